@@ -1,0 +1,1 @@
+"""Sightline's core: plain Python, without Ray, that moves frames, detects, accounts and delivers."""

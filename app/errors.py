@@ -1,0 +1,105 @@
+"""Every error Sightline raises.
+
+SightlineError
+├── SettingsError                 a setting is unknown, malformed or impossible
+├── SourceError                   a camera's source
+│   ├── SourceUnavailable         it cannot be opened, or stopped giving frames
+│   └── SourceEnded               it has no more frames, and does not loop
+├── ImageError                    bytes that are not an image we take
+├── RequestError                  a request that breaks the contract
+├── OrderError                    a frame whose turn has passed
+│   ├── FrameRepeated             its sequence was already committed
+│   └── EpochSuperseded           a newer epoch of its camera has committed
+├── DeadlineExceeded              the frame's budget ran out
+├── Overloaded                    more frames than the service can take
+├── Unauthenticated               no token, or a wrong one
+├── ModelError
+│   ├── ModelUnavailable          the model cannot be loaded
+│   └── InferenceFailed           the model failed on an image
+└── DeliveryError
+    ├── DeliveryUnavailable       the event cannot be made durable now; asking again may succeed
+    ├── DeliveryRefused           the broker refuses this event for good
+    └── BrokerUnavailable         the embedded broker did not come up
+"""
+
+from __future__ import annotations
+
+
+class SightlineError(Exception):
+    """Base of every error that Sightline raises on purpose; its text is one line for a person."""
+
+
+class SettingsError(SightlineError):
+    """A setting is unknown, malformed or impossible; the text names the key, the value and what is allowed."""
+
+
+class SourceError(SightlineError):
+    """A camera's source failed; the text never holds a password."""
+
+
+class SourceUnavailable(SourceError):
+    """The source cannot be opened, or stopped giving frames; opening it again may succeed."""
+
+
+class SourceEnded(SourceError):
+    """The source has no more frames and does not loop."""
+
+
+class ImageError(SightlineError):
+    """The bytes are not one complete JPEG, PNG or WebP image within the limits."""
+
+
+class RequestError(SightlineError):
+    """A request breaks the contract; the text names the field and what is allowed."""
+
+
+class OrderError(SightlineError):
+    """The frame's turn has passed; nothing was published for it."""
+
+
+class FrameRepeated(OrderError):
+    """The frame's sequence is at or below one already committed for its camera and epoch."""
+
+
+class EpochSuperseded(OrderError):
+    """A newer epoch of the same camera has already committed."""
+
+
+class DeadlineExceeded(SightlineError):
+    """The frame's latency budget ran out before the model took it."""
+
+
+class Overloaded(SightlineError):
+    """More frames arrive than the service can take."""
+
+
+class Unauthenticated(SightlineError):
+    """The request carries no token, or a wrong one."""
+
+
+class ModelError(SightlineError):
+    """The detection model cannot do what was asked."""
+
+
+class ModelUnavailable(ModelError):
+    """The model cannot be loaded; the text says what would help."""
+
+
+class InferenceFailed(ModelError):
+    """The model failed on an image that looked sound."""
+
+
+class DeliveryError(SightlineError):
+    """An event could not be delivered."""
+
+
+class DeliveryUnavailable(DeliveryError):
+    """The event cannot be made durable now; asking again with the same frame may succeed."""
+
+
+class DeliveryRefused(DeliveryError):
+    """The broker refuses this event for good, for instance for its size."""
+
+
+class BrokerUnavailable(DeliveryError):
+    """The embedded broker did not come up."""

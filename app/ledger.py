@@ -1,0 +1,95 @@
+"""The camera's ledger: every sampled frame ends in exactly one place (contract, section 5)."""
+
+from __future__ import annotations
+
+import enum
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from types import MappingProxyType
+from collections.abc import Mapping
+
+
+class DropReason(str, enum.Enum):
+    """Why a sampled frame became no event."""
+
+    SUPERSEDED = "superseded"
+    """A newer frame took its place before it was sent."""
+    DEADLINE = "deadline"
+    """Its latency budget ran out."""
+    OVERLOADED = "overloaded"
+    """The service was full."""
+    REJECTED = "rejected"
+    """The service found the request at fault."""
+    UNAVAILABLE = "unavailable"
+    """No service was there, or it could not make the event durable."""
+    OUT_OF_ORDER = "out_of_order"
+    """A later frame of the camera had been committed."""
+    ENCODE_ERROR = "encode_error"
+    """It could not be encoded."""
+    SHUTDOWN = "shutdown"
+    """The camera was stopped while it waited."""
+
+
+@dataclass(frozen=True)
+class LedgerSnapshot:
+    """One consistent reading; ``sampled = accepted + dropped + unconfirmed + in_flight`` always holds."""
+
+    sampled: int
+    accepted: int
+    unconfirmed: int
+    """Sent, but the answer was lost: it may or may not have become an event."""
+    in_flight: int
+    """Sampled and not yet settled: waiting for its turn, being encoded, or sent."""
+    dropped: Mapping[DropReason, int]
+
+    @property
+    def dropped_total(self) -> int:
+        """Frames dropped, whatever the reason."""
+        return sum(self.dropped.values())
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every sampled frame is in exactly one place."""
+        return self.sampled == self.accepted + self.dropped_total + self.unconfirmed + self.in_flight
+
+
+class CameraLedger:
+    """Counts the frames of one epoch of one camera; every method is atomic and thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sampled = self._accepted = self._unconfirmed = 0
+        self._dropped: Counter[DropReason] = Counter()
+
+    def sample(self) -> None:
+        """Count a frame that a grid point picked; it is in flight until it is settled."""
+        with self._lock:
+            self._sampled += 1
+
+    def accept(self) -> None:
+        """Settle a frame: the service answered ``OK``."""
+        with self._lock:
+            self._accepted += 1
+
+    def drop(self, reason: DropReason) -> None:
+        """Settle a frame: it becomes no event."""
+        with self._lock:
+            self._dropped[reason] += 1
+
+    def lose_answer(self) -> None:
+        """Settle a frame whose answer never came."""
+        with self._lock:
+            self._unconfirmed += 1
+
+    def snapshot(self) -> LedgerSnapshot:
+        """Read all counts at one instant."""
+        with self._lock:
+            settled = self._accepted + self._unconfirmed + sum(self._dropped.values())
+            return LedgerSnapshot(
+                sampled=self._sampled,
+                accepted=self._accepted,
+                unconfirmed=self._unconfirmed,
+                in_flight=self._sampled - settled,
+                dropped=MappingProxyType({reason: self._dropped[reason] for reason in DropReason}),
+            )

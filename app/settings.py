@@ -1,0 +1,328 @@
+"""Every setting of Sightline: one home, one default, one validator (contract, section 1).
+
+``load_settings`` resolves them once, where the application is built; everything else gets values.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from platformdirs import user_state_path
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from app.camera_settings import CameraSettings, parse_camera_list, read_cameras_file
+from app.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout (or, installed as a wheel, the folder that holds the packages)."""
+CONFIGS = ROOT / "configs"
+_bundled = CONFIGS / "models" / "street.pt"
+DEMO_MODEL = _bundled if _bundled.is_file() else Path(__file__).parent / "_bundled" / "models" / "street.pt"
+"""The model that recognises the simulated street."""
+DEMO_CAMERAS = "configs/cameras.yaml"
+_ADDRESS = re.compile(r"^(?:(grpcs?)://)?(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})/?$")
+_BROKER = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})$")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _commas(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _brokers(value: tuple[str, ...]) -> tuple[str, ...]:
+    for part in value:
+        match = _BROKER.match(part)
+        if match is None or not 0 < int(match.group(2)) < 65536:
+            raise ValueError("allowed is a comma list of host:port")
+    return value
+
+
+def _device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+        raise ValueError("allowed are auto, cpu, cuda and cuda:N")
+    return value
+
+
+def _gpus(value: object) -> object:
+    if value == "auto" or (isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise ValueError("allowed are auto and a number of GPUs from 0")
+
+
+class ServiceAddress(_Frozen):
+    """Where camera actors find the gRPC endpoint."""
+
+    host: str
+    port: int
+    secure: bool = False
+    """Whether the connection is TLS (``grpcs://``)."""
+
+    @classmethod
+    def parse(cls, text: str) -> ServiceAddress:
+        """Read ``host:port``, ``grpc://host:port`` or ``grpcs://host:port``.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        match = _ADDRESS.match(text.strip())
+        if match is None or not 0 < int(match.group(3)) < 65536:
+            raise ValueError("allowed are host:port, grpc://host:port and grpcs://host:port")
+        return cls(host=match.group(2), port=int(match.group(3)), secure=match.group(1) == "grpcs")
+
+    @property
+    def target(self) -> str:
+        """The address as gRPC wants it."""
+        return f"{self.host}:{self.port}"
+
+
+def _address(value: object) -> object:
+    return ServiceAddress.parse(value) if isinstance(value, str) else value
+
+
+class TlsSettings(_Frozen):
+    """Files (PEM) for a camera's ``grpcs://`` connection."""
+
+    cafile: Path | None = None
+    certfile: Path | None = None
+    keyfile: Path | None = None
+
+
+class KafkaSettings(_Frozen):
+    """Where events go."""
+
+    enabled: bool = True
+    """``False``: detections are answered and counted, nothing is published."""
+    bootstrap_servers: Annotated[tuple[str, ...], BeforeValidator(_commas), AfterValidator(_brokers)] = ()
+    """Empty: the embedded broker."""
+    topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")] = "events.detections"
+    create_topic: bool = False
+    """Whether to create the topic where it is missing; the embedded broker's is always created."""
+    partitions: Annotated[int, Field(ge=1, le=10_000)] = 8
+    """Partitions of a topic that we create."""
+    publish_empty: bool = True
+    """Whether a frame without detections is published."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI", "OAUTHBEARER"] | None = None
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_cafile: Path | None = None
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the embedded broker serves the topic."""
+        return self.enabled and not self.bootstrap_servers
+
+
+class DetectorSettings(_Frozen):
+    """The model and how it is run."""
+
+    model: Annotated[str, Field(min_length=1)] = str(DEMO_MODEL)
+    """A file, an exported folder, or a hub name that Ultralytics knows."""
+    device: Annotated[str, AfterValidator(_device)] = "auto"
+    confidence: Annotated[float, Field(ge=0, le=1)] = 0.25
+    iou: Annotated[float, Field(ge=0, le=1)] = 0.7
+    classes: Annotated[tuple[str, ...], BeforeValidator(_commas)] = ()
+    """Labels to keep; empty: all."""
+    gpus_per_replica: Annotated[float | Literal["auto"], BeforeValidator(_gpus)] = "auto"
+    """``auto``: 1 where the cluster has a GPU and the device is not the CPU, else 0."""
+
+
+class SpoolSettings(_Frozen):
+    """Where undelivered events are kept."""
+
+    dir: Path = Field(default_factory=lambda: user_state_path("sightline") / "spool")
+
+
+class Settings(_Frozen):
+    """All settings of one running system."""
+
+    inference_service_url: Annotated[ServiceAddress, BeforeValidator(_address)] = ServiceAddress(
+        host="127.0.0.1", port=9000
+    )
+    inference_fps: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = 5.0
+    """Frames sampled per second and camera, where the camera does not say its own."""
+    latency_budget_ms: Annotated[int, Field(ge=1, le=600_000)] = 200
+    """From capture to Kafka."""
+    token: SecretStr | None = None
+    """Bearer token for ``Detect`` and for the HTTP API."""
+    cameras: tuple[CameraSettings, ...] = ()
+    tls: TlsSettings = TlsSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    detector: DetectorSettings = DetectorSettings()
+    spool: SpoolSettings = Field(default_factory=SpoolSettings)
+
+
+ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
+    "INFERENCE_SERVICE_URL": ("inference_service_url",),
+    "INFERENCE_FPS": ("inference_fps",),
+    "KAFKA_BOOTSTRAP_SERVERS": ("kafka", "bootstrap_servers"),
+    "KAFKA_ENABLED": ("kafka", "enabled"),
+    "KAFKA_TOPIC": ("kafka", "topic"),
+    "KAFKA_SECURITY_PROTOCOL": ("kafka", "security_protocol"),
+    "KAFKA_SASL_MECHANISM": ("kafka", "sasl_mechanism"),
+    "KAFKA_SASL_USERNAME": ("kafka", "sasl_username"),
+    "KAFKA_SASL_PASSWORD": ("kafka", "sasl_password"),
+    "KAFKA_SSL_CAFILE": ("kafka", "ssl_cafile"),
+    "KAFKA_SSL_CERTFILE": ("kafka", "ssl_certfile"),
+    "KAFKA_SSL_KEYFILE": ("kafka", "ssl_keyfile"),
+    "DETECTOR_MODEL": ("detector", "model"),
+    "DETECTOR_DEVICE": ("detector", "device"),
+    "DETECTOR_CONFIDENCE": ("detector", "confidence"),
+    "DETECTOR_IOU": ("detector", "iou"),
+    "DETECTOR_CLASSES": ("detector", "classes"),
+    "SIGHTLINE_CAMERAS": ("cameras",),
+    "SIGHTLINE_LATENCY_BUDGET_MS": ("latency_budget_ms",),
+    "SIGHTLINE_SPOOL_DIR": ("spool", "dir"),
+    "SIGHTLINE_TOKEN": ("token",),
+    "SIGHTLINE_TLS_CAFILE": ("tls", "cafile"),
+    "SIGHTLINE_TLS_CERTFILE": ("tls", "certfile"),
+    "SIGHTLINE_TLS_KEYFILE": ("tls", "keyfile"),
+}
+"""Each environment variable and the setting it sets."""
+SECRETS = frozenset({"SIGHTLINE_TOKEN", "KAFKA_SASL_PASSWORD", "KAFKA_SASL_USERNAME"})
+"""Variables that may be given as ``NAME_FILE``, a path; their values are never shown."""
+_OURS = ("SIGHTLINE_", "DETECTOR_")
+
+
+def load_settings(environment: Mapping[str, str], file: Path | None = None) -> Settings:
+    """Resolve all settings: the environment over the file over the defaults.
+
+    Args:
+        environment: the variables of the process, for instance ``os.environ``.
+        file: a YAML file with the structure of :class:`Settings`, or none.
+
+    Raises:
+        SettingsError: one line that names the key, the value and what is allowed.
+    """
+    values = _read_file(file) if file else {}
+    _apply(values, _from_environment(environment))
+    wanted = values.pop("cameras", DEMO_CAMERAS)
+    settings = _validate(values)
+    cameras = _read_cameras(wanted, environment, settings.inference_fps)
+    return settings.model_copy(update={"cameras": cameras})
+
+
+def find_file(path: str | Path) -> Path:
+    """Find a file named in a setting: as given, below the working directory, else below the checkout."""
+    given = Path(path).expanduser()
+    if given.is_absolute() or given.exists():
+        return given
+    return ROOT / given if (ROOT / given).exists() else given
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(find_file(file).read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings file {str(file)!r} cannot be read: {_reason(error)}") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"settings file {str(file)!r} is not YAML: {_one_line(error)}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise SettingsError(f"settings file {str(file)!r} must be a mapping of settings")
+    return values
+
+
+def _from_environment(environment: Mapping[str, str]) -> list[tuple[tuple[str, ...], str]]:
+    found = []
+    for name, path in ENVIRONMENT.items():
+        value = _variable(name, environment)
+        if value is not None:
+            found.append((path, value))
+    for name in environment:
+        known = name in ENVIRONMENT or name.removesuffix("_FILE") in SECRETS
+        if name.startswith(_OURS) and not known:
+            raise SettingsError(f"{name} is not a setting; allowed are {_similar(name)}")
+    return found
+
+
+def _variable(name: str, environment: Mapping[str, str]) -> str | None:
+    path = environment.get(f"{name}_FILE") if name in SECRETS else None
+    if name in environment and path:
+        raise SettingsError(f"{name} and {name}_FILE are both set; allowed is one of them")
+    if path:
+        try:
+            return Path(path).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{name}_FILE={path!r} cannot be read: {_reason(error)}") from None
+    # A variable set to nothing is one that was not given: compose files write `NAME: ${NAME:-}`.
+    return environment.get(name) or None
+
+
+def _similar(name: str) -> str:
+    prefix = name.split("_", 1)[0] + "_"
+    return ", ".join(known for known in ENVIRONMENT if known.startswith(prefix))
+
+
+def _apply(values: dict[str, Any], found: list[tuple[tuple[str, ...], str]]) -> None:
+    for path, value in found:
+        here = values
+        for key in path[:-1]:
+            inner = here.setdefault(key, {})
+            if not isinstance(inner, dict):
+                raise SettingsError(f"{key}: {inner!r} must be a mapping of settings")
+            here = inner
+        here[path[-1]] = value
+
+
+def _validate(values: dict[str, Any]) -> Settings:
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(_explain(error, values)) from None
+
+
+def _explain(error: ValidationError, values: dict[str, Any]) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    loc = tuple(str(part) for part in first["loc"])
+    known = [name for name, path in ENVIRONMENT.items() if path == loc[: len(path)]]
+    key = ".".join(loc[: len(ENVIRONMENT[known[0]])]) if known else ".".join(loc)
+    if first["type"] == "extra_forbidden":
+        return f"{key} is not a setting; see configs/sightline.yaml for those there are"
+    shown = "" if set(known) & SECRETS else f"{_look_up(values, key)!r}: "
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key}{f' ({known[0]})' if known else ''}: {shown}{message[0].lower()}{message[1:]}"
+
+
+def _look_up(values: dict[str, Any], key: str) -> object:
+    here: Any = values
+    for part in key.split("."):
+        here = here.get(part) if isinstance(here, dict) else None
+    return here
+
+
+def _read_cameras(wanted: object, environment: Mapping[str, str], fps: float) -> tuple[CameraSettings, ...]:
+    if not isinstance(wanted, str):
+        raise SettingsError(f"cameras: {wanted!r} is neither a cameras file nor a list of id=url")
+    file = find_file(wanted)
+    looks_like_file = wanted.endswith((".yaml", ".yml"))
+    if looks_like_file and not file.is_file():
+        raise SettingsError(f"SIGHTLINE_CAMERAS: {wanted!r} is not there; give a cameras file or id=url,id=url")
+    cameras = read_cameras_file(file, environment) if looks_like_file else parse_camera_list(wanted)
+    return tuple(camera if camera.fps else camera.model_copy(update={"fps": fps}) for camera in cameras)
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not text"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def process_environment() -> Mapping[str, str]:
+    """Give this process's variables: the one place that reads them (design, decision 12)."""
+    return os.environ

@@ -1,0 +1,141 @@
+"""SourceUrl: a camera's address, parsed once, whose text never shows a password."""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+from app.errors import SettingsError
+
+_LIVE_SCHEMES = frozenset({"rtsp", "rtsps"})
+_SECRET_KEYS = re.compile(r"pass|pwd|token|secret|key|auth|credential|signature|sig$", re.IGNORECASE)
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+HIDDEN = "***"
+"""What stands in the place of a secret."""
+
+
+class SourceKind(str, enum.Enum):
+    """What a camera reads from."""
+
+    SYNTHETIC = "synthetic"
+    FILE = "file"
+    """A video file, or a folder or glob of images."""
+    RTSP = "rtsp"
+    HTTP = "http"
+    DEVICE = "device"
+
+
+@dataclass(frozen=True)
+class SourceUrl:
+    """A parsed source address; ``str()`` and ``repr()`` show it without its secrets.
+
+    >>> str(SourceUrl.parse("rtsp://viewer:hunter2@gate.example/stream1"))
+    'rtsp://viewer:***@gate.example/stream1'
+    """
+
+    kind: SourceKind
+    loop: bool
+    """Whether a recording starts again at its end (``?loop=false`` turns it off)."""
+    redacted: str
+    """The address with every password and token replaced."""
+    _secret: str = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> SourceUrl:
+        """Parse a camera's ``url``.
+
+        Raises:
+            SettingsError: the scheme is not one of the contract's, or the address is incomplete.
+        """
+        text = text.strip()
+        if not text:
+            raise SettingsError("url: '' is empty; allowed are rtsp://, http(s)://, a path, device://0, synthetic://street")
+        kind = _kind(text)
+        loop, bare = _take_loop(text)
+        return cls(kind=kind, loop=loop, redacted=redact(text), _secret=bare)
+
+    def reveal(self) -> str:
+        """Give the full address, without ``loop``, for the library that opens it; never log it."""
+        return self._secret
+
+    @property
+    def path(self) -> str:
+        """The file system path of a ``FILE`` source."""
+        return unquote(self._secret[len("file://") :]) if self._secret.startswith("file://") else self._secret
+
+    @property
+    def is_images(self) -> bool:
+        """Whether a ``FILE`` source is a glob, or a single picture, rather than a video."""
+        return any(mark in self.path for mark in "*?[") or self.path.lower().endswith(_IMAGE_SUFFIXES)
+
+    def __str__(self) -> str:
+        return self.redacted
+
+    def __repr__(self) -> str:
+        return f"SourceUrl({self.redacted!r})"
+
+
+def redact(text: str) -> str:
+    """Replace the password and every secret-looking query value of an address."""
+    if not _SCHEME.match(text):
+        return text
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return _SCHEME.match(text).group(0) + HIDDEN  # type: ignore[union-attr]
+    user, at, host = parts.netloc.rpartition("@")
+    if at:
+        name, colon, _ = user.partition(":")
+        user = f"{name}:{HIDDEN}" if colon else name
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    query = parts.query
+    if any(_SECRET_KEYS.search(key) for key, _ in pairs):
+        hidden = [(key, HIDDEN if _SECRET_KEYS.search(key) else value) for key, value in pairs]
+        query = urlencode(hidden, safe="*:/")
+    return urlunsplit((parts.scheme, f"{user}{at}{host}", parts.path, query, ""))
+
+
+def _kind(text: str) -> SourceKind:
+    match = _SCHEME.match(text)
+    if match is None:
+        return SourceKind.FILE
+    scheme = match.group(1).lower()
+    if scheme in _LIVE_SCHEMES | {"http", "https"}:
+        if not _host(text):
+            raise SettingsError(f"url: {redact(text)!r} names no host; allowed is {scheme}://host[:port]/path")
+        return SourceKind.RTSP if scheme in _LIVE_SCHEMES else SourceKind.HTTP
+    for kind in (SourceKind.FILE, SourceKind.DEVICE, SourceKind.SYNTHETIC):
+        if scheme == kind.value:
+            return kind
+    raise SettingsError(
+        f"url: {redact(text)!r} has the scheme {scheme!r}; allowed are rtsp, rtsps, http, https, file, "
+        "device, synthetic, or a plain path"
+    )
+
+
+def _host(text: str) -> str:
+    try:
+        return urlsplit(text).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _take_loop(text: str) -> tuple[bool, str]:
+    """Split the ``loop`` key off the query; a glob's own question mark stays."""
+    head, mark, query = text.rpartition("?")
+    if not mark or "loop=" not in query:
+        return True, text
+    kept = []
+    loop = True
+    for pair in query.split("&"):
+        key, _, value = pair.partition("=")
+        if key != "loop":
+            kept.append(pair)
+        elif value.lower() in ("true", "1", "false", "0"):
+            loop = value.lower() in ("true", "1")
+        else:
+            raise SettingsError(f"url: loop={value!r} is not a yes or no; allowed are true and false")
+    return loop, f"{head}?{'&'.join(kept)}" if kept else head

@@ -35,7 +35,9 @@ def _url(value: object) -> object:
 class CameraSettings(BaseModel):
     """One camera."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
+    )
 
     id: Annotated[str, Field(pattern=rf"^{CAMERA_ID.pattern}$")]
     url: Annotated[SourceUrl, BeforeValidator(_url)]
@@ -69,10 +71,12 @@ def read_cameras_file(file: Path, environment: Mapping[str, str]) -> tuple[Camer
     except (OSError, UnicodeDecodeError):
         raise SettingsError(f"cameras file {str(file)!r} cannot be read") from None
     except yaml.YAMLError as error:
-        raise SettingsError(f"cameras file {str(file)!r} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict) or set(content) != {"cameras"} or not isinstance(content["cameras"], list):
+        reason = " ".join(str(error).split())
+        raise SettingsError(f"cameras file {str(file)!r} is not YAML: {reason}") from None
+    wanted = content.get("cameras") if isinstance(content, dict) and set(content) == {"cameras"} else None
+    if not isinstance(wanted, list):
         raise SettingsError(f"cameras file {str(file)!r} must hold one key, cameras, with a list")
-    return _unique(_entry(index, entry, environment) for index, entry in enumerate(content["cameras"]))
+    return _unique(_entry(index, entry, environment) for index, entry in enumerate(wanted))
 
 
 def _listed(position: int, entry: str) -> CameraSettings:

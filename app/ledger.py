@@ -5,9 +5,9 @@ from __future__ import annotations
 import enum
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from collections.abc import Mapping
 
 
 class DropReason(str, enum.Enum):

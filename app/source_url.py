@@ -12,7 +12,8 @@ from app.errors import SettingsError
 _LIVE_SCHEMES = frozenset({"rtsp", "rtsps"})
 _SECRET_KEYS = re.compile(r"pass|pwd|token|secret|key|auth|credential|signature|sig$", re.IGNORECASE)
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+"""What an image file's name ends with, in lower case."""
 HIDDEN = "***"
 """What stands in the place of a secret."""
 
@@ -52,7 +53,9 @@ class SourceUrl:
         """
         text = text.strip()
         if not text:
-            raise SettingsError("url: '' is empty; allowed are rtsp://, http(s)://, a path, device://0, synthetic://street")
+            raise SettingsError(
+                "url: '' is empty; allowed are rtsp://, http(s)://, a path, device://0, synthetic://street"
+            )
         kind = _kind(text)
         loop, bare = _take_loop(text)
         return cls(kind=kind, loop=loop, redacted=redact(text), _secret=bare)
@@ -69,7 +72,7 @@ class SourceUrl:
     @property
     def is_images(self) -> bool:
         """Whether a ``FILE`` source is a glob, or a single picture, rather than a video."""
-        return any(mark in self.path for mark in "*?[") or self.path.lower().endswith(_IMAGE_SUFFIXES)
+        return any(mark in self.path for mark in "*?[") or self.path.lower().endswith(IMAGE_SUFFIXES)
 
     def __str__(self) -> str:
         return self.redacted
@@ -105,7 +108,9 @@ def _kind(text: str) -> SourceKind:
     scheme = match.group(1).lower()
     if scheme in _LIVE_SCHEMES | {"http", "https"}:
         if not _host(text):
-            raise SettingsError(f"url: {redact(text)!r} names no host; allowed is {scheme}://host[:port]/path")
+            raise SettingsError(
+                f"url: {redact(text)!r} names no host; allowed is {scheme}://host[:port]/path"
+            )
         return SourceKind.RTSP if scheme in _LIVE_SCHEMES else SourceKind.HTTP
     for kind in (SourceKind.FILE, SourceKind.DEVICE, SourceKind.SYNTHETIC):
         if scheme == kind.value:

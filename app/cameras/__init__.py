@@ -1,0 +1,34 @@
+"""Cameras: sources, even sampling, encoding, and the loop that sends the newest frame."""
+
+from app.cameras.accounts import CameraObserver, SilentObserver
+from app.cameras.camera import Camera, CameraTiming, FrameSender
+from app.cameras.client import DetectClient
+from app.cameras.clock import Clock
+from app.cameras.encoder import EncodedFrame, Encoder, SampledFrame
+from app.cameras.outcomes import Fate, Outcome
+from app.cameras.sampler import EvenGrid
+from app.cameras.sources import Capture, FrameTime, RawFrame, Source, open_source
+from app.cameras.status import CameraState, CameraStatus
+
+__all__ = [
+    "Camera",
+    "CameraObserver",
+    "CameraState",
+    "CameraStatus",
+    "CameraTiming",
+    "Capture",
+    "Clock",
+    "DetectClient",
+    "EncodedFrame",
+    "Encoder",
+    "EvenGrid",
+    "Fate",
+    "FrameSender",
+    "FrameTime",
+    "Outcome",
+    "RawFrame",
+    "SampledFrame",
+    "SilentObserver",
+    "Source",
+    "open_source",
+]

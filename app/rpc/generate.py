@@ -27,12 +27,12 @@ def generate(into: Path) -> list[Path]:
     outputs = [f"--{kind}_out={into}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
     if protoc.main(["protoc", f"-I{ROOT / 'proto'}", f"-I{_well_known_types()}", *outputs, str(PROTO)]):
         raise RuntimeError("protoc refused the file")
-    written = sorted(path for path in into.rglob("*") if path.is_file())
+    written = sorted(path for path in (into / "sightline").rglob("*") if path.is_file())
     for path in written:
         text = path.read_text()
         for package in ("sightline.inference.v1", "sightline.inference", "sightline"):
             text = text.replace(f"from {package} import", f"from app.rpc.{package} import")
-        path.write_text(text.replace("import app.rpc.sightline.inference", "import app.rpc.sightline.inference"))
+        path.write_text(text.replace("import sightline.inference", "import app.rpc.sightline.inference"))
     return [path.relative_to(into) for path in written]
 
 

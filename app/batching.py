@@ -1,0 +1,170 @@
+"""DeadlineBatcher: many single calls in, few batched calls out, the most urgent first.
+
+``@serve.batch`` collects a batch before anything is free to take it, so a batch grows old while it waits.
+Here what waits stays single until a slot is free: an idle service takes a lone item at once, a busy one
+takes all that has gathered. Plain asyncio; to be used from one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from app.errors import DeadlineExceeded, Overloaded, SightlineError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(eq=False)
+class _Waiting(Generic[T, R]):
+    item: T
+    deadline: float
+    answer: asyncio.Future[R]
+    timer: asyncio.TimerHandle | None = None
+    taken: bool = False
+
+
+class DeadlineBatcher(Generic[T, R]):
+    """Calls ``run`` with up to ``max_batch`` waiting items whenever one of ``slots`` is free.
+
+    A batch that was handed to ``run`` is carried through, whoever stops waiting for it.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[T]], Awaitable[Sequence[R | SightlineError]]],
+        *,
+        max_batch: int,
+        max_waiting: int,
+        slots: int = 1,
+    ) -> None:
+        """Make a batcher.
+
+        Args:
+            run: gives one answer an item, in order; a ``SightlineError`` among them is raised to its caller,
+                and an exception it raises is raised to every caller of the batch.
+            max_batch: most items in one call.
+            max_waiting: most items that wait; beyond it, :class:`Overloaded`.
+            slots: calls that may run at the same time.
+        """
+        if max_batch < 1 or max_waiting < 1 or slots < 0:
+            raise ValueError("max_batch and max_waiting start at 1, slots at 0")
+        self._run = run
+        self._max_batch = max_batch
+        self._max_waiting = max_waiting
+        self._slots = slots
+        self._order = itertools.count()
+        self._heap: list[tuple[float, int, _Waiting[T, R]]] = []
+        self._waiting = 0
+        self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Items that no call has taken yet."""
+        return self._waiting
+
+    @property
+    def running(self) -> int:
+        """Calls under way."""
+        return len(self._running)
+
+    async def submit(self, item: T, deadline: float = math.inf) -> R:
+        """Wait for the item's answer.
+
+        Args:
+            item: what ``run`` gets.
+            deadline: latest time, by the event loop's clock, at which a call may take it.
+
+        Raises:
+            DeadlineExceeded: no call took it in time; ``run`` never saw it.
+            Overloaded: too many wait already.
+            SightlineError: the answer ``run`` gave for it.
+        """
+        loop = asyncio.get_running_loop()
+        if loop.time() >= deadline:
+            raise DeadlineExceeded("the latency budget had run out on arrival")
+        if self._waiting >= self._max_waiting:
+            raise Overloaded(f"{self._waiting} frames are waiting already")
+        entry: _Waiting[T, R] = _Waiting(item, deadline, loop.create_future())
+        if deadline < math.inf:
+            entry.timer = loop.call_at(deadline, self._expire, entry)
+        heapq.heappush(self._heap, (deadline, next(self._order), entry))
+        self._waiting += 1
+        entry.answer.add_done_callback(lambda _: self._forget(entry))
+        self._dispatch()
+        return await entry.answer
+
+    def resize(self, slots: int) -> None:
+        """Change how many calls may run at the same time; 0 holds everything back."""
+        self._slots = max(0, slots)
+        self._dispatch()
+
+    async def close(self) -> None:
+        """Refuse what waits and see the running calls through."""
+        for _, _, entry in self._heap:
+            if not entry.answer.done():
+                entry.answer.set_exception(Overloaded("the service is shutting down"))
+        self._heap.clear()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _expire(self, entry: _Waiting[T, R]) -> None:
+        if not entry.answer.done():
+            entry.answer.set_exception(DeadlineExceeded("the budget ran out before the model was free"))
+
+    def _forget(self, entry: _Waiting[T, R]) -> None:
+        """Account for an item that was answered, expired or cancelled while it still waited."""
+        if entry.timer is not None:
+            entry.timer.cancel()
+        if not entry.taken:
+            self._waiting -= 1
+
+    def _dispatch(self) -> None:
+        while len(self._running) < self._slots and (batch := self._take()):
+            task = asyncio.get_running_loop().create_task(self._carry(batch))
+            self._running.add(task)
+            task.add_done_callback(self._finished)
+
+    def _take(self) -> list[_Waiting[T, R]]:
+        batch: list[_Waiting[T, R]] = []
+        while self._heap and len(batch) < self._max_batch:
+            _, _, entry = heapq.heappop(self._heap)
+            if entry.answer.done():
+                continue
+            if entry.timer is not None:
+                entry.timer.cancel()
+            entry.taken = True
+            self._waiting -= 1
+            batch.append(entry)
+        return batch
+
+    async def _carry(self, batch: list[_Waiting[T, R]]) -> None:
+        answers: Sequence[R | BaseException]
+        try:
+            answers = await self._run([entry.item for entry in batch])
+            if len(answers) != len(batch):
+                raise RuntimeError(f"{len(batch)} items got {len(answers)} answers")
+        except BaseException as error:  # noqa: BLE001 - every caller of the batch gets it, a cancellation included
+            answers = [error] * len(batch)
+        for entry, answer in zip(batch, answers, strict=True):
+            _settle(entry.answer, answer)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._dispatch()
+
+
+def _settle(future: asyncio.Future[R], answer: R | BaseException) -> None:
+    if future.done():  # its caller went away
+        return
+    if isinstance(answer, asyncio.CancelledError):
+        future.cancel()
+    elif isinstance(answer, BaseException):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

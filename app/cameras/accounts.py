@@ -1,0 +1,92 @@
+"""CameraObserver, and Accounts: the ledger and the observer, always told the same."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from app.cameras.outcomes import Fate, Outcome
+from app.ledger import CameraLedger, DropReason, LedgerSnapshot
+
+
+class CameraObserver(Protocol):
+    """Who wants to know what happens, for metrics; called from the capture thread and from the event loop."""
+
+    def sampled(self) -> None:
+        """A frame was picked by the grid."""
+
+    def accepted(self) -> None:
+        """The service answered ``OK`` for a frame."""
+
+    def dropped(self, reason: DropReason) -> None:
+        """A frame becomes no event."""
+
+    def in_flight(self, frames: int) -> None:
+        """So many frames are sampled and not yet settled."""
+
+    def up(self, live: bool) -> None:
+        """Whether the source gives frames."""
+
+    def reconnected(self) -> None:
+        """The source is opened again."""
+
+
+class SilentObserver:
+    """Wants to know nothing."""
+
+    def sampled(self) -> None:
+        """Do nothing."""
+
+    def accepted(self) -> None:
+        """Do nothing."""
+
+    def dropped(self, reason: DropReason) -> None:
+        """Do nothing."""
+
+    def in_flight(self, frames: int) -> None:
+        """Do nothing."""
+
+    def up(self, live: bool) -> None:
+        """Do nothing."""
+
+    def reconnected(self) -> None:
+        """Do nothing."""
+
+
+class Accounts:
+    """Writes each frame's fate into the ledger and tells the observer; thread-safe as both are."""
+
+    def __init__(self, ledger: CameraLedger, observer: CameraObserver) -> None:
+        self._ledger = ledger
+        self._observer = observer
+
+    def sample(self) -> None:
+        """A frame begins its way."""
+        self._ledger.sample()
+        self._observer.sampled()
+        self._tell()
+
+    def drop(self, reason: DropReason) -> None:
+        """A frame ends, without an event."""
+        self._ledger.drop(reason)
+        self._observer.dropped(reason)
+        self._tell()
+
+    def settle(self, outcome: Outcome) -> None:
+        """A frame ends as the outcome says."""
+        if outcome.fate is Fate.ACCEPTED:
+            self._ledger.accept()
+            self._observer.accepted()
+            self._tell()
+        elif outcome.fate is Fate.UNCONFIRMED:
+            self._ledger.lose_answer()
+            self._tell()
+        else:
+            assert outcome.reason is not None, "a dropped frame has its reason"
+            self.drop(outcome.reason)
+
+    def snapshot(self) -> LedgerSnapshot:
+        """Read the ledger."""
+        return self._ledger.snapshot()
+
+    def _tell(self) -> None:
+        self._observer.in_flight(self._ledger.snapshot().in_flight)

@@ -1,0 +1,153 @@
+"""DetectClient: one camera's connection to the inference service."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+from pydantic import SecretStr
+
+from app.cameras.encoder import EncodedFrame
+from app.cameras.outcomes import FailedCall, Outcome, outcome_of
+from app.errors import SettingsError
+from app.images import MAX_ENCODED_BYTES
+from app.ledger import DropReason
+from app.rpc.sightline.inference.v1 import inference_pb2 as pb
+from app.rpc.sightline.inference.v1.inference_pb2_grpc import InferenceServiceStub
+from app.settings import ServiceAddress, TlsSettings
+
+if TYPE_CHECKING:  # it exists for the type checker only
+    from app.rpc.sightline.inference.v1.inference_pb2_grpc import InferenceServiceAsyncStub
+
+ANSWER_MARGIN_S = 1.0
+"""How much longer than the frame's budget an answer is waited for: the server, not the wire, decides."""
+_MAX_MESSAGE = MAX_ENCODED_BYTES + 64 * 1024
+_CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_send_message_length", _MAX_MESSAGE),
+    ("grpc.max_receive_message_length", _MAX_MESSAGE),
+    # A connection that died without a word is found in 15 s. Only while calls are under way: servers close a
+    # connection that pings without any.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.http2.max_pings_without_data", 0),
+    # gRPC spreads these by ±20 % itself.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 2_000),  # in truth the time one try to connect may take
+    ("grpc.max_reconnect_backoff_ms", 3_000),
+)
+
+
+class DetectClient:
+    """Sends frames over one channel, which connects when first used and again whenever it breaks.
+
+    Made in any thread; used on, and closed by, one event loop.
+
+    Raises:
+        SettingsError: a TLS file cannot be read, or is given without its partner.
+    """
+
+    def __init__(
+        self,
+        address: ServiceAddress,
+        *,
+        tls: TlsSettings | None = None,
+        token: SecretStr | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._address = address
+        self._credentials = _credentials(tls or TlsSettings()) if address.secure else None
+        self._metadata: tuple[tuple[str, str], ...] = (("application", "inference"),)
+        if token is not None:
+            self._metadata += (("authorization", f"Bearer {token.get_secret_value()}"),)
+        self._monotonic = monotonic
+        self._channel: grpc.aio.Channel | None = None
+        self._stub: InferenceServiceAsyncStub | None = None
+
+    async def detect(self, frame: EncodedFrame, remaining_s: float) -> Outcome:
+        """Send a frame that has ``remaining_s`` left of its budget, and tell what became of it.
+
+        Cancelled, it raises ``CancelledError``: whether the frame arrived is then unknown.
+        """
+        budget_ms = int(remaining_s * 1000)
+        if budget_ms < 1:  # 0 would ask for the service's own, long time-out
+            return Outcome.dropped(DropReason.DEADLINE, "the budget ran out before it was sent")
+        channel, stub = self._connected()
+        was_ready = _is_ready(channel)
+        timeout_s = remaining_s + ANSWER_MARGIN_S
+        began = self._monotonic()
+        try:
+            response = await stub.Detect(
+                _request(frame, budget_ms), timeout=timeout_s, metadata=self._metadata
+            )
+        except grpc.aio.AioRpcError as error:
+            return outcome_of(
+                FailedCall(
+                    code=error.code(),
+                    details=error.details() or "",
+                    answered=bool(error.trailing_metadata()),
+                    expired=self._monotonic() - began >= timeout_s * 0.98,
+                    was_ready=was_ready,
+                    is_ready=_is_ready(channel),
+                )
+            )
+        return Outcome.accepted(response)
+
+    async def close(self) -> None:
+        """Close the channel; a call under way is cancelled. Closing twice is fine."""
+        channel, self._channel, self._stub = self._channel, None, None
+        if channel is not None:
+            await channel.close(grace=None)
+
+    def _connected(self) -> tuple[grpc.aio.Channel, InferenceServiceAsyncStub]:
+        if self._channel is None or self._stub is None:
+            self._channel = self._open()
+            self._stub = InferenceServiceStub(self._channel)
+        return self._channel, self._stub
+
+    def _open(self) -> grpc.aio.Channel:
+        if self._credentials is None:
+            return grpc.aio.insecure_channel(self._address.target, options=_CHANNEL_OPTIONS)
+        return grpc.aio.secure_channel(self._address.target, self._credentials, options=_CHANNEL_OPTIONS)
+
+
+def _request(frame: EncodedFrame, budget_ms: int) -> pb.DetectRequest:
+    captured_at = Timestamp()
+    captured_at.FromDatetime(frame.captured_at)
+    return pb.DetectRequest(
+        camera_id=frame.camera_id,
+        frame_id=frame.frame_id,
+        image=frame.jpeg,
+        captured_at=captured_at,
+        source_width=frame.source_width,
+        source_height=frame.source_height,
+        latency_budget_ms=budget_ms,
+        epoch=frame.epoch,
+        sequence=frame.sequence,
+        encode_ms=frame.encode_ms,
+    )
+
+
+def _is_ready(channel: grpc.aio.Channel) -> bool:
+    return channel.get_state() is grpc.ChannelConnectivity.READY
+
+
+def _credentials(tls: TlsSettings) -> grpc.ChannelCredentials:
+    if (tls.certfile is None) != (tls.keyfile is None):
+        raise SettingsError("SIGHTLINE_TLS_CERTFILE and SIGHTLINE_TLS_KEYFILE come together: both or neither")
+    return grpc.ssl_channel_credentials(
+        root_certificates=_content("SIGHTLINE_TLS_CAFILE", tls.cafile),
+        private_key=_content("SIGHTLINE_TLS_KEYFILE", tls.keyfile),
+        certificate_chain=_content("SIGHTLINE_TLS_CERTFILE", tls.certfile),
+    )
+
+
+def _content(key: str, file: Path | None) -> bytes | None:
+    try:
+        return None if file is None else file.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{key}: {str(file)!r} cannot be read: {error.strerror}") from None

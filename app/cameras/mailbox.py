@@ -1,0 +1,68 @@
+"""Mailbox: the one place between the capture thread and the event loop, for one thing at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Mailbox(Generic[T]):
+    """Holds the newest item only; what it displaces is given back to whoever put the newer one.
+
+    ``put``, ``finish`` and ``discard`` may be called from any thread, ``take`` on the loop that was bound.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._item: T | None = None
+        self._finished = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed = asyncio.Event()
+
+    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Name the loop that takes; before the first ``put``."""
+        self._loop = loop
+
+    def put(self, item: T) -> T | None:
+        """Leave an item; give back the one it displaced, or the item itself where none is taken any more."""
+        with self._lock:
+            if self._finished:
+                return item
+            displaced, self._item = self._item, item
+        if displaced is None:
+            self._wake()
+        return displaced
+
+    async def take(self) -> T | None:
+        """Wait for an item; ``None`` once the mailbox is finished and empty."""
+        while True:
+            with self._lock:
+                item, self._item = self._item, None
+                if item is not None or self._finished:
+                    return item
+                self._changed.clear()
+            await self._changed.wait()
+
+    def finish(self) -> None:
+        """Take no more items; the one that waits can still be taken."""
+        with self._lock:
+            self._finished = True
+        self._wake()
+
+    def discard(self) -> T | None:
+        """Take no more items, and give back the one that waited."""
+        with self._lock:
+            self._finished = True
+            item, self._item = self._item, None
+        self._wake()
+        return item
+
+    def _wake(self) -> None:
+        if self._loop is not None:
+            # A capture thread that outlives its camera's loop has nobody left to wake.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._changed.set)

@@ -1,0 +1,54 @@
+"""Every kind of source, behind one protocol, and the function that picks the kind for an address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.cameras.clock import Clock
+from app.cameras.sources.source import Capture, FrameTime, RawFrame, Source
+from app.source_url import IMAGE_SUFFIXES, SourceKind, SourceUrl
+
+__all__ = ["Capture", "FrameTime", "RawFrame", "Source", "open_source"]
+
+
+def open_source(url: SourceUrl, fps: float, clock: Clock | None = None) -> Source:
+    """Give the source for an address, not yet opened; ``fps`` is the rate at which images are shown.
+
+    Each kind is imported where it is asked for: a camera loads only the library that it needs.
+    """
+    clock = clock or Clock()
+    if url.kind is SourceKind.SYNTHETIC:
+        return _synthetic(url, clock)
+    if url.kind is SourceKind.FILE:
+        return _recording(url, fps, clock)
+    if url.kind is SourceKind.DEVICE:
+        from app.cameras.sources.device import DeviceSource
+
+        return DeviceSource(url, clock)
+    from app.cameras.sources.live import HttpSource, LiveSource
+
+    return LiveSource(url, clock) if url.kind is SourceKind.RTSP else HttpSource(url, clock)
+
+
+def _synthetic(url: SourceUrl, clock: Clock) -> Source:
+    from app.cameras.sources.synthetic import SyntheticSource
+    from app.simulation import StreetSpec
+
+    return SyntheticSource(StreetSpec.parse(url.reveal()), clock)
+
+
+def _recording(url: SourceUrl, fps: float, clock: Clock) -> Source:
+    place = Path(url.path)
+    is_images = url.is_images
+    if place.is_dir():
+        is_images = True
+    elif place.is_file():
+        # What is there counts before what the name looks like: clip[1].mp4 is a video, not a glob.
+        is_images = place.suffix.lower() in IMAGE_SUFFIXES
+    if is_images:
+        from app.cameras.sources.images import ImagesSource
+
+        return ImagesSource(url, fps, clock)
+    from app.cameras.sources.video import VideoSource
+
+    return VideoSource(url, url.path, clock)

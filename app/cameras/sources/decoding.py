@@ -1,0 +1,136 @@
+"""VideoDecoder: the one place that meets PyAV, and turns its errors into ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from app.errors import SourceUnavailable
+from app.source_url import SourceUrl
+
+_ORDINARY_FPS = 25.0
+_MAX_BROKEN_PACKETS = 250
+"""So many undecodable packets in a row are no stream."""
+
+
+class VideoDecoder:
+    """The best video stream of a file or an address, frame by frame.
+
+    PyAV's errors carry the whole address with its password: only their short reason is passed on.
+    """
+
+    def __init__(
+        self,
+        url: SourceUrl,
+        address: str,
+        options: Mapping[str, str],
+        open_s: float | None,
+        read_s: float | None,
+    ) -> None:
+        self._url = url
+        self._address = address
+        self._options = dict(options)
+        self._timeout = None if open_s is None else (open_s, read_s)
+        self._container: InputContainer | None = None
+        self._stream: VideoStream | None = None
+
+    def open(self, low_delay: bool = False) -> None:
+        """Open the address and its best video stream.
+
+        Raises:
+            SourceUnavailable: there is nothing, no video, or no way to decode it.
+        """
+        try:
+            self._container = av.open(
+                self._address, options=self._options, timeout=self._timeout, metadata_errors="replace"
+            )
+            best = self._container.streams.best("video")
+        except (av.FFmpegError, OSError, ValueError) as error:
+            self.close()
+            raise SourceUnavailable(f"{self._url} cannot be opened: {reason(error)}") from None
+        if not isinstance(best, VideoStream):
+            self.close()
+            raise SourceUnavailable(f"{self._url} holds no video")
+        # Slices decode in parallel without holding frames back, as frame threads do.
+        # Two threads are enough: cameras are many.
+        best.codec_context.thread_count = 2
+        if low_delay:
+            best.codec_context.flags |= int(av.codec.context.Flags.low_delay)
+        self._stream = best
+
+    def frames(self) -> Iterator[VideoFrame | None]:
+        """Give the frames in order of presentation; ``None`` for a packet that completed none.
+
+        Raises:
+            SourceUnavailable: it stopped giving packets, or they are garbage.
+        """
+        assert self._container is not None, "open() comes first"
+        assert self._stream is not None, "open() comes first"
+        broken = 0
+        try:
+            for packet in self._container.demux(self._stream):
+                try:
+                    frames = packet.decode()
+                except av.InvalidDataError:
+                    broken += 1
+                    if broken > _MAX_BROKEN_PACKETS:
+                        raise SourceUnavailable(f"{self._url} gives packets that cannot be decoded") from None
+                    frames = []
+                else:
+                    broken = 0 if frames else broken
+                yield from (frame for frame in frames if isinstance(frame, VideoFrame))
+                yield None
+        except (av.FFmpegError, OSError) as error:
+            raise SourceUnavailable(f"{self._url} stopped: {reason(error)}") from None
+
+    @property
+    def format_name(self) -> str:
+        """FFmpeg's name of the container format."""
+        return self._container.format.name if self._container is not None else ""
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether it has a known end."""
+        return self._container is not None and bool(self._container.duration and self._container.duration > 0)
+
+    @property
+    def step_s(self) -> float:
+        """The ordinary time between two frames, in seconds."""
+        rate = self._stream and (self._stream.average_rate or self._stream.guessed_rate)
+        return 1.0 / float(rate) if rate and 0.01 <= rate <= 1000 else 1.0 / _ORDINARY_FPS
+
+    def close(self) -> None:
+        """Release the stream, its decoder and its connection; closing twice is fine."""
+        container, self._container, self._stream = self._container, None, None
+        if container is not None:
+            container.close()
+
+
+def stamp_of(frame: VideoFrame) -> float | None:
+    """Give a frame's own timestamp in seconds, or ``None`` where it lacks."""
+    if frame.pts is not None:
+        return frame.time
+    if frame.dts is not None and frame.time_base:
+        return float(frame.dts * frame.time_base)
+    return None
+
+
+def pixels(frame: VideoFrame) -> NDArray[np.uint8]:
+    """Convert a frame to (H, W, 3) uint8 BGR, turned upright by its rotation metadata."""
+    image = cast("NDArray[np.uint8]", frame.to_ndarray(format="bgr24"))
+    quarters = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
+
+
+def reason(error: BaseException) -> str:
+    """Give the short reason of a foreign error, without the address that its text holds."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__

@@ -1,0 +1,92 @@
+"""Source: where a camera's frames come from, behind one small protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.cameras.clock import Clock
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class FrameTime:
+    """A frame that is due now, before anything was paid for its pixels."""
+
+    index: int
+    """Position in the stream since it was opened, from 0; it goes on rising when a recording loops."""
+    time_s: float
+    """Presentation time in seconds; only differences count."""
+
+
+@dataclass(frozen=True)
+class Capture:
+    """The instant at which the decoder (or the simulator) handed a frame over."""
+
+    wall_ns: int
+    """Nanoseconds since 1970 UTC."""
+    monotonic: float
+    """Seconds; the start of the frame's latency budget."""
+
+    @classmethod
+    def now(cls, clock: Clock) -> Capture:
+        """Stamp the present instant."""
+        return cls(wall_ns=clock.wall_ns(), monotonic=clock.monotonic())
+
+    @property
+    def at(self) -> datetime:
+        """The instant in UTC, to the microsecond."""
+        return _EPOCH + timedelta(microseconds=self.wall_ns // 1000)
+
+
+@dataclass(frozen=True, eq=False)
+class RawFrame:
+    """One decoded frame."""
+
+    image: NDArray[np.uint8]
+    """(H, W, 3) uint8, blue, green, red; upright (rotation and EXIF orientation applied)."""
+    captured: Capture
+
+
+class Source(Protocol):
+    """A stream of frames, used by one thread and opened once; only ``interrupt`` may be called from others.
+
+    Every error is a ``SourceError`` whose text holds no secret.
+    """
+
+    @property
+    def live(self) -> bool:
+        """Whether frames come by themselves, so that silence is a fault; a recording is paced by us."""
+
+    def open(self) -> None:
+        """Open it.
+
+        Raises:
+            SourceUnavailable: it cannot be opened.
+        """
+
+    def grab(self) -> FrameTime | None:
+        """Block until the next frame is due; ``None`` where it was interrupted.
+
+        Raises:
+            SourceUnavailable: it stopped giving frames.
+            SourceEnded: it has no more frames, and does not loop.
+        """
+
+    def retrieve(self) -> RawFrame:
+        """Give the pixels of the frame that ``grab`` returned last; asked for sampled frames only.
+
+        Raises:
+            SourceUnavailable: the picture cannot be had.
+        """
+
+    def interrupt(self) -> None:
+        """Make the present and every later ``grab`` return ``None`` as soon as it can; thread-safe."""
+
+    def close(self) -> None:
+        """Release everything; closing twice is fine."""

@@ -1,0 +1,112 @@
+"""The ``sightline`` command: one function a duty, each thin over the module that does it.
+
+Exit status: 0 done, 1 it failed, 2 the call or the configuration is wrong. A user's mistake is one line.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from app import launch
+from app.errors import SettingsError, SightlineError
+from app.settings import Settings, process_environment
+
+FAILED, MISUSED = 1, 2
+"""Exit statuses."""
+
+app = typer.Typer(
+    name="sightline",
+    help="Camera streams in, detection events out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Config = Annotated[str, typer.Option("--config", help="The Serve configuration of the system.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document a line, for programs.")]
+CONFIG = "serve_config.yaml"
+out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command and exit with its status."""
+    try:
+        app()
+    except SettingsError as error:
+        err.print(f"sightline: {error}", markup=False)
+        sys.exit(MISUSED)
+    except SightlineError as error:
+        err.print(f"sightline: {error}", markup=False)
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _settings(config: str) -> Settings:
+    path = launch.find_serve_config(config)
+    return launch.settings_of(launch.read_serve_config(path), process_environment())
+
+
+@app.command()
+def up(config: Config = CONFIG) -> None:
+    """Start the whole system on this machine; Ctrl-C ends it."""
+    settings = _settings(config)
+    broker = "the embedded broker" if settings.kafka.embedded else ", ".join(settings.kafka.bootstrap_servers)
+    where = f"topic {settings.kafka.topic} on {broker}" if settings.kafka.enabled else "nowhere (Kafka is off)"
+    out.print(
+        f"Sightline: {len(settings.cameras)} cameras at {settings.inference_service_url.target}, events to {where}; "
+        "follow them with 'sightline events', the dashboard is http://127.0.0.1:8265",
+        markup=False,
+    )
+    raise typer.Exit(launch.serve_run(launch.find_serve_config(config), process_environment()))
+
+
+@app.command()
+def events(
+    camera: Annotated[str | None, typer.Option(help="Only this camera's.")] = None,
+    from_beginning: Annotated[bool, typer.Option(help="Start with the oldest event kept.")] = False,
+    count: Annotated[int | None, typer.Option(help="Stop after so many.", min=1)] = None,
+    json: Json = False,
+    config: Config = CONFIG,
+) -> None:
+    """Follow the topic: camera, labels and latency of each event."""
+    from app import following
+
+    settings = _settings(config)
+    for line in following.follow(settings, camera=camera, from_beginning=from_beginning, count=count, raw=json):
+        print(line, flush=True)
+
+
+@app.command()
+def doctor(json: Json = False, config: Config = CONFIG) -> None:
+    """Check model, Kafka, cameras, GPU and ports before a start, and say how to mend what fails."""
+    from app import diagnosis
+
+    settings = _settings(config)
+    sound = True
+    for finding in diagnosis.examine(settings):
+        sound = sound and finding.state is not diagnosis.State.FAILED
+        out.print(finding.as_json() if json else finding.as_line(), markup=not json)
+    raise typer.Exit(0 if sound else FAILED)
+
+
+@app.command()
+def preview(
+    out_file: Annotated[Path, typer.Option("--out", help="Where the picture goes (.jpg or .png).")],
+    camera: Annotated[str | None, typer.Option(help="Which camera; the first where none is named.")] = None,
+    frame: Annotated[int, typer.Option(help="Which of its frames.", min=0)] = 0,
+    config: Config = CONFIG,
+) -> None:
+    """Draw what the model sees in one frame of a camera, without starting the system."""
+    from app import diagnosis
+
+    settings = _settings(config)
+    out.print(diagnosis.preview(settings, camera, frame, out_file), markup=False)
+
+
+if __name__ == "__main__":
+    main()

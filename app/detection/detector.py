@@ -1,0 +1,214 @@
+"""Detector: encoded images of any sizes in, detections in pixels of each image out (design, decision 11)."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from app.detection.decoding import decode
+from app.detection.letterbox import Letterbox, fit, place
+from app.detection.network import Network
+from app.detection.options import DetectorOptions
+from app.detection.outcomes import ImageOutcome
+from app.detection.postprocessing import Postprocessor
+from app.detections import Detections
+from app.errors import ImageError, InferenceFailed, ModelUnavailable, SettingsError, SightlineError
+
+Image = NDArray[np.uint8]
+"""(H, W, 3) uint8, channels in the order blue, green, red."""
+_DECODERS = 4
+_LABELS_SHOWN = 100
+_WARM_SIZES = ((1280, 720), (640, 480), (640, 640))
+
+
+@dataclass(frozen=True, eq=False)
+class _Decoded:
+    image: Image | None
+    error: ImageError | None
+    milliseconds: float
+
+
+class Detector:
+    """A model, loaded once, that any thread may call; one thread at a time owns the device.
+
+    >>> detector = Detector(DetectorOptions(model="street.pt"))  # doctest: +SKIP
+    >>> [len(seen) for seen in detector.detect([jpeg, png])]  # doctest: +SKIP
+    [3, 0]
+
+    Raises:
+        ModelUnavailable: the model cannot be found, downloaded or loaded, or its device is not there.
+        SettingsError: a label to keep is not one of the model's.
+    """
+
+    def __init__(self, options: DetectorOptions) -> None:
+        self._network = Network(options)
+        kept = _class_ids(options.classes, self.labels, self.model_name)
+        self._postprocess = Postprocessor(options, kept, self._network.end_to_end)
+        self._lock = threading.Lock()
+        self._decoders = ThreadPoolExecutor(min(_DECODERS, os.cpu_count() or 1), thread_name_prefix="decode")
+
+    @property
+    def labels(self) -> Mapping[int, str]:
+        """Class id to label, as the model has them."""
+        return self._network.labels
+
+    @property
+    def model_name(self) -> str:
+        """The base name of the model's file, such as ``street.pt``."""
+        return self._network.name
+
+    @property
+    def device(self) -> str:
+        """Where the model runs: ``cpu`` or ``cuda:N``."""
+        return str(self._network.device)
+
+    def warm_up(self) -> None:
+        """Run the model on a few common sizes, so that the first real image is no slower than the rest.
+
+        Raises:
+            ModelUnavailable: the model loads and does not run.
+        """
+        for width, height in _WARM_SIZES:
+            try:
+                self._infer([np.full((height, width, 3), 114, np.uint8)])
+            except ModelUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001  # the seam: any failure of a foreign model
+                raise ModelUnavailable(
+                    f"the model {self.model_name!r} does not run: {_line(error)}"
+                ) from None
+
+    def detect(self, images: Sequence[bytes]) -> list[Detections]:
+        """Detect objects in encoded images; boxes are in pixels of each image, after EXIF orientation.
+
+        Raises:
+            ImageError: an image cannot be decoded, or breaks a limit.
+            InferenceFailed: the model failed on an image.
+        """
+        found = []
+        for outcome in self.run(images):
+            if outcome.error is not None:
+                raise outcome.error
+            assert outcome.detections is not None
+            found.append(outcome.detections)
+        return found
+
+    def run(self, images: Sequence[bytes]) -> list[ImageOutcome]:
+        """Detect objects in encoded images; one image's fault never harms the others.
+
+        Args:
+            images: JPEG, PNG or WebP, of any sizes.
+
+        Returns:
+            One outcome an image, in the order given.
+        """
+        decoded = self._decode(images)
+        outcomes: dict[int, ImageOutcome] = {}
+        for members in self._batches(decoded):
+            pictures = [picture for index in members if (picture := decoded[index].image) is not None]
+            for index, (result, spent) in zip(members, self._attempt(pictures), strict=True):
+                outcomes[index] = _outcome(decoded[index], result, spent)
+        return [outcomes.get(index) or _outcome(each, None, 0.0) for index, each in enumerate(decoded)]
+
+    def close(self) -> None:
+        """End the decoding threads; the detector cannot be used afterwards."""
+        self._decoders.shutdown()
+
+    def _decode(self, images: Sequence[bytes]) -> list[_Decoded]:
+        if len(images) == 1:  # a hop to another thread and back would cost more than it gives
+            return [_try_decode(images[0])]
+        return list(self._decoders.map(_try_decode, images))
+
+    def _batches(self, decoded: Sequence[_Decoded]) -> list[list[int]]:
+        """Group the indices of images whose letterboxed shapes agree."""
+        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for index, each in enumerate(decoded):
+            if each.image is not None:
+                groups[self._letterbox(each.image).shape].append(index)
+        return list(groups.values())
+
+    def _letterbox(self, image: Image) -> Letterbox:
+        network = self._network
+        return fit(image.shape[1], image.shape[0], network.size, network.stride, network.rectangular)
+
+    def _attempt(self, images: Sequence[Image]) -> list[tuple[Detections | SightlineError, float]]:
+        """Run a batch; where it fails, run its images one by one to find the guilty."""
+        began = time.perf_counter()
+        try:
+            found: list[Detections | SightlineError] = list(self._infer(images))
+        except Exception as error:  # noqa: BLE001  # the seam: whatever the model raises, it failed on these images
+            if len(images) > 1:
+                return [self._attempt([image])[0] for image in images]
+            found = [InferenceFailed(f"the model {self.model_name!r} failed on the image: {_line(error)}")]
+        spent = _milliseconds_since(began)
+        return [(each, spent) for each in found]
+
+    def _infer(self, images: Sequence[Image]) -> list[Detections]:
+        """Run images that share one letterboxed shape through the network."""
+        boxes = [self._letterbox(image) for image in images]
+        shape = boxes[0].shape
+        on_gpu = self._network.device.type == "cuda"
+        # Pinned, the copy to the GPU needs no second copy within the driver.
+        batch = torch.empty((len(images), *shape, 3), dtype=torch.uint8, pin_memory=on_gpu)
+        for image, box, target in zip(images, boxes, batch.numpy(), strict=True):
+            place(image, box, target)
+        with self._lock, torch.inference_mode():
+            output = self._network(self._as_input(batch))
+            rows = self._postprocess.select(output)
+        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        return self._postprocess.to_source(rows, shape, sizes)
+
+    def _as_input(self, batch: torch.Tensor) -> torch.Tensor:
+        """Turn (N, H, W, 3) uint8 RGB into (N, 3, H, W) in [0, 1], on the device."""
+        network = self._network
+        moved = batch.to(network.device, non_blocking=True).permute(0, 3, 1, 2)
+        scaled = moved.to(torch.float16 if network.half else torch.float32).div_(255)
+        return scaled if network.channels_last else scaled.contiguous()
+
+
+def _class_ids(wanted: Sequence[str], labels: Mapping[int, str], model: str) -> list[int] | None:
+    known = set(labels.values())
+    for label in wanted:
+        if label not in known:
+            shown = ", ".join(list(labels.values())[:_LABELS_SHOWN]) + (
+                ", …" if len(labels) > _LABELS_SHOWN else ""
+            )
+            raise SettingsError(
+                f"detector.classes (DETECTOR_CLASSES): {label!r} is no label of {model}; allowed are {shown}"
+            )
+    return [key for key, label in labels.items() if label in wanted] if wanted else None
+
+
+def _try_decode(data: bytes) -> _Decoded:
+    began = time.perf_counter()
+    try:
+        image, error = decode(data), None
+    except ImageError as raised:
+        image, error = None, raised
+    except MemoryError:
+        image, error = None, ImageError("the image is too large for this machine's memory")
+    return _Decoded(image, error, _milliseconds_since(began))
+
+
+def _outcome(decoded: _Decoded, result: Detections | SightlineError | None, spent: float) -> ImageOutcome:
+    height, width = decoded.image.shape[:2] if decoded.image is not None else (0, 0)
+    failed = result if isinstance(result, SightlineError) else None
+    found = result if isinstance(result, Detections) else None
+    return ImageOutcome(found, decoded.error or failed, width, height, decoded.milliseconds, spent)
+
+
+def _milliseconds_since(began: float) -> float:
+    return (time.perf_counter() - began) * 1000
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

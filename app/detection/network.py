@@ -1,0 +1,222 @@
+"""Network: one loaded model behind one call, whatever its file format."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from app.detection.model_files import find_model
+from app.detection.options import DetectorOptions
+from app.detection.restraint import import_ultralytics, loads_safely
+from app.errors import ModelUnavailable, SettingsError
+
+_DEFAULT_SIZE = 640  # what Ultralytics' predict takes where the model does not say
+_NOISE = re.compile(r"\x1b\[[0-9;]*m|ERROR|❌|\ufe0f")
+
+
+class Network:
+    """A detection network on its device.
+
+    Raises:
+        ModelUnavailable: the model is not there, is no detection model, or cannot run on its device.
+        SettingsError: the image size is not the one that a static export has.
+    """
+
+    labels: Mapping[int, str]
+    """Class id to label."""
+    size: tuple[int, int]
+    """Height and width of the largest input, multiples of ``stride``."""
+    stride: int
+    rectangular: bool
+    """Whether inputs smaller than ``size`` are taken."""
+
+    def __init__(self, options: DetectorOptions) -> None:
+        import_ultralytics()
+        self.name = Path(options.model).name
+        device = _device(options.device)
+        path = find_model(options.model)
+        self.name = path.name
+        self._max_detections = options.max_detections
+        self._backend = _load(path, device, options)
+        if options.device.startswith("cuda") and self.device.type != "cuda":
+            raise ModelUnavailable(f"the model {self.name!r} runs on the CPU only with what is installed; "
+                                   "install onnxruntime-gpu, or set DETECTOR_DEVICE=cpu")  # fmt: skip
+        self._check_kind()
+        self._share_threads(options.threads, path)
+        self._read_shape(options.image_size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        device: torch.device = self._backend.device
+        return device
+
+    @property
+    def half(self) -> bool:
+        """Whether the network takes FP16."""
+        return bool(self._backend.fp16)
+
+    @property
+    def end_to_end(self) -> bool:
+        """Whether the output is final, so that no NMS is needed."""
+        return bool(self._backend.end2end)
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether the input's memory should be in the order (N, H, W, C)."""
+        return bool(self._backend.format == "pt" and self.device.type == "cpu")
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        """Run the network.
+
+        Args:
+            batch: (N, 3, H, W) float on the network's device, RGB in [0, 1].
+
+        Returns:
+            (N, 4 + classes, anchors), or (N, detections, 6) where ``end_to_end``.
+        """
+        if self._backend.format == "pt" and self.end_to_end:
+            # As in predict: classes are filtered after the head's own truncation.
+            self._backend.model.set_head_attr(max_det=max(self._max_detections, 300), agnostic_nms=False)
+        parts = batch.split(self._largest_batch or len(batch))
+        # A backend may answer in a buffer that its next call overwrites.
+        outputs = [self._run(part).clone() if len(parts) > 1 else self._run(part) for part in parts]
+        return torch.cat(outputs) if len(parts) > 1 else outputs[0]
+
+    def _run(self, batch: torch.Tensor) -> torch.Tensor:
+        output = self._backend(batch)
+        first: torch.Tensor = output[0] if isinstance(output, (list, tuple)) else output
+        if first.ndim != 3 or first.shape[0] != batch.shape[0]:
+            raise ModelUnavailable(
+                f"the model {self.name!r} is no detection model: its output is {tuple(first.shape)}"
+            )
+        return first
+
+    def _check_kind(self) -> None:
+        backend = self._backend
+        task = getattr(backend.model, "task", None) or backend.task or "detect"
+        if task != "detect":
+            raise ModelUnavailable(
+                f"the model {self.name!r} is for the task {task!r}; give a detection model"
+            )
+        kind = f"{type(backend.model).__name__} {backend.metadata.get('description', '')}".lower()
+        if "rtdetr" in kind or "rt-detr" in kind:
+            raise ModelUnavailable(
+                f"the model {self.name!r} is an RT-DETR, which is not supported; give a YOLO model"
+            )
+        if backend.channels != 3:
+            raise ModelUnavailable(
+                f"the model {self.name!r} takes {backend.channels} channels; give one that takes 3"
+            )
+        self.labels = {int(key): str(label) for key, label in backend.names.items()}
+
+    def _read_shape(self, asked: int | None) -> None:
+        from ultralytics.utils.checks import check_imgsz
+
+        backend = self._backend
+        dynamic = bool(backend.dynamic)
+        self.stride = int(backend.stride)
+        fixed = None if dynamic else getattr(backend, "imgsz", None)
+        batch = backend.batch if backend.format == "engine" or not dynamic else None
+        if backend.format == "onnx":
+            batch, fixed = self._onnx_shape(fixed)
+        if backend.format in ("pt", "torchscript"):
+            batch = None
+        own = backend.model.args.get("imgsz", _DEFAULT_SIZE) if backend.format == "pt" else _DEFAULT_SIZE
+        wanted = fixed or asked or own
+        height, width = check_imgsz(wanted, stride=self.stride, min_dim=2)
+        if fixed and asked and asked != max(height, width):
+            raise SettingsError(
+                f"image_size: {asked} is not what {self.name} was exported for; allowed is {height}×{width}"
+            )
+        self.size = (height, width)
+        self.rectangular = backend.format == "pt" or (dynamic and not fixed)
+        self._largest_batch: int | None = batch
+        if batch is not None:
+            backend.backend.batch = batch  # what shorter batches are padded to
+
+    def _onnx_shape(self, declared: object) -> tuple[int | None, object]:
+        """Read the batch and the size that an ONNX graph is fixed to: foreign ones carry no metadata."""
+        shape = self._backend.session.get_inputs()[0].shape
+        if len(shape) != 4 or (isinstance(shape[1], int) and shape[1] != 3):
+            raise ModelUnavailable(f"the model {self.name!r} does not take images: its input is {shape}")
+        batch = shape[0] if isinstance(shape[0], int) else None
+        fixed = all(isinstance(side, int) for side in shape[2:])
+        return batch, (declared or shape[2:]) if fixed else None
+
+    def _share_threads(self, threads: int | None, path: Path) -> None:
+        if self._backend.format == "pt" or self.device.type != "cpu":
+            if threads is not None:
+                torch.set_num_threads(threads)
+            return
+        # Another runtime computes, and torch only prepares and sorts: its threads, spinning after each piece
+        # of work, would take the cores from that runtime's.
+        torch.set_num_threads(1)
+        if threads is not None and self._backend.format == "onnx":
+            import onnxruntime
+
+            # Ultralytics offers no way to say so, and ONNX Runtime takes every core there is.
+            session = onnxruntime.SessionOptions()
+            session.intra_op_num_threads = threads
+            self._backend.backend.session = onnxruntime.InferenceSession(
+                str(path), session, providers=["CPUExecutionProvider"]
+            )
+
+
+def _device(asked: str) -> torch.device:
+    if asked == "cpu" or (asked == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    index = int(asked.partition(":")[2] or 0)
+    present = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if index >= present:
+        count = f"{present} GPU{'s' * (present != 1)}" if present else "no GPU"
+        raise ModelUnavailable(f"DETECTOR_DEVICE={asked!r}: PyTorch sees {count} here; set it to auto or cpu")
+    return torch.device("cuda", index)
+
+
+def _load(path: Path, device: torch.device, options: DetectorOptions) -> Any:
+    from ultralytics.nn.autobackend import AutoBackend
+
+    if path.suffix.lower() == ".pt":
+        _check_checkpoint(path)
+    half = device.type == "cuda" if options.half is None else options.half
+    try:
+        backend = AutoBackend(
+            str(path), device=device, fp16=half, fuse=True, verbose=False, end2end=options.nms_free
+        )
+    except ModuleNotFoundError as error:
+        raise ModelUnavailable(
+            f"the model {path.name!r} needs the Python package {error.name!r}, which is not there; install it"
+        ) from None
+    except Exception as error:  # noqa: BLE001  # the seam: whatever a loader raises, the model is not there
+        raise ModelUnavailable(f"the model {path.name!r} cannot be loaded: {_explain(error, path)}") from None
+    backend.eval()
+    return backend
+
+
+def _check_checkpoint(path: Path) -> None:
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        raise ModelUnavailable(
+            f"the model {path.name!r} is no PyTorch checkpoint; give one in DETECTOR_MODEL"
+        )
+    if not loads_safely():
+        raise ModelUnavailable(
+            "a .pt cannot be loaded safely here; it needs torch 2.6 and Ultralytics 8.4.190 or newer"
+        )
+
+
+def _explain(error: Exception, path: Path) -> str:
+    text = str(error)
+    if "references types outside" in text:
+        return "it holds objects other than an Ultralytics network, and such are not trusted"
+    if "not a supported model format" in text:
+        return "by its name it is none of .pt, .onnx, .engine and an exported folder such as x_openvino_model"
+    text = text.replace(str(path), path.name)
+    first = re.split(r"\n|\. | \(", text)[0]
+    line = " ".join(_NOISE.sub("", first).split())[:200] or type(error).__name__
+    return f"{line}; give another in DETECTOR_MODEL"

@@ -1,0 +1,34 @@
+"""DetectorOptions: which model is run, where, and what of its output is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DetectorOptions:
+    """How a detector is made; everything has the default of Ultralytics' ``predict``."""
+
+    model: str
+    """A file or exported folder that Ultralytics loads, or a hub name such as ``yolo26n.pt``."""
+    device: str = "auto"
+    """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``."""
+    confidence: float = 0.25
+    """Detections with a lower score are left out; from 0 to 1."""
+    iou: float = 0.7
+    """Of two boxes of one class that overlap more, the better stays; from 0 to 1."""
+    classes: tuple[str, ...] = ()
+    """Labels to keep; empty: all."""
+    image_size: int | None = None
+    """Longest side of the model's input in pixels; none: what ``predict`` takes (its training size for
+    ``.pt``, its export's for a static export, 640 for a dynamic one)."""
+    half: bool | None = None
+    """Whether to compute in FP16; none: on a GPU."""
+    max_detections: int = 300
+    """At most so many per image, best first."""
+    threads: int | None = None
+    """CPU threads of the model, for this process; none: the library's own choice (for ``.pt``,
+    ``OMP_NUM_THREADS`` sets it). An OpenVINO model takes its own choice always."""
+    nms_free: bool = False
+    """Whether a ``.pt`` is run by its NMS-free head where it has one (YOLO26, YOLOv10), like
+    ``predict(nms=False)``; an export is run by the head that it was exported with."""

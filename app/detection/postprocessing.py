@@ -1,0 +1,63 @@
+"""From a network's output to detections in pixels of the source image, by Ultralytics' own functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from app.detection.options import DetectorOptions
+from app.detections import Detections
+
+
+class Postprocessor:
+    """Thresholds, NMS where the network has none of its own, and the way back to the source image."""
+
+    def __init__(self, options: DetectorOptions, class_ids: Sequence[int] | None, end_to_end: bool) -> None:
+        self._options = options
+        self._class_ids = None if class_ids is None else list(class_ids)
+        self._end_to_end = end_to_end
+
+    def select(self, output: torch.Tensor) -> list[NDArray[np.float32]]:
+        """Choose what is reported.
+
+        Args:
+            output: what the network gave for N images.
+
+        Returns:
+            For each image (M, 6) float32: x1 y1 x2 y2 in pixels of the network's input, score, class id.
+        """
+        from ultralytics.utils.nms import non_max_suppression
+
+        chosen: list[torch.Tensor] = non_max_suppression(
+            output,
+            conf_thres=self._options.confidence,
+            iou_thres=self._options.iou,
+            classes=self._class_ids,
+            max_det=self._options.max_detections,
+            end2end=self._end_to_end,
+        )
+        # One copy from the device for the whole batch.
+        rows: NDArray[np.float32] = torch.cat([each[:, :6] for each in chosen]).float().cpu().numpy()
+        ends = np.cumsum([len(each) for each in chosen])[:-1]
+        return np.split(rows, ends)
+
+    def to_source(
+        self, rows: Sequence[NDArray[np.float32]], shape: tuple[int, int], sizes: Sequence[tuple[int, int]]
+    ) -> list[Detections]:
+        """Move boxes from the network's input of ``shape`` to source images of ``sizes`` (height, width)."""
+        return [_to_source(each, shape, size) for each, size in zip(rows, sizes, strict=True)]
+
+
+def _to_source(rows: NDArray[np.float32], shape: tuple[int, int], size: tuple[int, int]) -> Detections:
+    from ultralytics.utils.ops import scale_boxes
+
+    if not len(rows):
+        return Detections.empty()
+    if not np.isfinite(rows).all():
+        raise ValueError("its output is not finite")
+    ordered = rows[np.argsort(-rows[:, 4], kind="stable")]
+    boxes = scale_boxes(shape, ordered[:, :4].copy(), size)
+    return Detections(boxes, ordered[:, 4].copy(), ordered[:, 5].astype(np.int64))

@@ -1,0 +1,177 @@
+"""What ``sightline doctor`` examines before a start, and ``sightline preview`` shows of it."""
+
+from __future__ import annotations
+
+import enum
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from app import pictures
+from app.camera_settings import CameraSettings
+from app.cameras import open_source
+from app.detection import Detector, DetectorOptions
+from app.errors import SettingsError, SightlineError
+from app.events import SeenObject, check_broker
+from app.frames import Frame
+from app.settings import Settings
+
+
+class State(str, enum.Enum):
+    """How a check came out."""
+
+    SOUND = "ok"
+    NOTED = "note"
+    """Nothing is broken, but worth knowing."""
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing examined."""
+
+    what: str
+    state: State
+    detail: str
+    mend: str = ""
+    """What the user can do about it; empty where nothing is to be done."""
+
+    def as_line(self) -> str:
+        """Give it as a line for a person, with rich's markup."""
+        colour = {State.SOUND: "green", State.NOTED: "yellow", State.FAILED: "red"}[self.state]
+        mend = f"\n         {_plain('→ ' + self.mend)}" if self.mend else ""
+        return f"[{colour}]{self.state.value:>6}[/{colour}]  {_plain(f'{self.what}: {self.detail}')}{mend}"
+
+    def as_json(self) -> str:
+        """Give it as a JSON document."""
+        return json.dumps(asdict(self))
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Check model, Kafka, cameras and ports, one after the other; nothing is started."""
+    yield from _model(settings)
+    yield _kafka(settings)
+    yield from (_camera(camera) for camera in settings.cameras)
+    if not settings.cameras:
+        yield Finding("cameras", State.NOTED, "none is configured", "name some in SIGHTLINE_CAMERAS")
+    for port, purpose in ((settings.inference_service_url.port, "gRPC"), (8000, "HTTP")):
+        yield _port(port, purpose)
+
+
+def preview(settings: Settings, camera_id: str | None, index: int, out: Path) -> str:
+    """Write a picture of what the model sees in one frame of a camera; give a line about it.
+
+    Raises:
+        SettingsError: no such camera.
+        SightlineError: the source, the model or the file fails.
+    """
+    camera = _find(settings.cameras, camera_id)
+    frame = _one_frame(camera, index)
+    detector = _detector(settings)
+    data = pictures.encode(frame.image)
+    detector.warm_up()
+    started = time.monotonic()
+    seen = detector.detect([data])[0]
+    spent_ms = (time.monotonic() - started) * 1000
+    objects = [
+        SeenObject(detector.labels[class_id], class_id, score, (x1, y1, x2 - x1, y2 - y1))
+        for (x1, y1, x2, y2), score, class_id in zip(
+            seen.boxes.tolist(), seen.scores.tolist(), seen.class_ids.tolist(), strict=True
+        )
+    ]
+    pictures.write(pictures.draw(frame.image, objects), out)
+    labels = ", ".join(f"{thing.label} {thing.confidence:.2f}" for thing in objects) or "nothing"
+    return f"{out}: camera {camera.id}, {detector.model_name} saw {labels} in {spent_ms:.0f} ms"
+
+
+def _model(settings: Settings) -> Iterator[Finding]:
+    started = time.monotonic()
+    try:
+        detector = _detector(settings)
+        loaded = time.monotonic()
+        detector.warm_up()
+        warmed = time.monotonic()
+        detector.warm_up()
+    except SightlineError as error:
+        yield Finding("model", State.FAILED, str(error), "set DETECTOR_MODEL and DETECTOR_DEVICE")
+        return
+    again_ms = (time.monotonic() - warmed) * 1000
+    yield Finding(
+        "model",
+        State.SOUND,
+        f"{detector.model_name} with {len(detector.labels)} labels loads in {loaded - started:.1f} s "
+        f"and answers in {again_ms:.0f} ms",
+    )
+    on_cpu = str(detector.device) == "cpu"
+    yield Finding(
+        "device",
+        State.NOTED if on_cpu else State.SOUND,
+        f"the model runs on {detector.device}" + (": no GPU is used" if on_cpu else ""),
+    )
+
+
+def _kafka(settings: Settings) -> Finding:
+    if not settings.kafka.enabled:
+        return Finding("kafka", State.NOTED, "off: detections are answered and counted, nothing is published")
+    try:
+        detail = check_broker(settings.kafka)
+    except SightlineError as error:
+        return Finding(
+            "kafka", State.FAILED, str(error), "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC and the credentials"
+        )
+    state = State.NOTED if settings.kafka.embedded else State.SOUND
+    return Finding("kafka", state, detail)
+
+
+def _camera(camera: CameraSettings) -> Finding:
+    what = f"camera {camera.id}"
+    started = time.monotonic()
+    try:
+        frame = _one_frame(camera, 0)
+    except SightlineError as error:
+        return Finding(what, State.FAILED, f"{camera.url}: {error}", "check the camera's url, its host and path")
+    spent = time.monotonic() - started
+    return Finding(what, State.SOUND, f"{camera.url} gives {frame.width}x{frame.height} after {spent:.1f} s")
+
+
+def _port(port: int, purpose: str) -> Finding:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return Finding(
+                f"port {port}",
+                State.NOTED,
+                f"in use ({purpose}): by a running Sightline, or by another program",
+                "end that program, or change the port in serve_config.yaml",
+            )
+    return Finding(f"port {port}", State.SOUND, f"free for {purpose}")
+
+
+def _detector(settings: Settings) -> Detector:
+    detector = settings.detector
+    return Detector(
+        DetectorOptions(
+            model=detector.model,
+            device=detector.device,
+            confidence=detector.confidence,
+            iou=detector.iou,
+            classes=detector.classes,
+        )
+    )
+
+
+def _find(cameras: tuple[CameraSettings, ...], camera_id: str | None) -> CameraSettings:
+    for camera in cameras:
+        if camera_id in (None, camera.id):
+            return camera
+    known = ", ".join(camera.id for camera in cameras) or "none"
+    raise SettingsError(f"--camera: {camera_id!r} is not configured; there are {known}")
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")

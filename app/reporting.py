@@ -1,0 +1,78 @@
+"""The one line about the whole system: what was published, what was dropped, and how long it took."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.cameras import CameraStatus
+from app.events import PublisherSnapshot
+from app.ledger import DropReason, LedgerSnapshot
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was read of the running system at one instant."""
+
+    at: float
+    """Seconds, monotonic."""
+    cameras: Sequence[CameraStatus]
+    publisher: PublisherSnapshot | None
+    """None while it cannot be reached."""
+
+
+class Reporter:
+    """Turns successive observations into lines; each tells of the time since the one before."""
+
+    def __init__(self, budget_ms: float) -> None:
+        self._budget_ms = budget_ms
+        self._last: Observation | None = None
+
+    def line(self, now: Observation) -> str:
+        """Tell what happened since the last observation, in one line."""
+        last, self._last = self._last, now
+        live = sum(status.state == "live" for status in now.cameras)
+        return " | ".join(
+            [
+                self._rate(last, now),
+                _dropped(last, now),
+                self._latency(now.publisher),
+                f"cameras {live}/{len(now.cameras)} live",
+            ]
+        )
+
+    def _rate(self, last: Observation | None, now: Observation) -> str:
+        if now.publisher is None:
+            return "publisher away"
+        if last is None or last.publisher is None or now.publisher.published < last.publisher.published:
+            return f"{now.publisher.published} events"
+        fresh = now.publisher.published - last.publisher.published
+        return f"{fresh / max(1e-9, now.at - last.at):.1f} events/s"
+
+    def _latency(self, publisher: PublisherSnapshot | None) -> str:
+        if publisher is None or publisher.latency is None:
+            return "capture to Kafka: nothing measured yet"
+        quantiles = publisher.latency
+        return (
+            f"capture to Kafka p50 {quantiles.p50_ms:.0f} p95 {quantiles.p95_ms:.0f} "
+            f"p99 {quantiles.p99_ms:.0f} ms of {self._budget_ms:.0f} ms"
+        )
+
+
+def _dropped(last: Observation | None, now: Observation) -> str:
+    fresh: Counter[DropReason] = Counter()
+    before = {status.id: status for status in last.cameras} if last else {}
+    for status in now.cameras:
+        earlier = before.get(status.id)
+        known = earlier.ledger if earlier is not None and earlier.epoch == status.epoch else None
+        fresh.update(_since(known, status.ledger))
+    total = fresh.total()
+    reasons = ", ".join(f"{reason.value} {count}" for reason, count in fresh.most_common() if count)
+    return f"dropped {total}" + (f" ({reasons})" if reasons else "")
+
+
+def _since(earlier: LedgerSnapshot | None, now: LedgerSnapshot) -> dict[DropReason, int]:
+    return {
+        reason: count - (earlier.dropped[reason] if earlier else 0) for reason, count in now.dropped.items()
+    }

@@ -1,0 +1,142 @@
+"""The one place that turns protobuf messages into our types and back."""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.camera_settings import CAMERA_ID
+from app.errors import RequestError
+from app.events import DetectionEvent, SeenObject
+from app.images import ImageHeader, probe
+from app.requests import DetectionRequest
+from app.rpc.sightline.inference.v1 import inference_pb2 as pb
+
+MAX_FUTURE_S = 60.0
+"""How far a capture time may lie in the future, for clocks that disagree."""
+MAX_SHAPE_DIFFERENCE = 0.02
+"""How far the source's shape may be off the image's, as a share."""
+REQUEST_TIMEOUT_S = 10.0
+"""The budget of a request that names none."""
+_MAX_FRAME_ID = 256
+_MAX_SIDE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The two clocks of a process: one to compare with cameras, one to measure with."""
+
+    wall_ns: Callable[[], int] = time.time_ns
+    """Nanoseconds since 1970 UTC."""
+    monotonic: Callable[[], float] = time.monotonic
+    """Seconds; the event loop's own clock."""
+
+
+def read_request(message: pb.DetectRequest, clock: Clock) -> DetectionRequest:
+    """Check a request and take it over.
+
+    Raises:
+        RequestError: a field breaks the contract; the text names it.
+        ImageError: the image is none, or beyond the limits.
+    """
+    arrived, arrived_at_ns = clock.monotonic(), clock.wall_ns()
+    if not CAMERA_ID.fullmatch(message.camera_id):
+        raise RequestError(f"camera_id {_shown(message.camera_id)} is not allowed: {CAMERA_ID.pattern}")
+    if len(message.frame_id) > _MAX_FRAME_ID:
+        raise RequestError(f"frame_id has {len(message.frame_id)} characters; allowed are {_MAX_FRAME_ID}")
+    captured_at_ns = _captured_at(message, arrived_at_ns)
+    header = probe(message.image)
+    width, height = _source_size(message, header)
+    budget_s = message.latency_budget_ms / 1000 or REQUEST_TIMEOUT_S
+    return DetectionRequest(
+        camera_id=message.camera_id,
+        frame_id=message.frame_id or uuid.uuid4().hex,
+        image=message.image,
+        header=header,
+        source_width=width,
+        source_height=height,
+        captured_at_ns=captured_at_ns,
+        arrived_at_ns=arrived_at_ns,
+        arrived=arrived,
+        deadline=arrived + min(budget_s, REQUEST_TIMEOUT_S),
+        epoch=message.epoch,
+        sequence=message.sequence,
+        encode_ms=_encode_ms(message),
+    )
+
+
+def write_response(event: DetectionEvent, total_ms: float) -> pb.DetectResponse:
+    """Build the response of an accepted frame; ``total_ms`` runs from capture to this answer."""
+    return pb.DetectResponse(
+        event_id=event.event_id,
+        camera_id=event.camera_id,
+        frame_id=event.frame_id,
+        detections=[_detection(seen) for seen in event.objects],
+        model=event.model,
+        inference_latency_ms=event.latency.inference,
+        latency=pb.StageLatency(
+            transport_ms=event.latency.transport,
+            queue_ms=event.latency.queue,
+            decode_ms=event.latency.decode,
+            inference_ms=event.latency.inference,
+            total_ms=total_ms,
+        ),
+    )
+
+
+def _detection(seen: SeenObject) -> pb.Detection:
+    x, y, width, height = seen.bbox
+    return pb.Detection(
+        label=seen.label,
+        class_id=seen.class_id,
+        confidence=seen.confidence,
+        bbox=pb.BoundingBox(x=x, y=y, width=width, height=height),
+    )
+
+
+def _captured_at(message: pb.DetectRequest, arrived_at_ns: int) -> int:
+    if not message.HasField("captured_at"):
+        return arrived_at_ns
+    stamp = message.captured_at
+    if not 0 <= stamp.nanos < 1_000_000_000 or stamp.seconds < 0:
+        raise RequestError("captured_at is not a time since 1970")
+    captured_at_ns = stamp.seconds * 1_000_000_000 + stamp.nanos
+    ahead_s = (captured_at_ns - arrived_at_ns) / 1e9
+    if ahead_s > MAX_FUTURE_S:
+        raise RequestError(f"captured_at lies {ahead_s:.0f} s in the future; allowed are {MAX_FUTURE_S:.0f} s")
+    return captured_at_ns
+
+
+def _source_size(message: pb.DetectRequest, header: ImageHeader) -> tuple[int, int]:
+    width, height = message.source_width, message.source_height
+    if not width and not height:
+        return header.width, header.height
+    if not width or not height:
+        raise RequestError("source_width and source_height come together: both or neither")
+    if width > _MAX_SIDE or height > _MAX_SIDE:
+        raise RequestError(f"source {width}x{height} is over {_MAX_SIDE} pixels a side")
+    if not _same_shape(width, height, header):
+        raise RequestError(
+            f"source {width}x{height} has another shape than the image's {header.width}x{header.height}"
+        )
+    return width, height
+
+
+def _same_shape(width: int, height: int, header: ImageHeader) -> bool:
+    """Compare shapes; a side that rounding to whole pixels could explain is no difference."""
+    by_width, by_height = header.width / width, header.height / height
+    rounding = 1.0 / min(header.width, header.height) if max(by_width, by_height) < 1 else 0.0
+    return abs(by_width / by_height - 1.0) <= max(MAX_SHAPE_DIFFERENCE, rounding)
+
+
+def _encode_ms(message: pb.DetectRequest) -> float:
+    if not math.isfinite(message.encode_ms) or message.encode_ms < 0:
+        raise RequestError("encode_ms is not a time")
+    return message.encode_ms
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:77] + "...")

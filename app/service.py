@@ -1,0 +1,240 @@
+"""DetectionService: one ``Detect`` call from its bytes to its durable event, in plain asyncio.
+
+The ingress deployment is a shell around this; what it needs of the cluster (detector, publisher) is passed in.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from app.batching import DeadlineBatcher
+from app.detection import ImageOutcome
+from app.errors import DeadlineExceeded, ModelUnavailable, SightlineError, Unauthenticated
+from app.events import DetectionEvent, Receipt, SeenObject, StageLatencies, Submission
+from app.requests import DetectionRequest
+from app.rpc.conversion import Clock, read_request
+from app.rpc.sightline.inference.v1 import inference_pb2 as pb
+
+BEARER = "bearer "
+
+
+@dataclass(frozen=True)
+class DetectorJob:
+    """One image on its way to a detector replica."""
+
+    image: bytes = field(repr=False)
+    remaining_s: float
+    """What is left of its budget, in seconds, when it is handed over."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What the detector is."""
+
+    name: str
+    labels: Mapping[int, str]
+    device: str
+
+
+@dataclass(frozen=True)
+class DetectorAnswer:
+    """A batch's answers, in order, and the model that gave them."""
+
+    outcomes: tuple[ImageOutcome, ...]
+    model: ModelInfo
+
+
+class DetectorClient(Protocol):
+    """The detector replicas, as one."""
+
+    async def detect(self, jobs: Sequence[DetectorJob]) -> DetectorAnswer:
+        """Run one batch on one replica.
+
+        Raises:
+            ModelUnavailable: no replica is there, or the one that had the batch died.
+        """
+
+
+class PublisherClient(Protocol):
+    """The publisher, wherever it runs."""
+
+    async def publish(self, submissions: Sequence[Submission]) -> Sequence[Receipt | SightlineError]:
+        """Commit events; each gets a receipt or what befell it.
+
+        Raises:
+            DeliveryUnavailable: the publisher is not there.
+        """
+
+
+class ServiceObserver(Protocol):
+    """Who wants to know how long things took."""
+
+    def batch(self, size: int) -> None:
+        """A batch was handed to a detector."""
+
+    def answered(self, event: DetectionEvent) -> None:
+        """A frame was accepted."""
+
+
+@dataclass(frozen=True)
+class ServiceLimits:
+    """How much the service takes on; every number has its home in ``serve_config.yaml``."""
+
+    max_batch_size: int = 16
+    max_waiting: int = 256
+    """Frames that may wait for a detector in one ingress replica."""
+    publish_batch_size: int = 64
+    publish_calls: int = 4
+    """Calls to the publisher under way at the same time."""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A frame whose event is durable."""
+
+    event: DetectionEvent
+    total_ms: float
+    """From capture to this answer, by the camera's clock and ours."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    outcome: ImageOutcome
+    model: ModelInfo
+
+
+class DetectionService:
+    """Authenticates, checks, detects, publishes and answers."""
+
+    def __init__(
+        self,
+        detector: DetectorClient,
+        publisher: PublisherClient,
+        *,
+        limits: ServiceLimits,
+        observer: ServiceObserver,
+        token: str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Wire a service; it holds all frames back until :meth:`resize` says how many slots there are."""
+        self._detector = detector
+        self._observer = observer
+        self._token = token
+        self._clock = clock or Clock()
+        self._ready = False
+        self._frames: DeadlineBatcher[DetectionRequest, _Seen] = DeadlineBatcher(
+            self._detect, max_batch=limits.max_batch_size, max_waiting=limits.max_waiting, slots=0
+        )
+        self._events: DeadlineBatcher[Submission, Receipt] = DeadlineBatcher(
+            publisher.publish,
+            max_batch=limits.publish_batch_size,
+            max_waiting=limits.max_waiting,
+            slots=limits.publish_calls,
+        )
+
+    def resize(self, slots: int) -> None:
+        """Tell how many batches the detectors can take at the same time; 0: no replica is there."""
+        self._ready = slots > 0
+        self._frames.resize(slots)
+
+    async def detect(self, message: pb.DetectRequest, metadata: Mapping[str, str]) -> Accepted:
+        """Carry one request through.
+
+        Raises:
+            SightlineError: any of the contract's table; see ``app/rpc/codes.py``.
+        """
+        self._authenticate(metadata)
+        request = read_request(message, self._clock)
+        if not self._ready:
+            raise ModelUnavailable("no detector replica is there")
+        seen = await self._frames.submit(request, request.deadline)
+        return await self._publish(request, seen)
+
+    async def close(self) -> None:
+        """See what is under way through."""
+        await self._frames.close()
+        await self._events.close()
+
+    def _authenticate(self, metadata: Mapping[str, str]) -> None:
+        if self._token is None:
+            return
+        given = metadata.get("authorization", "")
+        token = given[len(BEARER) :].strip() if given.lower().startswith(BEARER) else ""
+        if not hmac.compare_digest(token.encode(), self._token.encode()):
+            raise Unauthenticated("this service asks for a bearer token, and the request has no valid one")
+
+    async def _detect(self, requests: Sequence[DetectionRequest]) -> Sequence[_Seen | SightlineError]:
+        now = self._clock.monotonic()
+        self._observer.batch(len(requests))
+        jobs = [DetectorJob(request.image, request.deadline - now) for request in requests]
+        answer = await self._detector.detect(jobs)
+        return [
+            outcome.error if outcome.error is not None else _Seen(outcome, answer.model)
+            for outcome in answer.outcomes
+        ]
+
+    async def _publish(self, request: DetectionRequest, seen: _Seen) -> Accepted:
+        elapsed_ms = (self._clock.monotonic() - request.arrived) * 1000
+        event = _event(request, seen, elapsed_ms)
+        # From here on the event may appear whatever the caller does: the batcher carries it through.
+        await self._events.submit(Submission(event, request.epoch, request.sequence))
+        self._observer.answered(event)
+        total_ms = (self._clock.wall_ns() - request.captured_at_ns) / 1e6
+        return Accepted(event, max(0.0, total_ms))
+
+
+def expired(job: DetectorJob, received: float, clock: Clock) -> DeadlineExceeded | None:
+    """Tell a detector replica whether a job's budget ran out since it was received (monotonic seconds)."""
+    late = clock.monotonic() - received >= job.remaining_s
+    return DeadlineExceeded("the budget ran out before the model was free") if late else None
+
+
+def _event(request: DetectionRequest, seen: _Seen, elapsed_ms: float) -> DetectionEvent:
+    outcome = seen.outcome
+    transport_ms = (request.arrived_at_ns - request.captured_at_ns) / 1e6 - request.encode_ms
+    return DetectionEvent(
+        camera_id=request.camera_id,
+        frame_id=request.frame_id,
+        captured_at_ns=request.captured_at_ns,
+        width=request.source_width,
+        height=request.source_height,
+        model=seen.model.name,
+        objects=_objects(request, seen),
+        latency=StageLatencies(
+            encode=request.encode_ms,
+            transport=max(0.0, transport_ms),  # two clocks: it may come out below zero
+            # Waiting, and the way to the replica and back: all that was neither decoding nor inference.
+            queue=max(0.0, elapsed_ms - outcome.decode_ms - outcome.inference_ms),
+            decode=outcome.decode_ms,
+            inference=outcome.inference_ms,
+        ),
+    )
+
+
+def _objects(request: DetectionRequest, seen: _Seen) -> tuple[SeenObject, ...]:
+    """Take the detections over, from pixels of the image sent to pixels of the frame captured."""
+    outcome = seen.outcome
+    if outcome.detections is None:
+        return ()
+    scale = np.array([request.source_width / outcome.width, request.source_height / outcome.height] * 2)
+    limit = np.array([request.source_width, request.source_height] * 2)
+    boxes = np.clip(outcome.detections.boxes * scale, 0, limit)
+    return tuple(
+        SeenObject(
+            label=seen.model.labels[class_id],
+            class_id=class_id,
+            confidence=score,
+            bbox=(x1, y1, x2 - x1, y2 - y1),
+        )
+        for (x1, y1, x2, y2), score, class_id in zip(
+            boxes.tolist(),
+            outcome.detections.scores.tolist(),
+            outcome.detections.class_ids.tolist(),
+            strict=True,
+        )
+    )

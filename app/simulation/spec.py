@@ -1,0 +1,65 @@
+"""StreetSpec: which street a ``synthetic://street?…`` address asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from urllib.parse import parse_qsl, urlsplit
+
+from app.errors import SettingsError
+
+_LIMITS: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**32 - 1),
+    "fps": (0.1, 240),
+    "width": (160, 3840),
+    "height": (120, 2160),
+    "objects": (0, 40),
+}
+
+
+@dataclass(frozen=True)
+class StreetSpec:
+    """What is drawn; equal specs draw equal frames.
+
+    Raises:
+        SettingsError: a value is out of range; the text names the key, the value and what is allowed.
+    """
+
+    seed: int = 7
+    fps: float = 25.0
+    """Frames per second of the scene's own time."""
+    width: int = 1280
+    """Pixels."""
+    height: int = 720
+    """Pixels."""
+    objects: int = 6
+    """About so many road users are in the scene at once."""
+
+    def __post_init__(self) -> None:
+        for key, (low, high) in _LIMITS.items():
+            value = getattr(self, key)
+            if not low <= value <= high:
+                raise SettingsError(f"synthetic://street: {key}={value!r}; allowed is {low:g} to {high:g}")
+
+    @classmethod
+    def parse(cls, url: str) -> StreetSpec:
+        """Read a ``synthetic://street?seed=7&fps=25&…`` address; ``loop`` is ignored.
+
+        Raises:
+            SettingsError: the scene or a key is unknown, or a value is malformed or out of range.
+        """
+        parts = urlsplit(url)
+        if parts.scheme != "synthetic" or parts.netloc != "street" or parts.path not in ("", "/"):
+            raise SettingsError(f"{url!r} is no scene of the simulator; allowed is synthetic://street?…")
+        kinds = {field.name: float if field.name == "fps" else int for field in fields(cls)}
+        values: dict[str, float] = {}
+        for key, text in parse_qsl(parts.query, keep_blank_values=True):
+            if key == "loop":
+                continue
+            if key not in kinds:
+                raise SettingsError(f"synthetic://street: {key!r} is not known; allowed are {', '.join(kinds)}")
+            try:
+                values[key] = kinds[key](text)
+            except ValueError:
+                wanted = "a number" if key == "fps" else "a whole number"
+                raise SettingsError(f"synthetic://street: {key}={text!r} is not {wanted}") from None
+        return cls(**values)  # type: ignore[arg-type]

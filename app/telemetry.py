@@ -1,0 +1,162 @@
+"""Every metric, stage and label of Sightline, once (contract, section 6); and the observers that feed them.
+
+The observers are what the plain parts of ``app`` are given, so that they count without knowing Ray. Prometheus shows
+each name with ``ray_`` in front, and counters with ``_total`` behind.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from functools import cache
+
+from ray.util.metrics import Counter, Gauge, Histogram
+
+from app.events import DetectionEvent
+from app.ledger import DropReason
+
+
+class Stage(str, enum.Enum):
+    """Where a frame's time goes, in the order of its way."""
+
+    ENCODE = "encode"
+    TRANSPORT = "transport"
+    QUEUE = "queue"
+    DECODE = "decode"
+    INFERENCE = "inference"
+    SPOOL = "spool"
+    PUBLISH = "publish"
+
+
+LATENCY_BUCKETS_S = (
+    *(0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05),
+    *(0.06, 0.07, 0.08, 0.09, 0.1, 0.12, 0.14, 0.16, 0.18, 0.2, 0.22, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 10.0),
+)
+"""Seconds; fine around the 200 ms budget, since Ray makes a histogram's sum of its buckets' midpoints."""
+BATCH_BUCKETS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+
+
+@cache
+def capture_to_publish() -> Histogram:
+    """Capture to the broker's acknowledgement, seconds."""
+    return Histogram(
+        "sightline_capture_to_publish_seconds",
+        "From capture to the broker's acknowledgement.",
+        boundaries=list(LATENCY_BUCKETS_S),
+        tag_keys=("camera_id",),
+    )
+
+
+@cache
+def stage_seconds() -> Histogram:
+    """Time by stage, seconds."""
+    return Histogram(
+        "sightline_stage_seconds",
+        "Where a frame's time goes.",
+        boundaries=list(LATENCY_BUCKETS_S),
+        tag_keys=("stage",),
+    )
+
+
+@cache
+def batch_size() -> Histogram:
+    """Frames in one call to a detector."""
+    return Histogram(
+        "sightline_batch_size", "Frames in one call to a detector.", boundaries=list(BATCH_BUCKETS)
+    )
+
+
+@cache
+def camera_counter(name: str, text: str) -> Counter:
+    """A counter by camera."""
+    return Counter(name, text, tag_keys=("camera_id",))
+
+
+@cache
+def camera_gauge(name: str, text: str) -> Gauge:
+    """A gauge by camera."""
+    return Gauge(name, text, tag_keys=("camera_id",))
+
+
+@cache
+def frames_dropped() -> Counter:
+    """Frames that became no event."""
+    return Counter(
+        "sightline_frames_dropped", "Sampled frames that became no event.", tag_keys=("camera_id", "reason")
+    )
+
+
+@cache
+def detections() -> Counter:
+    """Objects seen."""
+    return Counter("sightline_detections", "Objects seen.", tag_keys=("label",))
+
+
+class ServiceTelemetry:
+    """Feeds the ingress's metrics."""
+
+    def batch(self, size: int) -> None:
+        """Count the frames of one call to a detector."""
+        batch_size().observe(size)
+
+    def answered(self, event: DetectionEvent) -> None:
+        """Count an accepted frame's objects, and where its time went."""
+        for seen in event.objects:
+            detections().inc(tags={"label": seen.label})
+        spent: Mapping[Stage, float] = {
+            Stage.ENCODE: event.latency.encode,
+            Stage.TRANSPORT: event.latency.transport,
+            Stage.QUEUE: event.latency.queue,
+            Stage.DECODE: event.latency.decode,
+            Stage.INFERENCE: event.latency.inference,
+        }
+        for stage, milliseconds in spent.items():
+            stage_seconds().observe(milliseconds / 1000, tags={"stage": stage.value})
+
+
+class PublisherTelemetry:
+    """Feeds the publisher's metrics."""
+
+    def published(self, camera_id: str, total_s: float, publish_s: float, breach: bool) -> None:
+        """Count an acknowledged event; seconds from capture and from hand-over to acknowledgement."""
+        tags = {"camera_id": camera_id}
+        capture_to_publish().observe(total_s, tags=tags)
+        stage_seconds().observe(publish_s, tags={"stage": Stage.PUBLISH.value})
+        camera_counter("sightline_events_published", "Events the broker acknowledged.").inc(tags=tags)
+        if breach:
+            camera_counter("sightline_slo_breaches", "Events acknowledged later than the budget.").inc(tags=tags)
+
+
+class CameraTelemetry:
+    """Feeds one camera's metrics."""
+
+    def __init__(self, camera_id: str) -> None:
+        self._tags = {"camera_id": camera_id}
+
+    def sampled(self) -> None:
+        """Count a sampled frame."""
+        camera_counter("sightline_frames_sampled", "Frames picked by the sampling grid.").inc(tags=self._tags)
+
+    def accepted(self) -> None:
+        """Count an accepted frame."""
+        camera_counter("sightline_frames_accepted", "Frames the service answered OK.").inc(tags=self._tags)
+
+    def dropped(self, reason: DropReason) -> None:
+        """Count a dropped frame."""
+        frames_dropped().inc(tags={**self._tags, "reason": reason.value})
+
+    def in_flight(self, frames: int) -> None:
+        """Tell how many frames are sampled and not yet settled."""
+        camera_gauge("sightline_frames_in_flight", "Frames sampled and not yet settled.").set(
+            frames, tags=self._tags
+        )
+
+    def up(self, live: bool) -> None:
+        """Tell whether the source gives frames."""
+        camera_gauge("sightline_camera_up", "Whether the source gives frames.").set(
+            int(live), tags=self._tags
+        )
+
+    def reconnected(self) -> None:
+        """Count a new try to open the source."""
+        camera_counter("sightline_camera_reconnects", "Times the source was opened again.").inc(tags=self._tags)

@@ -1,0 +1,226 @@
+"""CameraActor, one per source, and CameraManager, which owns them all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from pydantic import SecretStr
+from ray import serve
+from ray.exceptions import RayError
+
+from app.camera_settings import CameraSettings
+from app.cameras import Camera, CameraStatus, DetectClient
+from app.events import PublisherSnapshot
+from app.reporting import Observation, Reporter
+from app.settings import ServiceAddress, TlsSettings
+from app.telemetry import CameraTelemetry
+from app.web import Health, build_api
+
+logger = logging.getLogger("ray.serve")
+
+REPORT_PERIOD_S = 10.0
+"""How often the one line about the whole system is written."""
+RESTART_PAUSE_S = 1.0
+"""How long a camera whose actor died is left alone before it gets a new one."""
+STOP_TIMEOUT_S = 5.0
+"""What a camera may take to settle its last frames."""
+ANSWER_TIMEOUT_S = 3.0
+"""What a camera or the publisher may take to tell how it is."""
+STARTUP_PATIENCE_S = 120.0
+"""How long cameras wait for the inference application before they start all the same."""
+INFERENCE = "inference"
+"""Name of the inference application in ``serve_config.yaml``."""
+
+
+@dataclass(frozen=True)
+class CameraServiceOptions:
+    """What every camera needs to know of the service."""
+
+    service: ServiceAddress
+    tls: TlsSettings
+    token: SecretStr | None
+    budget_ms: int
+
+
+class CameraActor:
+    """One camera in a process of its own; it ends with the manager that made it."""
+
+    def __init__(self, settings: CameraSettings, options: CameraServiceOptions, epoch: int) -> None:
+        self._client = DetectClient(options.service, tls=options.tls, token=options.token)
+        self._camera = Camera(
+            settings,
+            client=self._client,
+            epoch=epoch,
+            budget_ms=options.budget_ms,
+            observer=CameraTelemetry(settings.id),
+        )
+
+    async def run(self) -> None:
+        """Watch the source until :meth:`stop`."""
+        try:
+            await self._camera.run()
+        finally:
+            await self._client.close()
+
+    async def stop(self) -> CameraStatus:
+        """Stop and settle every frame; give the last word of the ledger."""
+        await self._camera.stop()
+        return self._camera.status()
+
+    async def status(self) -> CameraStatus:
+        """Tell how the camera is."""
+        return self._camera.status()
+
+
+class _Watch:
+    """Keeps one camera's actor alive: a dead one is made again with the same id, in a new epoch."""
+
+    def __init__(self, settings: CameraSettings, options: CameraServiceOptions) -> None:
+        self._settings = settings
+        self._options = options
+        self._epoch = 0
+        self._actor: Any = None
+        self._task = asyncio.get_running_loop().create_task(self._keep())
+        self.restarts = 0
+
+    async def status(self) -> CameraStatus | None:
+        """Ask the actor; none while it is being made, or does not answer."""
+        if self._actor is None:
+            return None
+        try:
+            status: CameraStatus = await asyncio.wait_for(self._actor.status.remote(), ANSWER_TIMEOUT_S)
+        except (RayError, asyncio.TimeoutError):
+            return None
+        return status
+
+    async def stop(self) -> None:
+        """End the actor, its last frames settled if it still can."""
+        self._task.cancel()
+        if self._actor is None:
+            return
+        try:
+            await asyncio.wait_for(self._actor.stop.remote(), STOP_TIMEOUT_S)
+        except (RayError, asyncio.TimeoutError):
+            logger.warning("camera %s did not settle its last frames", self._settings.id)
+        ray.kill(self._actor)
+
+    async def _keep(self) -> None:
+        while True:
+            self._actor = self._make()
+            try:
+                await self._actor.run.remote()
+                return  # a recording that does not loop has come to its end
+            except RayError as error:
+                self.restarts += 1
+                reason = str(error).strip().splitlines()[0]
+                logger.warning("camera %s: its actor died (%s); making it again", self._settings.id, reason)
+            await asyncio.sleep(RESTART_PAUSE_S)
+
+    def _make(self) -> Any:
+        # Milliseconds rise across restarts of everything; the maximum guards against a clock set back.
+        self._epoch = max(self._epoch + 1, time.time_ns() // 1_000_000)
+        return (
+            ray.remote(CameraActor)
+            .options(
+                num_cpus=0,
+                resources=dict(self._settings.resources),
+                max_concurrency=16,
+                runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+            )
+            .remote(self._settings, self._options, self._epoch)
+        )
+
+
+class CameraManagerBase:
+    """Owns the camera actors, reports, and tells whether the system is ready."""
+
+    def __init__(self, cameras: Sequence[CameraSettings], options: CameraServiceOptions) -> None:
+        self._cameras = tuple(cameras)
+        self._options = options
+        self._watches: dict[str, _Watch] = {}
+        self._reporter = Reporter(options.budget_ms)
+        self._tasks = [
+            asyncio.get_running_loop().create_task(work) for work in (self._start_cameras(), self._report())
+        ]
+
+    async def health(self) -> Health:
+        """Tell whether every camera is live and the publisher answers."""
+        observation = await self._observe()
+        reasons = [
+            f"camera {status.id} is {status.state}: {status.reason}"
+            for status in observation.cameras
+            if status.state != "live"
+        ]
+        missing = len(self._cameras) - len(observation.cameras)
+        reasons += [f"{missing} cameras are being started"] if missing else []
+        reasons += [] if observation.publisher is not None else ["the inference application is not there"]
+        return Health(ready=not reasons, reasons=tuple(reasons))
+
+    async def statuses(self) -> list[CameraStatus]:
+        """Tell how each camera is that answers."""
+        asked = await asyncio.gather(*(watch.status() for watch in self._watches.values()))
+        return [status for status in asked if status is not None]
+
+    async def _start_cameras(self) -> None:
+        await self._service_up()
+        for camera in self._cameras:
+            logger.info("camera %s: %s at %g fps", camera.id, camera.url, camera.fps)
+            self._watches[camera.id] = _Watch(camera, self._options)
+
+    async def _service_up(self) -> None:
+        """Wait while the service of this cluster is being deployed: frames sent before would only be dropped."""
+        end = time.monotonic() + STARTUP_PATIENCE_S
+        while time.monotonic() < end:
+            applications = (await asyncio.to_thread(serve.status)).applications
+            application = applications.get(INFERENCE)
+            if application is None or application.status not in ("DEPLOYING", "NOT_STARTED"):
+                return
+            await asyncio.sleep(0.25)
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(REPORT_PERIOD_S)
+            if self._watches:
+                logger.info("sightline: %s", self._reporter.line(await self._observe()))
+
+    async def _observe(self) -> Observation:
+        cameras, publisher = await asyncio.gather(self.statuses(), self._publisher())
+        return Observation(time.monotonic(), cameras, publisher)
+
+    async def _publisher(self) -> PublisherSnapshot | None:
+        """Read the publisher's accounts, where the inference application is in this cluster."""
+        try:
+            handle = serve.get_app_handle(INFERENCE)
+            snapshot: PublisherSnapshot = await asyncio.wait_for(
+                handle.publisher_snapshot.remote(), ANSWER_TIMEOUT_S
+            )
+        except Exception:  # noqa: BLE001 - whatever keeps it away, it is away
+            return None
+        return snapshot
+
+    async def close(self) -> None:
+        """End every camera."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*(watch.stop() for watch in self._watches.values()))
+
+
+def _here() -> CameraManagerBase:
+    manager = serve.get_replica_context().servable_object
+    assert isinstance(manager, CameraManagerBase)
+    return manager
+
+
+@serve.deployment(name="CameraManager")
+@serve.ingress(build_api(_here))
+class CameraManager(CameraManagerBase):
+    """The camera manager behind the HTTP API."""
+
+    async def __del__(self) -> None:
+        await self.close()

@@ -1,0 +1,62 @@
+"""ObjectDetector: the model in a Serve replica, one batch a call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+
+from ray import serve
+
+from app.detection import Detector, DetectorOptions, ImageOutcome
+from app.errors import DeadlineExceeded
+from app.rpc.conversion import Clock
+from app.service import DetectorAnswer, DetectorJob, ModelInfo, expired
+
+logger = logging.getLogger("ray.serve")
+
+
+@serve.deployment(name="ObjectDetector")
+class ObjectDetector:
+    """Holds one model; it is loaded and has answered once before the replica counts as ready."""
+
+    def __init__(self, options: DetectorOptions) -> None:
+        """Load and warm the model.
+
+        Raises:
+            ModelUnavailable: it cannot be loaded; Serve shows the line in the deployment's status.
+            SettingsError: an option does not suit the model.
+        """
+        started = time.monotonic()
+        self._detector = Detector(options)
+        self._detector.warm_up()
+        self._model = ModelInfo(
+            name=self._detector.model_name,
+            labels=dict(self._detector.labels),
+            device=str(self._detector.device),
+        )
+        self._clock = Clock()
+        # One batch at a time owns the device; the next one's frames wait here, a hop nearer.
+        self._turn = asyncio.Lock()
+        logger.info(
+            "model %s ready on %s in %.1f s", self._model.name, self._model.device, time.monotonic() - started
+        )
+
+    async def detect(self, jobs: Sequence[DetectorJob]) -> DetectorAnswer:
+        """Detect in each image whose budget lasts; an image's fault is its own outcome."""
+        received = self._clock.monotonic()
+        async with self._turn:
+            late = [expired(job, received, self._clock) for job in jobs]
+            images = [job.image for job, error in zip(jobs, late, strict=True) if error is None]
+            ran = iter(await asyncio.to_thread(self._detector.run, images) if images else ())
+        outcomes = tuple(next(ran) if error is None else _refused(error) for error in late)
+        return DetectorAnswer(outcomes, self._model)
+
+    async def describe(self) -> ModelInfo:
+        """Tell which model answers here."""
+        return self._model
+
+
+def _refused(error: DeadlineExceeded) -> ImageOutcome:
+    return ImageOutcome(detections=None, error=error, width=0, height=0, decode_ms=0.0, inference_ms=0.0)

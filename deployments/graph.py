@@ -1,0 +1,112 @@
+"""The application builders that ``serve_config.yaml`` names: the one place that wires everything.
+
+Builders run in a Ray task of their own; what they give to deployments and actors are plain values.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ray
+from pydantic import BaseModel, ConfigDict, Field
+from ray import serve
+from ray.serve.config import DeploymentActorConfig
+
+from app.detection import DetectorOptions
+from app.service import ServiceLimits
+from app.settings import DetectorSettings, Settings, load_settings, process_environment
+from deployments.camera import CameraManager, CameraServiceOptions
+from deployments.detector import ObjectDetector
+from deployments.ingress import BROKER, PUBLISHER, DetectionIngress
+from deployments.publisher import BrokerActor, KafkaPublisher, PublisherOptions
+
+
+class InferenceArgs(BaseModel):
+    """What ``serve_config.yaml`` says of the inference application."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    settings: Path | None = None
+    slots_per_replica: int = Field(default=2, ge=1)
+    max_batch_size: int = Field(default=16, ge=1)
+    max_waiting: int = Field(default=256, ge=1)
+    detector_cpus: float = Field(default=1, gt=0)
+
+
+class CamerasArgs(BaseModel):
+    """What ``serve_config.yaml`` says of the cameras application."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    settings: Path | None = None
+
+
+def build_inference(args: InferenceArgs) -> serve.Application:
+    """Wire ingress, detectors, publisher and, where no broker is named, the embedded one.
+
+    Raises:
+        SettingsError: a setting is wrong.
+    """
+    settings = load_settings(process_environment(), args.settings)
+    gpus = _gpus(settings.detector)
+    detector = ObjectDetector.options(  # type: ignore[attr-defined]
+        ray_actor_options={"num_cpus": args.detector_cpus, "num_gpus": gpus}
+    ).bind(_detector_options(settings.detector, args, gpus))
+    ingress = DetectionIngress.options(  # type: ignore[attr-defined]
+        # It only waits: what costs CPU is done by the detectors, which reserve it.
+        ray_actor_options={"num_cpus": 0},
+        deployment_actors=delivery_actors(settings),
+    )
+    limits = ServiceLimits(max_batch_size=args.max_batch_size, max_waiting=args.max_waiting)
+    application: serve.Application = ingress.bind(
+        detector, limits, args.slots_per_replica, settings.token
+    )
+    return application
+
+
+def build_cameras(args: CamerasArgs) -> serve.Application:
+    """Wire the camera manager.
+
+    Raises:
+        SettingsError: a setting is wrong.
+    """
+    settings = load_settings(process_environment(), args.settings)
+    options = CameraServiceOptions(
+        service=settings.inference_service_url,
+        tls=settings.tls,
+        token=settings.token,
+        budget_ms=settings.latency_budget_ms,
+    )
+    manager = CameraManager.options(ray_actor_options={"num_cpus": 0})  # type: ignore[attr-defined]
+    application: serve.Application = manager.bind(settings.cameras, options)
+    return application
+
+
+def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
+    """Give the actors that Serve keeps alive beside the ingress: publisher, and broker where none is named."""
+    publisher = DeploymentActorConfig(
+        name=PUBLISHER,
+        actor_class=KafkaPublisher,
+        init_kwargs={"options": PublisherOptions(settings.kafka, settings.latency_budget_ms)},
+        actor_options={"num_cpus": 0},
+    )
+    broker = DeploymentActorConfig(name=BROKER, actor_class=BrokerActor, actor_options={"num_cpus": 0})
+    return [broker, publisher] if settings.kafka.embedded else [publisher]
+
+
+def _gpus(detector: DetectorSettings) -> float:
+    if detector.gpus_per_replica != "auto":
+        return detector.gpus_per_replica
+    wanted = detector.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+    return 1.0 if wanted else 0.0
+
+
+def _detector_options(detector: DetectorSettings, args: InferenceArgs, gpus: float) -> DetectorOptions:
+    return DetectorOptions(
+        model=detector.model,
+        device=detector.device if gpus or detector.device != "auto" else "cpu",
+        confidence=detector.confidence,
+        iou=detector.iou,
+        classes=detector.classes,
+        threads=None if gpus else max(1, int(args.detector_cpus)),
+    )

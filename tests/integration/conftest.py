@@ -1,0 +1,127 @@
+"""One local Ray cluster with Serve, one embedded broker, and the inference application, for the whole session."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+
+# Ray reads these when it is imported or started.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import ray
+import yaml
+from ray import serve
+
+from app.events import EmbeddedBroker
+from app.rpc.sightline.inference.v1 import inference_pb2 as pb
+from app.rpc.sightline.inference.v1 import inference_pb2_grpc as pb_grpc
+from deployments.graph import InferenceArgs, build_inference
+from tests.conftest import ROOT, TopicReader, wait_for
+
+TOPIC = "events.detections"
+
+
+@dataclass(frozen=True)
+class Service:
+    """Where the cluster's gRPC endpoint is, and how to ask it."""
+
+    target: str
+
+    def detect(
+        self, request: pb.DetectRequest, application: str = "inference", token: str | None = None
+    ) -> pb.DetectResponse:
+        """Ask as any client would: the stub, and the metadata ``application``."""
+        metadata = [("application", application)]
+        if token is not None:
+            metadata.append(("authorization", f"Bearer {token}"))
+        with grpc.insecure_channel(self.target) as channel:
+            return pb_grpc.InferenceServiceStub(channel).Detect(request, metadata=metadata, timeout=30)
+
+    def code(self, request: pb.DetectRequest, **how: str | None) -> grpc.StatusCode:
+        """Ask, and give the status code."""
+        return self.answer(request, **how)[0]
+
+    def answer(self, request: pb.DetectRequest, **how: str | None) -> tuple[grpc.StatusCode, str]:
+        """Ask, and give the status code and its details."""
+        try:
+            self.detect(request, **how)
+        except grpc.RpcError as error:
+            return error.code(), error.details()
+        return grpc.StatusCode.OK, ""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[str]:
+    """The address of a broker of the session's own."""
+    with EmbeddedBroker(port=free_port()) as running:
+        yield running.address
+
+
+@pytest.fixture(scope="session")
+def grpc_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def cluster(grpc_port: int) -> Iterator[None]:
+    """A local Ray cluster with Serve on free ports."""
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, namespace="serve")
+    config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
+    serve.start(
+        http_options={"host": "127.0.0.1", "port": free_port()},
+        grpc_options={**config["grpc_options"], "port": grpc_port},
+    )
+    yield
+    serve.shutdown()
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def write_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Write a settings file."""
+
+    def write(**values: object) -> Path:
+        path = tmp_path_factory.mktemp("settings") / "sightline.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def service(
+    cluster: None, broker: str, grpc_port: int, write_settings: Callable[..., Path]
+) -> Iterator[Service]:
+    """The inference application, as shipped but with the session's broker."""
+    settings = write_settings(
+        kafka={"bootstrap_servers": [broker], "topic": TOPIC, "create_topic": True, "partitions": 4}
+    )
+    serve.run(
+        build_inference(InferenceArgs(settings=settings)), name="inference", route_prefix="/inference"
+    )
+    ready = Service(f"127.0.0.1:{grpc_port}")
+    unavailable = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND)
+    probe = pb.DetectRequest(camera_id="probe")
+    wait_for(lambda: ready.code(probe) not in unavailable, what="the inference service")
+    yield ready
+    serve.delete("inference")
+
+
+@pytest.fixture
+def topic(service: Service, broker: str) -> Iterator[TopicReader]:
+    """The topic, read from its start by an independent client."""
+    reader = TopicReader(broker, TOPIC)
+    yield reader
+    reader.close()

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import cv2
+import numpy as np
+import pytest
+
+from app.cameras import EncodedFrame, Encoder, SampledFrame
+from app.errors import ImageError
+from app.frames import Frame
+from app.images import probe
+
+NOON = datetime(2026, 1, 10, 12, tzinfo=timezone.utc)
+
+
+def encode(width: int, height: int, max_side: int | None, quality: int = 85) -> EncodedFrame:
+    image = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    sampled = SampledFrame(Frame("gate", "7-3", NOON, image), epoch=7, sequence=4, captured=12.5)
+    return Encoder(max_side, quality).encode(sampled)
+
+
+@pytest.mark.parametrize(
+    ("size", "max_side", "sent"),
+    [
+        ((128, 72), 64, (64, 36)),
+        ((72, 128), 64, (36, 64)),
+        ((128, 72), 640, (128, 72)),
+        ((128, 72), None, (128, 72)),
+        ((1000, 3), 16, (16, 1)),
+    ],
+)
+def test_the_longest_side_is_shrunk_and_never_enlarged(
+    size: tuple[int, int], max_side: int | None, sent: tuple[int, int]
+):
+    encoded = encode(*size, max_side)
+    header = probe(encoded.jpeg)
+    assert (header.format, header.width, header.height) == ("jpeg", *sent)
+    assert (encoded.source_width, encoded.source_height) == size
+
+
+def test_what_identifies_the_frame_goes_along():
+    encoded = encode(64, 48, None)
+    assert (encoded.camera_id, encoded.frame_id, encoded.epoch, encoded.sequence) == ("gate", "7-3", 7, 4)
+    assert (encoded.captured_at, encoded.captured) == (NOON, 12.5)
+    assert encoded.encode_ms > 0
+
+
+def test_the_quality_is_the_one_asked_for():
+    assert len(encode(128, 128, None, 95).jpeg) > 2 * len(encode(128, 128, None, 30).jpeg)
+
+
+def test_the_picture_survives():
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:, :32] = (250, 20, 20)
+    encoded = Encoder(None, 90).encode(SampledFrame(Frame("a", "1", NOON, image), 1, 1, 0.0))
+    back = cv2.imdecode(np.frombuffer(encoded.jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert np.abs(back.astype(int) - image).mean() < 5
+
+
+def test_a_frame_that_jpeg_cannot_hold_is_an_error_of_ours():
+    image = np.zeros((2, 70_000, 3), np.uint8)
+    with pytest.raises(ImageError, match="70000"):
+        Encoder(None, 85).encode(SampledFrame(Frame("a", "1", NOON, image), 1, 1, 0.0))

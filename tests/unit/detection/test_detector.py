@@ -1,0 +1,218 @@
+"""The detector's conduct: one image's fault stays its own, and a wrong setting is one clear line."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from detection_scenes import SIZE, png, scene
+
+from app.detection import Detector, DetectorOptions
+from app.errors import ImageError, InferenceFailed, ModelUnavailable, SettingsError
+
+GOOD = png(scene(320, 180, 1))
+
+
+def detector_of(file: Path, **options: object) -> Detector:
+    return Detector(DetectorOptions(model=str(file), **options))
+
+
+def test_a_detector_tells_what_it_runs(models: dict[str, Path]) -> None:
+    detector = detector_of(models["yolo11.pt"])
+    assert detector.labels == {0: "car", 1: "bus", 2: "person"}
+    assert detector.model_name == "yolo11.pt"
+    assert detector.device == "cpu" or detector.device.startswith("cuda")
+
+
+def test_no_images_give_no_outcomes(models: dict[str, Path]) -> None:
+    assert detector_of(models["yolo11.pt"]).run([]) == []
+
+
+def test_images_that_cannot_be_decoded_leave_the_others_unharmed(models: dict[str, Path]) -> None:
+    detector = detector_of(models["yolo11.pt"])
+    alone = detector.detect([GOOD])[0]
+    outcomes = detector.run([b"", GOOD, GOOD[:-20], b"GIF89a"])
+    assert [type(outcome.error) for outcome in outcomes] == [ImageError, type(None), ImageError, ImageError]
+    assert [outcome.detections is None for outcome in outcomes] == [True, False, True, True]
+    np.testing.assert_array_equal(outcomes[1].detections.boxes, alone.boxes)
+    assert (outcomes[1].width, outcomes[1].height, outcomes[0].width) == (320, 180, 0)
+    assert outcomes[1].decode_ms > 0
+    assert outcomes[1].inference_ms > 0
+
+
+def test_the_plain_form_raises_the_first_error(models: dict[str, Path]) -> None:
+    with pytest.raises(ImageError, match="no image"):
+        detector_of(models["yolo11.pt"]).detect([GOOD, b"junk", b""])
+
+
+class Picky:
+    """A network that fails on any batch with a dark picture in it."""
+
+    def __init__(self, network: object) -> None:
+        self._network = network
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._network, name)
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        if (batch.mean((1, 2, 3)) < 0.2).any():
+            raise RuntimeError("kernel failed\nat line 3")
+        return self._network(batch)
+
+
+def test_only_the_picture_on_which_the_model_fails_is_blamed(models: dict[str, Path]) -> None:
+    detector = detector_of(models["yolo11.pt"])
+    detector._network = Picky(detector._network)
+    dark = png(np.zeros((180, 320, 3), np.uint8))
+    outcomes = detector.run([GOOD, dark, GOOD])
+    assert [type(outcome.error) for outcome in outcomes] == [type(None), InferenceFailed, type(None)]
+    assert "kernel failed at line 3" in str(outcomes[1].error)
+    assert len(outcomes[2].detections) == len(outcomes[0].detections)
+
+
+def test_numbers_that_are_not_finite_are_a_failure_of_the_model(models: dict[str, Path]) -> None:
+    detector = detector_of(models["yolo11.pt"])
+    network = detector._network
+
+    class Broken(Picky):
+        def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+            output = self._network(batch).clone()
+            output[:, 0] = float("nan")
+            return output
+
+    detector._network = Broken(network)
+    assert isinstance(detector.run([GOOD])[0].error, InferenceFailed)
+
+
+def test_threads_may_share_a_detector(models: dict[str, Path]) -> None:
+    detector = detector_of(models["yolo11.pt"])
+    pictures = [png(scene(320, 180, seed)) for seed in range(4)]
+    expected = [each.boxes for each in detector.detect(pictures)]
+    found: dict[int, np.ndarray] = {}
+
+    def work(index: int) -> None:
+        for _ in range(5):
+            found[index] = detector.detect([pictures[index]])[0].boxes
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for index in range(4):
+        np.testing.assert_allclose(found[index], expected[index], atol=0.05)
+
+
+@pytest.mark.parametrize("name", ["yolo11.pt", "yolo11-static.onnx", "yolo11-batch4.onnx"])
+def test_a_detector_warms_up_with_the_threads_it_is_given(models: dict[str, Path], name: str) -> None:
+    before = torch.get_num_threads()
+    try:
+        detector = detector_of(models[name], threads=1)
+        detector.warm_up()
+        assert torch.get_num_threads() == 1
+        if name.endswith(".onnx"):
+            session = detector._network._backend.backend.session
+            assert session.get_session_options().intra_op_num_threads == 1
+        assert len(detector.detect([GOOD, GOOD])) == 2
+        detector.close()
+    finally:
+        torch.set_num_threads(before)
+
+
+def refusal(model: object, **options: object) -> str:
+    with pytest.raises(ModelUnavailable) as raised:
+        Detector(DetectorOptions(model=str(model), **options))
+    text = str(raised.value)
+    assert "\n" not in text
+    assert len(text) < 500
+    return text
+
+
+def test_a_missing_file_is_named_with_its_mend(tmp_path: Path) -> None:
+    text = refusal(tmp_path / "absent.pt")
+    assert "absent.pt" in text
+    assert "DETECTOR_MODEL" in text
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    for name in ("notes.pt", "notes.onnx", "notes.txt"):
+        file = tmp_path / name
+        file.write_text("hello")
+        assert name in refusal(file)
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "some_openvino_model").mkdir()
+    assert "some_openvino_model" in refusal(tmp_path / "some_openvino_model")
+
+
+def test_a_checkpoint_that_would_run_code_is_refused_and_does_not_run_it(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            import os
+
+            return os.system, (f"touch {tmp_path}/sprung",)
+
+    torch.save({"model": Trap()}, tmp_path / "trap.pt")
+    assert "not trusted" in refusal(tmp_path / "trap.pt")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_model_for_another_task_is_refused(models: dict[str, Path]) -> None:
+    assert "'segment'" in refusal(models["segment.pt"])
+
+
+def test_an_address_is_no_model() -> None:
+    assert "user" not in refusal("https://user:secret@host.example/yolo.pt")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said_so(models: dict[str, Path]) -> None:
+    for device in ("cuda", "cuda:1"):
+        text = refusal(models["yolo11.pt"], device=device)
+        assert device in text
+        assert "no GPU" in text
+
+
+def test_an_unknown_label_is_refused_with_those_there_are(models: dict[str, Path]) -> None:
+    with pytest.raises(SettingsError, match=r"'dog' is no label of yolo11\.pt; allowed are car, bus, person"):
+        detector_of(models["yolo11.pt"], classes=("car", "dog"))
+
+
+def test_a_static_export_has_one_image_size(models: dict[str, Path]) -> None:
+    with pytest.raises(SettingsError, match=f"{SIZE}×{SIZE}"):
+        detector_of(models["yolo11-static.onnx"], image_size=320)
+
+
+def test_a_foreign_onnx_without_metadata_runs_at_the_size_of_its_graph(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    import onnx
+
+    graph = onnx.load(str(models["yolo11-batch4.onnx"]))
+    del graph.metadata_props[:]
+    onnx.save(graph, str(tmp_path / "foreign.onnx"))
+    found = detector_of(tmp_path / "foreign.onnx").detect([GOOD])[0]
+    expected = detector_of(models["yolo11-batch4.onnx"]).detect([GOOD])[0]
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=0.01)
+
+
+def test_a_network_that_is_no_detector_is_found_out_when_it_warms_up(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper, save
+
+    image = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 64, 64])
+    classes = helper.make_tensor_value_info("classes", TensorProto.FLOAT, [1, 3])
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["images"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["classes"]),
+    ]
+    graph = helper.make_graph(nodes, "classifier", [image], [classes])
+    save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9),
+        tmp_path / "c.onnx",
+    )
+    with pytest.raises(ModelUnavailable, match="no detection model"):
+        detector_of(tmp_path / "c.onnx").warm_up()

@@ -1,0 +1,121 @@
+"""Our results equal those of Ultralytics' own ``predict`` on the same picture."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from detection_scenes import png, scene
+
+from app.detection import Detector, DetectorOptions
+from app.detections import Detections
+
+STREET = Path(__file__).resolve().parents[3] / "configs" / "models" / "street.pt"
+NAMES = [
+    "yolo11.pt",
+    "yolo11-dynamic.onnx",
+    "yolo11-static.onnx",
+    "yolo11-batch4.onnx",
+    "yolo26.pt",
+    "yolo26-static.onnx",
+    "yolo26-free.onnx",
+]
+PICTURES = [
+    scene(320, 180, 1),
+    scene(200, 333, 2),
+    scene(160, 160, 3),
+    scene(640, 360, 4),
+    scene(641, 321, 5),
+]
+
+
+def predict(file: Path, picture: np.ndarray, **options: object) -> Detections:
+    from ultralytics import YOLO
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        boxes = (
+            YOLO(str(file), task="detect").predict(picture, verbose=False, device="cpu", **options)[0].boxes
+        )
+    return Detections(boxes.xyxy.numpy(), boxes.conf.numpy(), boxes.cls.numpy().astype(np.int64))
+
+
+def agree(ours: Detections, theirs: Detections) -> None:
+    """Compare as sets: scores that differ in the last digit may change places."""
+    assert len(ours) == len(theirs)
+    left = set(range(len(theirs)))
+    for box, score, label in zip(ours.boxes, ours.scores, ours.class_ids, strict=True):
+        near = [
+            index
+            for index in left
+            if theirs.class_ids[index] == label
+            and abs(theirs.scores[index] - score) < 0.01
+            and np.abs(theirs.boxes[index] - box).max() < 1
+        ]
+        assert near, f"no counterpart for {label} {score} {box}"
+        left.remove(near[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_of_mixed_sizes_equals_predict_on_each_picture(models: dict[str, Path], name: str) -> None:
+    detector = Detector(DetectorOptions(model=str(models[name]), device="cpu"))
+    found = detector.detect([png(picture) for picture in PICTURES])
+    assert sum(map(len, found)) > 20
+    assert any(0.3 < score < 0.9 for each in found for score in each.scores)
+    for ours, picture in zip(found, PICTURES, strict=True):
+        agree(ours, predict(models[name], picture))
+        assert (np.diff(ours.scores) <= 0).all()
+        assert ours.boxes.dtype == ours.scores.dtype == np.float32
+        assert (ours.boxes >= 0).all()
+        assert (ours.boxes <= np.tile(picture.shape[1::-1], 2)).all()
+
+
+def test_thresholds_classes_and_the_limit_are_those_of_predict(models: dict[str, Path]) -> None:
+    options = DetectorOptions(
+        model=str(models["yolo11.pt"]), confidence=0.05, iou=0.4, classes=("person", "car"), max_detections=15
+    )
+    found = Detector(options).detect([png(PICTURES[0])])[0]
+    agree(found, predict(models["yolo11.pt"], PICTURES[0], conf=0.05, iou=0.4, classes=[0, 2], max_det=15))
+    assert set(found.class_ids.tolist()) <= {0, 2}
+    assert len(found) == 15
+
+
+def test_another_image_size_is_that_of_predict(models: dict[str, Path]) -> None:
+    for name in ("yolo11.pt", "yolo11-dynamic.onnx"):
+        found = Detector(DetectorOptions(model=str(models[name]), image_size=256)).detect([png(PICTURES[3])])[
+            0
+        ]
+        agree(found, predict(models[name], PICTURES[3], imgsz=256))
+
+
+def test_the_nms_free_head_is_that_of_predict(models: dict[str, Path]) -> None:
+    options = DetectorOptions(model=str(models["yolo26.pt"]), nms_free=True, confidence=0.3)
+    found = Detector(options).detect([png(PICTURES[0])])[0]
+    assert len(found) > 3
+    agree(found, predict(models["yolo26.pt"], PICTURES[0], conf=0.3, nms=False))
+
+
+def test_a_jpeg_with_an_orientation_is_detected_upright(models: dict[str, Path]) -> None:
+    import io
+
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stream = io.BytesIO()
+    Image.fromarray(PICTURES[0]).save(stream, "JPEG", exif=exif)
+    upright = cv2.imdecode(np.frombuffer(stream.getvalue(), np.uint8), cv2.IMREAD_COLOR)
+    outcome = Detector(DetectorOptions(model=str(models["yolo11.pt"]))).run([stream.getvalue()])[0]
+    assert (outcome.width, outcome.height) == (180, 320)
+    assert outcome.detections is not None
+    agree(outcome.detections, predict(models["yolo11.pt"], upright))
+
+
+@pytest.mark.skipif(not (STREET).is_file(), reason="the demo model is not there")
+def test_the_demo_model_equals_predict() -> None:
+    found = Detector(DetectorOptions(model=str(STREET), confidence=0.05)).detect([png(p) for p in PICTURES])
+    for ours, picture in zip(found, PICTURES, strict=True):
+        agree(ours, predict(STREET, picture, conf=0.05))

@@ -1,0 +1,112 @@
+"""Cameras as a user writes them, and addresses that never show a password."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.camera_settings import parse_camera_list, read_cameras_file
+from app.errors import SettingsError
+from app.source_url import SourceKind, SourceUrl, redact
+
+
+def cameras_file(folder: Path, text: str) -> Path:
+    path = folder / "cameras.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_list_names_cameras_or_numbers_them():
+    cameras = parse_camera_list("gate=rtsp://gate.example/1, synthetic://street?seed=3&fps=10,/data/clip.mp4")
+    assert [camera.id for camera in cameras] == ["gate", "cam-2", "cam-3"]
+    assert [camera.url.kind for camera in cameras] == [
+        SourceKind.RTSP,
+        SourceKind.SYNTHETIC,
+        SourceKind.FILE,
+    ]
+
+
+def test_a_comma_within_a_url_is_percent_encoded():
+    (camera,) = parse_camera_list("a=http://host/x?area=1%2C2&name=b%20c")
+    assert camera.url.reveal() == "http://host/x?area=1,2&name=b%20c"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a=rtsp://h/1,a=rtsp://h/2", "given twice"),
+        ("bad id=rtsp://h/1", "pattern"),
+        ("a=ftp://h/1", "allowed are rtsp"),
+        ("a=rtsp:///nohost", "names no host"),
+        ("a=synthetic://street?sed=7", "sed"),
+        ("a=clip.mp4?loop=maybe", "true and false"),
+    ],
+)
+def test_a_mistake_in_the_list_is_one_line(text: str, told: str):
+    with pytest.raises(SettingsError) as caught:
+        parse_camera_list(text)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cameras_file_takes_variables_in_its_urls(tmp_path: Path):
+    file = cameras_file(
+        tmp_path,
+        "cameras:\n- {id: gate, url: 'rtsp://viewer:${GATE}@gate.example/1', fps: 2, max_side: 640}\n",
+    )
+    (camera,) = read_cameras_file(file, {"GATE": "pa55"})
+    assert camera.url.reveal() == "rtsp://viewer:pa55@gate.example/1"
+    assert "pa55" not in repr(camera)
+    assert (camera.fps, camera.max_side, camera.jpeg_quality) == (2.0, 640, 85)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("cameras: [{id: a, url: 'rtsp://u:${NOPE}@h/1'}]", "NOPE is not set"),
+        ("cameras: [{id: a, url: rtsp://h/1, fsp: 5}]", "cameras[0].fsp"),
+        ("cameras: [{id: a, url: rtsp://h/1, fps: -1}]", "cameras[0].fps: -1"),
+        ("cameras: [{id: a}]", "cameras[0].url"),
+        ("cameras: [7]", "mapping"),
+        ("cameras: {}", "list"),
+        ("other: []", "one key"),
+    ],
+)
+def test_a_mistake_in_the_file_names_its_place(tmp_path: Path, text: str, told: str):
+    with pytest.raises(SettingsError) as caught:
+        read_cameras_file(cameras_file(tmp_path, text), {})
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "rtsp://viewer:hunter2@gate.example:554/stream1",
+        "http://gate.example/video?user=me&password=hunter2",
+        "https://gate.example/video.m3u8?token=hunter2",
+    ],
+)
+def test_no_text_of_a_url_shows_its_secret(secret: str):
+    url = SourceUrl.parse(secret)
+    assert "hunter2" not in str(url) + repr(url) + redact(secret)
+    assert "hunter2" in url.reveal()
+    assert "gate.example" in str(url)
+
+
+def test_an_error_about_a_url_shows_no_secret():
+    with pytest.raises(SettingsError) as caught:
+        parse_camera_list("a=ftp://viewer:hunter2@gate.example/1")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_loop_is_read_and_taken_off_the_address():
+    assert SourceUrl.parse("clip.mp4?loop=false").path == "clip.mp4"
+    assert not SourceUrl.parse("clip.mp4?loop=false").loop
+    assert SourceUrl.parse("clip.mp4").loop
+    assert SourceUrl.parse("synthetic://street?seed=7&loop=false").reveal() == "synthetic://street?seed=7"
+
+
+def test_a_file_url_is_a_path():
+    assert SourceUrl.parse("file:///data/my%20clip.mp4").path == "/data/my clip.mp4"
+    assert SourceUrl.parse("/data/frames/*.jpg").is_images

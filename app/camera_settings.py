@@ -35,9 +35,7 @@ def _url(value: object) -> object:
 class CameraSettings(BaseModel):
     """One camera."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
 
     id: Annotated[str, Field(pattern=rf"^{CAMERA_ID.pattern}$")]
     url: Annotated[SourceUrl, BeforeValidator(_url)]

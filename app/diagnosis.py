@@ -5,8 +5,9 @@ from __future__ import annotations
 import enum
 import json
 import socket
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,10 +15,13 @@ from app import pictures
 from app.camera_settings import CameraSettings
 from app.cameras import open_source
 from app.detection import Detector, DetectorOptions
-from app.errors import SettingsError, SightlineError
+from app.errors import SettingsError, SightlineError, SourceUnavailable
 from app.events import SeenObject, check_broker
 from app.frames import Frame
 from app.settings import Settings
+
+SOURCE_TIMEOUT_S = 15.0
+"""What a source may take to give the frame that is asked for."""
 
 
 class State(str, enum.Enum):
@@ -120,7 +124,10 @@ def _kafka(settings: Settings) -> Finding:
         detail = check_broker(settings.kafka)
     except SightlineError as error:
         return Finding(
-            "kafka", State.FAILED, str(error), "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC and the credentials"
+            "kafka",
+            State.FAILED,
+            str(error),
+            "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC and the credentials",
         )
     state = State.NOTED if settings.kafka.embedded else State.SOUND
     return Finding("kafka", state, detail)
@@ -163,6 +170,27 @@ def _detector(settings: Settings) -> Detector:
             classes=detector.classes,
         )
     )
+
+
+def _one_frame(camera: CameraSettings, index: int) -> Frame:
+    """Read one frame of a camera: its first at or after ``index``.
+
+    Raises:
+        SourceError: it cannot be had within ``SOURCE_TIMEOUT_S``.
+    """
+    source = open_source(camera.url, camera.fps or 1.0)
+    alarm = threading.Timer(SOURCE_TIMEOUT_S, source.interrupt)
+    alarm.start()
+    try:
+        source.open()
+        while (time_of := source.grab()) is not None:
+            if time_of.index >= index:
+                raw = source.retrieve()
+                return Frame(camera.id, str(time_of.index), raw.captured.at, raw.image)
+        raise SourceUnavailable(f"it gave no frame within {SOURCE_TIMEOUT_S:.0f} s")
+    finally:
+        alarm.cancel()
+        source.close()
 
 
 def _find(cameras: tuple[CameraSettings, ...], camera_id: str | None) -> CameraSettings:

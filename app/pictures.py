@@ -26,6 +26,11 @@ def draw(image: NDArray[np.uint8], objects: Iterable[SeenObject]) -> NDArray[np.
     return canvas
 
 
+def encode(image: NDArray[np.uint8], quality: int = 90) -> bytes:
+    """Give a picture as a JPEG."""
+    return bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
+
+
 def write(image: NDArray[np.uint8], path: Path) -> None:
     """Write a picture; its suffix says the format.
 

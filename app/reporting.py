@@ -73,6 +73,4 @@ def _dropped(last: Observation | None, now: Observation) -> str:
 
 
 def _since(earlier: LedgerSnapshot | None, now: LedgerSnapshot) -> dict[DropReason, int]:
-    return {
-        reason: count - (earlier.dropped[reason] if earlier else 0) for reason, count in now.dropped.items()
-    }
+    return {reason: count - (earlier.dropped[reason] if earlier else 0) for reason, count in now.dropped.items()}

@@ -174,8 +174,7 @@ class DetectionService:
         jobs = [DetectorJob(request.image, request.deadline - now) for request in requests]
         answer = await self._detector.detect(jobs)
         return [
-            outcome.error if outcome.error is not None else _Seen(outcome, answer.model)
-            for outcome in answer.outcomes
+            outcome.error if outcome.error is not None else _Seen(outcome, answer.model) for outcome in answer.outcomes
         ]
 
     async def _publish(self, request: DetectionRequest, seen: _Seen) -> Accepted:

@@ -310,9 +310,7 @@ def _read_cameras(wanted: object, environment: Mapping[str, str], fps: float) ->
     file = find_file(wanted)
     looks_like_file = wanted.endswith((".yaml", ".yml"))
     if looks_like_file and not file.is_file():
-        raise SettingsError(
-            f"SIGHTLINE_CAMERAS: {wanted!r} is not there; give a cameras file or id=url,id=url"
-        )
+        raise SettingsError(f"SIGHTLINE_CAMERAS: {wanted!r} is not there; give a cameras file or id=url,id=url")
     cameras = read_cameras_file(file, environment) if looks_like_file else parse_camera_list(wanted)
     return tuple(camera if camera.fps else camera.model_copy(update={"fps": fps}) for camera in cameras)
 

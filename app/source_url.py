@@ -108,9 +108,7 @@ def _kind(text: str) -> SourceKind:
     scheme = match.group(1).lower()
     if scheme in _LIVE_SCHEMES | {"http", "https"}:
         if not _host(text):
-            raise SettingsError(
-                f"url: {redact(text)!r} names no host; allowed is {scheme}://host[:port]/path"
-            )
+            raise SettingsError(f"url: {redact(text)!r} names no host; allowed is {scheme}://host[:port]/path")
         return SourceKind.RTSP if scheme in _LIVE_SCHEMES else SourceKind.HTTP
     for kind in (SourceKind.FILE, SourceKind.DEVICE, SourceKind.SYNTHETIC):
         if scheme == kind.value:

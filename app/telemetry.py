@@ -30,7 +30,27 @@ class Stage(str, enum.Enum):
 
 LATENCY_BUCKETS_S = (
     *(0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05),
-    *(0.06, 0.07, 0.08, 0.09, 0.1, 0.12, 0.14, 0.16, 0.18, 0.2, 0.22, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 10.0),
+    *(
+        0.06,
+        0.07,
+        0.08,
+        0.09,
+        0.1,
+        0.12,
+        0.14,
+        0.16,
+        0.18,
+        0.2,
+        0.22,
+        0.25,
+        0.3,
+        0.4,
+        0.5,
+        0.75,
+        1.0,
+        2.5,
+        10.0,
+    ),
 )
 """Seconds; fine around the 200 ms budget, since Ray makes a histogram's sum of its buckets' midpoints."""
 BATCH_BUCKETS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -61,9 +81,7 @@ def stage_seconds() -> Histogram:
 @cache
 def batch_size() -> Histogram:
     """Frames in one call to a detector."""
-    return Histogram(
-        "sightline_batch_size", "Frames in one call to a detector.", boundaries=list(BATCH_BUCKETS)
-    )
+    return Histogram("sightline_batch_size", "Frames in one call to a detector.", boundaries=list(BATCH_BUCKETS))
 
 
 @cache
@@ -81,9 +99,7 @@ def camera_gauge(name: str, text: str) -> Gauge:
 @cache
 def frames_dropped() -> Counter:
     """Frames that became no event."""
-    return Counter(
-        "sightline_frames_dropped", "Sampled frames that became no event.", tag_keys=("camera_id", "reason")
-    )
+    return Counter("sightline_frames_dropped", "Sampled frames that became no event.", tag_keys=("camera_id", "reason"))
 
 
 @cache
@@ -147,15 +163,11 @@ class CameraTelemetry:
 
     def in_flight(self, frames: int) -> None:
         """Tell how many frames are sampled and not yet settled."""
-        camera_gauge("sightline_frames_in_flight", "Frames sampled and not yet settled.").set(
-            frames, tags=self._tags
-        )
+        camera_gauge("sightline_frames_in_flight", "Frames sampled and not yet settled.").set(frames, tags=self._tags)
 
     def up(self, live: bool) -> None:
         """Tell whether the source gives frames."""
-        camera_gauge("sightline_camera_up", "Whether the source gives frames.").set(
-            int(live), tags=self._tags
-        )
+        camera_gauge("sightline_camera_up", "Whether the source gives frames.").set(int(live), tags=self._tags)
 
     def reconnected(self) -> None:
         """Count a new try to open the source."""

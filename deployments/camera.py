@@ -131,7 +131,6 @@ class _Watch:
                 num_cpus=0,
                 resources=dict(self._settings.resources),
                 max_concurrency=16,
-                runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
             )
             .remote(self._settings, self._options, self._epoch)
         )
@@ -145,9 +144,7 @@ class CameraManagerBase:
         self._options = options
         self._watches: dict[str, _Watch] = {}
         self._reporter = Reporter(options.budget_ms)
-        self._tasks = [
-            asyncio.get_running_loop().create_task(work) for work in (self._start_cameras(), self._report())
-        ]
+        self._tasks = [asyncio.get_running_loop().create_task(work) for work in (self._start_cameras(), self._report())]
 
     async def health(self) -> Health:
         """Tell whether every camera is live and the publisher answers."""
@@ -197,9 +194,7 @@ class CameraManagerBase:
         """Read the publisher's accounts, where the inference application is in this cluster."""
         try:
             handle = serve.get_app_handle(INFERENCE)
-            snapshot: PublisherSnapshot = await asyncio.wait_for(
-                handle.publisher_snapshot.remote(), ANSWER_TIMEOUT_S
-            )
+            snapshot: PublisherSnapshot = await asyncio.wait_for(handle.publisher_snapshot.remote(), ANSWER_TIMEOUT_S)
         except Exception:  # noqa: BLE001 - whatever keeps it away, it is away
             return None
         return snapshot
@@ -212,7 +207,7 @@ class CameraManagerBase:
 
 
 def _here() -> CameraManagerBase:
-    manager = serve.get_replica_context().servable_object
+    manager: object = serve.get_replica_context().servable_object
     assert isinstance(manager, CameraManagerBase)
     return manager
 

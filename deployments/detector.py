@@ -39,9 +39,7 @@ class ObjectDetector:
         self._clock = Clock()
         # One batch at a time owns the device; the next one's frames wait here, a hop nearer.
         self._turn = asyncio.Lock()
-        logger.info(
-            "model %s ready on %s in %.1f s", self._model.name, self._model.device, time.monotonic() - started
-        )
+        logger.info("model %s ready on %s in %.1f s", self._model.name, self._model.device, time.monotonic() - started)
 
     async def detect(self, jobs: Sequence[DetectorJob]) -> DetectorAnswer:
         """Detect in each image whose budget lasts; an image's fault is its own outcome."""

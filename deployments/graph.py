@@ -17,8 +17,8 @@ from app.service import ServiceLimits
 from app.settings import DetectorSettings, Settings, load_settings, process_environment
 from deployments.camera import CameraManager, CameraServiceOptions
 from deployments.detector import ObjectDetector
-from deployments.ingress import BROKER, PUBLISHER, DetectionIngress
-from deployments.publisher import BrokerActor, KafkaPublisher, PublisherOptions
+from deployments.ingress import DetectionIngress
+from deployments.publisher import BROKER, PUBLISHER, BrokerActor, KafkaPublisher, PublisherOptions
 
 
 class InferenceArgs(BaseModel):
@@ -58,9 +58,7 @@ def build_inference(args: InferenceArgs) -> serve.Application:
         deployment_actors=delivery_actors(settings),
     )
     limits = ServiceLimits(max_batch_size=args.max_batch_size, max_waiting=args.max_waiting)
-    application: serve.Application = ingress.bind(
-        detector, limits, args.slots_per_replica, settings.token
-    )
+    application: serve.Application = ingress.bind(detector, limits, args.slots_per_replica, settings.token)
     return application
 
 
@@ -90,14 +88,19 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
         init_kwargs={"options": PublisherOptions(settings.kafka, settings.latency_budget_ms)},
         actor_options={"num_cpus": 0},
     )
-    broker = DeploymentActorConfig(name=BROKER, actor_class=BrokerActor, actor_options={"num_cpus": 0})
+    broker = DeploymentActorConfig(
+        name=BROKER,
+        actor_class=BrokerActor,
+        init_kwargs={"topic": settings.kafka.topic},
+        actor_options={"num_cpus": 0},
+    )
     return [broker, publisher] if settings.kafka.embedded else [publisher]
 
 
 def _gpus(detector: DetectorSettings) -> float:
     if detector.gpus_per_replica != "auto":
         return detector.gpus_per_replica
-    wanted = detector.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+    wanted = detector.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0  # type: ignore[no-untyped-call]
     return 1.0 if wanted else 0.0
 
 

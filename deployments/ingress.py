@@ -13,6 +13,7 @@ from ray import serve
 from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import DeploymentStatusOverview
 
 from app.errors import DeliveryUnavailable, ModelUnavailable, Overloaded, SightlineError
 from app.events import PublisherSnapshot, Receipt, Submission
@@ -21,13 +22,10 @@ from app.rpc.conversion import write_response
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.service import DetectionService, DetectorAnswer, DetectorJob, ServiceLimits
 from app.telemetry import ServiceTelemetry
+from deployments.publisher import PUBLISHER
 
 logger = logging.getLogger("ray.serve")
 
-PUBLISHER = "publisher"
-"""Name of the publisher among this deployment's actors."""
-BROKER = "broker"
-"""Name of the embedded broker among this deployment's actors."""
 CALL_TIMEOUT_S = 10.0
 """What a call to a detector or to the publisher may take before its frames are given up."""
 CENSUS_PERIOD_S = 1.0
@@ -48,9 +46,7 @@ class RemoteDetectors:
             Overloaded: Serve's own queue is full.
         """
         try:
-            answer: DetectorAnswer = await asyncio.wait_for(
-                self._handle.detect.remote(list(jobs)), CALL_TIMEOUT_S
-            )
+            answer: DetectorAnswer = await asyncio.wait_for(self._handle.detect.remote(list(jobs)), CALL_TIMEOUT_S)
         except (RayActorError, DeploymentUnavailableError):
             raise ModelUnavailable("the detector replica that had the frame is gone") from None
         except asyncio.TimeoutError:
@@ -129,7 +125,7 @@ class DetectionIngress:
             metadata = {key.lower(): value for key, value in grpc_context.invocation_metadata()}
             accepted = await self._service.detect(request, metadata)
             return write_response(accepted.event, accepted.total_ms)
-        except Exception as error:  # noqa: BLE001 - what escapes would reach the caller as a stack trace
+        except Exception as error:
             code, details = status_of(error)
             if code is grpc.StatusCode.INTERNAL and details == UNKNOWN_FAULT:
                 logger.exception("Detect failed for camera %r", request.camera_id[:64])
@@ -157,10 +153,15 @@ class DetectionIngress:
     def _slots(self) -> int:
         here = serve.get_replica_context()
         deployments = serve.status().applications[here.app_name].deployments
-        detectors = deployments["ObjectDetector"].replica_states.get("RUNNING", 0)
-        ingresses = max(1, deployments[here.deployment].replica_states.get("RUNNING", 0))
+        detectors = _running(deployments["ObjectDetector"])
+        ingresses = max(1, _running(deployments[here.deployment]))
         return -(-detectors * self._slots_per_replica // ingresses)
 
     async def __del__(self) -> None:
         self._census.cancel()
         await self._service.close()
+
+
+def _running(deployment: DeploymentStatusOverview) -> int:
+    """Count the replicas that take requests."""
+    return sum(count for state, count in deployment.replica_states.items() if state == "RUNNING")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,14 +46,11 @@ class TopicReader:
     """Reads a topic with confluent-kafka, from its start, without a consumer group."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
-        self._consumer = Consumer(
-            {"bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False}
-        )
+        self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False})
         metadata = wait_for(
-            lambda: AdminClient({"bootstrap.servers": bootstrap})
-            .list_topics(topic, timeout=10)
-            .topics[topic]
-            .partitions,
+            lambda: (
+                AdminClient({"bootstrap.servers": bootstrap}).list_topics(topic, timeout=10).topics[topic].partitions
+            ),
             what=f"the topic {topic}",
         )
         self._consumer.assign([TopicPartition(topic, number, 0) for number in metadata])
@@ -86,7 +83,7 @@ def _record(message: Any) -> Record:
 
 
 @pytest.fixture(scope="session")
-def event_schema() -> Iterator[jsonschema.Draft202012Validator]:
+def event_schema() -> jsonschema.Draft202012Validator:
     """The published schema, formats checked."""
     schema = json.loads((ROOT / "proto" / "detection_event.schema.json").read_text())
-    yield jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+    return jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())

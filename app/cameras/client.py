@@ -81,9 +81,7 @@ class DetectClient:
         timeout_s = remaining_s + ANSWER_MARGIN_S
         began = self._monotonic()
         try:
-            response = await stub.Detect(
-                _request(frame, budget_ms), timeout=timeout_s, metadata=self._metadata
-            )
+            response = await stub.Detect(_request(frame, budget_ms), timeout=timeout_s, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             return outcome_of(
                 FailedCall(

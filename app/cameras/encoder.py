@@ -100,7 +100,5 @@ class Encoder:
         if not done:
             raise ImageError(f"a frame of {shape} cannot be encoded as JPEG")
         if data.nbytes > MAX_ENCODED_BYTES:
-            raise ImageError(
-                f"a frame of {shape} is over {MAX_ENCODED_BYTES} bytes; max_side would shrink it"
-            )
+            raise ImageError(f"a frame of {shape} is over {MAX_ENCODED_BYTES} bytes; max_side would shrink it")
         return data.tobytes()

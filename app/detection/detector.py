@@ -83,9 +83,7 @@ class Detector:
             except ModelUnavailable:
                 raise
             except Exception as error:  # noqa: BLE001  # the seam: any failure of a foreign model
-                raise ModelUnavailable(
-                    f"the model {self.model_name!r} does not run: {_line(error)}"
-                ) from None
+                raise ModelUnavailable(f"the model {self.model_name!r} does not run: {_line(error)}") from None
 
     def detect(self, images: Sequence[bytes]) -> list[Detections]:
         """Detect objects in encoded images; boxes are in pixels of each image, after EXIF orientation.
@@ -179,9 +177,7 @@ def _class_ids(wanted: Sequence[str], labels: Mapping[int, str], model: str) -> 
     known = set(labels.values())
     for label in wanted:
         if label not in known:
-            shown = ", ".join(list(labels.values())[:_LABELS_SHOWN]) + (
-                ", …" if len(labels) > _LABELS_SHOWN else ""
-            )
+            shown = ", ".join(list(labels.values())[:_LABELS_SHOWN]) + (", …" if len(labels) > _LABELS_SHOWN else "")
             raise SettingsError(
                 f"detector.classes (DETECTOR_CLASSES): {label!r} is no label of {model}; allowed are {shown}"
             )

@@ -32,18 +32,14 @@ def find_model(model: str, cache: Path = CACHE, fetch: Callable[[str, Path], Non
         ModelUnavailable: nothing is there, and nothing could be downloaded.
     """
     if "://" in model:
-        raise ModelUnavailable(
-            f"the model {model.split('://')[0]}://… is an address; download it and {_MEND}"
-        )
+        raise ModelUnavailable(f"the model {model.split('://')[0]}://… is an address; download it and {_MEND}")
     path = Path(model).expanduser()
     if path.exists():
         _check_name(path)
         return path
     name = _hub_name(path)
     if name is None:
-        raise ModelUnavailable(
-            f"the model {model!r} is no file here and no name that Ultralytics offers; {_MEND}"
-        )
+        raise ModelUnavailable(f"the model {model!r} is no file here and no name that Ultralytics offers; {_MEND}")
     kept = cache / name
     if not kept.exists():
         _download(name, kept, fetch or _fetch)
@@ -55,12 +51,8 @@ def _check_name(path: Path) -> None:
     import_ultralytics()
     from ultralytics.utils.checks import check_yolov5u_filename
 
-    if path.suffix.lower() == ".pt" and check_yolov5u_filename(str(path).strip().replace("'", "")) != str(
-        path
-    ):
-        raise ModelUnavailable(
-            f"the model {str(path)!r} has a name that Ultralytics changes; rename the file"
-        )
+    if path.suffix.lower() == ".pt" and check_yolov5u_filename(str(path).strip().replace("'", "")) != str(path):
+        raise ModelUnavailable(f"the model {str(path)!r} has a name that Ultralytics changes; rename the file")
 
 
 def _hub_name(path: Path) -> str | None:
@@ -96,9 +88,7 @@ def _fetch(name: str, target: Path) -> None:
     except requests.RequestException as error:
         raise ConnectionError(f"github.com cannot be reached ({type(error).__name__})") from None
     failures: list[Exception] = []
-    worker = threading.Thread(
-        target=_safe_download, args=(url, target, failures), daemon=True, name="model-download"
-    )
+    worker = threading.Thread(target=_safe_download, args=(url, target, failures), daemon=True, name="model-download")
     worker.start()
     worker.join(_DOWNLOAD_S)
     if worker.is_alive():

@@ -83,7 +83,7 @@ class Network:
         if self._backend.format == "pt" and self.end_to_end:
             # As in predict: classes are filtered after the head's own truncation.
             self._backend.model.set_head_attr(max_det=max(self._max_detections, 300), agnostic_nms=False)
-        parts = batch.split(self._largest_batch or len(batch))
+        parts = batch.split(self._largest_batch or len(batch))  # type: ignore[no-untyped-call]
         # A backend may answer in a buffer that its next call overwrites.
         outputs = [self._run(part).clone() if len(parts) > 1 else self._run(part) for part in parts]
         return torch.cat(outputs) if len(parts) > 1 else outputs[0]
@@ -92,27 +92,19 @@ class Network:
         output = self._backend(batch)
         first: torch.Tensor = output[0] if isinstance(output, (list, tuple)) else output
         if first.ndim != 3 or first.shape[0] != batch.shape[0]:
-            raise ModelUnavailable(
-                f"the model {self.name!r} is no detection model: its output is {tuple(first.shape)}"
-            )
+            raise ModelUnavailable(f"the model {self.name!r} is no detection model: its output is {tuple(first.shape)}")
         return first
 
     def _check_kind(self) -> None:
         backend = self._backend
         task = getattr(backend.model, "task", None) or backend.task or "detect"
         if task != "detect":
-            raise ModelUnavailable(
-                f"the model {self.name!r} is for the task {task!r}; give a detection model"
-            )
+            raise ModelUnavailable(f"the model {self.name!r} is for the task {task!r}; give a detection model")
         kind = f"{type(backend.model).__name__} {backend.metadata.get('description', '')}".lower()
         if "rtdetr" in kind or "rt-detr" in kind:
-            raise ModelUnavailable(
-                f"the model {self.name!r} is an RT-DETR, which is not supported; give a YOLO model"
-            )
+            raise ModelUnavailable(f"the model {self.name!r} is an RT-DETR, which is not supported; give a YOLO model")
         if backend.channels != 3:
-            raise ModelUnavailable(
-                f"the model {self.name!r} takes {backend.channels} channels; give one that takes 3"
-            )
+            raise ModelUnavailable(f"the model {self.name!r} takes {backend.channels} channels; give one that takes 3")
         self.labels = {int(key): str(label) for key, label in backend.names.items()}
 
     def _read_shape(self, asked: int | None) -> None:
@@ -186,9 +178,7 @@ def _load(path: Path, device: torch.device, options: DetectorOptions) -> Any:
         _check_checkpoint(path)
     half = device.type == "cuda" if options.half is None else options.half
     try:
-        backend = AutoBackend(
-            str(path), device=device, fp16=half, fuse=True, verbose=False, end2end=options.nms_free
-        )
+        backend = AutoBackend(str(path), device=device, fp16=half, fuse=True, verbose=False, end2end=options.nms_free)
     except ModuleNotFoundError as error:
         raise ModelUnavailable(
             f"the model {path.name!r} needs the Python package {error.name!r}, which is not there; install it"
@@ -201,9 +191,7 @@ def _load(path: Path, device: torch.device, options: DetectorOptions) -> Any:
 
 def _check_checkpoint(path: Path) -> None:
     if not path.is_file() or not zipfile.is_zipfile(path):
-        raise ModelUnavailable(
-            f"the model {path.name!r} is no PyTorch checkpoint; give one in DETECTOR_MODEL"
-        )
+        raise ModelUnavailable(f"the model {path.name!r} is no PyTorch checkpoint; give one in DETECTOR_MODEL")
     if not loads_safely():
         raise ModelUnavailable(
             "a .pt cannot be loaded safely here; it needs torch 2.6 and Ultralytics 8.4.190 or newer"

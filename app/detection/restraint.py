@@ -42,9 +42,7 @@ def import_ultralytics() -> Any:
     utils.SAFE_LOAD = tasks.SAFE_LOAD = True
     utils.AUTOINSTALL = checks.AUTOINSTALL = False
     utils.ONLINE = checks.ONLINE = False
-    dict.__setitem__(
-        utils.SETTINGS, "sync", False
-    )  # in memory only: __setitem__ of the class writes the file
+    dict.__setitem__(utils.SETTINGS, "sync", False)  # in memory only: __setitem__ of the class writes the file
     return ultralytics
 
 

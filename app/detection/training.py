@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,10 +136,15 @@ def judge(model: Path, dataset: Path, image_size: int, runs: Path) -> Judgement:
         map50=float(box.map50),
         map50_95=float(box.map),
         by_label={
-            figures.names[int(class_id)]: tuple(float(figure) for figure in box.class_result(place))
+            figures.names[int(class_id)]: _four(box.class_result(place))
             for place, class_id in enumerate(box.ap_class_index)
         },
     )
+
+
+def _four(figures: Iterable[float]) -> tuple[float, float, float, float]:
+    precision, recall, map50, map50_95 = (float(figure) for figure in figures)
+    return precision, recall, map50, map50_95
 
 
 def _write_network(plan: TrainingPlan) -> Path:

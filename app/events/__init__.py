@@ -1,0 +1,70 @@
+"""Events: built, committed in order, delivered to Kafka and followed there; the only importer of the Kafka client.
+
+Importing this package is cheap: the Kafka client is loaded when a sink or a follower is first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from app.events.broker import ANNOUNCEMENT, EmbeddedBroker, read_announced
+from app.events.check import check_broker
+from app.events.event import (
+    DetectionEvent,
+    EventRecord,
+    SeenObject,
+    StageLatencies,
+    make_event_id,
+    make_record,
+)
+from app.events.publisher import (
+    EventPublisher,
+    LatencyQuantiles,
+    PublisherSnapshot,
+    PublishObserver,
+    Receipt,
+    Sink,
+    Submission,
+)
+
+if TYPE_CHECKING:
+    from app.events.follower import ReceivedEvent, TopicFollower
+    from app.events.sink import Acknowledgement, KafkaSink
+
+_LAZY = {
+    "Acknowledgement": "app.events.sink",
+    "KafkaSink": "app.events.sink",
+    "ReceivedEvent": "app.events.follower",
+    "TopicFollower": "app.events.follower",
+}
+
+__all__ = [
+    "ANNOUNCEMENT",
+    "Acknowledgement",
+    "DetectionEvent",
+    "EmbeddedBroker",
+    "EventPublisher",
+    "EventRecord",
+    "KafkaSink",
+    "LatencyQuantiles",
+    "PublishObserver",
+    "PublisherSnapshot",
+    "Receipt",
+    "ReceivedEvent",
+    "SeenObject",
+    "Sink",
+    "StageLatencies",
+    "Submission",
+    "TopicFollower",
+    "check_broker",
+    "make_event_id",
+    "make_record",
+    "read_announced",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

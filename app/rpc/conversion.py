@@ -119,9 +119,7 @@ def _source_size(message: pb.DetectRequest, header: ImageHeader) -> tuple[int, i
     if width > _MAX_SIDE or height > _MAX_SIDE:
         raise RequestError(f"source {width}x{height} is over {_MAX_SIDE} pixels a side")
     if not _same_shape(width, height, header):
-        raise RequestError(
-            f"source {width}x{height} has another shape than the image's {header.width}x{header.height}"
-        )
+        raise RequestError(f"source {width}x{height} has another shape than the image's {header.width}x{header.height}")
     return width, height
 
 

@@ -1,4 +1,5 @@
 """The simulator."""
+
 from app.simulation.spec import StreetSpec
 from app.simulation.sprites import LABELS
 from app.simulation.street import GroundTruth, Street, StreetFrame

@@ -38,7 +38,7 @@ class Sprite:
 
     def flipped(self) -> Sprite:
         """Give the same, facing left."""
-        return Sprite(cv2.flip(self.image, 1), cv2.flip(self.mask, 1))
+        return Sprite(np.ascontiguousarray(self.image[:, ::-1]), np.ascontiguousarray(self.mask[:, ::-1]))
 
 
 @dataclass(frozen=True)
@@ -154,9 +154,7 @@ def _car(look: Look, _: float) -> Sprite:
     glass = (95, 80, 65)
     brush.polygon([(0.45, 0.55), (0.8, 0.99), (end - 1.15, 0.99), (end - 0.65, 0.55)], look.colour)
     brush.polygon([(0.62, 0.58), (0.87, 0.92), (length / 2 - 0.12, 0.92), (length / 2 - 0.12, 0.58)], glass)
-    brush.polygon(
-        [(length / 2 - 0.05, 0.58), (length / 2 - 0.05, 0.92), (end - 1.2, 0.92), (end - 0.82, 0.58)], glass
-    )
+    brush.polygon([(length / 2 - 0.05, 0.58), (length / 2 - 0.05, 0.92), (end - 1.2, 0.92), (end - 0.82, 0.58)], glass)
     body = [(0.02, 0.2), (0.02, 0.52), (0.2, 0.62), (end - 0.6, 0.6), (end - 0.05, 0.48), (end, 0.2)]
     brush.polygon(body, look.colour)
     brush.box(0.02, 0.2, end, 0.26, tuple(int(part * 0.55) for part in look.colour))  # type: ignore[arg-type]

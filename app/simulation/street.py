@@ -171,9 +171,7 @@ class Street:
             high, wide = sprite.mask.shape
             centre = self._entry(life) + life.direction * travelled
             ground = round(_LANES[life.lane].ground * self.spec.height) + life.lift
-            placed.append(
-                _Placed(life, sprite, round(centre - wide / 2) + shake[0], ground - high + shake[1])
-            )
+            placed.append(_Placed(life, sprite, round(centre - wide / 2) + shake[0], ground - high + shake[1]))
         return sorted(placed, key=lambda thing: (thing.life.lane, thing.life.lift, thing.life.identity))
 
     def _entry(self, life: _Life) -> float:
@@ -208,9 +206,7 @@ class Street:
         # The scene is in full swing from its first frame: the first lives began before it.
         begins = -float(rng.random()) * duration if after is None else after + float(rng.uniform(0.1, 1.2))
         lift = int(self.spec.height * rng.uniform(-0.02, 0.02))
-        return _Life(
-            slot * 100_000 + number + 1, begins, begins + duration, lane_number, direction, speed, look, lift
-        )
+        return _Life(slot * 100_000 + number + 1, begins, begins + duration, lane_number, direction, speed, look, lift)
 
     def _choose_look(self, rng: np.random.Generator, lane: _Lane) -> Look:
         class_id = int(rng.choice(lane.classes, p=lane.weights))
@@ -295,8 +291,9 @@ def _paint(rng: np.random.Generator) -> Colour:
     if rng.random() < 0.4:
         grey = int(rng.choice((35, 70, 130, 185, 235)))
         return grey, grey, grey
-    hue = np.uint8([[[rng.integers(180), rng.integers(110, 240), rng.integers(90, 240)]]])  # type: ignore[arg-type]
-    blue, green, red = (int(part) for part in cv2.cvtColor(hue, cv2.COLOR_HSV2BGR)[0, 0])
+    hue, saturation, value = (int(rng.integers(low, high)) for low, high in ((0, 180), (110, 240), (90, 240)))
+    pixel = np.array([[[hue, saturation, value]]], np.uint8)
+    blue, green, red = (int(part) for part in cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0])
     return blue, green, red
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from app.simulation.spec import StreetSpec
 from app.simulation.sprites import LABELS
@@ -67,22 +68,20 @@ def write_dataset(folder: Path, scale: Scale) -> Path:
     return description
 
 
-def _scenes(count: int, first_seed: int) -> Iterator[tuple[np.ndarray, str]]:
+def _scenes(count: int, first_seed: int) -> Iterator[tuple[NDArray[np.uint8], str]]:
     """Draw frames as a detector sees them: through JPEG, shrunk to the model's size."""
     for street_number in range(-(-count // FRAMES_PER_STREET)):
         rng = np.random.default_rng((first_seed, street_number))
         width, height = SHAPES[int(rng.integers(len(SHAPES)))]
-        spec = StreetSpec(
-            seed=first_seed + street_number, width=width, height=height, objects=int(rng.integers(1, 13))
-        )
+        spec = StreetSpec(seed=first_seed + street_number, width=width, height=height, objects=int(rng.integers(1, 13)))
         street = Street(spec)
         for index in rng.integers(0, 20_000, FRAMES_PER_STREET)[: count - street_number * FRAMES_PER_STREET]:
             frame = street.frame(int(index))
             quality = int(rng.integers(70, 96))
             data = cv2.imencode(".jpg", frame.image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+            image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
             shrunk = cv2.resize(image, (IMAGE_SIZE, round(IMAGE_SIZE * height / width)))
-            yield shrunk, _label(frame.truth, width, height)
+            yield np.asarray(shrunk, np.uint8), _label(frame.truth, width, height)
 
 
 def _label(truth: GroundTruth, width: int, height: int) -> str:
@@ -92,9 +91,7 @@ def _label(truth: GroundTruth, width: int, height: int) -> str:
             continue
         x1, y1, x2, y2 = box.tolist()
         centre = (x1 + x2) / 2 / width, (y1 + y2) / 2 / height
-        lines.append(
-            f"{class_id} {centre[0]:.6f} {centre[1]:.6f} {(x2 - x1) / width:.6f} {(y2 - y1) / height:.6f}"
-        )
+        lines.append(f"{class_id} {centre[0]:.6f} {centre[1]:.6f} {(x2 - x1) / width:.6f} {(y2 - y1) / height:.6f}")
     return "\n".join(lines)
 
 
@@ -116,7 +113,11 @@ def main() -> int:
         write_dataset(given.work, scale)
     started = time.monotonic()
     plan = training.TrainingPlan(
-        dataset=dataset, runs=given.work / "runs", image_size=IMAGE_SIZE, epochs=scale.epochs, hours=scale.hours
+        dataset=dataset,
+        runs=given.work / "runs",
+        image_size=IMAGE_SIZE,
+        epochs=scale.epochs,
+        hours=scale.hours,
     )
     checkpoint = training.train(plan)
     training.pack(checkpoint, given.out, dict(enumerate(LABELS)), IMAGE_SIZE)

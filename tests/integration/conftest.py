@@ -101,16 +101,12 @@ def write_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pa
 
 
 @pytest.fixture(scope="session")
-def service(
-    cluster: None, broker: str, grpc_port: int, write_settings: Callable[..., Path]
-) -> Iterator[Service]:
+def service(cluster: None, broker: str, grpc_port: int, write_settings: Callable[..., Path]) -> Iterator[Service]:
     """The inference application, as shipped but with the session's broker."""
     settings = write_settings(
         kafka={"bootstrap_servers": [broker], "topic": TOPIC, "create_topic": True, "partitions": 4}
     )
-    serve.run(
-        build_inference(InferenceArgs(settings=settings)), name="inference", route_prefix="/inference"
-    )
+    serve.run(build_inference(InferenceArgs(settings=settings)), name="inference", route_prefix="/inference")
     ready = Service(f"127.0.0.1:{grpc_port}")
     unavailable = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND)
     probe = pb.DetectRequest(camera_id="probe")

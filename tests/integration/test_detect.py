@@ -30,7 +30,7 @@ from deployments.ingress import DetectionIngress
 from tests.conftest import TopicReader, wait_for
 from tests.integration.conftest import Service, free_port
 
-TOKEN = "a long enough token"  # noqa: S105 - of the test's own service
+TOKEN = "a long enough token"
 
 
 def jpeg(image: np.ndarray) -> bytes:
@@ -270,9 +270,7 @@ class FaultyDetector:
     """A detector that fails on the smallest pictures and sees nothing in the others."""
 
     async def detect(self, jobs: Sequence[DetectorJob]) -> DetectorAnswer:
-        return DetectorAnswer(
-            tuple(self._look(job) for job in jobs), ModelInfo("faulty.pt", {0: "thing"}, "cpu")
-        )
+        return DetectorAnswer(tuple(self._look(job) for job in jobs), ModelInfo("faulty.pt", {0: "thing"}, "cpu"))
 
     def _look(self, job: DetectorJob) -> ImageOutcome:
         if len(job.image) < 2000:
@@ -295,10 +293,7 @@ def crowded(service: Service, write_settings: Callable[..., Path]) -> Iterator[S
     )
     serve.run(application, name="crowded", route_prefix="/crowded")
     wait_for(
-        lambda: (
-            service.code(request(b"x"), application="crowded", token=TOKEN)
-            is grpc.StatusCode.INVALID_ARGUMENT
-        ),
+        lambda: service.code(request(b"x"), application="crowded", token=TOKEN) is grpc.StatusCode.INVALID_ARGUMENT,
         what="the second application",
     )
     yield service

@@ -21,9 +21,7 @@ from app.images import MAX_ENCODED_BYTES, ImageHeader, probe
 FORMATS = ("jpeg", "png", "webp")
 
 
-def encode(
-    kind: str, width: int = 40, height: int = 20, orientation: int | None = None, **options: object
-) -> bytes:
+def encode(kind: str, width: int = 40, height: int = 20, orientation: int | None = None, **options: object) -> bytes:
     picture = np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8)
     if orientation is not None:
         exif = Image.Exif()
@@ -172,12 +170,7 @@ def test_a_jpeg_of_endless_scans_is_refused() -> None:
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 8, 2, 0, 0, 0))
         + chunk(b"tEXt", b"") * 1_000_000,
-        b"RIFF"
-        + struct.pack("<I", 16_000_022)
-        + b"WEBPVP8X"
-        + struct.pack("<I", 10)
-        + bytes(10)
-        + bytes(16_000_000),
+        b"RIFF" + struct.pack("<I", 16_000_022) + b"WEBPVP8X" + struct.pack("<I", 10) + bytes(10) + bytes(16_000_000),
     ],
 )
 def test_a_file_made_of_empty_parts_takes_no_time(data: bytes) -> None:

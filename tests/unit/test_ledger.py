@@ -22,7 +22,7 @@ def test_every_sampled_frame_is_in_exactly_one_place():
 
 
 def test_a_snapshot_names_every_reason_even_when_nothing_was_dropped():
-    assert CameraLedger().snapshot().dropped == {reason: 0 for reason in DropReason}
+    assert CameraLedger().snapshot().dropped == dict.fromkeys(DropReason, 0)
 
 
 def test_it_balances_in_every_snapshot_while_many_threads_count():

@@ -99,7 +99,7 @@ def test_an_impossible_value_is_one_line_with_key_value_and_what_is_allowed(vari
 
 
 def test_a_mistyped_variable_of_ours_is_refused_and_the_right_ones_named():
-    with pytest.raises(SettingsError, match="DETECTOR_CONFIDNCE is not a setting.*DETECTOR_CONFIDENCE"):
+    with pytest.raises(SettingsError, match=r"DETECTOR_CONFIDNCE is not a setting.*DETECTOR_CONFIDENCE"):
         load_settings({"DETECTOR_CONFIDNCE": "0.5"})
 
 

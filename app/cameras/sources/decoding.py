@@ -131,6 +131,8 @@ def pixels(frame: VideoFrame) -> NDArray[np.uint8]:
 
 def reason(error: BaseException) -> str:
     """Give the short reason of a foreign error, without the address that its text holds."""
-    if isinstance(error, OSError) and error.strerror:
+    if isinstance(error, av.ExitError):
+        return "no answer within its time-out"
+    if isinstance(error, (av.FFmpegError, OSError)) and error.strerror:
         return error.strerror
     return type(error).__name__

@@ -1,4 +1,4 @@
-"""What the camera tests stand on: a clock moved by hand, encoded files, scripted sources, a real gRPC server."""
+"""What the camera tests stand on: a clock moved by hand, video files, scripted sources, a gRPC server."""
 
 from __future__ import annotations
 
@@ -81,9 +81,7 @@ class ScriptedSource:
 
     live = True
 
-    def __init__(
-        self, images: Sequence[int | Exception], every_s: float = 0.02, then: str = "silence"
-    ) -> None:
+    def __init__(self, images: Sequence[int | Exception], every_s: float = 0.02, then: str = "silence") -> None:
         self._script = list(images)
         self._every_s = every_s
         self._then = then

@@ -66,9 +66,7 @@ async def test_a_token_goes_along_as_a_bearer(service: Service):
 
 
 @pytest.mark.parametrize("remaining_s", [0.0009, 0.0, -1.0])
-async def test_a_frame_without_time_left_is_not_sent(
-    service: Service, client: DetectClient, remaining_s: float
-):
+async def test_a_frame_without_time_left_is_not_sent(service: Service, client: DetectClient, remaining_s: float):
     outcome = await client.detect(FRAME, remaining_s)
     assert outcome.reason is DropReason.DEADLINE
     assert service.requests == []
@@ -112,9 +110,7 @@ async def _never(request: pb.DetectRequest, context: grpc.aio.ServicerContext) -
 
 
 @pytest.mark.parametrize("warm", [True, False])
-async def test_an_answer_that_does_not_come_in_time_is_unconfirmed(
-    service: Service, client: DetectClient, warm: bool
-):
+async def test_an_answer_that_does_not_come_in_time_is_unconfirmed(service: Service, client: DetectClient, warm: bool):
     if warm:
         await client.detect(FRAME, 0.5)
     service.answer = _never
@@ -193,9 +189,7 @@ async def test_a_service_that_comes_back_is_found_again(service: Service, client
         await asyncio.sleep(0.05)
 
 
-async def test_a_16_mib_image_goes_through_and_a_larger_one_is_rejected(
-    service: Service, client: DetectClient
-):
+async def test_a_16_mib_image_goes_through_and_a_larger_one_is_rejected(service: Service, client: DetectClient):
     large = EncodedFrame(**{**vars(FRAME), "jpeg": bytes(17 * 1024 * 1024)})
     assert (await client.detect(large, 2.0)).reason is DropReason.REJECTED
     assert service.requests == []

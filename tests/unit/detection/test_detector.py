@@ -187,9 +187,7 @@ def test_a_static_export_has_one_image_size(models: dict[str, Path]) -> None:
         detector_of(models["yolo11-static.onnx"], image_size=320)
 
 
-def test_a_foreign_onnx_without_metadata_runs_at_the_size_of_its_graph(
-    models: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_foreign_onnx_without_metadata_runs_at_the_size_of_its_graph(models: dict[str, Path], tmp_path: Path) -> None:
     import onnx
 
     graph = onnx.load(str(models["yolo11-batch4.onnx"]))

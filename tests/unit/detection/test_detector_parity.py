@@ -37,9 +37,7 @@ def predict(file: Path, picture: np.ndarray, **options: object) -> Detections:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        boxes = (
-            YOLO(str(file), task="detect").predict(picture, verbose=False, device="cpu", **options)[0].boxes
-        )
+        boxes = YOLO(str(file), task="detect").predict(picture, verbose=False, device="cpu", **options)[0].boxes
     return Detections(boxes.xyxy.numpy(), boxes.conf.numpy(), boxes.cls.numpy().astype(np.int64))
 
 
@@ -85,9 +83,7 @@ def test_thresholds_classes_and_the_limit_are_those_of_predict(models: dict[str,
 
 def test_another_image_size_is_that_of_predict(models: dict[str, Path]) -> None:
     for name in ("yolo11.pt", "yolo11-dynamic.onnx"):
-        found = Detector(DetectorOptions(model=str(models[name]), image_size=256)).detect([png(PICTURES[3])])[
-            0
-        ]
+        found = Detector(DetectorOptions(model=str(models[name]), image_size=256)).detect([png(PICTURES[3])])[0]
         agree(found, predict(models[name], PICTURES[3], imgsz=256))
 
 

@@ -32,9 +32,7 @@ print(json.dumps({
 
 @pytest.mark.parametrize("first", ["", "import ultralytics.nn.tasks\n"])
 def test_ultralytics_is_restrained_also_where_it_was_imported_before(tmp_path: Path, first: str) -> None:
-    environment = {
-        key: value for key, value in os.environ.items() if not key.startswith(("YOLO_", "ULTRALYTICS_"))
-    }
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("YOLO_", "ULTRALYTICS_"))}
     environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     environment.pop("OMP_NUM_THREADS", None)
     environment.pop("XDG_CONFIG_HOME", None)

@@ -1,0 +1,467 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import cv2
+import grpc
+import numpy as np
+import pytest
+
+from app.camera_settings import CameraSettings
+from app.cameras import (
+    Camera,
+    CameraState,
+    CameraTiming,
+    Clock,
+    DetectClient,
+    EncodedFrame,
+    FrameSender,
+    Outcome,
+    RawFrame,
+    SilentObserver,
+    Source,
+    open_source,
+)
+from app.cameras.mailbox import Mailbox
+from app.cameras.sources import Capture
+from app.errors import SourceUnavailable
+from app.ledger import DropReason
+from app.rpc.sightline.inference.v1 import inference_pb2 as pb
+from app.settings import ServiceAddress
+from app.simulation import Street, StreetSpec
+from app.source_url import SourceUrl
+from tests.unit.cameras.stands import (
+    ScriptedSource,
+    Service,
+    Sources,
+    abort_with,
+    accept,
+    grey,
+    until,
+    write_video,
+)
+
+QUICK = CameraTiming(
+    stall_s=0.3,
+    reopen_first_s=0.02,
+    reopen_most_s=0.1,
+    resend_first_s=0.02,
+    resend_most_s=0.05,
+    settle_s=0.3,
+)
+Factory = Callable[[SourceUrl, float, Clock], Source]
+
+
+class Observer(SilentObserver):
+    def __init__(self) -> None:
+        self.counted: Counter[str] = Counter()
+        self.flying: list[int] = []
+        self.ups: list[bool] = []
+
+    def sampled(self) -> None:
+        self.counted["sampled"] += 1
+
+    def accepted(self) -> None:
+        self.counted["accepted"] += 1
+
+    def dropped(self, reason: DropReason) -> None:
+        self.counted[reason.value] += 1
+
+    def in_flight(self, frames: int) -> None:
+        self.flying.append(frames)
+
+    def up(self, live: bool) -> None:
+        self.ups.append(live)
+
+    def reconnected(self) -> None:
+        self.counted["reconnected"] += 1
+
+
+def settings(url: str = "rtsp://viewer:hunter2@gate.example/1", fps: float = 50.0) -> CameraSettings:
+    return CameraSettings.model_validate({"id": "gate", "url": url, "fps": fps})
+
+
+def camera_of(source: Source | Factory, client: FrameSender, budget_ms: float = 2000, **more: object) -> Camera:
+    factory = source if callable(source) else Sources(source)
+    more.setdefault("timing", QUICK)
+    return Camera(settings(), client=client, epoch=7, budget_ms=budget_ms, source_factory=factory, **more)
+
+
+@asynccontextmanager
+async def running(camera: Camera) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(camera.run())
+    try:
+        yield task
+    finally:
+        await camera.stop()
+        await task
+        ledger = camera.status().ledger
+        assert ledger.balanced
+        assert ledger.in_flight == 0
+        assert not [
+            t for t in threading.enumerate() if t.name.startswith(("capture-gate", "encode-gate")) and _stays(t)
+        ]
+
+
+def _stays(thread: threading.Thread) -> bool:
+    thread.join(5)
+    return thread.is_alive()
+
+
+def forever(level: int = 100, frames: int = 10_000) -> list[int | Exception]:
+    return [level] * frames
+
+
+async def test_every_sampled_frame_is_sent_in_order_with_its_identity(service: Service, client: DetectClient):
+    observer = Observer()
+    camera = camera_of(ScriptedSource(forever()), client, observer=observer)
+    async with running(camera):
+        await until(lambda: camera.status().ledger.accepted >= 10)
+        status = camera.status()
+        assert status.state is CameraState.LIVE
+        assert (status.width, status.height, status.epoch, status.fps_asked) == (64, 48, 7, 50.0)
+        assert status.fps_measured > 0
+        assert status.round_trip_ms is not None
+    sent = service.requests
+    assert all(request.epoch == 7 for request in sent)
+    sequences = [request.sequence for request in sent]
+    assert sequences == sorted(set(sequences))
+    indices = [int(request.frame_id.removeprefix("7-")) for request in sent]
+    assert indices == sorted(set(indices))
+    assert all(0 < request.latency_budget_ms <= 2000 for request in sent)
+    ledger = camera.status().ledger
+    assert observer.counted["sampled"] == ledger.sampled
+    assert observer.counted["accepted"] == ledger.accepted
+    assert observer.flying[-1] == 0
+    assert observer.ups[0] is True
+
+
+async def test_the_street_arrives_with_the_streets_own_frame_numbers(service: Service, client: DetectClient):
+    url = "synthetic://street?seed=5&fps=25&width=320&height=240"
+    camera = Camera(settings(url, fps=10), client=client, epoch=3, budget_ms=2000)
+    async with running(camera):
+        await until(lambda: camera.status().ledger.accepted >= 4)
+    street = Street(StreetSpec(seed=5, fps=25.0, width=320, height=240))
+    assert service.requests[0].frame_id == "3-0"
+    for request in service.requests[:4]:
+        index = int(request.frame_id.removeprefix("3-"))
+        image = cv2.imdecode(np.frombuffer(request.image, np.uint8), cv2.IMREAD_COLOR)
+        assert np.abs(image.astype(int) - street.frame(index).image).mean() < 6
+
+
+async def test_a_slow_service_gets_the_newest_frame_and_the_others_are_superseded(
+    service: Service, client: DetectClient
+):
+    async def slow(request: pb.DetectRequest, context: grpc.aio.ServicerContext) -> pb.DetectResponse:
+        await asyncio.sleep(0.2)
+        return await accept(request, context)
+
+    service.answer = slow
+    source = ScriptedSource(forever())
+    camera = camera_of(source, client)
+    async with running(camera):
+        await until(lambda: camera.status().ledger.accepted >= 4)
+        ledger = camera.status().ledger
+        assert ledger.dropped[DropReason.SUPERSEDED] >= 10
+        assert ledger.in_flight <= 2
+        # What is sent was captured just before: nothing old waits anywhere.
+        assert all(request.latency_budget_ms > 1800 for request in service.requests)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (grpc.StatusCode.DEADLINE_EXCEEDED, DropReason.DEADLINE),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, DropReason.OVERLOADED),
+        (grpc.StatusCode.INVALID_ARGUMENT, DropReason.REJECTED),
+        (grpc.StatusCode.UNAUTHENTICATED, DropReason.REJECTED),
+        (grpc.StatusCode.INTERNAL, DropReason.REJECTED),
+        (grpc.StatusCode.ABORTED, DropReason.OUT_OF_ORDER),
+        (grpc.StatusCode.FAILED_PRECONDITION, DropReason.OUT_OF_ORDER),
+        (grpc.StatusCode.UNAVAILABLE, DropReason.UNAVAILABLE),
+    ],
+)
+async def test_each_answer_of_the_service_has_its_place_in_the_ledger(
+    service: Service, client: DetectClient, code: grpc.StatusCode, reason: DropReason
+):
+    service.answer = abort_with(code)
+    observer = Observer()
+    camera = camera_of(ScriptedSource(forever()), client, observer=observer)
+    async with running(camera):
+        await until(lambda: camera.status().ledger.dropped[reason] >= 2)
+        service.answer = accept
+        await until(lambda: camera.status().ledger.accepted >= 2)
+        assert camera.status().state is CameraState.LIVE
+    assert observer.counted[reason.value] == camera.status().ledger.dropped[reason]
+
+
+async def test_a_server_killed_in_mid_call_leaves_one_frame_unconfirmed_and_is_found_again(
+    service: Service, client: DetectClient
+):
+    async def hang(request: pb.DetectRequest, context: grpc.aio.ServicerContext) -> pb.DetectResponse:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    service.answer = hang
+    camera = camera_of(ScriptedSource(forever()), client)
+    async with running(camera):
+        await service.received.wait()
+        await service.kill()
+        await until(lambda: camera.status().ledger.unconfirmed == 1)
+        await until(lambda: camera.status().ledger.dropped[DropReason.UNAVAILABLE] >= 2)
+        assert camera.status().state is CameraState.LIVE
+        service.answer = accept
+        await service.start()
+        await until(lambda: camera.status().ledger.accepted >= 2)
+    assert camera.status().ledger.unconfirmed == 1
+
+
+async def test_an_absent_service_never_restarts_the_source_and_is_not_hammered():
+    client = DetectClient(ServiceAddress(host="127.0.0.1", port=1))
+    sources = Sources(ScriptedSource(forever(), every_s=0.005))
+    camera = camera_of(sources, client, timing=CameraTiming(resend_first_s=0.2, resend_most_s=0.2, settle_s=0.3))
+    async with running(camera):
+        await until(lambda: camera.status().ledger.sampled >= 60)
+        ledger = camera.status().ledger
+        assert 1 <= ledger.dropped[DropReason.UNAVAILABLE] <= 20
+        assert ledger.dropped[DropReason.SUPERSEDED] > ledger.dropped[DropReason.UNAVAILABLE]
+        assert camera.status().state is CameraState.LIVE
+        assert sources.opened == 1
+    await client.close()
+
+
+class Sender:
+    """A service within the process, where the wire does not matter."""
+
+    def __init__(self, answer: Callable[[EncodedFrame, float], Awaitable[Outcome]] | None = None) -> None:
+        self.sent: list[EncodedFrame] = []
+        self._answer = answer
+
+    async def detect(self, frame: EncodedFrame, remaining_s: float) -> Outcome:
+        self.sent.append(frame)
+        return await self._answer(frame, remaining_s) if self._answer else Outcome.accepted(pb.DetectResponse())
+
+
+class StaleSource(ScriptedSource):
+    """Its frames are a second old when they come."""
+
+    def retrieve(self) -> RawFrame:
+        fresh = super().retrieve().captured
+        return RawFrame(grey(1), Capture(fresh.wall_ns - 10**9, fresh.monotonic - 1.0))
+
+
+async def test_a_frame_out_of_time_is_dropped_before_it_costs_anything():
+    sender = Sender()
+    camera = camera_of(StaleSource(forever()), sender, budget_ms=200)
+    async with running(camera):
+        await until(lambda: camera.status().ledger.dropped[DropReason.DEADLINE] >= 3)
+    assert sender.sent == []
+
+
+class UnencodableSource(ScriptedSource):
+    """Its frames are wider than JPEG allows."""
+
+    def retrieve(self) -> RawFrame:
+        return RawFrame(np.zeros((1, 70_000, 3), np.uint8), Capture.now(Clock()))
+
+
+async def test_a_frame_that_cannot_be_encoded_is_counted_and_the_camera_goes_on():
+    camera = camera_of(UnencodableSource(forever()), Sender())
+    async with running(camera):
+        await until(lambda: camera.status().ledger.dropped[DropReason.ENCODE_ERROR] >= 3)
+        assert camera.status().state is CameraState.LIVE
+
+
+async def test_a_fault_in_the_sender_costs_one_frame_and_not_the_camera(caplog: pytest.LogCaptureFixture):
+    async def fail_once(frame: EncodedFrame, remaining_s: float) -> Outcome:
+        if len(sender.sent) == 1:
+            raise RuntimeError("a fault")
+        return Outcome.accepted(pb.DetectResponse())
+
+    sender = Sender(fail_once)
+    camera = camera_of(ScriptedSource(forever()), sender)
+    with caplog.at_level(logging.CRITICAL):
+        async with running(camera):
+            await until(lambda: camera.status().ledger.accepted >= 2)
+    assert camera.status().ledger.unconfirmed == 1
+
+
+async def test_frames_nobody_samples_are_never_retrieved():
+    source = ScriptedSource(forever(), every_s=0.005)  # 200 frames a second, of which every fourth is asked for
+    camera = camera_of(source, Sender())
+    async with running(camera):
+        await until(lambda: camera.status().ledger.sampled >= 10)
+    assert source.retrieved == list(range(0, 4 * len(source.retrieved), 4))
+
+
+async def test_stopping_counts_the_waiting_frame_and_the_answer_that_does_not_come():
+    asked = asyncio.Event()
+
+    async def hang(frame: EncodedFrame, remaining_s: float) -> Outcome:
+        asked.set()
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    camera = camera_of(ScriptedSource([1, 2], every_s=0.02), Sender(hang))
+    async with running(camera):
+        await asked.wait()
+        await until(lambda: camera.status().ledger.sampled == 2)
+    ledger = camera.status().ledger
+    assert (ledger.dropped[DropReason.SHUTDOWN], ledger.unconfirmed) == (1, 1)
+
+
+async def test_stopping_waits_for_the_answer_of_the_frame_in_flight():
+    asked = asyncio.Event()
+
+    async def soon(frame: EncodedFrame, remaining_s: float) -> Outcome:
+        asked.set()
+        await asyncio.sleep(0.05)
+        return Outcome.accepted(pb.DetectResponse())
+
+    camera = camera_of(ScriptedSource([1]), Sender(soon))
+    async with running(camera):
+        await asked.wait()
+    assert camera.status().ledger.accepted == 1
+
+
+async def test_a_cancelled_run_settles_every_frame_too():
+    camera = camera_of(ScriptedSource(forever()), Sender())
+    task = asyncio.create_task(camera.run())
+    await until(lambda: camera.status().ledger.accepted >= 1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert camera.status().ledger.in_flight == 0
+    await camera.stop()
+
+
+async def test_a_camera_stopped_before_it_runs_does_not_run():
+    sources = Sources(ScriptedSource(forever()))
+    camera = camera_of(sources, Sender())
+    await camera.stop()
+    await camera.run()
+    assert sources.opened == 0
+
+
+async def test_a_source_that_fails_is_opened_again_and_frame_ids_go_on():
+    sources = Sources(ScriptedSource([1, 2, 3, SourceUnavailable("the camera hung up")]), ScriptedSource(forever()))
+    sender, observer = Sender(), Observer()
+    camera = camera_of(sources, sender, observer=observer)
+    async with running(camera):
+        await until(lambda: camera.status().ledger.accepted >= 6)
+        assert camera.status().reconnects == 1
+    ids = [frame.frame_id for frame in sender.sent]
+    assert len(ids) == len(set(ids))
+    assert "7-3" in ids or "7-4" in ids
+    assert [source.closed for source in sources.sources] == [1, 1]
+    assert observer.ups[:3] == [True, False, True]
+    assert observer.counted["reconnected"] == 1
+
+
+async def test_a_source_that_stays_away_is_offline_and_tells_why():
+    sources = Sources(ScriptedSource([SourceUnavailable("nobody there")]))
+    camera = camera_of(sources, Sender())
+    async with running(camera):
+        await until(lambda: camera.status().state is CameraState.OFFLINE)
+        first = camera.status()
+        assert first.reason == "nobody there"
+        await until(lambda: sources.opened >= 6)
+        assert camera.status().since == first.since
+        sources.sources.append(ScriptedSource(forever()))
+        sources.opened = 10
+        await until(lambda: camera.status().state is CameraState.LIVE)
+
+
+async def test_a_silent_live_source_is_stalled_and_opened_again(caplog: pytest.LogCaptureFixture):
+    seen: list[CameraState] = []
+    sources = Sources(ScriptedSource([1, 2]), ScriptedSource(forever()))
+    camera = camera_of(sources, Sender())
+
+    def look() -> bool:
+        seen.append(camera.status().state)
+        return camera.status().ledger.accepted >= 5
+
+    with caplog.at_level(logging.WARNING):
+        async with running(camera):
+            await until(look)
+    assert "camera gate is stalled: no frame for 0.3 s" in caplog.text
+    assert sources.opened == 2
+    assert CameraState.RECONNECTING in seen
+    assert sources.sources[0].closed == 1
+
+
+async def test_a_foreign_fault_in_a_source_shows_its_type_and_no_secret(caplog: pytest.LogCaptureFixture):
+    sources = Sources(ScriptedSource([1, ValueError("rtsp://viewer:hunter2@gate")]), ScriptedSource(forever()))
+    camera = camera_of(sources, Sender())
+    reasons = set()
+
+    def look() -> bool:
+        reasons.add(camera.status().reason)
+        return camera.status().ledger.accepted >= 3
+
+    async with running(camera):
+        await until(look)
+    assert "the source failed with ValueError" in reasons
+    assert "hunter2" not in caplog.text + repr(camera.status())
+
+
+async def test_a_recording_that_does_not_loop_ends_with_its_last_frame_settled(
+    tmp_path: Path, service: Service, client: DetectClient
+):
+    file = write_video(tmp_path / "v.mp4", [n * 40 for n in range(11)], [grey(100)] * 11)
+    camera = Camera(settings(f"{file}?loop=false", fps=5), client=client, epoch=1, budget_ms=2000)
+    await asyncio.wait_for(camera.run(), 20)
+    status = camera.status()
+    assert status.state is CameraState.ENDED
+    assert (status.ledger.sampled, status.ledger.accepted, status.ledger.in_flight) == (3, 3, 0)
+    assert [request.frame_id for request in service.requests] == ["1-0", "1-5", "1-10"]
+    await camera.stop()
+
+
+async def test_several_frames_may_be_in_flight_where_it_is_asked_for():
+    flying, most = 0, 0
+
+    async def slow(frame: EncodedFrame, remaining_s: float) -> Outcome:
+        nonlocal flying, most
+        flying += 1
+        most = max(most, flying)
+        await asyncio.sleep(0.1)
+        flying -= 1
+        return Outcome.accepted(pb.DetectResponse())
+
+    camera = camera_of(ScriptedSource(forever()), Sender(slow), max_in_flight=2)
+    async with running(camera):
+        await until(lambda: camera.status().ledger.accepted >= 6)
+    assert most == 2
+
+
+async def test_a_mailbox_holds_the_newest_only():
+    mailbox: Mailbox[int] = Mailbox()
+    mailbox.bind(asyncio.get_running_loop())
+    assert [mailbox.put(1), mailbox.put(2), mailbox.put(3)] == [None, 1, 2]
+    assert await mailbox.take() == 3
+    assert mailbox.put(4) is None
+    mailbox.finish()
+    assert mailbox.put(5) == 5
+    assert [await mailbox.take(), await mailbox.take()] == [4, None]
+
+
+async def test_a_mailbox_wakes_its_taker_from_another_thread():
+    mailbox: Mailbox[int] = Mailbox()
+    mailbox.bind(asyncio.get_running_loop())
+    taker = asyncio.create_task(mailbox.take())
+    await asyncio.sleep(0)
+    threading.Thread(target=mailbox.put, args=(1,)).start()
+    assert await asyncio.wait_for(taker, 5) == 1
+
+
+def test_a_camera_needs_its_rate():
+    bare = CameraSettings.model_validate({"id": "gate", "url": "synthetic://street"})
+    with pytest.raises(ValueError, match="fps"):
+        Camera(bare, client=Sender(), epoch=1, budget_ms=200, source_factory=open_source)

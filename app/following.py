@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 
-from app.errors import SettingsError
+from app.errors import DeliveryUnavailable, SettingsError
 from app.events import ReceivedEvent, TopicFollower, read_announced
 from app.settings import KafkaSettings, Settings
 
 USUAL_BROKER = "127.0.0.1:9092"
+PATIENCE_S = 60.0
+"""How long the embedded broker and its topic are waited for."""
 
 
 def bootstrap_of(kafka: KafkaSettings) -> tuple[str, ...]:
@@ -41,7 +44,7 @@ def follow(
         DeliveryUnavailable: no broker answers, or the topic is not there.
     """
     told = 0
-    with TopicFollower(settings.kafka, bootstrap_of(settings.kafka), from_beginning=from_beginning) as follower:
+    with _connected(settings.kafka, from_beginning) as follower:
         for received in follower:
             if camera is not None and received.camera_id != camera:
                 continue
@@ -49,6 +52,18 @@ def follow(
             told += 1
             if told == count:
                 return
+
+
+def _connected(kafka: KafkaSettings, from_beginning: bool) -> TopicFollower:
+    """Connect; a system with the embedded broker may still be starting, and is waited for."""
+    end = time.monotonic() + (PATIENCE_S if kafka.embedded else 0.0)
+    while True:
+        try:
+            return TopicFollower(kafka, bootstrap_of(kafka), from_beginning=from_beginning)
+        except DeliveryUnavailable:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.5)
 
 
 def describe(received: ReceivedEvent, budget_ms: float) -> str:

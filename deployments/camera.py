@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ REPORT_PERIOD_S = 10.0
 """How often the one line about the whole system is written."""
 RESTART_PAUSE_S = 1.0
 """How long a camera whose actor died is left alone before it gets a new one."""
-STOP_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 7.0
 """What a camera may take to settle its last frames."""
 ANSWER_TIMEOUT_S = 3.0
 """What a camera or the publisher may take to tell how it is."""
@@ -184,7 +185,8 @@ class CameraManagerBase:
         while True:
             await asyncio.sleep(REPORT_PERIOD_S)
             if self._watches:
-                logger.info("sightline: %s", self._reporter.line(await self._observe()))
+                # Past the logs, which Serve's tuned mode keeps off the terminal (it takes sys.stdout over as well).
+                print(f"sightline: {self._reporter.line(await self._observe())}", file=sys.__stdout__, flush=True)
 
     async def _observe(self) -> Observation:
         cameras, publisher = await asyncio.gather(self.statuses(), self._publisher())

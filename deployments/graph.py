@@ -3,8 +3,7 @@
 Builders run in a Ray task of their own; what they give to deployments and actors are plain values.
 """
 
-from __future__ import annotations
-
+# No postponed annotations here: Serve looks at the builders' argument types as they stand.
 from pathlib import Path
 
 import ray
@@ -18,7 +17,7 @@ from app.settings import DetectorSettings, Settings, load_settings, process_envi
 from deployments.camera import CameraManager, CameraServiceOptions
 from deployments.detector import ObjectDetector
 from deployments.ingress import DetectionIngress
-from deployments.publisher import BROKER, PUBLISHER, BrokerActor, KafkaPublisher, PublisherOptions
+from deployments.publisher import BROKER, PUBLISHER, BrokerActor, KafkaPublisher, PublisherOptions, Sealed
 
 
 class InferenceArgs(BaseModel):
@@ -85,7 +84,7 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
     publisher = DeploymentActorConfig(
         name=PUBLISHER,
         actor_class=KafkaPublisher,
-        init_kwargs={"options": PublisherOptions(settings.kafka, settings.latency_budget_ms)},
+        init_kwargs={"sealed": Sealed(PublisherOptions(settings.kafka, settings.latency_budget_ms))},
         actor_options={"num_cpus": 0},
     )
     broker = DeploymentActorConfig(

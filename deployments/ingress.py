@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -143,6 +144,8 @@ class DetectionIngress:
 
     async def _count_replicas(self) -> None:
         """Follow the autoscaler: the batcher may have so many batches out as the replicas can take."""
+        with contextlib.suppress(DeliveryUnavailable):
+            await self._publisher.snapshot()  # wakes it: it connects before the first event
         while True:
             try:
                 self._service.resize(await asyncio.to_thread(self._slots))

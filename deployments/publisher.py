@@ -43,6 +43,25 @@ class PublisherOptions:
     budget_ms: int
 
 
+class Sealed:
+    """Carries options to an actor as they are.
+
+    Serve takes the arguments of a deployment's actors through pydantic, which turns dataclasses and models into plain
+    dictionaries; an ordinary object passes untouched.
+    """
+
+    def __init__(self, options: PublisherOptions) -> None:
+        self.options = options
+
+    def __eq__(self, other: object) -> bool:
+        # The controller compares what it deployed with what is asked, ten times a second: without this every look
+        # would be a new deployment.
+        return isinstance(other, Sealed) and self.options == other.options
+
+    def __hash__(self) -> int:
+        return hash(self.options.budget_ms)
+
+
 @ray.remote
 class BrokerActor:
     """The embedded broker's owner: its process ends with this actor, however that ends."""
@@ -73,8 +92,8 @@ class BrokerActor:
 class KafkaPublisher:
     """The one that commits events; a shell around ``app.events``."""
 
-    def __init__(self, options: PublisherOptions) -> None:
-        self._options = options
+    def __init__(self, sealed: Sealed) -> None:
+        self._options = sealed.options
         self._sink: KafkaSink | None = None
         self._publisher: EventPublisher | None = None
         self._starting = asyncio.Lock()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,8 +49,17 @@ def translate(error: BaseException, topic: str) -> DeliveryError:
     if isinstance(error, _MISSING_TOPIC):
         return TopicMissing(topic)
     if isinstance(error, errors.AuthorizationError):
-        return DeliveryUnavailable(f"Kafka does not let us write to {topic!r}: {_brief(error)}")
+        return DeliveryUnavailable(f"Kafka does not let us use {topic!r}: {_brief(error)}")
+    if isinstance(error, errors.SaslAuthenticationFailedError):
+        return DeliveryUnavailable(f"Kafka does not accept our credentials: {_brief(error)}")
     return DeliveryUnavailable(f"Kafka cannot take the event now: {_brief(error)}")
+
+
+def translate_invalid(error: Exception) -> DeliveryRefused | None:
+    """Tell whether the client found the record itself at fault when it was handed over."""
+    if isinstance(error, (TypeError, ValueError, AssertionError, OverflowError, struct.error)):
+        return DeliveryRefused(f"the event is no valid record: {_brief(error)}")
+    return None
 
 
 class TopicMissing(DeliveryUnavailable):
@@ -69,7 +80,9 @@ def ensure_topic(settings: KafkaSettings, bootstrap: Sequence[str], *, create: b
     """
     try:
         admin = KafkaAdminClient(**client_options(settings, bootstrap))
-    except (errors.KafkaError, OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - network, TLS, SASL and settings each raise their own
+        if isinstance(error, (errors.AuthorizationError, errors.SaslAuthenticationFailedError)):
+            raise translate(error, settings.topic) from None
         brokers = ", ".join(bootstrap)
         raise DeliveryUnavailable(f"no Kafka broker answers at {brokers}: {_brief(error)}") from None
     try:
@@ -77,10 +90,11 @@ def ensure_topic(settings: KafkaSettings, bootstrap: Sequence[str], *, create: b
         if not partitions and create:
             _create(admin, settings)
             partitions = _partitions(admin, settings.topic)
-    except errors.KafkaError as error:
+    except Exception as error:  # noqa: BLE001 - an answer that the client cannot read raises anything
         raise translate(error, settings.topic) from None
     finally:
-        admin.close()
+        with contextlib.suppress(Exception):  # it says nothing about the topic
+            admin.close()
     if not partitions:
         raise TopicMissing(settings.topic)
     return partitions

@@ -8,6 +8,8 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from app.errors import DeliveryRefused
+
 SCHEMA_VERSION = 1
 EVENT_TYPE = "sightline.detection.v1"
 _NAMESPACE = uuid.UUID("6f2b9c1e-6a55-5d0e-9a43-1d6f0c1c7b52")
@@ -81,7 +83,17 @@ def make_record(event: DetectionEvent, *, total_ms: float, replayed: bool = Fals
         event: what was seen.
         total_ms: from capture to now, the hand-over to the Kafka client.
         replayed: whether it waited out an outage.
+
+    Raises:
+        DeliveryRefused: a number of it is none (NaN, infinity), a text no Unicode, or the capture time no date.
     """
+    try:
+        return _record(event, total_ms, replayed)
+    except (ValueError, OverflowError, OSError) as error:
+        raise DeliveryRefused(f"the event of camera {event.camera_id!r} cannot be written: {error}") from None
+
+
+def _record(event: DetectionEvent, total_ms: float, replayed: bool) -> EventRecord:
     timestamp = _timestamp(event.captured_at_ns)
     headers = {
         "content-type": "application/json",

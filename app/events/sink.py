@@ -3,7 +3,9 @@
 Delivery guarantee: at least once. ``send`` returns only after all in-sync replicas have the record; when it raises
 :class:`DeliveryUnavailable` the record may still have been written, or be written later. Records of one key keep the
 order in which ``send`` was called. The producer is idempotent, so the client's own retries write no duplicates; what is
-sent again after an error may.
+sent again after an error may. After a failure the producer is ended before another is made, so nothing that an old one
+still held is acknowledged behind the back of a new one; only an unacknowledged record, already on its way to the
+broker, can appear late.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import Any
 from kafka import KafkaProducer
 
 from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable
-from app.events.connection import client_options, ensure_topic, translate
+from app.events.connection import client_options, ensure_topic, translate, translate_invalid
 from app.events.event import EventRecord
 from app.settings import KafkaSettings
 
@@ -30,13 +32,17 @@ logger = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT_MS = 4_000
 """A broker that has not answered by then is asked again."""
-DELIVERY_TIMEOUT_MS = 8_000
-"""A record that is not acknowledged by then has failed: below the 10 s that a ``Detect`` call may last."""
+DELIVERY_TIMEOUT_MS = 7_000
+"""A record that is not acknowledged by then has failed: one request and a retry."""
 METADATA_TIMEOUT_MS = 2_000
 """How long the hand-over may wait to learn the topic's partitions."""
+GIVE_UP_S = 9.5
+"""When ``send`` ends whatever the client does: both times above, and below the 10 s that a ``Detect`` call may last."""
 MAX_UNACKNOWLEDGED = 1_000
 """Records handed over and not acknowledged; kafka-python itself would take any number."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
+_END_S = 5.0
+"""What the client's thread may take to end once told: it may be in a request."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,9 @@ class KafkaSink:
         self._producer: Any = None
         self._trouble = "the connection to Kafka is being made"
         self._connecting: asyncio.Task[None] | None = None
+        self._failures = 0
+        self._made: Any = None
+        self._lock = threading.Lock()
         self._unacknowledged: set[asyncio.Future[Acknowledgement]] = set()
         # One thread hands over, so the order of `send` calls is the order of records; it may have to wait for
         # metadata, which must not hold up the event loop.
@@ -98,29 +107,40 @@ class KafkaSink:
         answer.add_done_callback(self._unacknowledged.discard)
         loop.run_in_executor(self._hand, self._hand_over, producer, record, answer, loop)
         try:
-            return await answer
+            acknowledgement = await asyncio.wait_for(answer, GIVE_UP_S)
         except DeliveryRefused:
             raise
+        except asyncio.TimeoutError:
+            unanswered = DeliveryUnavailable(f"Kafka did not acknowledge the event within {GIVE_UP_S:g} s")
+            self._abandon(producer, str(unanswered))
+            raise unanswered from None
         except DeliveryError as error:
             self._abandon(producer, str(error))
             raise
+        self._failures = 0
+        return acknowledgement
 
     async def close(self, timeout_s: float = 5.0) -> None:
         """Flush what was handed over, for at most ``timeout_s``, and disconnect.
 
-        It does not promise that everything was acknowledged: what was not fails its ``send``.
+        It does not promise that everything was acknowledged: what was not fails its ``send`` with
+        :class:`DeliveryUnavailable`, and may have been written all the same.
         """
-        self._closed = True
+        with self._lock:
+            self._closed = True
         if self._connecting is not None:
             self._connecting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._connecting
         if self._unacknowledged:
             await asyncio.wait(set(self._unacknowledged), timeout=timeout_s)
-        if self._producer is not None:
-            producer, self._producer = self._producer, None
-            await asyncio.to_thread(producer.close, timeout_s)
+        self._producer, self._trouble = None, "the connection to Kafka was closed"
+        if self._made is not None:
+            await asyncio.to_thread(_end, self._made)
         self._hand.shutdown(wait=False, cancel_futures=True)
+        for answer in tuple(self._unacknowledged):
+            if not answer.done():
+                answer.set_exception(DeliveryUnavailable(self._trouble))
 
     def _hand_over(
         self,
@@ -138,6 +158,10 @@ class KafkaSink:
         def failed(error: BaseException) -> None:
             _tell(loop, answer, translate(error, self._settings.topic))
 
+        if self._producer is not producer:
+            # It was given up while the record waited for its turn; asking it would cost each record a time-out.
+            failed(DeliveryUnavailable(self._trouble))
+            return
         try:
             future = producer.send(
                 self._settings.topic,
@@ -147,26 +171,34 @@ class KafkaSink:
                 timestamp_ms=record.timestamp_ms,
             )
         except Exception as error:  # noqa: BLE001 - the client raises many kinds; all are told to the sender
-            failed(error)
+            failed(translate_invalid(error) or error)
             return
         future.add_callback(acknowledged)
         future.add_errback(failed)
 
-    async def _connect(self) -> None:
-        pause = _FIRST_PAUSE_S
+    async def _connect(self, given_up: Any = None) -> None:
+        if given_up is not None:
+            await asyncio.to_thread(_end, given_up)
         while not self._closed:
+            await asyncio.sleep(self._pause_s())
             try:
                 self._producer = await asyncio.to_thread(self._build)
             except DeliveryError as error:
                 if str(error) != self._trouble:
                     logger.warning("%s; trying on", error)
                 self._trouble = str(error)
+                self._failures += 1
             else:
                 logger.info("events go to topic %s on %s", self._settings.topic, ", ".join(self._bootstrap))
                 self._connecting = None
                 return
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(_LONGEST_PAUSE_S, pause * 2)
+
+    def _pause_s(self) -> float:
+        """Give the wait before the next try: none at first, then doubling until an event is acknowledged."""
+        if not self._failures:
+            return 0.0
+        longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(self._failures - 1, 10))
+        return longest * random.uniform(0.5, 1.0)
 
     def _build(self) -> Any:
         """Make a producer; the constructor raises when no broker answers.
@@ -176,8 +208,9 @@ class KafkaSink:
         """
         create = self._settings.embedded or self._settings.create_topic
         ensure_topic(self._settings, self._bootstrap, create=create)
+        producer: Any = None
         try:
-            return KafkaProducer(
+            producer = KafkaProducer(
                 **client_options(self._settings, self._bootstrap),
                 client_id="sightline",
                 acks="all",
@@ -190,17 +223,28 @@ class KafkaSink:
                 metrics_enabled=False,
                 reconnect_backoff_max_ms=1_000,
             )
+            producer.partitions_for(self._settings.topic)  # so that the first record need not wait for it
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no producer
+            if producer is not None:
+                _end(producer)
             raise translate(error, self._settings.topic) from None
+        with self._lock:
+            if not self._closed:
+                self._made = producer
+                return producer
+        _end(producer)  # the sink was closed meanwhile, and waits for no thread
+        raise DeliveryUnavailable(self._trouble)
 
     def _abandon(self, producer: Any, reason: str) -> None:
         """Give a failed producer up: its session cannot tell any more what was written, so a new one is made."""
         if self._producer is not producer:
             return
         self._producer, self._trouble = None, reason
+        if self._closed:
+            return
+        self._failures += 1
         logger.warning("connecting to Kafka anew: %s", reason)
-        threading.Thread(target=_close_quietly, args=(producer,), name="kafka-close", daemon=True).start()
-        self.start()
+        self._connecting = asyncio.get_running_loop().create_task(self._connect(producer))
 
 
 def _tell(
@@ -220,6 +264,15 @@ def _tell(
         loop.call_soon_threadsafe(settle)
 
 
-def _close_quietly(producer: Any) -> None:
+def _end(producer: Any) -> None:
+    """End a producer at once; what it still holds fails, and it sends nothing any more.
+
+    ``KafkaProducer.close`` of 3.0.12 raises while records are unsent, and leaves its thread to go on sending them. So
+    its thread is told first, by the method that ``close`` itself would use.
+    """
+    sender = producer._sender
+    if sender.is_alive():
+        sender.force_close()
+        sender.join(_END_S)
     with contextlib.suppress(Exception):
         producer.close(0)

@@ -1,7 +1,7 @@
 """Generates the protobuf code of this folder from ``proto/``: ``python -m app.rpc.generate [--check]``.
 
-The generated modules import each other by the name ``sightline.inference.v1``; here they live below
-``app.rpc``, so that import is rewritten. Needs the ``dev`` extra; the generated code itself does not.
+The generated modules call themselves ``sightline.inference.v1``; here they live below ``app.rpc``, so that
+name is rewritten. Needs the ``dev`` extra; the generated code itself does not.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def generate(into: Path) -> list[Path]:
         text = path.read_text()
         for package in ("sightline.inference.v1", "sightline.inference", "sightline"):
             text = text.replace(f"from {package} import", f"from app.rpc.{package} import")
-        path.write_text(text.replace("import sightline.inference", "import app.rpc.sightline.inference"))
+        text = text.replace("import sightline.inference", "import app.rpc.sightline.inference")
+        # The messages' own __module__: Serve's Python proxy pickles them by it.
+        path.write_text(text.replace(f"'{PACKAGE}.inference_pb2'", f"'app.rpc.{PACKAGE}.inference_pb2'"))
     return [path.relative_to(into) for path in written]
 
 

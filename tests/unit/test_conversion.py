@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import cv2
 import grpc
 import numpy as np
@@ -106,3 +108,8 @@ def test_each_error_has_its_code(error: errors.SightlineError, code: grpc.Status
 
 def test_a_fault_of_ours_is_internal_and_tells_nothing_of_its_inside():
     assert status_of(KeyError("secret")) == (grpc.StatusCode.INTERNAL, UNKNOWN_FAULT)
+
+
+def test_a_request_can_be_pickled_as_serve_s_python_proxy_does():
+    message = request(frame_id="f")
+    assert pickle.loads(pickle.dumps(message)) == message

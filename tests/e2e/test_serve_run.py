@@ -1,0 +1,111 @@
+"""The whole system as a user starts it, and what is left when it ends."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+from app.simulation import LABELS, Street, StreetSpec
+from tests.conftest import Record, TopicReader, wait_for
+from tests.e2e.system import BIN, listening, running
+
+pytestmark = pytest.mark.timeout(420)
+TOPIC = "events.detections"
+SEEDS = {"street-east": 7, "street-west": 11}
+
+
+def events_of(records: list[Record]) -> Counter[str]:
+    return Counter(record.key for record in records)
+
+
+def share_found(records: list[Record]) -> float:
+    """Give the share of the objects at least half visible that the events name with the right class and place."""
+    streets = {camera: Street(StreetSpec(seed=seed)) for camera, seed in SEEDS.items()}
+    found = drawn = 0
+    for record in records:
+        truth = streets[record.key].frame(int(record.value["frame_id"].split("-")[1])).truth
+        for box, class_id in zip(
+            truth.boxes[truth.visible >= 0.5], truth.class_ids[truth.visible >= 0.5], strict=True
+        ):
+            drawn += 1
+            found += any(
+                seen["class"] == LABELS[class_id] and overlap(box, seen["bbox"]) >= 0.5
+                for seen in record.value["detections"]
+            )
+    assert drawn > 50
+    return found / drawn
+
+
+def overlap(box: np.ndarray, bbox: list[float]) -> float:
+    x, y, width, height = bbox
+    wide = min(box[2], x + width) - max(box[0], x)
+    high = min(box[3], y + height) - max(box[1], y)
+    both = max(0.0, wide) * max(0.0, high)
+    return both / ((box[2] - box[0]) * (box[3] - box[1]) + width * height - both)
+
+
+def test_serve_run_shows_the_whole_system_at_work_and_ctrl_c_leaves_nothing(
+    tmp_path: Path, event_schema: jsonschema.Draft202012Validator
+):
+    command = [str(BIN / "serve"), "run", "serve_config.yaml"]
+    with running(command, tmp_path, RAY_USAGE_STATS_ENABLED="0") as system:
+        broker = system.broker()
+        told = system.wait_for_line("embedded broker")
+        assert broker in told
+        assert "sightline events" in told
+        reader = TopicReader(broker, TOPIC)
+        records = reader.read(
+            lambda read: len(read) >= 40 and min(events_of(read).get(camera, 0) for camera in SEEDS) >= 10, 180
+        )
+        reader.close()
+        line = system.wait_for_line("events/s", 60)
+        assert "capture to Kafka p50" in line
+        assert "of 200 ms" in line
+        for record in records:
+            event_schema.validate(record.value)
+            assert record.key == record.value["camera_id"]
+            assert record.value["frame"] == {"width": 1280, "height": 720}
+        for camera in SEEDS:
+            stamps = [record.value["timestamp"] for record in records if record.key == camera]
+            assert stamps == sorted(stamps)
+        assert share_found(records) >= 0.8
+        assert statistics.median(record.value["latency_ms"]["total"] for record in records) > 0
+        system.interrupt()
+        wait_for(lambda: not system.survivors(), 30, "the end of every process")
+        ports = [9000, 8000, int(broker.rsplit(":", 1)[1])]
+        wait_for(lambda: not any(listening(port) for port in ports), 30, "the closing of every port")
+
+
+def test_up_joins_a_running_cluster_hands_on_the_shell_s_settings_and_leaves_the_cluster_as_it_was(tmp_path: Path):
+    # Ray keeps sockets in its folder, whose path must be short.
+    head = ["--port", "6391", "--temp-dir", "/tmp/sightline-e2e", "--include-dashboard", "false"]
+    start = [str(BIN / "ray"), "start", "--head", "--block", "--num-cpus", "4", *head]
+    with running(start, tmp_path, RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled") as cluster:
+        cluster.wait_for_line("Ray runtime started")
+        shell = {
+            "RAY_ADDRESS": "127.0.0.1:6391",
+            "RAY_AUTH_MODE": "disabled",
+            "SIGHTLINE_CAMERAS": "solo=synthetic://street?seed=7&width=640&height=360",
+            "KAFKA_TOPIC": "another.topic",
+            "INFERENCE_FPS": "2",
+        }
+        with running([str(BIN / "sightline"), "up"], tmp_path, **shell) as system:
+            broker = system.broker()
+            reader = TopicReader(broker, "another.topic")
+            records = reader.read(lambda read: len(read) >= 6, 120)
+            reader.close()
+            assert set(events_of(records)) == {"solo"}
+            assert records[-1].value["frame"] == {"width": 640, "height": 360}
+            assert system.interrupt() == 0
+
+        def left() -> list[str]:
+            return [line for line in cluster.survivors() if any(word in line for word in ("Serve", "Camera", "tansu"))]
+
+        wait_for(lambda: not left(), 60, "the end of every actor of ours")
+        assert not listening(int(broker.rsplit(":", 1)[1]))
+        assert any("raylet" in line for line in cluster.survivors())

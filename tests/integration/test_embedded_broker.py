@@ -1,0 +1,83 @@
+"""The embedded broker: where it listens, and that it ends with its owner, however that ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.errors import BrokerUnavailable
+from app.events import EmbeddedBroker, read_announced
+from tests.conftest import wait_for
+from tests.e2e.system import listening
+from tests.integration.conftest import free_port
+
+
+def test_it_is_ready_when_it_has_started_and_gone_when_it_has_stopped():
+    broker = EmbeddedBroker(port=free_port()).start()
+    port = int(broker.address.rsplit(":", 1)[1])
+    assert broker.alive
+    assert listening(port)
+    broker.stop()
+    assert not broker.alive
+    assert not listening(port)
+
+
+def test_it_listens_on_loopback_only():
+    with EmbeddedBroker(port=free_port()) as broker:
+        assert broker.address.startswith("127.0.0.1:")
+        table = Path("/proc/net/tcp").read_text()
+        port = int(broker.address.rsplit(":", 1)[1])
+        assert f"0100007F:{port:04X}" in table
+        assert f"00000000:{port:04X}" not in table
+
+
+def test_two_brokers_share_one_machine():
+    with EmbeddedBroker() as first, EmbeddedBroker() as second:
+        assert first.address != second.address
+
+
+def test_a_port_that_is_taken_is_told():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(BrokerUnavailable, match="taken"):
+            EmbeddedBroker(port=taken.getsockname()[1]).start()
+
+
+def test_other_shells_find_it_while_it_runs(tmp_path: Path):
+    announcement = tmp_path / "state" / "broker.json"
+    assert read_announced(announcement) is None
+    with EmbeddedBroker(port=free_port(), announcement=announcement) as broker:
+        assert read_announced(announcement) == broker.address
+    assert not announcement.exists()
+
+
+def test_an_announcement_whose_owner_is_dead_counts_for_nothing(tmp_path: Path):
+    announcement = tmp_path / "broker.json"
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    announcement.write_text(json.dumps({"address": "127.0.0.1:1", "pid": ended.pid}))
+    assert read_announced(announcement) is None
+
+
+def test_it_dies_with_an_owner_that_is_killed():
+    code = (
+        "import sys, time\nfrom app.events import EmbeddedBroker\n"
+        "print(EmbeddedBroker(port=int(sys.argv[1])).start().address, flush=True)\ntime.sleep(600)"
+    )
+    port = free_port()
+    owner = subprocess.Popen([sys.executable, "-c", code, str(port)], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    assert owner.stdout.readline().strip() == f"127.0.0.1:{port}"
+    assert listening(port)
+    os.kill(owner.pid, signal.SIGKILL)
+    owner.wait()
+    owner.stdout.close()
+    wait_for(lambda: not listening(port), 10, "the end of the broker")

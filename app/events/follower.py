@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +18,10 @@ from app.settings import KafkaSettings
 
 _POLL_MS = 250
 _LOOK_AGAIN_S = 30.0
+"""How often partitions that were added since are looked for."""
+_PLACE_MS = 5_000
+"""How long the constructor may wait to learn where a partition ends."""
+_DENIED = (errors.AuthorizationError, errors.SaslAuthenticationFailedError)
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,8 @@ class ReceivedEvent:
     """Seconds since 1970 UTC."""
     partition: int
     offset: int
+    key: bytes = b""
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class TopicFollower:
@@ -47,6 +55,7 @@ class TopicFollower:
         self._from_beginning = from_beginning
         self._assigned: set[int] = set()
         self._look_at = 0.0
+        self._stopped = threading.Event()
         try:
             self._consumer: Any = KafkaConsumer(
                 **client_options(settings, bootstrap),
@@ -56,6 +65,8 @@ class TopicFollower:
                 auto_offset_reset="earliest" if from_beginning else "latest",
                 allow_auto_create_topics=False,
                 metrics_enabled=False,
+                metadata_max_age_ms=int(_LOOK_AGAIN_S * 1000),
+                reconnect_backoff_max_ms=1_000,
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no connection
             brokers = ", ".join(bootstrap)
@@ -64,29 +75,50 @@ class TopicFollower:
             ) from None
         try:
             self._assign()
+        except errors.KafkaError as error:
+            self.close()
+            raise translate(error, settings.topic) from None
         except BaseException:
             self.close()
             raise
 
     def __iter__(self) -> Iterator[ReceivedEvent]:
-        """Yield events for ever; a broker that goes away is waited for."""
-        while True:
+        """Yield events until stopped; a broker that goes away is waited for.
+
+        Raises:
+            DeliveryUnavailable: Kafka does not let us read the topic.
+        """
+        while not self._stopped.is_set():
             yield from self.poll()
 
     def poll(self, timeout_ms: int = _POLL_MS) -> list[ReceivedEvent]:
-        """Give what has come, waiting for at most ``timeout_ms`` where nothing has."""
-        if time.monotonic() >= self._look_at:
-            self._assign()
+        """Give what has come, waiting for at most ``timeout_ms`` where nothing has.
+
+        Events of one camera come in their order on the topic; between cameras the capture time decides.
+
+        Raises:
+            DeliveryUnavailable: Kafka does not let us read the topic.
+        """
         try:
+            if time.monotonic() >= self._look_at:
+                self._assign()
             polled = self._consumer.poll(timeout_ms=timeout_ms)
+        except _DENIED as error:
+            raise translate(error, self._settings.topic) from None
         except errors.KafkaError:
-            return []  # it reconnects by itself
-        records = [record for batch in polled.values() for record in batch]
-        return [_received(record) for record in sorted(records, key=lambda record: record.timestamp)]
+            self._stopped.wait(timeout_ms / 1000)  # it reconnects by itself
+            return []
+        merged = heapq.merge(*polled.values(), key=lambda record: record.timestamp)
+        return [_received(record) for record in merged]
+
+    def stop(self) -> None:
+        """End the iteration, at the latest after one wait; may be called from any thread."""
+        self._stopped.set()
 
     def close(self) -> None:
         """Disconnect."""
-        self._consumer.close()
+        self._stopped.set()
+        self._consumer.close(autocommit=False, timeout_ms=1_000)
 
     def __enter__(self) -> TopicFollower:
         return self
@@ -114,6 +146,8 @@ class TopicFollower:
             self._consumer.seek_to_beginning(*places)
         else:
             self._consumer.seek_to_end(*places)
+            for place in places:  # now, not at the first poll: what is written in between is to be seen
+                self._consumer.position(place, timeout_ms=_PLACE_MS)
 
 
 def _received(record: Any) -> ReceivedEvent:
@@ -124,4 +158,6 @@ def _received(record: Any) -> ReceivedEvent:
         received_at=time.time(),
         partition=record.partition,
         offset=record.offset,
+        key=record.key or b"",
+        headers=tuple(record.headers or ()),
     )

@@ -2,12 +2,14 @@
 
 Order: a camera that numbers its frames (epoch > 0) has its events committed in rising (epoch, sequence). A number is
 reserved when its event is handed over, and free again when delivery fails; so nothing later can be overtaken by
-something earlier, and what arrives after its turn is refused.
+something earlier, and what arrives after its turn is refused. The price: a frame is also refused for a later one that
+is under way and then fails; frames are dropped rather than held back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping
@@ -17,12 +19,18 @@ from typing import Protocol
 from app.errors import DeliveryRefused, DeliveryUnavailable, EpochSuperseded, FrameRepeated
 from app.events.event import DetectionEvent, EventRecord, make_record
 
+logger = logging.getLogger(__name__)
+
 REPEAT_WINDOW_S = 600.0
 """How long an acknowledged id is remembered (contract, section 4)."""
 MAX_REMEMBERED = 200_000
 """Ids remembered at most; at 300 events a second that is the whole window."""
 MAX_IN_FLIGHT = 1_000
 """Events committed at the same time; more are refused."""
+CAMERA_IDLE_S = 3_600.0
+"""A camera of which nothing came for so long is forgotten, with its order and its count."""
+MAX_CAMERAS = 20_000
+"""Cameras remembered at most; beyond, the one longest idle is forgotten."""
 LATENCY_WINDOW = 2_000
 """Events over which the quantiles are taken."""
 
@@ -96,7 +104,7 @@ class PublisherSnapshot:
     breaches: int
     """Events acknowledged later than the budget."""
     by_camera: Mapping[str, int]
-    """Events published, by camera."""
+    """Events published, by camera; one idle for an hour is left out."""
     latency: LatencyQuantiles | None
     """None before the first event."""
     trouble: str = ""
@@ -109,6 +117,8 @@ class _Lane:
 
     committed: tuple[int, int] = (0, 0)
     handed_over: list[tuple[int, int]] = field(default_factory=list)
+    published: int = 0
+    used_at: float = 0.0
 
     @property
     def last(self) -> tuple[int, int]:
@@ -144,11 +154,10 @@ class EventPublisher:
         self._publish_empty = publish_empty
         self._wall_ns = wall_ns
         self._monotonic = monotonic
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: OrderedDict[str, _Lane] = OrderedDict()
         self._under_way: dict[str, asyncio.Task[Receipt]] = {}
         self._known: OrderedDict[str, float] = OrderedDict()
         self._counts: Counter[str] = Counter()
-        self._by_camera: Counter[str] = Counter()
         self._latencies: deque[float] = deque(maxlen=LATENCY_WINDOW)
 
     async def publish(self, submission: Submission) -> Receipt:
@@ -183,7 +192,7 @@ class EventPublisher:
             out_of_order=counts["out_of_order"],
             repeated=counts["repeated"],
             breaches=counts["breaches"],
-            by_camera=dict(self._by_camera),
+            by_camera={camera_id: lane.published for camera_id, lane in self._lanes.items() if lane.published},
             latency=_quantiles(self._latencies),
             trouble=trouble,
         )
@@ -199,13 +208,13 @@ class EventPublisher:
         turn = self._take_turn(submission)
         task = asyncio.get_running_loop().create_task(self._commit(submission.event, event_id, turn))
         self._under_way[event_id] = task
-        task.add_done_callback(lambda done: self._ended(event_id, done))
+        task.add_done_callback(_hear)
         return task
 
     def _take_turn(self, submission: Submission) -> tuple[int, int] | None:
         if not submission.epoch:
             return None
-        lane = self._lanes.setdefault(submission.event.camera_id, _Lane())
+        lane = self._lane(submission.event.camera_id)
         epoch, sequence = lane.last
         if submission.epoch < epoch:
             self._counts["out_of_order"] += 1
@@ -223,51 +232,75 @@ class EventPublisher:
         return turn
 
     async def _commit(self, event: DetectionEvent, event_id: str, turn: tuple[int, int] | None) -> Receipt:
+        outcome = "failed"
+        handed_over, started = self._wall_ns(), self._monotonic()
         try:
             if self._sink is None or not (event.objects or self._publish_empty):
-                self._counts["discarded"] += 1
+                outcome = "discarded"
             else:
-                await self._send(self._sink, event)
+                await self._sink.send(make_record(event, total_ms=(handed_over - event.captured_at_ns) / 1e6))
+                outcome = "published"
         except DeliveryRefused:
-            self._counts["refused"] += 1
-            self._leave_turn(event.camera_id, turn, committed=False)
+            outcome = "refused"
             raise
-        except BaseException:
-            self._counts["failed"] += 1
-            self._leave_turn(event.camera_id, turn, committed=False)
-            raise
-        self._leave_turn(event.camera_id, turn, committed=True)
-        self._known[event_id] = self._monotonic() + REPEAT_WINDOW_S
+        finally:
+            # Settled in one step, without an await: so any snapshot finds each event in exactly one place.
+            self._settle(event, event_id, turn, outcome)
+        if outcome == "published":
+            self._tell(event, self._monotonic() - started)
         return Receipt(event_id)
 
-    async def _send(self, sink: Sink, event: DetectionEvent) -> None:
-        handed_over, started = self._wall_ns(), self._monotonic()
-        await sink.send(make_record(event, total_ms=(handed_over - event.captured_at_ns) / 1e6))
-        total_ms = max(0.0, (self._wall_ns() - event.captured_at_ns) / 1e6)
-        breach = total_ms > self._budget_ms
-        self._counts["published"] += 1
-        self._counts["breaches"] += breach
-        self._by_camera[event.camera_id] += 1
-        self._latencies.append(total_ms)
-        self._observer.published(event.camera_id, total_ms / 1000, self._monotonic() - started, breach)
-
-    def _leave_turn(self, camera_id: str, turn: tuple[int, int] | None, *, committed: bool) -> None:
-        if turn is None:
-            return
-        lane = self._lanes[camera_id]
-        lane.handed_over.remove(turn)
-        if committed:
-            lane.committed = max(lane.committed, turn)
-
-    def _ended(self, event_id: str, task: asyncio.Task[Receipt]) -> None:
+    def _settle(self, event: DetectionEvent, event_id: str, turn: tuple[int, int] | None, outcome: str) -> None:
         del self._under_way[event_id]
-        if not task.cancelled():
-            task.exception()  # told to whoever waits; if nobody does, asyncio need not complain
+        self._counts[outcome] += 1
+        committed = outcome in ("published", "discarded")
+        if committed:
+            self._known[event_id] = self._monotonic() + REPEAT_WINDOW_S
+        if outcome == "published":
+            self._lane(event.camera_id).published += 1
+            self._latencies.append(age_ms := self._age_ms(event))
+            self._counts["breaches"] += age_ms > self._budget_ms
+        if turn is not None:
+            lane = self._lane(event.camera_id)
+            lane.handed_over.remove(turn)
+            if committed:
+                lane.committed = max(lane.committed, turn)
+
+    def _tell(self, event: DetectionEvent, publish_s: float) -> None:
+        total_ms = self._latencies[-1]
+        try:
+            self._observer.published(event.camera_id, total_ms / 1000, publish_s, total_ms > self._budget_ms)
+        except Exception:
+            logger.exception("an event was published, but its metrics could not be recorded")
+
+    def _age_ms(self, event: DetectionEvent) -> float:
+        """Give the time since capture; where the clocks disagree, none."""
+        return max(0.0, (self._wall_ns() - event.captured_at_ns) / 1e6)
+
+    def _lane(self, camera_id: str) -> _Lane:
+        lane = self._lanes.setdefault(camera_id, _Lane())
+        lane.used_at = self._monotonic()
+        self._lanes.move_to_end(camera_id)
+        return lane
 
     def _forget_old(self) -> None:
         now = self._monotonic()
         while self._known and (len(self._known) > MAX_REMEMBERED or next(iter(self._known.values())) <= now):
             self._known.popitem(last=False)
+        while self._lanes:
+            camera_id, lane = next(iter(self._lanes.items()))
+            if len(self._lanes) <= MAX_CAMERAS and lane.used_at + CAMERA_IDLE_S > now:
+                return
+            if lane.handed_over:
+                self._lane(camera_id)  # under way, so it is in use
+                return
+            del self._lanes[camera_id]
+
+
+def _hear(task: asyncio.Task[Receipt]) -> None:
+    """Look at a failure, so that asyncio need not complain where nobody waits for it any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _quantiles(latencies: deque[float]) -> LatencyQuantiles | None:

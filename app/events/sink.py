@@ -127,14 +127,14 @@ class KafkaSink:
         :class:`DeliveryUnavailable`, and may have been written all the same.
         """
         with self._lock:
-            self._closed = True
+            self._closed, self._trouble = True, "the connection to Kafka was closed"
         if self._connecting is not None:
             self._connecting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._connecting
         if self._unacknowledged:
             await asyncio.wait(set(self._unacknowledged), timeout=timeout_s)
-        self._producer, self._trouble = None, "the connection to Kafka was closed"
+        self._producer = None
         if self._made is not None:
             await asyncio.to_thread(_end, self._made)
         self._hand.shutdown(wait=False, cancel_futures=True)
@@ -197,7 +197,7 @@ class KafkaSink:
         """Give the wait before the next try: none at first, then doubling until an event is acknowledged."""
         if not self._failures:
             return 0.0
-        longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(self._failures - 1, 10))
+        longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 10))
         return longest * random.uniform(0.5, 1.0)
 
     def _build(self) -> Any:

@@ -29,9 +29,7 @@ def share_found(records: list[Record]) -> float:
     found = drawn = 0
     for record in records:
         truth = streets[record.key].frame(int(record.value["frame_id"].split("-")[1])).truth
-        for box, class_id in zip(
-            truth.boxes[truth.visible >= 0.5], truth.class_ids[truth.visible >= 0.5], strict=True
-        ):
+        for box, class_id in zip(truth.boxes[truth.visible >= 0.5], truth.class_ids[truth.visible >= 0.5], strict=True):
             drawn += 1
             found += any(
                 seen["class"] == LABELS[class_id] and overlap(box, seen["bbox"]) >= 0.5

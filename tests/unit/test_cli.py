@@ -1,0 +1,140 @@
+"""The ``sightline`` command: a user's mistake is one line and exit status 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from app import launch
+from app.diagnosis import Finding, State
+from app.events import ReceivedEvent
+from app.following import describe
+from tests.conftest import ROOT
+
+SIGHTLINE = Path(sys.executable).parent / "sightline"
+
+
+def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SIGHTLINE_", "DETECTOR_"))}
+    return subprocess.run(
+        [str(SIGHTLINE), *arguments],
+        cwd=ROOT,
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("command", ["up", "doctor", "events"])
+def test_a_wrong_setting_is_one_line_and_status_2_before_anything_starts(command: str):
+    done = call(command, INFERENCE_FPS="fast")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "INFERENCE_FPS" in done.stderr
+    assert "'fast'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("up", "--config", "nowhere.yaml"), "nowhere.yaml"),
+        (("up", "--no-such-option"), "no-such-option"),
+        (("no-such-command",), "no-such-command"),
+        (("events", "--count", "0"), "count"),
+        (("preview", "--out", "x.jpg", "--camera", "nobody"), "nobody"),
+    ],
+)
+def test_a_wrong_call_is_status_2_and_no_traceback(arguments: tuple[str, ...], told: str):
+    done = call(*arguments)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_following_a_topic_that_is_turned_off_is_a_mistake():
+    done = call("events", KAFKA_ENABLED="false")
+    assert done.returncode == 2
+    assert "KAFKA_ENABLED" in done.stderr
+
+
+def test_following_a_broker_that_is_away_fails_in_one_line():
+    done = call("events", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "127.0.0.1:1" in done.stderr
+
+
+def test_doctor_finds_what_is_wrong_and_says_how_to_mend_it(tmp_path: Path):
+    done = call(
+        "doctor",
+        "--json",
+        DETECTOR_MODEL=str(tmp_path / "missing.pt"),
+        KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1",
+        SIGHTLINE_CAMERAS=f"gone={tmp_path}/gone.mp4,fine=synthetic://street?width=320&height=180",
+    )
+    findings = {finding["what"]: finding for finding in map(json.loads, done.stdout.splitlines())}
+    assert done.returncode == 1
+    for what in ("model", "kafka", "camera gone"):
+        assert findings[what]["state"] == "failed"
+        assert findings[what]["mend"]
+    assert findings["camera fine"]["state"] == "ok"
+    assert "Traceback" not in done.stderr
+
+
+def test_a_finding_reads_well_for_people_and_for_programs():
+    finding = Finding("kafka", State.FAILED, "no broker answers [at all]", "start it")
+    assert r"\[at all]" in finding.as_line()
+    assert json.loads(finding.as_json())["state"] == "failed"
+
+
+def test_the_shell_s_settings_are_handed_on_to_every_application():
+    config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
+    handed = launch.hand_on(config, {"INFERENCE_FPS": "2", "SIGHTLINE_TOKEN_FILE": "/run/token", "HOME": "/root"})
+    for application in handed["applications"]:
+        assert application["runtime_env"]["env_vars"] == {
+            "INFERENCE_FPS": "2",
+            "SIGHTLINE_TOKEN_FILE": "/run/token",
+        }
+
+
+def test_the_serve_configuration_names_builders_and_deployments_that_exist():
+    from deployments import graph
+
+    config = launch.read_serve_config(ROOT / "serve_config.yaml")
+    for application in config["applications"]:
+        module, builder = application["import_path"].split(":")
+        assert module == graph.__name__
+        assert callable(getattr(graph, builder))
+    names = {deployment["name"] for app in config["applications"] for deployment in app["deployments"]}
+    assert names == {"DetectionIngress", "ObjectDetector", "CameraManager"}
+
+
+def received(value: bytes) -> ReceivedEvent:
+    return ReceivedEvent("gate-1", value, 0, 0.0, 3, 41)
+
+
+def test_an_event_is_told_in_one_line_with_labels_and_latency():
+    event = {
+        "timestamp": "2026-01-10T12:00:01.000Z",
+        "detections": [{"class": "car"}, {"class": "car"}, {"class": "bus"}],
+        "latency_ms": {"encode": 1, "transport": 2, "queue": 3, "decode": 4, "inference": 5, "total": 215},
+    }
+    line = describe(received(json.dumps(event).encode()), 200)
+    assert "12:00:01.000" in line
+    assert "gate-1" in line
+    assert "215 ms!" in line
+    assert line.endswith("2 car, 1 bus")
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b"no json", b"[]"])
+def test_a_stranger_s_record_on_the_topic_is_named_and_does_not_stop_the_follower(value: bytes):
+    assert "offset 41" in describe(received(value), 200)

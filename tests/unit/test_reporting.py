@@ -1,0 +1,49 @@
+"""The one line about the whole system."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from app.cameras import CameraState, CameraStatus
+from app.events import LatencyQuantiles, PublisherSnapshot
+from app.ledger import DropReason, LedgerSnapshot
+from app.reporting import Observation, Reporter
+
+
+def camera(name: str = "a", epoch: int = 1, state: CameraState = CameraState.LIVE, **dropped: int) -> CameraStatus:
+    ledger = LedgerSnapshot(100, 90, 0, 0, {reason: dropped.get(reason.value, 0) for reason in DropReason})
+    since = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    return CameraStatus(name, "url", state, "", since, epoch, ledger, 640, 360, 5.0, 5.0, 20.0, 0)
+
+
+def publisher(published: int) -> PublisherSnapshot:
+    quantiles = LatencyQuantiles(published, 40.0, 80.0, 120.4)
+    return PublisherSnapshot(published, published, 0, 0, 0, 0, 0, 0, 0, {}, quantiles)
+
+
+def test_it_tells_rate_drops_latency_and_cameras():
+    reporter = Reporter(200)
+    reporter.line(Observation(0.0, [camera(superseded=1)], publisher(100)))
+    line = reporter.line(Observation(10.0, [camera(superseded=3, deadline=1)], publisher(198)))
+    assert line == (
+        "9.8 events/s | dropped 3 (superseded 2, deadline 1) | "
+        "capture to Kafka p50 40 p95 80 p99 120 ms of 200 ms | cameras 1/1 live"
+    )
+
+
+def test_a_camera_reborn_in_a_new_epoch_counts_from_nothing():
+    reporter = Reporter(200)
+    reporter.line(Observation(0.0, [camera(epoch=1, superseded=50)], publisher(1)))
+    assert "dropped 2 " in reporter.line(Observation(10.0, [camera(epoch=2, superseded=2)], publisher(1)))
+
+
+def test_it_says_when_the_publisher_is_away_and_when_a_camera_is_not_live():
+    line = Reporter(200).line(Observation(0.0, [camera(state=CameraState.OFFLINE)], None))
+    assert line.startswith("publisher away")
+    assert "cameras 0/1 live" in line
+
+
+def test_a_publisher_that_was_reborn_gives_no_negative_rate():
+    reporter = Reporter(200)
+    reporter.line(Observation(0.0, [], publisher(500)))
+    assert reporter.line(Observation(10.0, [], publisher(3))).startswith("3 events |")

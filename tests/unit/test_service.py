@@ -1,0 +1,202 @@
+"""The service: one call from its bytes to its durable event, with stand-ins for detector and publisher."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import pytest
+
+from app.detection import ImageOutcome
+from app.detections import Detections
+from app.errors import (
+    DeadlineExceeded,
+    DeliveryUnavailable,
+    ImageError,
+    InferenceFailed,
+    ModelUnavailable,
+    Overloaded,
+    SightlineError,
+    Unauthenticated,
+)
+from app.events import DetectionEvent, Receipt, Submission
+from app.rpc.sightline.inference.v1 import inference_pb2 as pb
+from app.service import DetectionService, DetectorAnswer, DetectorJob, ModelInfo, ServiceLimits, expired
+
+IMAGE = cv2.imencode(".jpg", np.full((180, 320, 3), 90, np.uint8))[1].tobytes()
+
+
+class Detector:
+    """Sees one car in every picture, unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[DetectorJob]] = []
+        self.error: SightlineError | None = None
+        self.fault: SightlineError | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def detect(self, jobs: Sequence[DetectorJob]) -> DetectorAnswer:
+        self.batches.append(list(jobs))
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        car = Detections(
+            np.array([[10, 20, 110, 120]], np.float32), np.array([0.9], np.float32), np.array([2], np.int64)
+        )
+        seen = ImageOutcome(None if self.fault else car, self.fault, 320, 180, 1.0, 2.0)
+        return DetectorAnswer((seen,) * len(jobs), ModelInfo("m.pt", {2: "car"}, "cpu"))
+
+
+class Publisher:
+    def __init__(self) -> None:
+        self.submissions: list[Submission] = []
+        self.answer: SightlineError | None = None
+
+    async def publish(self, submissions: Sequence[Submission]) -> Sequence[Receipt | SightlineError]:
+        self.submissions += submissions
+        return [self.answer or Receipt(one.event.event_id) for one in submissions]
+
+
+class Silent:
+    def batch(self, size: int) -> None:
+        """Do nothing."""
+
+    def answered(self, event: DetectionEvent) -> None:
+        """Do nothing."""
+
+
+class Desk:
+    """A service with all it needs, within reach."""
+
+    def __init__(self, slots: int = 1, token: str | None = None, **limits: int) -> None:
+        self.detector, self.publisher = Detector(), Publisher()
+        self.service = DetectionService(
+            self.detector, self.publisher, limits=ServiceLimits(**limits), observer=Silent(), token=token
+        )
+        self.service.resize(slots)
+
+    async def detect(self, metadata: dict[str, str] | None = None, **fields: object):
+        request = pb.DetectRequest(**{"camera_id": "cam", "image": IMAGE, **fields})
+        return await self.service.detect(request, metadata or {})
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+async def test_an_accepted_frame_is_answered_with_the_event_that_was_published():
+    desk = Desk()
+    accepted = await desk.detect(frame_id="f", epoch=3, sequence=4)
+    (submission,) = desk.publisher.submissions
+    assert submission.event is accepted.event
+    assert (submission.epoch, submission.sequence) == (3, 4)
+    (seen,) = accepted.event.objects
+    assert (seen.label, seen.class_id) == ("car", 2)
+    assert seen.bbox == pytest.approx((10, 20, 100, 100))
+
+
+async def test_boxes_are_brought_to_the_size_of_the_source_and_clipped_to_it():
+    desk = Desk()
+    accepted = await desk.detect(source_width=1280, source_height=720)
+    assert accepted.event.objects[0].bbox == pytest.approx((40, 80, 400, 400))
+    assert (accepted.event.width, accepted.event.height) == (1280, 720)
+
+
+async def test_the_time_of_a_frame_is_told_by_stage():
+    latency = (await Desk().detect(encode_ms=4.0)).event.latency
+    assert (latency.encode, latency.decode, latency.inference) == (4.0, 1.0, 2.0)
+    assert latency.queue >= 0
+    assert latency.transport >= 0
+
+
+async def test_a_wrong_token_is_refused_before_anything_is_looked_at():
+    desk = Desk(token="right")
+    for metadata in ({}, {"authorization": "Bearer wrong"}, {"authorization": "right"}):
+        with pytest.raises(Unauthenticated):
+            await desk.detect(metadata, image=b"not even an image")
+    await desk.detect({"authorization": "Bearer right"})
+
+
+async def test_a_bad_image_costs_the_model_nothing():
+    desk = Desk()
+    with pytest.raises(ImageError):
+        await desk.detect(image=IMAGE[:100])
+    assert desk.detector.batches == []
+
+
+async def test_without_a_replica_a_frame_is_refused_at_once():
+    with pytest.raises(ModelUnavailable):
+        await Desk(slots=0).detect()
+
+
+async def test_a_frame_whose_budget_runs_out_while_it_waits_costs_the_model_nothing():
+    desk = Desk()
+    desk.detector.gate.clear()
+    busy = asyncio.create_task(desk.detect())
+    await until(lambda: len(desk.detector.batches) == 1)
+    with pytest.raises(DeadlineExceeded):
+        await desk.detect(latency_budget_ms=20)
+    desk.detector.gate.set()
+    await busy
+    assert len(desk.detector.batches) == 1
+
+
+async def test_more_frames_than_may_wait_are_refused_at_once():
+    desk = Desk(max_waiting=1)
+    desk.detector.gate.clear()
+    taken = [asyncio.create_task(desk.detect()) for _ in range(2)]
+    await until(lambda: len(desk.detector.batches) == 1)
+    with pytest.raises(Overloaded):
+        await desk.detect()
+    desk.detector.gate.set()
+    await asyncio.gather(*taken)
+
+
+@pytest.mark.parametrize("error", [ModelUnavailable("gone"), Overloaded("full")])
+async def test_what_befalls_the_detector_befalls_the_call_and_nothing_is_published(error: SightlineError):
+    desk = Desk()
+    desk.detector.error = error
+    with pytest.raises(type(error)):
+        await desk.detect()
+    assert desk.publisher.submissions == []
+
+
+async def test_an_image_on_which_the_model_fails_is_its_own_fault_only():
+    desk = Desk()
+    desk.detector.fault = InferenceFailed("the model failed")
+    with pytest.raises(InferenceFailed):
+        await desk.detect()
+    desk.detector.fault = None
+    await desk.detect()
+
+
+async def test_a_frame_whose_event_cannot_be_made_durable_is_not_answered_ok():
+    desk = Desk()
+    desk.publisher.answer = DeliveryUnavailable("Kafka is away")
+    with pytest.raises(DeliveryUnavailable):
+        await desk.detect()
+
+
+async def test_frames_that_wait_go_to_the_model_together():
+    desk = Desk(max_batch_size=8)
+    desk.detector.gate.clear()
+    calls = [asyncio.create_task(desk.detect()) for _ in range(4)]
+    await until(lambda: len(desk.detector.batches) == 1)
+    desk.detector.gate.set()
+    await asyncio.gather(*calls)
+    assert [len(batch) for batch in desk.detector.batches] == [1, 3]
+
+
+def test_a_replica_drops_what_expired_in_its_own_queue():
+    class Late:
+        @staticmethod
+        def monotonic() -> float:
+            return 10.5
+
+    assert expired(DetectorJob(b"", 0.4), 10.0, Late) is not None  # type: ignore[arg-type]
+    assert expired(DetectorJob(b"", 0.6), 10.0, Late) is None  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ SightlineError
 │   └── InferenceFailed           the model failed on an image
 └── DeliveryError
     ├── DeliveryUnavailable       the event cannot be made durable now; asking again may succeed
+    │   └── TopicMissing          the topic is not there, and we may not create it
     ├── DeliveryRefused           the broker refuses this event for good
     └── BrokerUnavailable         the embedded broker did not come up
 """
@@ -95,6 +96,10 @@ class DeliveryError(SightlineError):
 
 class DeliveryUnavailable(DeliveryError):
     """The event cannot be made durable now; asking again with the same frame may succeed."""
+
+
+class TopicMissing(DeliveryUnavailable):
+    """The topic is not there, and we may not create it."""
 
 
 class DeliveryRefused(DeliveryError):

@@ -85,10 +85,10 @@ def serve_run(config_path: Path, environment: Mapping[str, str]) -> int:
     tuned = {**TUNED, **environment}
     if not joins_a_cluster(environment):
         return _foreground([str(config_path)], tuned)
+    # It may hold a token: a temporary file is its owner's alone from the start.
     with tempfile.NamedTemporaryFile("w", prefix="sightline-", suffix=".yaml") as file:
         yaml.safe_dump(hand_on(read_serve_config(config_path), environment), file, sort_keys=False)
         file.flush()
-        Path(file.name).chmod(0o600)  # it may hold a token
         return _foreground([file.name], tuned)
 
 

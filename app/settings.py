@@ -194,6 +194,8 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
 SECRETS = frozenset({"SIGHTLINE_TOKEN", "KAFKA_SASL_PASSWORD", "KAFKA_SASL_USERNAME"})
 """Variables that may be given as ``NAME_FILE``, a path; their values are never shown."""
 _OURS = ("SIGHTLINE_", "DETECTOR_")
+_KUBERNETES = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$")
+"""What Kubernetes puts into every pod for a Service, which may well be called ``sightline`` or ``detector``."""
 
 
 def load_settings(environment: Mapping[str, str], file: Path | None = None) -> Settings:
@@ -244,7 +246,7 @@ def _from_environment(environment: Mapping[str, str]) -> list[tuple[tuple[str, .
             found.append((path, value))
     for name in environment:
         known = name in ENVIRONMENT or name.removesuffix("_FILE") in SECRETS
-        if name.startswith(_OURS) and not known:
+        if name.startswith(_OURS) and not known and not _KUBERNETES.search(name):
             raise SettingsError(f"{name} is not a setting; allowed are {_similar(name)}")
     return found
 

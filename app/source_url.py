@@ -12,6 +12,7 @@ from app.errors import SettingsError
 _LIVE_SCHEMES = frozenset({"rtsp", "rtsps"})
 _SECRET_KEYS = re.compile(r"pass|pwd|token|secret|key|auth|credential|signature|sig$", re.IGNORECASE)
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
+_DEVICE = re.compile(r"device://\d{1,4}", re.IGNORECASE)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 """What an image file's name ends with, in lower case."""
 HIDDEN = "***"
@@ -110,6 +111,8 @@ def _kind(text: str) -> SourceKind:
         if not _host(text):
             raise SettingsError(f"url: {redact(text)!r} names no host; allowed is {scheme}://host[:port]/path")
         return SourceKind.RTSP if scheme in _LIVE_SCHEMES else SourceKind.HTTP
+    if scheme == SourceKind.DEVICE.value and not _DEVICE.fullmatch(text):
+        raise SettingsError(f"url: {redact(text)!r} names no device; allowed is device://N, N from 0")
     for kind in (SourceKind.FILE, SourceKind.DEVICE, SourceKind.SYNTHETIC):
         if scheme == kind.value:
             return kind

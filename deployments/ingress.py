@@ -31,6 +31,8 @@ CALL_TIMEOUT_S = 10.0
 """What a call to a detector or to the publisher may take before its frames are given up."""
 CENSUS_PERIOD_S = 1.0
 """How often the replicas are counted."""
+ANXIOUS_CENSUS_PERIOD_S = 0.1
+"""How often while there is none: the first one is not to be kept waiting for work."""
 
 
 class RemoteDetectors:
@@ -146,12 +148,15 @@ class DetectionIngress:
         """Follow the autoscaler: the batcher may have so many batches out as the replicas can take."""
         with contextlib.suppress(DeliveryUnavailable):
             await self._publisher.snapshot()  # wakes it: it connects before the first event
+        slots = 0
         while True:
             try:
-                self._service.resize(await asyncio.to_thread(self._slots))
+                slots = await asyncio.to_thread(self._slots)
+                self._service.resize(slots)
             except Exception:  # noqa: BLE001 - the controller may be away for a while
                 logger.warning("the detector replicas cannot be counted; going on with the last count")
-            await asyncio.sleep(CENSUS_PERIOD_S)
+                slots = slots or 1  # no reason to ask a controller in trouble more often
+            await asyncio.sleep(CENSUS_PERIOD_S if slots else ANXIOUS_CENSUS_PERIOD_S)
 
     def _slots(self) -> int:
         here = serve.get_replica_context()

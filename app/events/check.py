@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.errors import TopicMissing
 from app.settings import KafkaSettings
 
 
@@ -17,7 +18,7 @@ def check_broker(settings: KafkaSettings) -> str:
 
         with EmbeddedBroker() as broker:
             return f"the embedded broker works (on {broker.address}); it keeps events in memory only"
-    from app.events.connection import TopicMissing, ensure_topic
+    from app.events.connection import ensure_topic
 
     brokers = ", ".join(settings.bootstrap_servers)
     try:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import struct
 from collections.abc import Sequence
 from typing import Any
 
 from kafka import KafkaAdminClient, errors
 
-from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable
+from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable, TopicMissing
 from app.settings import KafkaSettings
+
+_CLIENT_LOG = logging.getLogger("kafka")
+if _CLIENT_LOG.level == logging.NOTSET:
+    # The client writes several lines a second while a broker is away; ours says it once. A level set before is kept.
+    _CLIENT_LOG.setLevel(logging.CRITICAL)
 
 BOOTSTRAP_TIMEOUT_MS = 5_000
 """How long one try to reach a broker may take."""
+RECONNECT_MAX_MS = 1_000
+"""The longest pause between two tries of a client to reach a broker it has lost."""
 _REFUSED = (
     errors.MessageSizeTooLargeError,
     errors.RecordListTooLargeError,
@@ -29,6 +37,8 @@ def client_options(settings: KafkaSettings, bootstrap: Sequence[str]) -> dict[st
     options = {
         "bootstrap_servers": list(bootstrap),
         "bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS,
+        # Kafka's 30 s would add as much to every outage.
+        "reconnect_backoff_max_ms": RECONNECT_MAX_MS,
         "security_protocol": settings.security_protocol,
         "sasl_mechanism": settings.sasl_mechanism,
         "sasl_plain_username": settings.sasl_username,
@@ -47,7 +57,7 @@ def translate(error: BaseException, topic: str) -> DeliveryError:
     if isinstance(error, _REFUSED):
         return DeliveryRefused(f"Kafka refuses the event: {_brief(error)}")
     if isinstance(error, _MISSING_TOPIC):
-        return TopicMissing(topic)
+        return missing(topic)
     if isinstance(error, errors.AuthorizationError):
         return DeliveryUnavailable(f"Kafka does not let us use {topic!r}: {_brief(error)}")
     if isinstance(error, errors.SaslAuthenticationFailedError):
@@ -62,13 +72,11 @@ def translate_invalid(error: Exception) -> DeliveryRefused | None:
     return None
 
 
-class TopicMissing(DeliveryUnavailable):
-    """The topic is not there, and we may not create it."""
-
-    def __init__(self, topic: str) -> None:
-        super().__init__(
-            f"the topic {topic!r} does not exist; create it, or set kafka.create_topic in the settings file"
-        )
+def missing(topic: str) -> TopicMissing:
+    """Say that the topic is not there, and what to do about it."""
+    return TopicMissing(
+        f"the topic {topic!r} does not exist; create it, or set kafka.create_topic in the settings file"
+    )
 
 
 def ensure_topic(settings: KafkaSettings, bootstrap: Sequence[str], *, create: bool) -> int:
@@ -96,7 +104,7 @@ def ensure_topic(settings: KafkaSettings, bootstrap: Sequence[str], *, create: b
         with contextlib.suppress(Exception):  # it says nothing about the topic
             admin.close()
     if not partitions:
-        raise TopicMissing(settings.topic)
+        raise missing(settings.topic)
     return partitions
 
 
@@ -123,4 +131,5 @@ def _path(value: object) -> str | None:
 
 def _brief(error: BaseException) -> str:
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
+    name = type(error).__name__
+    return (text if text.startswith(name) else f"{name}: {text}" if text else name)[:300]

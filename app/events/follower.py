@@ -13,7 +13,7 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition, errors
 
 from app.errors import DeliveryUnavailable
-from app.events.connection import TopicMissing, client_options, translate
+from app.events.connection import client_options, missing, translate
 from app.settings import KafkaSettings
 
 _POLL_MS = 250
@@ -66,7 +66,6 @@ class TopicFollower:
                 allow_auto_create_topics=False,
                 metrics_enabled=False,
                 metadata_max_age_ms=int(_LOOK_AGAIN_S * 1000),
-                reconnect_backoff_max_ms=1_000,
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no connection
             brokers = ", ".join(bootstrap)
@@ -134,7 +133,7 @@ class TopicFollower:
         topic = self._settings.topic
         known = self._consumer.partitions_for_topic(topic)
         if not known and not self._assigned:
-            raise TopicMissing(topic)
+            raise missing(topic)
         fresh = set(known or ()) - self._assigned
         if not fresh:
             return

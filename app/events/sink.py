@@ -40,7 +40,7 @@ GIVE_UP_S = 9.5
 """When ``send`` ends whatever the client does: both times above, and below the 10 s that a ``Detect`` call may last."""
 MAX_UNACKNOWLEDGED = 1_000
 """Records handed over and not acknowledged; kafka-python itself would take any number."""
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 2.0
 _END_S = 5.0
 """What the client's thread may take to end once told: it may be in a request."""
 
@@ -156,7 +156,10 @@ class KafkaSink:
             _tell(loop, answer, got)
 
         def failed(error: BaseException) -> None:
-            _tell(loop, answer, translate(error, self._settings.topic))
+            told = translate(error, self._settings.topic)
+            if self._producer is not producer and not isinstance(told, DeliveryRefused):
+                told = DeliveryUnavailable(self._trouble)  # it was ended; the reason is that of its end
+            _tell(loop, answer, told)
 
         if self._producer is not producer:
             # It was given up while the record waited for its turn; asking it would cost each record a time-out.
@@ -221,7 +224,6 @@ class KafkaSink:
                 delivery_timeout_ms=DELIVERY_TIMEOUT_MS,
                 allow_auto_create_topics=False,
                 metrics_enabled=False,
-                reconnect_backoff_max_ms=1_000,
             )
             producer.partitions_for(self._settings.topic)  # so that the first record need not wait for it
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no producer

@@ -189,7 +189,8 @@ at work without a download. It is of no use on real pictures: set `DETECTOR_MODE
 | network | YOLO11 (Ultralytics), depth {depth}, width {width}, trained from scratch, half precision |
 | input | longest side {size} pixels |
 | labels | person, bicycle (with its rider), car, bus, truck |
-| trained on | {images} frames of {streets} streets, seeds from {training_seeds}; what is less than {visible:.0%} visible is not labelled |
+| trained on | {images} frames of {streets} streets, seeds from {training_seeds} |
+| labelled | what is at least {visible:.0%} visible |
 | judged on | {held_out} frames of other streets, seeds from {held_out_seeds}, never trained on |
 | licence | AGPL-3.0, as Ultralytics' |
 
@@ -199,8 +200,8 @@ Measured by Ultralytics' validator on the held-out frames, by the script that wr
 |---|---|---|---|---|
 {table}
 
-As the system runs by default (confidence 0.25, the two demonstration streets at 1280x720 as JPEG), {found:.1%} of the road
-users at least half visible are found with the right class at an IoU of 0.5 or more.
+As the system runs by default (confidence 0.25, the two demonstration streets at 1280x720 as JPEG), {found:.1%} of the
+road users at least half visible are found with the right class at an IoU of 0.5 or more.
 
 Made by `python -m app.simulation.train --work FOLDER --images {images} --held-out {held_out} --epochs {epochs}{hours}`.
 """

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import grpc
+import numpy as np
 import pytest
 
 # Ray reads these when it is imported or started.
@@ -25,6 +27,8 @@ from deployments.graph import InferenceArgs, build_inference
 from tests.conftest import ROOT, TopicReader, wait_for
 
 TOPIC = "events.detections"
+MARK = f"INTEGRATION_TESTS_OF={os.getpid()}"
+"""In the environment of every process of our cluster, and of no other's."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,18 @@ class Service:
             return error.code(), error.details()
         return grpc.StatusCode.OK, ""
 
+    def wait_until_it_detects(self, application: str = "inference", token: str | None = None) -> None:
+        """Wait until Serve routes to an application and its ingress has found a detector replica."""
+        grey = cv2.imencode(".jpg", np.full((64, 64, 3), 128, np.uint8))[1].tobytes()
+        probe = pb.DetectRequest(camera_id="probe", image=grey)
+
+        def reaches_a_detector() -> bool:
+            code, details = self.answer(probe, application=application, token=token)
+            routed = code not in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNIMPLEMENTED)
+            return routed and (code is not grpc.StatusCode.UNAVAILABLE or "Kafka" in details)
+
+        wait_for(reaches_a_detector, what=f"a detector of {application}")
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -75,12 +91,18 @@ def grpc_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def cluster(grpc_port: int) -> Iterator[None]:
+def http_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def cluster(grpc_port: int, http_port: int) -> Iterator[None]:
     """A local Ray cluster with Serve on free ports."""
+    os.environ.update([MARK.split("=")])
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, namespace="serve")
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     serve.start(
-        http_options={"host": "127.0.0.1", "port": free_port()},
+        http_options={"host": "127.0.0.1", "port": http_port},
         grpc_options={**config["grpc_options"], "port": grpc_port},
     )
     yield
@@ -108,9 +130,7 @@ def service(cluster: None, broker: str, grpc_port: int, write_settings: Callable
     )
     serve.run(build_inference(InferenceArgs(settings=settings)), name="inference", route_prefix="/inference")
     ready = Service(f"127.0.0.1:{grpc_port}")
-    unavailable = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND)
-    probe = pb.DetectRequest(camera_id="probe")
-    wait_for(lambda: ready.code(probe) not in unavailable, what="the inference service")
+    ready.wait_until_it_detects()
     yield ready
     serve.delete("inference")
 

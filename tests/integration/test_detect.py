@@ -25,9 +25,9 @@ from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.service import DetectorAnswer, DetectorJob, ModelInfo, ServiceLimits
 from app.settings import load_settings
 from app.simulation import Street, StreetSpec
-from deployments.graph import delivery_actors
+from deployments.graph import InferenceArgs, build_inference, delivery_actors
 from deployments.ingress import DetectionIngress
-from tests.conftest import TopicReader, wait_for
+from tests.conftest import TopicReader
 from tests.integration.conftest import Service, free_port
 
 TOKEN = "a long enough token"
@@ -261,6 +261,17 @@ class TestTheTableOfCodes:
         assert "\n" not in details
         assert "Traceback" not in details
 
+    def test_with_kafka_off_a_frame_is_answered_and_counted_and_nothing_is_published(
+        self, quiet: Service, image: bytes
+    ):
+        application = serve.get_app_handle("quiet")
+        before = application.publisher_snapshot.remote().result(timeout_s=30)
+        answer = quiet.detect(request(image), application="quiet")
+        after = application.publisher_snapshot.remote().result(timeout_s=30)
+        assert {one.label for one in answer.detections} <= {"car", "bus"}
+        assert answer.detections
+        assert (after.accepted - before.accepted, after.discarded - before.discarded, after.published) == (1, 1, 0)
+
     def test_no_application_in_the_metadata_names_what_is_missing(self, service: Service, crowded: Service, image):
         assert service.code(request(image), application="nowhere") is grpc.StatusCode.NOT_FOUND
 
@@ -279,6 +290,16 @@ class FaultyDetector:
 
 
 @pytest.fixture(scope="module")
+def quiet(service: Service, write_settings: Callable[..., Path]) -> Iterator[Service]:
+    """An application whose Kafka is turned off."""
+    settings = write_settings(kafka={"enabled": False}, detector={"classes": "car,bus", "confidence": 0.3})
+    serve.run(build_inference(InferenceArgs(settings=settings)), name="quiet", route_prefix="/quiet")
+    service.wait_until_it_detects("quiet")
+    yield service
+    serve.delete("quiet")
+
+
+@pytest.fixture(scope="module")
 def crowded(service: Service, write_settings: Callable[..., Path]) -> Iterator[Service]:
     """A second application beside the first: a token, room for one frame, no broker, a faulty model."""
     file = write_settings(kafka={"bootstrap_servers": [f"127.0.0.1:{free_port()}"]}, token=TOKEN)
@@ -292,9 +313,6 @@ def crowded(service: Service, write_settings: Callable[..., Path]) -> Iterator[S
         settings.token,
     )
     serve.run(application, name="crowded", route_prefix="/crowded")
-    wait_for(
-        lambda: service.code(request(b"x"), application="crowded", token=TOKEN) is grpc.StatusCode.INVALID_ARGUMENT,
-        what="the second application",
-    )
+    service.wait_until_it_detects("crowded", TOKEN)
     yield service
     serve.delete("crowded")

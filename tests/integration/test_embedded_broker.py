@@ -8,13 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from app.errors import BrokerUnavailable
 from app.events import EmbeddedBroker, read_announced
-from tests.conftest import wait_for
+from tests.conftest import ROOT, wait_for
 from tests.e2e.system import listening
 from tests.integration.conftest import free_port
 
@@ -81,3 +83,65 @@ def test_it_dies_with_an_owner_that_is_killed():
     owner.wait()
     owner.stdout.close()
     wait_for(lambda: not listening(port), 10, "the end of the broker")
+
+
+def test_it_outlives_the_thread_that_started_it():
+    broker = EmbeddedBroker(port=free_port())
+    starter = threading.Thread(target=broker.start)
+    starter.start()
+    starter.join()
+    pid = broker.pid
+    with pytest.raises(TimeoutError):
+        wait_for(lambda: not broker.alive, 0.5)
+    broker.stop()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_brokers_that_start_at_once_do_not_take_each_other_s_port_for_their_own():
+    with ThreadPoolExecutor(4) as pool:
+        brokers = list(pool.map(lambda _: EmbeddedBroker().start(), range(4)))
+    try:
+        assert all(broker.alive for broker in brokers)
+        assert len({broker.address for broker in brokers}) == 4
+    finally:
+        for broker in brokers:
+            broker.stop()
+
+
+def test_it_can_be_started_again_once_stopped_but_not_twice():
+    broker = EmbeddedBroker(port=free_port())
+    for _ in range(2):
+        broker.start()
+        with pytest.raises(BrokerUnavailable, match="already"):
+            broker.start()
+        broker.stop()
+        broker.stop()
+
+
+def test_it_leaves_no_file_behind(tmp_path: Path):
+    home, work = tmp_path / "home", tmp_path / "work"
+    home.mkdir()
+    work.mkdir()
+    code = (
+        "from app.events import ANNOUNCEMENT, EmbeddedBroker\n"
+        "with EmbeddedBroker(announcement=ANNOUNCEMENT): assert ANNOUNCEMENT.is_file()"
+    )
+    places = {"HOME": str(home), "TMPDIR": str(work), "XDG_STATE_HOME": str(home / "state"), "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=work, env={"PATH": os.environ["PATH"], **places})
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_state_folder_that_cannot_be_written_does_not_keep_it_from_starting(tmp_path: Path):
+    (tmp_path / "state").write_text("a file where a folder should be")
+    with EmbeddedBroker(port=free_port(), announcement=tmp_path / "state" / "broker.json") as broker:
+        assert broker.alive
+
+
+def test_one_that_does_not_come_up_tells_the_end_of_its_output(tmp_path: Path):
+    program = tmp_path / "tansu"
+    program.write_text("#!/bin/sh\necho no such luck\nexit 1\n")
+    program.chmod(0o755)
+    broker = EmbeddedBroker(program=program)
+    with pytest.raises(BrokerUnavailable, match=r"did not come up.*no such luck"):
+        broker.start()
+    assert not broker.alive

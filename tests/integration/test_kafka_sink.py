@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from app.errors import DeliveryRefused, DeliveryUnavailable
 from app.events import DetectionEvent, EmbeddedBroker, KafkaSink, SeenObject, StageLatencies, TopicFollower, make_record
@@ -131,3 +135,135 @@ async def test_closing_a_sink_that_never_connected_ends_at_once():
     sink.start()
     async with asyncio.timeout(15):
         await sink.close()
+
+
+async def connected(settings: KafkaSettings) -> KafkaSink:
+    made = KafkaSink(settings, settings.bootstrap_servers)
+    made.start()
+    await until(lambda: made.connected)
+    return made
+
+
+def network_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.endswith("-network-thread")]
+
+
+async def test_a_broker_that_hangs_fails_all_that_waits_in_bounded_time_and_order_holds_when_it_is_back(
+    own_broker: EmbeddedBroker,
+):
+    before = len(network_threads())
+    sink = await connected(kafka(own_broker.address))
+    await sink.send(record("0"))
+    os.kill(own_broker.pid, signal.SIGSTOP)
+    start = time.monotonic()
+    first = [asyncio.create_task(sink.send(record(str(number)))) for number in (1, 2)]
+    await asyncio.wait(first, timeout=2)
+    later = asyncio.create_task(sink.send(record("3")))
+    outcomes = await asyncio.gather(*first, later, return_exceptions=True)
+    assert time.monotonic() - start < 20
+    assert all(isinstance(outcome, DeliveryUnavailable) for outcome in outcomes)
+    assert all("\n" not in str(outcome) for outcome in outcomes)
+    with pytest.raises(DeliveryUnavailable):
+        await asyncio.wait_for(sink.send(record("4")), 1)
+
+    os.kill(own_broker.pid, signal.SIGCONT)
+    back = time.monotonic()
+    await until(lambda: sink.connected)
+    assert time.monotonic() - back < 20
+    acknowledged = [await sink.send(record(str(number))) for number in (5, 6)]
+    assert acknowledged[0].offset < acknowledged[1].offset
+    # The producer that was given up is gone: it would otherwise go on sending what has been reported as failed.
+    await until(lambda: len(network_threads()) == before + 1)
+    await sink.close()
+    assert len(network_threads()) == before
+    reader = TopicReader(own_broker.address, "sink.test")
+    read = await asyncio.to_thread(reader.read, lambda records: any(one.value["frame_id"] == "6" for one in records))
+    reader.close()
+    frames = [one.value["frame_id"] for one in read]
+    assert frames[0] == "0"
+    assert [frame for frame in frames if frame in ("5", "6")] == ["5", "6"]
+
+
+async def test_closing_fails_what_a_broker_that_hangs_has_not_acknowledged(own_broker: EmbeddedBroker):
+    sink = await connected(kafka(own_broker.address))
+    os.kill(own_broker.pid, signal.SIGSTOP)
+    waiting = [asyncio.create_task(sink.send(record(str(number)))) for number in range(20)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(9):
+        await sink.close(timeout_s=0.5)
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(outcome, DeliveryUnavailable) for outcome in outcomes)
+    with pytest.raises(DeliveryUnavailable, match="closed"):
+        await sink.send(record("after"))
+    os.kill(own_broker.pid, signal.SIGCONT)
+
+
+async def test_a_missing_topic_is_never_created_by_asking_for_it(broker: str):
+    sink = KafkaSink(kafka(broker, topic="not.created", create=False), (broker,))
+    sink.start()
+    await until(lambda: "not.created" in sink.trouble)
+    await sink.close()
+    assert "not.created" not in AdminClient({"bootstrap.servers": broker}).list_topics(timeout=10).topics
+
+
+async def test_a_topic_has_the_partitions_that_were_asked_for_and_two_may_create_it_at_once(broker: str):
+    settings = kafka(broker, topic="created.twice")
+    sinks = await asyncio.gather(connected(settings), connected(settings))
+    topics = AdminClient({"bootstrap.servers": broker}).list_topics(timeout=10).topics
+    assert len(topics["created.twice"].partitions) == 3
+    for sink in sinks:
+        await sink.close()
+
+
+async def test_credentials_that_do_not_fit_are_told_in_a_line_without_the_password(broker: str, caplog):
+    settings = KafkaSettings(
+        bootstrap_servers=(broker,),
+        security_protocol="SASL_PLAINTEXT",
+        sasl_mechanism="PLAIN",
+        sasl_username="viewer",
+        sasl_password="hush-hush",
+    )
+    sink = KafkaSink(settings, (broker,))
+    sink.start()
+    await until(lambda: "is being made" not in sink.trouble)
+    trouble = sink.trouble
+    await sink.close()
+    assert "\n" not in trouble
+    assert "hush-hush" not in trouble + caplog.text
+
+
+async def test_a_follower_from_now_on_sees_what_is_written_after_it_was_made_and_nothing_before(
+    sink: KafkaSink, broker: str
+):
+    await sink.send(record("before", camera="now"))
+    with TopicFollower(kafka(broker), (broker,)) as follower:
+        sent = record("after", camera="now")
+        placed = await sink.send(sent)
+        found = []
+        async with asyncio.timeout(20):
+            while not found:
+                found += [one for one in await asyncio.to_thread(follower.poll) if one.camera_id == "now"]
+    assert [one.value for one in found] == [sent.value]
+    assert (found[0].key, found[0].headers, found[0].timestamp_ms) == (b"now", sent.headers, sent.timestamp_ms)
+    assert (found[0].partition, found[0].offset) == (placed.partition, placed.offset)
+
+
+async def test_a_follower_waits_for_a_broker_that_is_away_and_ends_when_it_is_told(own_broker: EmbeddedBroker):
+    settings = kafka(own_broker.address)
+    sink = await connected(settings)
+    with TopicFollower(settings, settings.bootstrap_servers) as follower:
+        found: list[bytes] = []
+        reading = asyncio.create_task(asyncio.to_thread(lambda: found.extend(one.value for one in follower)))
+        os.kill(own_broker.pid, signal.SIGSTOP)
+        waiting = asyncio.create_task(sink.send(record("while away")))
+        await asyncio.wait([waiting, reading], timeout=1.5)
+        assert not reading.done()
+        os.kill(own_broker.pid, signal.SIGCONT)
+        await waiting
+        await until(lambda: found)
+        await asyncio.to_thread(own_broker.stop)
+        assert await asyncio.to_thread(follower.poll) == []
+        follower.stop()
+        async with asyncio.timeout(10):
+            await reading
+    await sink.close()

@@ -38,6 +38,7 @@ def test_a_comma_within_a_url_is_percent_encoded():
         ("a=rtsp://h/1,a=rtsp://h/2", "given twice"),
         ("bad id=rtsp://h/1", "pattern"),
         ("a=ftp://h/1", "allowed are rtsp"),
+        ("a=device://front", "allowed is device://N"),
         ("a=rtsp:///nohost", "names no host"),
         ("a=synthetic://street?sed=7", "sed"),
         ("a=clip.mp4?loop=maybe", "true and false"),

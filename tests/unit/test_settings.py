@@ -49,6 +49,14 @@ def test_a_camera_s_own_fps_wins_over_the_environment():
     assert cameras[0].fps == 3.0
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["SIGHTLINE_SERVICE_HOST", "SIGHTLINE_PORT", "SIGHTLINE_PORT_9000_TCP_ADDR", "DETECTOR_SERVICE_PORT_GRPC"],
+)
+def test_what_kubernetes_puts_into_a_pod_is_no_mistake_of_the_user(name: str):
+    assert load_settings({name: "tcp://10.0.0.1:9000"}) == load_settings({})
+
+
 def test_a_variable_set_to_nothing_counts_as_not_set():
     assert load_settings({"KAFKA_BOOTSTRAP_SERVERS": ""}).kafka.embedded
 

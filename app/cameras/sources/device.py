@@ -32,12 +32,9 @@ class DeviceSource:
         """Open the device.
 
         Raises:
-            SourceUnavailable: it names no device, or the device is away or in use.
+            SourceUnavailable: the device is away or in use.
         """
-        number = self._url.reveal().partition("://")[2]
-        if not number.isdecimal():
-            raise SourceUnavailable(f"{self._url} names no device; allowed is device://N, N from 0")
-        self._device = cv2.VideoCapture(int(number))
+        self._device = cv2.VideoCapture(int(self._url.reveal().partition("://")[2]))
         if not self._device.isOpened():
             self.close()
             raise SourceUnavailable(f"{self._url} cannot be opened: no such camera, or it is in use")

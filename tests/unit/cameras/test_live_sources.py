@@ -126,9 +126,8 @@ def test_a_server_that_denies_access_tells_so_without_the_password():
     assert SECRET not in str(caught.value)
 
 
-@pytest.mark.parametrize(("url", "told"), [("device://97", "cannot be opened"), ("device://front", "names no device")])
-def test_a_device_that_is_not_there_is_unavailable(url: str, told: str):
-    source = open_source(SourceUrl.parse(url), 5, Clock())
-    with pytest.raises(SourceUnavailable, match=told):
+def test_a_device_that_is_not_there_is_unavailable():
+    source = open_source(SourceUrl.parse("device://97"), 5, Clock())
+    with pytest.raises(SourceUnavailable, match="cannot be opened"):
         source.open()
     source.close()

@@ -1,0 +1,126 @@
+"""The camera manager on a local cluster: cameras that live, die and are born again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from ray import serve
+
+from app.cameras import CameraState, CameraStatus
+from deployments.graph import CamerasArgs, build_cameras
+from tests.conftest import TopicReader, wait_for
+from tests.integration.conftest import MARK, Service
+
+CAMERAS = """
+cameras:
+  - {id: steady, url: "synthetic://street?seed=7&width=640&height=360", fps: 4}
+  - {id: small, url: "synthetic://street?seed=11&width=640&height=360", fps: 2, max_side: 320}
+  - {id: gone, url: "/nowhere/clip.mp4"}
+"""
+
+
+class Manager:
+    """The deployed camera manager, as a test asks it."""
+
+    def __init__(self, http: str) -> None:
+        self._handle = serve.get_app_handle("cameras")
+        self.http = http
+
+    def statuses(self) -> dict[str, CameraStatus]:
+        """Give each camera's status by id."""
+        return {status.id: status for status in self._handle.statuses.remote().result(timeout_s=30)}
+
+    def health(self) -> Any:
+        return self._handle.health.remote().result(timeout_s=30)
+
+
+@pytest.fixture(scope="module")
+def manager(
+    service: Service, http_port: int, write_settings: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Manager]:
+    file = tmp_path_factory.mktemp("cameras") / "cameras.yaml"
+    file.write_text(CAMERAS)
+    settings = write_settings(inference_service_url=service.target, cameras=str(file), latency_budget_ms=2000)
+    serve.run(build_cameras(CamerasArgs(settings=settings)), name="cameras", route_prefix="/")
+    made = Manager(f"http://127.0.0.1:{http_port}")
+    wait_for(lambda: len(made.statuses()) == 3, 60, "three cameras")
+    yield made
+    with contextlib.suppress(Exception):
+        serve.delete("cameras")
+
+
+def processes(title: str) -> list[int]:
+    """Give the processes of this test's own cluster with a title."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            titled = process.name.isdigit() and (process / "cmdline").read_bytes().startswith(title.encode())
+            if titled and MARK.encode() in (process / "environ").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+    return found
+
+
+def test_every_camera_s_frames_become_events_in_the_source_s_own_size(manager: Manager, topic: TopicReader):
+    def both(read) -> bool:
+        return all(sum(one.key == key for one in read) >= 3 for key in ("steady", "small"))
+
+    records = topic.read(both, 90)
+    for key in ("steady", "small"):
+        frames = [one.value for one in records if one.key == key]
+        assert all(frame["frame"] == {"width": 640, "height": 360} for frame in frames)
+        numbers = [int(frame["frame_id"].split("-")[1]) for frame in frames]
+        assert numbers == sorted(numbers)
+
+
+def test_every_ledger_balances_while_frames_flow(manager: Manager):
+    wait_for(lambda: manager.statuses()["steady"].ledger.accepted >= 3, 60, "accepted frames")
+    for status in manager.statuses().values():
+        assert status.ledger.balanced
+
+
+def test_a_camera_whose_source_is_not_there_says_why_and_does_not_disturb_the_others(manager: Manager):
+    status = wait_for(
+        lambda: next((s for s in [manager.statuses()["gone"]] if s.state is CameraState.OFFLINE), None),
+        60,
+        "the state offline",
+    )
+    assert "/nowhere/clip.mp4" in status.url
+    assert status.reason
+    assert manager.statuses()["steady"].state is CameraState.LIVE
+
+
+def test_readiness_names_the_camera_that_is_not_live(manager: Manager):
+    wait_for(lambda: manager.statuses()["gone"].state is CameraState.OFFLINE, 60, "the state offline")
+    answer = httpx.get(f"{manager.http}/readyz", timeout=30)
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert any("gone" in reason for reason in answer.json()["reasons"])
+    assert not any("steady" in reason for reason in answer.json()["reasons"])
+    assert httpx.get(f"{manager.http}/healthz", timeout=30).status_code == 200
+
+
+def test_a_camera_whose_process_is_killed_is_back_with_its_id_in_a_new_epoch(manager: Manager):
+    before = manager.statuses()
+    killed = processes("ray::CameraActor")
+    assert len(killed) == 3
+    for process in killed:
+        os.kill(process, signal.SIGKILL)
+
+    def reborn() -> bool:
+        now = manager.statuses()
+        return set(now) == set(before) and all(now[name].epoch > before[name].epoch for name in before)
+
+    wait_for(reborn, 60, "new epochs")
+    wait_for(lambda: manager.statuses()["steady"].ledger.accepted > 0, 60, "accepted frames in the new epoch")
+
+
+def test_when_the_application_is_deleted_no_camera_is_left(manager: Manager):
+    serve.delete("cameras")
+    wait_for(lambda: not processes("ray::CameraActor"), 60, "the end of the camera actors")

@@ -55,6 +55,7 @@ def _settings(config: str) -> Settings:
 def up(config: Config = CONFIG) -> None:
     """Start the whole system on this machine; Ctrl-C ends it."""
     settings = _settings(config)
+    launch.find_the_model(settings, process_environment())
     broker = "the embedded broker" if settings.kafka.embedded else ", ".join(settings.kafka.bootstrap_servers)
     where = f"topic {settings.kafka.topic} on {broker}" if settings.kafka.enabled else "nowhere (Kafka is off)"
     out.print(
@@ -87,8 +88,9 @@ def doctor(json: Json = False, config: Config = CONFIG) -> None:
     from app import diagnosis
 
     settings = _settings(config)
+    ports = launch.ports_of(launch.read_serve_config(launch.find_serve_config(config)))
     sound = True
-    for finding in diagnosis.examine(settings):
+    for finding in diagnosis.examine(settings, ports):
         sound = sound and finding.state is not diagnosis.State.FAILED
         out.print(finding.as_json() if json else finding.as_line(), markup=not json)
     raise typer.Exit(0 if sound else FAILED)

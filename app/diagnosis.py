@@ -18,10 +18,14 @@ from app.detection import Detector, DetectorOptions
 from app.errors import SettingsError, SightlineError, SourceUnavailable
 from app.events import SeenObject, check_broker
 from app.frames import Frame
-from app.settings import Settings
+from app.launch import ServePorts
+from app.settings import ServiceAddress, Settings
 
 SOURCE_TIMEOUT_S = 15.0
 """What a source may take to give the frame that is asked for."""
+
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
 class State(str, enum.Enum):
@@ -54,15 +58,16 @@ class Finding:
         return json.dumps(asdict(self))
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def examine(settings: Settings, ports: ServePorts) -> Iterator[Finding]:
     """Check model, Kafka, cameras and ports, one after the other; nothing is started."""
     yield from _model(settings)
     yield _kafka(settings)
     yield from (_camera(camera) for camera in settings.cameras)
     if not settings.cameras:
         yield Finding("cameras", State.NOTED, "none is configured", "name some in SIGHTLINE_CAMERAS")
-    for port, purpose in ((settings.inference_service_url.port, "gRPC"), (8000, "HTTP")):
-        yield _port(port, purpose)
+    yield _service(settings.inference_service_url, ports.grpc)
+    yield _port(ports.grpc, "gRPC")
+    yield _port(ports.http, "HTTP")
 
 
 def preview(settings: Settings, camera_id: str | None, index: int, out: Path) -> str:
@@ -142,6 +147,20 @@ def _camera(camera: CameraSettings) -> Finding:
         return Finding(what, State.FAILED, f"{camera.url}: {error}", "check the camera's url, its host and path")
     spent = time.monotonic() - started
     return Finding(what, State.SOUND, f"{camera.url} gives {frame.width}x{frame.height} after {spent:.1f} s")
+
+
+def _service(service: ServiceAddress, grpc_port: int) -> Finding:
+    """Tell whether cameras would ask where this machine serves."""
+    if service.host not in _LOOPBACK:
+        return Finding("service", State.NOTED, f"cameras ask {service.target}, not this machine")
+    if service.port == grpc_port:
+        return Finding("service", State.SOUND, f"cameras ask {service.target}, where Serve will listen")
+    return Finding(
+        "service",
+        State.FAILED,
+        f"cameras ask {service.target}, but Serve listens for gRPC on port {grpc_port}",
+        "make INFERENCE_SERVICE_URL and grpc_options.port of serve_config.yaml agree",
+    )
 
 
 def _port(port: int, purpose: str) -> Finding:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import yaml
 
 from app.errors import SettingsError
-from app.settings import ENVIRONMENT, SECRETS, Settings, find_file, load_settings
+from app.settings import DEMO_MODEL, ENVIRONMENT, SECRETS, Settings, find_file, load_settings
 
 TUNED: Mapping[str, str] = {
     # HAProxy in front of the replicas instead of Serve's Python proxy, and less bookkeeping a request:
@@ -49,6 +50,29 @@ def read_serve_config(path: Path) -> dict[str, Any]:
     return config
 
 
+@dataclass(frozen=True)
+class ServePorts:
+    """Where Serve will listen on this machine."""
+
+    grpc: int
+    http: int
+
+
+def ports_of(config: Mapping[str, Any]) -> ServePorts:
+    """Give the ports of a Serve configuration; where it names none, Serve's own.
+
+    Raises:
+        SettingsError: one of them is no port.
+    """
+    found = {}
+    for options, usual in (("grpc_options", 9000), ("http_options", 8000)):
+        port = (config.get(options) or {}).get("port", usual)
+        if not isinstance(port, int) or not 0 < port < 65536:
+            raise SettingsError(f"{options}.port: {port!r} is no port; allowed are 1 to 65535")
+        found[options] = port
+    return ServePorts(grpc=found["grpc_options"], http=found["http_options"])
+
+
 def settings_of(config: dict[str, Any], environment: Mapping[str, str]) -> Settings:
     """Resolve the settings as the applications of a Serve configuration will.
 
@@ -63,6 +87,22 @@ def settings_of(config: dict[str, Any], environment: Mapping[str, str]) -> Setti
 def joins_a_cluster(environment: Mapping[str, str]) -> bool:
     """Tell whether ``serve run`` will join a running Ray cluster, where this shell's variables do not reach."""
     return bool(environment.get("RAY_ADDRESS")) or Path("/tmp/ray/ray_current_cluster").exists()  # noqa: S108
+
+
+def find_the_model(settings: Settings, environment: Mapping[str, str]) -> None:
+    """See to it, before anything starts here, that the model is there; a hub name is downloaded, once.
+
+    On a cluster that runs already the model lies where its replicas run, and they tell.
+
+    Raises:
+        SettingsError: there is no such model.
+        ModelUnavailable: it could not be downloaded.
+    """
+    if settings.detector.model == str(DEMO_MODEL) or joins_a_cluster(environment):
+        return
+    from app.detection.model_files import find_model  # here: it loads torch, which takes seconds
+
+    find_model(settings.detector.model)
 
 
 def hand_on(config: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:

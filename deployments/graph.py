@@ -10,8 +10,10 @@ import ray
 from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
 from ray.serve.config import DeploymentActorConfig
+from ray.serve.exceptions import RayServeException
 
 from app.detection import DetectorOptions
+from app.errors import SettingsError
 from app.service import ServiceLimits
 from app.settings import DetectorSettings, Settings, load_settings, process_environment
 from deployments.camera import CameraManager, CameraServiceOptions
@@ -44,9 +46,9 @@ def build_inference(args: InferenceArgs) -> serve.Application:
     """Wire ingress, detectors, publisher and, where no broker is named, the embedded one.
 
     Raises:
-        SettingsError: a setting is wrong.
+        RayServeException: a setting is wrong; one line.
     """
-    settings = load_settings(process_environment(), args.settings)
+    settings = _settings(args.settings)
     gpus = _gpus(settings.detector)
     detector = ObjectDetector.options(  # type: ignore[attr-defined]
         ray_actor_options={"num_cpus": args.detector_cpus, "num_gpus": gpus}
@@ -65,9 +67,9 @@ def build_cameras(args: CamerasArgs) -> serve.Application:
     """Wire the camera manager.
 
     Raises:
-        SettingsError: a setting is wrong.
+        RayServeException: a setting is wrong; one line.
     """
-    settings = load_settings(process_environment(), args.settings)
+    settings = _settings(args.settings)
     options = CameraServiceOptions(
         service=settings.inference_service_url,
         tls=settings.tls,
@@ -94,6 +96,14 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
         actor_options={"num_cpus": 0},
     )
     return [broker, publisher] if settings.kafka.embedded else [publisher]
+
+
+def _settings(file: Path | None) -> Settings:
+    try:
+        return load_settings(process_environment(), file)
+    except SettingsError as error:
+        # The one error whose text Serve shows as it is; of any other it shows the stack, after three more tries.
+        raise RayServeException(str(error)) from None
 
 
 def _gpus(detector: DetectorSettings) -> float:

@@ -45,8 +45,8 @@ class Detector:
     [3, 0]
 
     Raises:
-        ModelUnavailable: the model cannot be found, downloaded or loaded, or its device is not there.
-        SettingsError: a label to keep is not one of the model's.
+        SettingsError: there is no such model, or a label to keep is not one of its labels.
+        ModelUnavailable: the model cannot be downloaded or loaded, or its device is not there.
     """
 
     def __init__(self, options: DetectorOptions) -> None:

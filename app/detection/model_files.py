@@ -10,7 +10,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from app.detection.restraint import import_ultralytics
-from app.errors import ModelUnavailable
+from app.errors import ModelUnavailable, SettingsError
 
 CACHE = user_cache_path("sightline") / "models"
 """Where downloaded models are kept."""
@@ -29,17 +29,18 @@ def find_model(model: str, cache: Path = CACHE, fetch: Callable[[str, Path], Non
         fetch: downloads the named model to a path; none: from Ultralytics' releases, in bounded time.
 
     Raises:
-        ModelUnavailable: nothing is there, and nothing could be downloaded.
+        SettingsError: it names neither a file nor a model that can be downloaded.
+        ModelUnavailable: it could not be downloaded.
     """
     if "://" in model:
-        raise ModelUnavailable(f"the model {model.split('://')[0]}://… is an address; download it and {_MEND}")
+        raise SettingsError(f"the model {model.split('://')[0]}://… is an address; download it and {_MEND}")
     path = Path(model).expanduser()
     if path.exists():
         _check_name(path)
         return path
     name = _hub_name(path)
     if name is None:
-        raise ModelUnavailable(f"the model {model!r} is no file here and no name that Ultralytics offers; {_MEND}")
+        raise SettingsError(f"the model {model!r} is no file here and no name that Ultralytics offers; {_MEND}")
     kept = cache / name
     if not kept.exists():
         _download(name, kept, fetch or _fetch)
@@ -52,7 +53,7 @@ def _check_name(path: Path) -> None:
     from ultralytics.utils.checks import check_yolov5u_filename
 
     if path.suffix.lower() == ".pt" and check_yolov5u_filename(str(path).strip().replace("'", "")) != str(path):
-        raise ModelUnavailable(f"the model {str(path)!r} has a name that Ultralytics changes; rename the file")
+        raise SettingsError(f"the model {str(path)!r} has a name that Ultralytics changes; rename the file")
 
 
 def _hub_name(path: Path) -> str | None:

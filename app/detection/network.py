@@ -23,8 +23,8 @@ class Network:
     """A detection network on its device.
 
     Raises:
-        ModelUnavailable: the model is not there, is no detection model, or cannot run on its device.
-        SettingsError: the image size is not the one that a static export has.
+        SettingsError: there is no such model, or the image size is not the one that a static export has.
+        ModelUnavailable: it cannot be downloaded, is no detection model, or cannot run on its device.
     """
 
     labels: Mapping[int, str]

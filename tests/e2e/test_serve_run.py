@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from pathlib import Path
 
@@ -21,6 +20,10 @@ SEEDS = {"street-east": 7, "street-west": 11}
 
 def events_of(records: list[Record]) -> Counter[str]:
     return Counter(record.key for record in records)
+
+
+def stages(latency_ms: dict[str, float]) -> float:
+    return sum(spent for stage, spent in latency_ms.items() if stage != "total")
 
 
 def share_found(records: list[Record]) -> float:
@@ -68,11 +71,11 @@ def test_serve_run_shows_the_whole_system_at_work_and_ctrl_c_leaves_nothing(
             event_schema.validate(record.value)
             assert record.key == record.value["camera_id"]
             assert record.value["frame"] == {"width": 1280, "height": 720}
+            assert 0 < stages(record.value["latency_ms"]) <= record.value["latency_ms"]["total"] + 1
         for camera in SEEDS:
             stamps = [record.value["timestamp"] for record in records if record.key == camera]
             assert stamps == sorted(stamps)
         assert share_found(records) >= 0.8
-        assert statistics.median(record.value["latency_ms"]["total"] for record in records) > 0
         system.interrupt()
         wait_for(lambda: not system.survivors(), 30, "the end of every process")
         ports = [9000, 8000, int(broker.rsplit(":", 1)[1])]
@@ -107,3 +110,12 @@ def test_up_joins_a_running_cluster_hands_on_the_shell_s_settings_and_leaves_the
         wait_for(lambda: not left(), 60, "the end of every actor of ours")
         assert not listening(int(broker.rsplit(":", 1)[1]))
         assert any("raylet" in line for line in cluster.survivors())
+
+
+def test_a_wrong_setting_under_serve_run_is_one_line_that_names_it_and_no_traceback(tmp_path: Path):
+    command = [str(BIN / "serve"), "run", "serve_config.yaml"]
+    with running(command, tmp_path, RAY_USAGE_STATS_ENABLED="0", INFERENCE_FPS="fast") as system:
+        told = system.wait_for_line("INFERENCE_FPS", 120)
+        assert "'fast'" in told
+        assert "valid number" in told
+        assert "Traceback" not in system.output

@@ -43,6 +43,15 @@ def test_a_wrong_setting_is_one_line_and_status_2_before_anything_starts(command
     assert "'fast'" in done.stderr
 
 
+@pytest.mark.parametrize("model", ["/nowhere/model.pt", "no-such-model.pt", "https://example.org/model.pt"])
+def test_up_with_a_model_that_is_not_there_is_one_line_before_anything_starts(model: str):
+    done = call("up", DETECTOR_MODEL=model)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "DETECTOR_MODEL" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -79,11 +88,12 @@ def test_doctor_finds_what_is_wrong_and_says_how_to_mend_it(tmp_path: Path):
         "--json",
         DETECTOR_MODEL=str(tmp_path / "missing.pt"),
         KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1",
+        INFERENCE_SERVICE_URL="127.0.0.1:9999",
         SIGHTLINE_CAMERAS=f"gone={tmp_path}/gone.mp4,fine=synthetic://street?width=320&height=180",
     )
     findings = {finding["what"]: finding for finding in map(json.loads, done.stdout.splitlines())}
     assert done.returncode == 1
-    for what in ("model", "kafka", "camera gone"):
+    for what in ("model", "kafka", "camera gone", "service"):
         assert findings[what]["state"] == "failed"
         assert findings[what]["mend"]
     assert findings["camera fine"]["state"] == "ok"

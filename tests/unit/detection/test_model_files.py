@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.detection.model_files import find_model
-from app.errors import ModelUnavailable
+from app.errors import ModelUnavailable, SettingsError
 
 
 def offline(name: str, target: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_download_that_fails_is_one_line_with_its_mend(tmp_path: Path) -> None
 
 def test_a_name_that_ultralytics_does_not_offer_is_never_asked_for(tmp_path: Path) -> None:
     for model in ("my-model.pt", "folder/yolo26n.pt"):
-        with pytest.raises(ModelUnavailable, match="no file here"):
+        with pytest.raises(SettingsError, match="no file here"):
             find_model(model, tmp_path, offline)
 
 
@@ -54,5 +54,5 @@ def test_a_name_that_ultralytics_would_change_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path(name).write_bytes(b"mine")
-    with pytest.raises(ModelUnavailable, match="rename"):
+    with pytest.raises(SettingsError, match="rename"):
         find_model(name, tmp_path, offline)

@@ -60,7 +60,7 @@ def up(config: Config = CONFIG) -> None:
     where = f"topic {settings.kafka.topic} on {broker}" if settings.kafka.enabled else "nowhere (Kafka is off)"
     out.print(
         f"Sightline: {len(settings.cameras)} cameras at {settings.inference_service_url.target}, events to {where}; "
-        "follow them with 'sightline events', the dashboard is http://127.0.0.1:8265",
+        "follow them with 'sightline events'; the dashboard is http://127.0.0.1:8265 (its token: ray get-auth-token)",
         markup=False,
     )
     raise typer.Exit(launch.serve_run(launch.find_serve_config(config), process_environment()))

@@ -185,8 +185,7 @@ class CameraManagerBase:
         while True:
             await asyncio.sleep(REPORT_PERIOD_S)
             if self._watches:
-                # Past the logs, which Serve's tuned mode keeps off the terminal (it takes sys.stdout over as well).
-                print(f"sightline: {self._reporter.line(await self._observe())}", file=sys.__stdout__, flush=True)
+                _say(f"sightline: {self._reporter.line(await self._observe())}")
 
     async def _observe(self) -> Observation:
         cameras, publisher = await asyncio.gather(self.statuses(), self._publisher())
@@ -206,6 +205,13 @@ class CameraManagerBase:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*(watch.stop() for watch in self._watches.values()))
+
+
+def _say(line: str) -> None:
+    """Write a line to the terminal, past the logs: Serve's tuned mode keeps those away, and replaces print as well."""
+    if sys.__stdout__ is not None:
+        sys.__stdout__.write(f"{line}\n")
+        sys.__stdout__.flush()
 
 
 def _here() -> CameraManagerBase:

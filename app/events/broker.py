@@ -198,11 +198,12 @@ class EmbeddedBroker:
 def read_announced(announcement: Path = ANNOUNCEMENT) -> str | None:
     """Give the address of the broker that runs on this machine for this user; none where there is none."""
     try:
-        told = json.loads(announcement.read_text())
-        os.kill(int(told["pid"]), 0)
+        address = str(json.loads(announcement.read_text())["address"])
+        host, _, port = address.rpartition(":")
+        # An owner that was killed could not take it back.
+        return address if _listens(host, int(port)) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return str(told["address"])
 
 
 def _binary() -> str:

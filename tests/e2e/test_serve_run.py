@@ -115,7 +115,9 @@ def test_up_joins_a_running_cluster_hands_on_the_shell_s_settings_and_leaves_the
 def test_a_wrong_setting_under_serve_run_is_one_line_that_names_it_and_no_traceback(tmp_path: Path):
     command = [str(BIN / "serve"), "run", "serve_config.yaml"]
     with running(command, tmp_path, RAY_USAGE_STATS_ENABLED="0", INFERENCE_FPS="fast") as system:
-        told = system.wait_for_line("INFERENCE_FPS", 120)
+        for application in ("inference", "cameras"):
+            system.wait_for_line(f"Deploying app '{application}' failed", 120)
+        told = system.wait_for_line("INFERENCE_FPS", 10)
         assert "'fast'" in told
         assert "valid number" in told
         assert "Traceback" not in system.output

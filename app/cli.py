@@ -63,7 +63,7 @@ def up(config: Config = CONFIG) -> None:
         "follow them with 'sightline events'; the dashboard is http://127.0.0.1:8265 (its token: ray get-auth-token)",
         markup=False,
     )
-    raise typer.Exit(launch.serve_run(launch.find_serve_config(config), process_environment()))
+    raise typer.Exit(launch.serve_run(launch.find_serve_config(config), settings, process_environment()))
 
 
 @app.command()

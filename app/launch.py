@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 
 from app.errors import SettingsError
-from app.settings import DEMO_MODEL, ENVIRONMENT, SECRETS, Settings, find_file, load_settings
+from app.handing_on import hand_on
+from app.settings import DEMO_MODEL, Settings, find_file, load_settings
 
 TUNED: Mapping[str, str] = {
     # HAProxy in front of the replicas instead of Serve's Python proxy, and less bookkeeping a request:
@@ -105,19 +106,7 @@ def find_the_model(settings: Settings, environment: Mapping[str, str]) -> None:
     find_model(settings.detector.model)
 
 
-def hand_on(config: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
-    """Give the configuration with this shell's settings as each application's ``runtime_env.env_vars``."""
-    names = [*ENVIRONMENT, *(f"{secret}_FILE" for secret in SECRETS)]
-    ours = {name: environment[name] for name in names if environment.get(name)}
-    applications = []
-    for application in config["applications"]:
-        runtime_env = dict(application.get("runtime_env") or {})
-        runtime_env["env_vars"] = {**(runtime_env.get("env_vars") or {}), **ours}
-        applications.append({**application, "runtime_env": runtime_env})
-    return {**config, "applications": applications}
-
-
-def serve_run(config_path: Path, environment: Mapping[str, str]) -> int:
+def serve_run(config_path: Path, settings: Settings, environment: Mapping[str, str]) -> int:
     """Run ``serve run`` in the foreground until it ends; give its exit status.
 
     Ctrl-C reaches it by the terminal, a SIGTERM to us is passed on as the same wish.
@@ -125,11 +114,11 @@ def serve_run(config_path: Path, environment: Mapping[str, str]) -> int:
     tuned = {**TUNED, **environment}
     if not joins_a_cluster(environment):
         return _foreground([str(config_path)], tuned)
-    # It may hold a token: a temporary file is its owner's alone from the start.
-    with tempfile.NamedTemporaryFile("w", prefix="sightline-", suffix=".yaml") as file:
-        yaml.safe_dump(hand_on(read_serve_config(config_path), environment), file, sort_keys=False)
-        file.flush()
-        return _foreground([file.name], tuned)
+    with tempfile.TemporaryDirectory(prefix="sightline-") as folder:  # its owner's alone
+        handed = hand_on(read_serve_config(config_path), environment, settings.cameras, Path(folder))
+        file = Path(folder) / "serve_config.yaml"
+        file.write_text(yaml.safe_dump(handed, sort_keys=False))
+        return _foreground([str(file)], tuned)
 
 
 def find_serve_config(given: str) -> Path:

@@ -65,6 +65,12 @@ class SourceUrl:
         """Give the full address, without ``loop``, for the library that opens it; never log it."""
         return self._secret
 
+    def written(self) -> str:
+        """Give the full address as a user would write it, ``loop`` included; it holds its secrets."""
+        if self.loop:
+            return self._secret
+        return f"{self._secret}{'&' if '?' in self._secret else '?'}loop=false"
+
     @property
     def path(self) -> str:
         """The file system path of a ``FILE`` source."""

@@ -16,7 +16,7 @@ from ray import serve
 from ray.exceptions import RayError
 
 from app.camera_settings import CameraSettings
-from app.cameras import Camera, CameraStatus, DetectClient
+from app.cameras import Backoff, Camera, CameraStatus, DetectClient
 from app.events import PublisherSnapshot
 from app.reporting import Observation, Reporter
 from app.settings import ServiceAddress, TlsSettings
@@ -27,8 +27,10 @@ logger = logging.getLogger("ray.serve")
 
 REPORT_PERIOD_S = 10.0
 """How often the one line about the whole system is written."""
-RESTART_PAUSE_S = 1.0
-"""How long a camera whose actor died is left alone before it gets a new one."""
+RESTART_FIRST_S, RESTART_MOST_S = 0.2, 10.0
+"""Pause before a camera whose actor died gets a new one; it grows while they die young."""
+GROWN_UP_S = 30.0
+"""An actor that lived so long did not die of what its predecessors died of."""
 STOP_TIMEOUT_S = 7.0
 """What a camera may take to settle its last frames."""
 ANSWER_TIMEOUT_S = 3.0
@@ -87,6 +89,7 @@ class _Watch:
         self._options = options
         self._epoch = 0
         self._actor: Any = None
+        self._pause = Backoff(RESTART_FIRST_S, RESTART_MOST_S)
         self._task = asyncio.get_running_loop().create_task(self._keep())
         self.restarts = 0
 
@@ -113,6 +116,7 @@ class _Watch:
 
     async def _keep(self) -> None:
         while True:
+            born = time.monotonic()
             self._actor = self._make()
             try:
                 await self._actor.run.remote()
@@ -121,7 +125,9 @@ class _Watch:
                 self.restarts += 1
                 reason = str(error).strip().splitlines()[0]
                 logger.warning("camera %s: its actor died (%s); making it again", self._settings.id, reason)
-            await asyncio.sleep(RESTART_PAUSE_S)
+            if time.monotonic() - born >= GROWN_UP_S:
+                self._pause.reset()
+            await asyncio.sleep(self._pause.next())
 
     def _make(self) -> Any:
         # Milliseconds rise across restarts of everything; the maximum guards against a clock set back.

@@ -1,6 +1,7 @@
 """Cameras: sources, even sampling, encoding, and the loop that sends the newest frame."""
 
 from app.cameras.accounts import CameraObserver, SilentObserver
+from app.cameras.backoff import Backoff
 from app.cameras.camera import Camera, CameraTiming, FrameSender
 from app.cameras.client import DetectClient
 from app.cameras.clock import Clock
@@ -11,6 +12,7 @@ from app.cameras.sources import Capture, FrameTime, RawFrame, Source, open_sourc
 from app.cameras.status import CameraState, CameraStatus
 
 __all__ = [
+    "Backoff",
     "Camera",
     "CameraObserver",
     "CameraState",

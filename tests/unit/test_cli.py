@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from app import launch
 from app.diagnosis import Finding, State
@@ -104,16 +103,6 @@ def test_a_finding_reads_well_for_people_and_for_programs():
     finding = Finding("kafka", State.FAILED, "no broker answers [at all]", "start it")
     assert r"\[at all]" in finding.as_line()
     assert json.loads(finding.as_json())["state"] == "failed"
-
-
-def test_the_shell_s_settings_are_handed_on_to_every_application():
-    config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
-    handed = launch.hand_on(config, {"INFERENCE_FPS": "2", "SIGHTLINE_TOKEN_FILE": "/run/token", "HOME": "/root"})
-    for application in handed["applications"]:
-        assert application["runtime_env"]["env_vars"] == {
-            "INFERENCE_FPS": "2",
-            "SIGHTLINE_TOKEN_FILE": "/run/token",
-        }
 
 
 def test_the_serve_configuration_names_builders_and_deployments_that_exist():

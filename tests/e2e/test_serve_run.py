@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections import Counter
 from pathlib import Path
 
+import httpx
 import jsonschema
 import numpy as np
 import pytest
@@ -82,16 +85,55 @@ def test_serve_run_shows_the_whole_system_at_work_and_ctrl_c_leaves_nothing(
         wait_for(lambda: not any(listening(port) for port in ports), 30, "the closing of every port")
 
 
-def test_up_joins_a_running_cluster_hands_on_the_shell_s_settings_and_leaves_the_cluster_as_it_was(tmp_path: Path):
-    # Ray keeps sockets in its folder, whose path must be short.
-    head = ["--port", "6391", "--temp-dir", "/tmp/sightline-e2e", "--include-dashboard", "false"]
+CANARY = "canary4d1f"
+"""A secret: it may be nowhere that people look."""
+CLUSTER = Path("/tmp/sightline-e2e")
+"""Ray keeps sockets in its folder, whose path must be short."""
+DASHBOARD = "http://127.0.0.1:8266"
+DASHBOARD_ANSWERS = (
+    "/api/serve/applications/",
+    "/api/v0/actors?detail=1",
+    "/api/v0/tasks?detail=1",
+    "/api/v0/runtime_envs?detail=1",
+    "/api/v0/workers?detail=1",
+    "/api/jobs/",
+    "/logical/actors",
+    "/nodes?view=details",
+)
+
+
+def shown() -> dict[str, str]:
+    """Give all that people can see of a running system but its own output, by where it is seen."""
+    found = {}
+    for path in CLUSTER.glob("session_2*/**/*"):
+        with contextlib.suppress(OSError):
+            if path.is_file():
+                found[str(path)] = path.read_text(errors="replace")
+    pages = [f"{DASHBOARD}{path}" for path in DASHBOARD_ANSWERS]
+    pages += [f"http://127.0.0.1:8000/{path}" for path in ("healthz", "readyz", "")]
+    scraped = json.loads((CLUSTER / "prom_metrics_service_discovery.json").read_text())
+    pages += [f"http://{target}/metrics" for group in scraped for target in group["targets"]]
+    for page in pages:
+        with contextlib.suppress(httpx.TransportError):
+            found[page] = httpx.get(page, timeout=20).text
+    return found
+
+
+def test_up_joins_a_running_cluster_hands_on_settings_without_showing_secrets_and_leaves_it_as_it_was(tmp_path: Path):
+    head = ["--port", "6391", "--temp-dir", str(CLUSTER), "--dashboard-port", DASHBOARD.rsplit(":", 1)[1]]
     start = [str(BIN / "ray"), "start", "--head", "--block", "--num-cpus", "4", *head]
     with running(start, tmp_path, RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled") as cluster:
         cluster.wait_for_line("Ray runtime started")
+        cameras = [
+            "solo=synthetic://street?seed=7&width=640&height=360",
+            f"gate=rtsp://viewer:{CANARY}@127.0.0.1:9/stream1",
+            f"yard=http://viewer:{CANARY}@127.0.0.1:9/video?token={CANARY}",
+        ]
         shell = {
             "RAY_ADDRESS": "127.0.0.1:6391",
             "RAY_AUTH_MODE": "disabled",
-            "SIGHTLINE_CAMERAS": "solo=synthetic://street?seed=7&width=640&height=360",
+            "SIGHTLINE_CAMERAS": ",".join(cameras),
+            "SIGHTLINE_TOKEN": CANARY,
             "KAFKA_TOPIC": "another.topic",
             "INFERENCE_FPS": "2",
         }
@@ -102,6 +144,13 @@ def test_up_joins_a_running_cluster_hands_on_the_shell_s_settings_and_leaves_the
             reader.close()
             assert set(events_of(records)) == {"solo"}
             assert records[-1].value["frame"] == {"width": 640, "height": 360}
+            system.wait_for_line("camera gate is offline", 60)
+            seen = shown() | {"the terminal": system.output, "the cluster's": cluster.output}
+            seen |= {f"event {number}": json.dumps(record.value) for number, record in enumerate(records)}
+            assert {"the terminal", f"{DASHBOARD}/api/serve/applications/"} <= seen.keys()
+            assert any("sightline_frames_sampled" in text for place, text in seen.items() if "/metrics" in place)
+            assert any("rtsp://viewer:***@" in text for place, text in seen.items() if place.endswith(".err"))
+            assert [place for place, text in seen.items() if CANARY in text] == []
             assert system.interrupt() == 0
 
         def left() -> list[str]:

@@ -105,11 +105,11 @@ class DeadlineBatcher(Generic[T, R]):
         self._slots = max(0, slots)
         self._dispatch()
 
-    async def close(self) -> None:
-        """Refuse what waits and see the running calls through."""
+    async def close(self, refusal: SightlineError) -> None:
+        """Refuse what waits, and see the running calls through."""
         for _, _, entry in self._heap:
             if not entry.answer.done():
-                entry.answer.set_exception(Overloaded("the service is shutting down"))
+                entry.answer.set_exception(refusal)
         self._heap.clear()
         await asyncio.gather(*self._running, return_exceptions=True)
 
@@ -123,6 +123,10 @@ class DeadlineBatcher(Generic[T, R]):
             entry.timer.cancel()
         if not entry.taken:
             self._waiting -= 1
+            if len(self._heap) > 2 * self._max_waiting:
+                # What expired while all slots were busy: its images must not pile up.
+                self._heap = [kept for kept in self._heap if not kept[2].answer.done()]
+                heapq.heapify(self._heap)
 
     def _dispatch(self) -> None:
         while len(self._running) < self._slots and (batch := self._take()):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from app.errors import SettingsError
 from app.simulation import StreetSpec
@@ -16,7 +16,7 @@ from app.source_url import SourceKind, SourceUrl
 
 CAMERA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What a camera may be called; the whole id must match."""
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_VARIABLE = re.compile(r"\$(\$)\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _BARE_ID = re.compile(r"^([^=/:?]*)=(.*)$")
 
 
@@ -32,20 +32,30 @@ def _url(value: object) -> object:
     return url
 
 
+def _custom(resources: Mapping[str, float]) -> Mapping[str, float]:
+    for name, amount in resources.items():
+        if name.upper() in ("CPU", "GPU", "MEMORY", "OBJECT_STORE_MEMORY"):
+            raise ValueError(f"{name} is not for cameras; allowed are custom resources of the cluster")
+        # Ray counts in ten-thousandths; above 1 it takes whole numbers only.
+        if not 0.0001 <= amount <= 1_000_000 or (amount > 1 and amount != int(amount)):
+            raise ValueError("allowed are 0.0001 to 1, and whole numbers")
+    return resources
+
+
 class CameraSettings(BaseModel):
     """One camera."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
 
     id: Annotated[str, Field(pattern=rf"^{CAMERA_ID.pattern}$")]
-    url: Annotated[SourceUrl, BeforeValidator(_url)]
+    url: Annotated[SourceUrl, BeforeValidator(_url), PlainSerializer(str)]
     fps: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
     """Frames sampled per second; none: ``INFERENCE_FPS``."""
     max_side: Annotated[int, Field(ge=16, le=16384)] | None = None
     """Longest side, in pixels, of what is sent for inference; never enlarged."""
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 85
-    resources: Mapping[str, float] = Field(default_factory=dict)
-    """Ray resources that place this camera's actor."""
+    resources: Annotated[Mapping[str, float], AfterValidator(_custom)] = Field(default_factory=dict)
+    """Ray resources that place this camera's actor: custom ones, as a camera reserves no CPU, GPU or memory."""
 
 
 def parse_camera_list(text: str) -> tuple[CameraSettings, ...]:
@@ -88,7 +98,7 @@ def _listed(position: int, entry: str) -> CameraSettings:
 def _entry(index: int, entry: object, environment: Mapping[str, str]) -> CameraSettings:
     where = f"cameras[{index}]"
     if not isinstance(entry, dict):
-        raise SettingsError(f"{where}: {entry!r} must be a mapping with id and url")
+        raise SettingsError(f"{where}: a {type(entry).__name__}; allowed is a mapping with id and url")
     values = dict(entry)
     if isinstance(values.get("url"), str):
         values["url"] = _expand(values["url"], environment, where)
@@ -97,9 +107,11 @@ def _entry(index: int, entry: object, environment: Mapping[str, str]) -> CameraS
 
 def _expand(text: str, environment: Mapping[str, str], where: str) -> str:
     def value(match: re.Match[str]) -> str:
-        if match.group(1) not in environment:
-            raise SettingsError(f"{where}.url: the variable {match.group(1)} is not set")
-        return environment[match.group(1)]
+        if match.group(1):
+            return "${"  # written as $${
+        if match.group(2) not in environment:
+            raise SettingsError(f"{where}.url: the variable {match.group(2)} is not set")
+        return environment[match.group(2)]
 
     return _VARIABLE.sub(value, text)
 

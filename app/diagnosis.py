@@ -59,7 +59,7 @@ class Finding:
 
 
 def examine(settings: Settings, ports: ServePorts) -> Iterator[Finding]:
-    """Check model, Kafka, cameras and ports, one after the other; nothing is started."""
+    """Check model, Kafka, cameras and ports, one after the other; whatever is started for it is ended again."""
     yield from _model(settings)
     yield _kafka(settings)
     yield from (_camera(camera) for camera in settings.cameras)

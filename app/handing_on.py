@@ -15,6 +15,7 @@ import yaml
 
 from app.camera_settings import CameraSettings
 from app.settings import ENVIRONMENT, SECRETS, find_file
+from app.source_url import SourceKind
 
 CAMERAS = "SIGHTLINE_CAMERAS"
 _PATHS = frozenset(name for name in ENVIRONMENT if name.endswith(("FILE", "_DIR"))) | {"DETECTOR_MODEL"}
@@ -65,7 +66,12 @@ def _absolute(name: str, value: str) -> str:
 
 def _written(camera: CameraSettings) -> dict[str, Any]:
     fields = camera.model_dump(mode="python", exclude={"url"}, exclude_none=True)
-    return {**fields, "resources": dict(camera.resources), "url": camera.url.written()}
+    url = camera.url
+    text = str(Path(url.path).absolute()) if url.kind is SourceKind.FILE else url.written()
+    if url.kind is SourceKind.FILE and not url.loop:
+        text += "?loop=false"
+    # What it holds was resolved already: a dollar is a dollar.
+    return {**fields, "resources": dict(camera.resources), "url": text.replace("${", "$${")}
 
 
 def _private(path: Path, text: str) -> Path:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ from app.settings import DEMO_MODEL, Settings, find_file, load_settings
 
 TUNED: Mapping[str, str] = {
     # HAProxy in front of the replicas instead of Serve's Python proxy, and less bookkeeping a request:
-    # seen to carry three times the requests at half the latency (README, "How fast").
+    # seen to carry three times the requests at half the latency with a detector that did nothing.
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     # How long a replica that nobody asks any more is kept: with HAProxy's default of 30 s Ctrl-C takes 33 s.
@@ -46,9 +48,20 @@ def read_serve_config(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise SettingsError(f"Serve configuration {str(path)!r} is not YAML: {reason}") from None
-    if not isinstance(config, dict) or not isinstance(config.get("applications"), list):
+    applications = config.get("applications") if isinstance(config, dict) else None
+    if not isinstance(applications, list) or not applications:
         raise SettingsError(f"Serve configuration {str(path)!r} has no list of applications")
-    return config
+    for application in applications:
+        arguments = (application.get("args") or {}) if isinstance(application, dict) else None
+        settings = arguments.get("settings") if isinstance(arguments, dict) else 0
+        if not isinstance(settings, (str, type(None))):
+            raise SettingsError(
+                f"Serve configuration {str(path)!r}: each application is a mapping, with args.settings a path"
+            )
+    for options in ("grpc_options", "http_options"):
+        if not isinstance(config.get(options) or {}, dict):
+            raise SettingsError(f"Serve configuration {str(path)!r}: {options} must be a mapping")
+    return dict(config)
 
 
 @dataclass(frozen=True)
@@ -78,11 +91,14 @@ def settings_of(config: dict[str, Any], environment: Mapping[str, str]) -> Setti
     """Resolve the settings as the applications of a Serve configuration will.
 
     Raises:
-        SettingsError: one of them is wrong.
+        SettingsError: one of them is wrong, or the applications name different settings files.
     """
     files = {(app.get("args") or {}).get("settings") for app in config["applications"]}
-    resolved = [load_settings(environment, Path(file) if file else None) for file in sorted(files, key=str)]
-    return resolved[0]
+    if len(files) > 1:
+        told = ", ".join(sorted(map(str, files)))
+        raise SettingsError(f"the applications name different settings files ({told}); allowed is one for all")
+    (file,) = files
+    return load_settings(environment, Path(file) if file else None)
 
 
 def joins_a_cluster(environment: Mapping[str, str]) -> bool:
@@ -137,25 +153,33 @@ def _foreground(arguments: list[str], environment: Mapping[str, str]) -> int:
     command = [sys.executable, "-m", "ray.serve.scripts", "run", *arguments]
     # A session of its own: the terminal's Ctrl-C reaches us alone, and the child gets exactly one interrupt,
     # for a second one would break off its shutdown.
-    with subprocess.Popen(
-        command, env=dict(environment), start_new_session=True, preexec_fn=_heed_interrupts
-    ) as process:
-        told: list[int] = []
+    process: subprocess.Popen[bytes] | None = None
+    told, passed_on = threading.Event(), threading.Event()
 
-        def pass_on(number: int, _frame: FrameType | None) -> None:
-            if not told:
-                told.append(number)
-                process.send_signal(signal.SIGINT)
+    def tell(_number: int = 0, _frame: FrameType | None = None) -> None:
+        told.set()
+        if process is not None and not passed_on.is_set():
+            passed_on.set()
+            process.send_signal(signal.SIGINT)
 
-        before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            status = process.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-    return 0 if told else status
+    # A closed terminal is a wish to end, too.
+    wishes = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, tell) for number in wishes}
+    try:
+        process = subprocess.Popen(
+            command, env=dict(environment), start_new_session=True, preexec_fn=_follow_the_parent
+        )
+        if told.is_set():
+            tell()  # the wish came while the process was being made
+        status = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 0 if told.is_set() else status
 
 
-def _heed_interrupts() -> None:
-    """A shell starts background jobs with SIGINT ignored, and that would be inherited."""
+def _follow_the_parent() -> None:
+    # A shell starts background jobs with SIGINT ignored, and that would be inherited.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # If we are killed outright, the system is to end as by Ctrl-C (prctl(2), PR_SET_PDEATHSIG).
+    ctypes.CDLL(None).prctl(1, signal.SIGINT)

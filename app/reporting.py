@@ -20,6 +20,8 @@ class Observation:
     cameras: Sequence[CameraStatus]
     publisher: PublisherSnapshot | None
     """None while it cannot be reached."""
+    configured: int
+    """How many cameras there should be."""
 
 
 class Reporter:
@@ -28,6 +30,8 @@ class Reporter:
     def __init__(self, budget_ms: float) -> None:
         self._budget_ms = budget_ms
         self._last: Observation | None = None
+        # By camera and epoch, however long ago: a camera that missed an observation has not dropped all anew.
+        self._ledgers: dict[str, tuple[int, LedgerSnapshot]] = {}
 
     def line(self, now: Observation) -> str:
         """Tell what happened since the last observation, in one line."""
@@ -36,9 +40,9 @@ class Reporter:
         return " | ".join(
             [
                 self._rate(last, now),
-                _dropped(last, now),
+                self._dropped(now),
                 self._latency(now.publisher),
-                f"cameras {live}/{len(now.cameras)} live",
+                f"cameras {live}/{now.configured} live",
             ]
         )
 
@@ -59,17 +63,14 @@ class Reporter:
             f"p99 {quantiles.p99_ms:.0f} ms of {self._budget_ms:.0f} ms"
         )
 
-
-def _dropped(last: Observation | None, now: Observation) -> str:
-    fresh: Counter[DropReason] = Counter()
-    before = {status.id: status for status in last.cameras} if last else {}
-    for status in now.cameras:
-        earlier = before.get(status.id)
-        known = earlier.ledger if earlier is not None and earlier.epoch == status.epoch else None
-        fresh.update(_since(known, status.ledger))
-    total = fresh.total()
-    reasons = ", ".join(f"{reason.value} {count}" for reason, count in fresh.most_common() if count)
-    return f"dropped {total}" + (f" ({reasons})" if reasons else "")
+    def _dropped(self, now: Observation) -> str:
+        fresh: Counter[DropReason] = Counter()
+        for status in now.cameras:
+            epoch, earlier = self._ledgers.get(status.id, (status.epoch, None))
+            fresh.update(_since(earlier if epoch == status.epoch else None, status.ledger))
+            self._ledgers[status.id] = (status.epoch, status.ledger)
+        reasons = ", ".join(f"{reason.value} {count}" for reason, count in fresh.most_common() if count)
+        return f"dropped {fresh.total()}" + (f" ({reasons})" if reasons else "")
 
 
 def _since(earlier: LedgerSnapshot | None, now: LedgerSnapshot) -> dict[DropReason, int]:

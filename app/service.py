@@ -5,6 +5,7 @@ The ingress deployment is a shell around this; what it needs of the cluster (det
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,14 @@ import numpy as np
 
 from app.batching import DeadlineBatcher
 from app.detection import ImageOutcome
-from app.errors import DeadlineExceeded, ModelUnavailable, SightlineError, Unauthenticated
+from app.errors import (
+    DeadlineExceeded,
+    DeliveryUnavailable,
+    ModelUnavailable,
+    Overloaded,
+    SightlineError,
+    Unauthenticated,
+)
 from app.events import DetectionEvent, Receipt, SeenObject, StageLatencies, Submission
 from app.requests import DetectionRequest
 from app.rpc.conversion import Clock, read_request
@@ -127,6 +135,7 @@ class DetectionService:
         self._token = token
         self._clock = clock or Clock()
         self._ready = False
+        self._commits: set[asyncio.Task[Receipt]] = set()
         self._frames: DeadlineBatcher[DetectionRequest, _Seen] = DeadlineBatcher(
             self._detect, max_batch=limits.max_batch_size, max_waiting=limits.max_waiting, slots=0
         )
@@ -157,8 +166,10 @@ class DetectionService:
 
     async def close(self) -> None:
         """See what is under way through."""
-        await self._frames.close()
-        await self._events.close()
+        await self._frames.close(ModelUnavailable("the service is shutting down"))
+        if self._commits:
+            await asyncio.wait(self._commits)
+        await self._events.close(DeliveryUnavailable("the service is shutting down"))
 
     def _authenticate(self, metadata: Mapping[str, str]) -> None:
         if self._token is None:
@@ -180,11 +191,27 @@ class DetectionService:
     async def _publish(self, request: DetectionRequest, seen: _Seen) -> Accepted:
         elapsed_ms = (self._clock.monotonic() - request.arrived) * 1000
         event = _event(request, seen, elapsed_ms)
-        # From here on the event may appear whatever the caller does: the batcher carries it through.
-        await self._events.submit(Submission(event, request.epoch, request.sequence))
+        # The model has done its work: from here on the event is carried through, whatever the caller does.
+        commit = asyncio.get_running_loop().create_task(
+            self._commit(Submission(event, request.epoch, request.sequence))
+        )
+        self._commits.add(commit)
+        commit.add_done_callback(self._settled)
+        await asyncio.shield(commit)
         self._observer.answered(event)
         total_ms = (self._clock.wall_ns() - request.captured_at_ns) / 1e6
         return Accepted(event, max(0.0, total_ms))
+
+    async def _commit(self, submission: Submission) -> Receipt:
+        try:
+            return await self._events.submit(submission)
+        except Overloaded:
+            raise DeliveryUnavailable("too many events wait for Kafka already") from None
+
+    def _settled(self, commit: asyncio.Task[Receipt]) -> None:
+        self._commits.discard(commit)
+        if not commit.cancelled():
+            commit.exception()  # looked at, so that asyncio need not complain where the caller is gone
 
 
 def expired(job: DetectorJob, received: float, clock: Clock) -> DeadlineExceeded | None:
@@ -228,7 +255,7 @@ def _objects(request: DetectionRequest, seen: _Seen) -> tuple[SeenObject, ...]:
             label=seen.model.labels[class_id],
             class_id=class_id,
             confidence=score,
-            bbox=(x1, y1, x2 - x1, y2 - y1),
+            bbox=(x1, y1, max(0.0, x2 - x1), max(0.0, y2 - y1)),  # a head without NMS may turn a box inside out
         )
         for (x1, y1, x2, y2), score, class_id in zip(
             boxes.tolist(),

@@ -13,10 +13,14 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from platformdirs import user_state_path
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 
 from app.camera_settings import CameraSettings, parse_camera_list, read_cameras_file
+from app.connection_settings import Frozen, check_security, commas
+from app.connection_settings import KafkaSettings as KafkaSettings
+from app.connection_settings import TlsSettings as TlsSettings
 from app.errors import SettingsError
+from app.service_address import ServiceAddress as ServiceAddress
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout (or, installed as a wheel, the folder that holds the packages)."""
@@ -25,26 +29,6 @@ _bundled = CONFIGS / "models" / "street.pt"
 DEMO_MODEL = _bundled if _bundled.is_file() else Path(__file__).parent / "_bundled" / "models" / "street.pt"
 """The model that recognises the simulated street."""
 DEMO_CAMERAS = "configs/cameras.yaml"
-_ADDRESS = re.compile(r"^(?:(grpcs?)://)?(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})/?$")
-_BROKER = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})$")
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-def _commas(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-def _brokers(value: tuple[str, ...]) -> tuple[str, ...]:
-    for part in value:
-        match = _BROKER.match(part)
-        if match is None or not 0 < int(match.group(2)) < 65536:
-            raise ValueError("allowed is a comma list of host:port")
-    return value
 
 
 def _device(value: str) -> str:
@@ -59,73 +43,20 @@ def _gpus(value: object) -> object:
     raise ValueError("allowed are auto and a number of GPUs from 0")
 
 
-class ServiceAddress(_Frozen):
-    """Where camera actors find the gRPC endpoint."""
-
-    host: str
-    port: int
-    secure: bool = False
-    """Whether the connection is TLS (``grpcs://``)."""
-
-    @classmethod
-    def parse(cls, text: str) -> ServiceAddress:
-        """Read ``host:port``, ``grpc://host:port`` or ``grpcs://host:port``.
-
-        Raises:
-            ValueError: it is none of these.
-        """
-        match = _ADDRESS.match(text.strip())
-        if match is None or not 0 < int(match.group(3)) < 65536:
-            raise ValueError("allowed are host:port, grpc://host:port and grpcs://host:port")
-        return cls(host=match.group(2), port=int(match.group(3)), secure=match.group(1) == "grpcs")
-
-    @property
-    def target(self) -> str:
-        """The address as gRPC wants it."""
-        return f"{self.host}:{self.port}"
+def _token(value: object) -> object:
+    """Strip a token and see that a gRPC header can carry it; it is not shown."""
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(r"[!-~]+", value.strip()):
+        raise ValueError("allowed are printable ASCII characters without spaces, at least one")
+    return value.strip()
 
 
 def _address(value: object) -> object:
     return ServiceAddress.parse(value) if isinstance(value, str) else value
 
 
-class TlsSettings(_Frozen):
-    """Files (PEM) for a camera's ``grpcs://`` connection."""
-
-    cafile: Path | None = None
-    certfile: Path | None = None
-    keyfile: Path | None = None
-
-
-class KafkaSettings(_Frozen):
-    """Where events go."""
-
-    enabled: bool = True
-    """``False``: detections are answered and counted, nothing is published."""
-    bootstrap_servers: Annotated[tuple[str, ...], BeforeValidator(_commas), AfterValidator(_brokers)] = ()
-    """Empty: the embedded broker."""
-    topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")] = "events.detections"
-    create_topic: bool = False
-    """Whether to create the topic where it is missing; the embedded broker's is always created."""
-    partitions: Annotated[int, Field(ge=1, le=10_000)] = 8
-    """Partitions of a topic that we create."""
-    publish_empty: bool = True
-    """Whether a frame without detections is published."""
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI", "OAUTHBEARER"] | None = None
-    sasl_username: str | None = None
-    sasl_password: SecretStr | None = None
-    ssl_cafile: Path | None = None
-    ssl_certfile: Path | None = None
-    ssl_keyfile: Path | None = None
-
-    @property
-    def embedded(self) -> bool:
-        """Whether the embedded broker serves the topic."""
-        return self.enabled and not self.bootstrap_servers
-
-
-class DetectorSettings(_Frozen):
+class DetectorSettings(Frozen):
     """The model and how it is run."""
 
     model: Annotated[str, Field(min_length=1)] = str(DEMO_MODEL)
@@ -133,19 +64,19 @@ class DetectorSettings(_Frozen):
     device: Annotated[str, AfterValidator(_device)] = "auto"
     confidence: Annotated[float, Field(ge=0, le=1)] = 0.25
     iou: Annotated[float, Field(ge=0, le=1)] = 0.7
-    classes: Annotated[tuple[str, ...], BeforeValidator(_commas)] = ()
+    classes: Annotated[tuple[str, ...], BeforeValidator(commas)] = ()
     """Labels to keep; empty: all."""
     gpus_per_replica: Annotated[float | Literal["auto"], BeforeValidator(_gpus)] = "auto"
     """``auto``: 1 where the cluster has a GPU and the device is not the CPU, else 0."""
 
 
-class SpoolSettings(_Frozen):
+class SpoolSettings(Frozen):
     """Where undelivered events are kept."""
 
     dir: Path = Field(default_factory=lambda: user_state_path("sightline") / "spool")
 
 
-class Settings(_Frozen):
+class Settings(Frozen):
     """All settings of one running system."""
 
     inference_service_url: Annotated[ServiceAddress, BeforeValidator(_address)] = ServiceAddress(
@@ -155,7 +86,7 @@ class Settings(_Frozen):
     """Frames sampled per second and camera, where the camera does not say its own."""
     latency_budget_ms: Annotated[int, Field(ge=1, le=600_000)] = 200
     """From capture to Kafka."""
-    token: SecretStr | None = None
+    token: Annotated[SecretStr | None, BeforeValidator(_token)] = None
     """Bearer token for ``Detect`` and for the HTTP API."""
     cameras: tuple[CameraSettings, ...] = ()
     tls: TlsSettings = TlsSettings()
@@ -193,6 +124,7 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
 """Each environment variable and the setting it sets."""
 SECRETS = frozenset({"SIGHTLINE_TOKEN", "KAFKA_SASL_PASSWORD", "KAFKA_SASL_USERNAME"})
 """Variables that may be given as ``NAME_FILE``, a path; their values are never shown."""
+_SECTIONS = frozenset({"cameras", "tls", "kafka", "detector", "spool", "token"})
 _OURS = ("SIGHTLINE_", "DETECTOR_")
 _KUBERNETES = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$")
 """What Kubernetes puts into every pod for a Service, which may well be called ``sightline`` or ``detector``."""
@@ -212,16 +144,20 @@ def load_settings(environment: Mapping[str, str], file: Path | None = None) -> S
     _apply(values, _from_environment(environment))
     wanted = values.pop("cameras", DEMO_CAMERAS)
     settings = _validate(values)
+    check_security(settings.kafka, settings.tls)
     cameras = _read_cameras(wanted, environment, settings.inference_fps)
     return settings.model_copy(update={"cameras": cameras})
 
 
 def find_file(path: str | Path) -> Path:
     """Find a file named in a setting: as given, below the working directory, else below the checkout."""
-    given = Path(path).expanduser()
-    if given.is_absolute() or given.exists():
-        return given
-    return ROOT / given if (ROOT / given).exists() else given
+    try:
+        given = Path(path).expanduser()
+        if given.is_absolute() or given.exists():
+            return given
+        return ROOT / given if (ROOT / given).exists() else given
+    except (OSError, RuntimeError):  # too long for a path, or the home of nobody
+        return Path(path)
 
 
 def _read_file(file: Path) -> dict[str, Any]:
@@ -257,9 +193,12 @@ def _variable(name: str, environment: Mapping[str, str]) -> str | None:
         raise SettingsError(f"{name} and {name}_FILE are both set; allowed is one of them")
     if path:
         try:
-            return Path(path).read_text().strip()
+            content = Path(path).read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"{name}_FILE={path!r} cannot be read: {_reason(error)}") from None
+        if not content:
+            raise SettingsError(f"{name}_FILE={path!r} is empty; allowed is a file that holds the secret")
+        return content
     # A variable set to nothing is one that was not given: compose files write `NAME: ${NAME:-}`.
     return environment.get(name) or None
 
@@ -275,7 +214,7 @@ def _apply(values: dict[str, Any], found: list[tuple[tuple[str, ...], str]]) -> 
         for key in path[:-1]:
             inner = here.setdefault(key, {})
             if not isinstance(inner, dict):
-                raise SettingsError(f"{key}: {inner!r} must be a mapping of settings")
+                raise SettingsError(f"{key} must be a mapping of settings, not {type(inner).__name__}")
             here = inner
         here[path[-1]] = value
 
@@ -294,9 +233,15 @@ def _explain(error: ValidationError, values: dict[str, Any]) -> str:
     key = ".".join(loc[: len(ENVIRONMENT[known[0]])]) if known else ".".join(loc)
     if first["type"] == "extra_forbidden":
         return f"{key} is not a setting; see configs/sightline.yaml for those there are"
-    shown = "" if set(known) & SECRETS else f"{_look_up(values, key)!r}: "
+    value = _look_up(values, key)
+    # A whole section may hold a secret: only a single value is shown, and no secret one.
+    shown = "" if set(known) & SECRETS or not _is_single(loc, value) else f"{value!r}: "
     message = first["msg"].removeprefix("Value error, ")
     return f"{key}{f' ({known[0]})' if known else ''}: {shown}{message[0].lower()}{message[1:]}"
+
+
+def _is_single(loc: tuple[str, ...], value: object) -> bool:
+    return (len(loc) > 1 or loc[0] not in _SECTIONS) and not isinstance(value, (dict, list))
 
 
 def _look_up(values: dict[str, Any], key: str) -> object:
@@ -308,12 +253,17 @@ def _look_up(values: dict[str, Any], key: str) -> object:
 
 def _read_cameras(wanted: object, environment: Mapping[str, str], fps: float) -> tuple[CameraSettings, ...]:
     if not isinstance(wanted, str):
-        raise SettingsError(f"cameras: {wanted!r} is neither a cameras file nor a list of id=url")
-    file = find_file(wanted)
-    looks_like_file = wanted.endswith((".yaml", ".yml"))
-    if looks_like_file and not file.is_file():
-        raise SettingsError(f"SIGHTLINE_CAMERAS: {wanted!r} is not there; give a cameras file or id=url,id=url")
-    cameras = read_cameras_file(file, environment) if looks_like_file else parse_camera_list(wanted)
+        kind = type(wanted).__name__
+        raise SettingsError(
+            f"cameras (SIGHTLINE_CAMERAS): a {kind}; allowed are a cameras file's path and id=url,id=url"
+        )
+    if wanted.endswith((".yaml", ".yml")):
+        file = find_file(wanted)
+        if not file.is_file():
+            raise SettingsError(f"SIGHTLINE_CAMERAS: {wanted!r} is not there; give a cameras file or id=url,id=url")
+        cameras = read_cameras_file(file, environment)
+    else:
+        cameras = parse_camera_list(wanted)
     return tuple(camera if camera.fps else camera.model_copy(update={"fps": fps}) for camera in cameras)
 
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 import enum
 import re
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from app.errors import SettingsError
 
 _LIVE_SCHEMES = frozenset({"rtsp", "rtsps"})
-_SECRET_KEYS = re.compile(r"pass|pwd|token|secret|key|auth|credential|signature|sig$", re.IGNORECASE)
+_NETWORK = _LIVE_SCHEMES | {"http", "https"}
+_HARMLESS = re.compile(
+    r"channel|subtype|stream|profile|resolution|fps|transport|loop|width|height|codec|videocodec|camera|unicast|proto",
+    re.IGNORECASE,
+)
+"""Keys of a query whose values are shown."""
+_SECRET_IN_PATH = re.compile(r"((?:pass|pwd|pas|psw|pw|token|secret|auth)\w*?=)[^/&;]*", re.IGNORECASE)
+_ADDRESS_WITHOUT_SCHEME = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]*:/(?!/)|[^/@\s]+:[^/@]*@)")
+"""``rtsp:/user:password@host`` and ``user:password@host/path``: no path of a file looks like that."""
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[^:\[\]@\s]*)(?::\d{1,5})?")
+"""A host, with a port or without; an empty one is told elsewhere."""
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 _DEVICE = re.compile(r"device://\d{1,4}", re.IGNORECASE)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -44,6 +54,7 @@ class SourceUrl:
     redacted: str
     """The address with every password and token replaced."""
     _secret: str = field(repr=False)
+    _given: str = field(repr=False, compare=False)
 
     @classmethod
     def parse(cls, text: str) -> SourceUrl:
@@ -57,9 +68,10 @@ class SourceUrl:
             raise SettingsError(
                 "url: '' is empty; allowed are rtsp://, http(s)://, a path, device://0, synthetic://street"
             )
+        _refuse_what_cannot_be_redacted(text)
         kind = _kind(text)
         loop, bare = _take_loop(text)
-        return cls(kind=kind, loop=loop, redacted=redact(text), _secret=bare)
+        return cls(kind=kind, loop=loop, redacted=redact(text), _secret=bare, _given=text)
 
     def reveal(self) -> str:
         """Give the full address, without ``loop``, for the library that opens it; never log it."""
@@ -67,9 +79,7 @@ class SourceUrl:
 
     def written(self) -> str:
         """Give the full address as a user would write it, ``loop`` included; it holds its secrets."""
-        if self.loop:
-            return self._secret
-        return f"{self._secret}{'&' if '?' in self._secret else '?'}loop=false"
+        return self._given
 
     @property
     def path(self) -> str:
@@ -89,23 +99,54 @@ class SourceUrl:
 
 
 def redact(text: str) -> str:
-    """Replace the password and every secret-looking query value of an address."""
-    if not _SCHEME.match(text):
-        return text
+    """Replace the password of an address, and every part of its path or query that may be a secret.
+
+    Of a network address's query only values known to be harmless are shown: cameras have many words for a password.
+    """
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        return HIDDEN if _ADDRESS_WITHOUT_SCHEME.match(text) else text
     try:
         parts = urlsplit(text)
     except ValueError:
-        return _SCHEME.match(text).group(0) + HIDDEN  # type: ignore[union-attr]
+        return scheme.group(0) + HIDDEN
     user, at, host = parts.netloc.rpartition("@")
     if at:
         name, colon, _ = user.partition(":")
         user = f"{name}:{HIDDEN}" if colon else name
-    pairs = parse_qsl(parts.query, keep_blank_values=True)
-    query = parts.query
-    if any(_SECRET_KEYS.search(key) for key, _ in pairs):
-        hidden = [(key, HIDDEN if _SECRET_KEYS.search(key) else value) for key, value in pairs]
-        query = urlencode(hidden, safe="*:/")
-    return urlunsplit((parts.scheme, f"{user}{at}{host}", parts.path, query, ""))
+    network = parts.scheme.lower() in _NETWORK
+    query = "&".join(_shown(pair) for pair in parts.query.split("&")) if network else parts.query
+    path = _SECRET_IN_PATH.sub(rf"\1{HIDDEN}", parts.path) if network else parts.path
+    return urlunsplit((parts.scheme, f"{user}{at}{host}", path, query, ""))
+
+
+def _shown(pair: str) -> str:
+    key, equals, value = pair.partition("=")
+    return f"{key}{equals}{value if _HARMLESS.fullmatch(key) else HIDDEN}" if value else pair
+
+
+def _refuse_what_cannot_be_redacted(text: str) -> None:
+    """Refuse an address in which the password cannot be told from the rest; the text never shows it.
+
+    Raises:
+        SettingsError: characters of a password stand unencoded, or an address lacks its ``//``.
+    """
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        if _ADDRESS_WITHOUT_SCHEME.match(text):
+            raise SettingsError("url: an address with a user or a scheme is written scheme://user:password@host/path")
+        return
+    if scheme.group(1).lower() not in _NETWORK:
+        return
+    rest = text[scheme.end() :]
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    # With a port that is one, rtsp://viewer:1/2@host reads as host viewer, port 1: an @ in a path is refused there.
+    strayed = scheme.group(1).lower() in _LIVE_SCHEMES and ":" in authority and "@" in rest and "@" not in authority
+    if strayed or not _HOST.fullmatch(authority.rpartition("@")[2]):
+        raise SettingsError(
+            "url: the host or port is malformed, or the user or password holds one of / ? # @ , unencoded "
+            "(write %2F %3F %23 %40 %2C)"
+        )
 
 
 def _kind(text: str) -> SourceKind:

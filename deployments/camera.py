@@ -13,7 +13,7 @@ from typing import Any
 import ray
 from pydantic import SecretStr
 from ray import serve
-from ray.exceptions import RayError
+from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from app.camera_settings import CameraSettings
 from app.cameras import Backoff, Camera, CameraStatus, DetectClient
@@ -117,13 +117,15 @@ class _Watch:
     async def _keep(self) -> None:
         while True:
             born = time.monotonic()
-            self._actor = self._make()
             try:
+                self._actor = self._make()
                 await self._actor.run.remote()
                 return  # a recording that does not loop has come to its end
-            except RayError as error:
+            except (RayError, ValueError) as error:
                 self.restarts += 1
-                reason = str(error).strip().splitlines()[0]
+                lines = str(error).strip().splitlines() or [type(error).__name__]
+                # The last line of an error that crossed processes is the error itself; the first says that it did.
+                reason = lines[-1] if isinstance(error, RayTaskError | ActorDiedError) else lines[0]
                 logger.warning("camera %s: its actor died (%s); making it again", self._settings.id, reason)
             if time.monotonic() - born >= GROWN_UP_S:
                 self._pause.reset()
@@ -154,12 +156,12 @@ class CameraManagerBase:
         self._tasks = [asyncio.get_running_loop().create_task(work) for work in (self._start_cameras(), self._report())]
 
     async def health(self) -> Health:
-        """Tell whether every camera is live and the publisher answers."""
+        """Tell whether every camera is live, or its recording over, and the publisher answers."""
         observation = await self._observe()
         reasons = [
             f"camera {status.id} is {status.state}: {status.reason}"
             for status in observation.cameras
-            if status.state != "live"
+            if status.state not in ("live", "ended")
         ]
         missing = len(self._cameras) - len(observation.cameras)
         reasons += [f"{missing} cameras are being started"] if missing else []
@@ -181,21 +183,26 @@ class CameraManagerBase:
         """Wait while the service of this cluster is being deployed: frames sent before would only be dropped."""
         end = time.monotonic() + STARTUP_PATIENCE_S
         while time.monotonic() < end:
-            applications = (await asyncio.to_thread(serve.status)).applications
-            application = applications.get(INFERENCE)
-            if application is None or application.status not in ("DEPLOYING", "NOT_STARTED"):
-                return
+            try:
+                application = (await asyncio.to_thread(serve.status)).applications.get(INFERENCE)
+                if application is None or application.status not in ("DEPLOYING", "NOT_STARTED"):
+                    return
+            except Exception as error:  # noqa: BLE001 - the controller may be away for a while
+                logger.warning("the state of the inference application cannot be read: %s", type(error).__name__)
             await asyncio.sleep(0.25)
 
     async def _report(self) -> None:
         while True:
             await asyncio.sleep(REPORT_PERIOD_S)
             if self._watches:
-                _say(f"sightline: {self._reporter.line(await self._observe())}")
+                try:
+                    _say(f"sightline: {self._reporter.line(await self._observe())}")
+                except Exception:
+                    logger.exception("no report this time")
 
     async def _observe(self) -> Observation:
         cameras, publisher = await asyncio.gather(self.statuses(), self._publisher())
-        return Observation(time.monotonic(), cameras, publisher)
+        return Observation(time.monotonic(), cameras, publisher, len(self._cameras))
 
     async def _publisher(self) -> PublisherSnapshot | None:
         """Read the publisher's accounts, where the inference application is in this cluster."""

@@ -5,6 +5,7 @@ Builders run in a Ray task of their own; what they give to deployments and actor
 
 # No postponed annotations here: Serve looks at the builders' argument types as they stand.
 from pathlib import Path
+from typing import Any
 
 import ray
 from pydantic import BaseModel, ConfigDict, Field
@@ -51,7 +52,7 @@ def build_inference(args: InferenceArgs) -> serve.Application:
     settings = _settings(args.settings)
     gpus = _gpus(settings.detector)
     detector = ObjectDetector.options(  # type: ignore[attr-defined]
-        ray_actor_options={"num_cpus": args.detector_cpus, "num_gpus": gpus}
+        ray_actor_options=_detector_resources(settings.detector, args, gpus)
     ).bind(_detector_options(settings.detector, args, gpus))
     ingress = DetectionIngress.options(  # type: ignore[attr-defined]
         # It only waits: what costs CPU is done by the detectors, which reserve it.
@@ -111,6 +112,14 @@ def _gpus(detector: DetectorSettings) -> float:
         return detector.gpus_per_replica
     wanted = detector.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0  # type: ignore[no-untyped-call]
     return 1.0 if wanted else 0.0
+
+
+def _detector_resources(detector: DetectorSettings, args: InferenceArgs, gpus: float) -> dict[str, Any]:
+    resources: dict[str, Any] = {"num_cpus": args.detector_cpus, "num_gpus": gpus}
+    if detector.device.startswith("cuda:"):
+        # A GPU asked for by its number: Ray would show the replica one of its own choice, as number 0.
+        resources["runtime_env"] = {"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}}
+    return resources
 
 
 def _detector_options(detector: DetectorSettings, args: InferenceArgs, gpus: float) -> DetectorOptions:

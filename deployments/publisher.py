@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +34,8 @@ BROKER = "broker"
 """Name of the embedded broker among the ingress's actors."""
 PUBLISHER = "publisher"
 """Name of the publisher among the ingress's actors."""
+BROKER_WATCH_S = 0.5
+"""How often the embedded broker is looked at."""
 BROKER_LOOKUP_S = 0.25
 """Pause between two tries to find the embedded broker."""
 
@@ -43,15 +48,24 @@ class PublisherOptions:
     budget_ms: int
 
 
-class Sealed:
-    """Carries options to an actor as they are.
+class Sealed(str):
+    """Carries options to an actor as they are, and shows nothing of them.
 
     Serve takes the arguments of a deployment's actors through pydantic, which turns dataclasses and models into plain
-    dictionaries; an ordinary object passes untouched.
+    dictionaries, and shows them in its status and on the dashboard as JSON; a string passes untouched, and this one's
+    text says nothing.
     """
 
-    def __init__(self, options: PublisherOptions) -> None:
-        self.options = options
+    options: PublisherOptions
+
+    def __new__(cls, options: PublisherOptions) -> Sealed:
+        """Seal options."""
+        made = super().__new__(cls, "(sealed)")
+        made.options = options
+        return made
+
+    def __reduce__(self) -> tuple[type[Sealed], tuple[PublisherOptions]]:
+        return Sealed, (self.options,)
 
     def __eq__(self, other: object) -> bool:
         # The controller compares what it deployed with what is asked, ten times a second: without this every look
@@ -60,6 +74,9 @@ class Sealed:
 
     def __hash__(self) -> int:
         return hash(self.options.budget_ms)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
 
 
 @ray.remote
@@ -73,6 +90,7 @@ class BrokerActor:
             BrokerUnavailable: it did not come up.
         """
         self._broker = EmbeddedBroker(announcement=ANNOUNCEMENT).start()
+        threading.Thread(target=self._die_with_it, name="broker-watch", daemon=True).start()
         print(
             f"sightline: KAFKA_BOOTSTRAP_SERVERS is not set: an embedded broker on {self._broker.address} keeps the "
             f"events of topic {topic} in memory only. Follow them with: sightline events",
@@ -83,14 +101,21 @@ class BrokerActor:
         """Give ``host:port``."""
         return self._broker.address
 
-    def __ray_shutdown__(self) -> None:
-        """Take the announcement back; the process would end by itself."""
-        self._broker.stop()
+    def _die_with_it(self) -> None:
+        """Leave an actor without a broker to Serve, which makes another: it would look sound for ever."""
+        while self._broker.alive:
+            time.sleep(BROKER_WATCH_S)
+        logger.error("the embedded broker died, and its events with it; another is started")
+        os._exit(1)
 
 
 @ray.remote
 class KafkaPublisher:
-    """The one that commits events; a shell around ``app.events``."""
+    """The one that commits events; a shell around ``app.events``.
+
+    Serve ends it without a word (``ray.kill``). That loses no event that was answered: ``OK`` follows Kafka's
+    acknowledgement, and a closing ingress waits for the answers that it still owes.
+    """
 
     def __init__(self, sealed: Sealed) -> None:
         self._options = sealed.options
@@ -117,13 +142,6 @@ class KafkaPublisher:
         publisher = await self._started()
         return publisher.snapshot(self._sink.trouble if self._sink else "")
 
-    async def __ray_shutdown__(self) -> None:
-        """Flush what was handed over."""
-        if self._publisher is not None:
-            await self._publisher.drain(2.0)
-        if self._sink is not None:
-            await self._sink.close(2.0)
-
     async def _started(self) -> EventPublisher:
         """Start at the first call: an actor's constructor runs outside its event loop."""
         async with self._starting:
@@ -134,8 +152,7 @@ class KafkaPublisher:
     async def _start(self) -> EventPublisher:
         kafka = self._options.kafka
         if kafka.enabled:
-            bootstrap = kafka.bootstrap_servers or (await self._find_broker(),)
-            self._sink = KafkaSink(kafka, bootstrap)
+            self._sink = KafkaSink(kafka, self._bootstrap)
             self._sink.start()
         return EventPublisher(
             self._sink,
@@ -143,6 +160,9 @@ class KafkaPublisher:
             observer=PublisherTelemetry(),
             publish_empty=kafka.publish_empty,
         )
+
+    async def _bootstrap(self) -> Sequence[str]:
+        return self._options.kafka.bootstrap_servers or (await self._find_broker(),)
 
     async def _find_broker(self) -> str:
         """Find the broker beside us: Serve names both by one pattern, whose last part is the actor's own."""

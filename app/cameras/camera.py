@@ -193,7 +193,7 @@ class Camera:
                 if isinstance(encoded, Outcome):
                     outcome = encoded
                 else:
-                    outcome = Outcome.unconfirmed("its answer was not waited for")
+                    outcome = Outcome.unconfirmed("its answer was not waited for")  # if it is cancelled
                     outcome = await self._deliver(encoded)
             except Exception:  # noqa: BLE001 - a fault of ours costs one frame, not the camera
                 if outcome.fate is Fate.DROPPED:

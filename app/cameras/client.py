@@ -93,6 +93,8 @@ class DetectClient:
                     is_ready=_is_ready(channel),
                 )
             )
+        except Exception as error:  # noqa: BLE001 - what is no RPC error was raised before anything was sent
+            return Outcome.dropped(DropReason.UNAVAILABLE, f"the call could not be made ({type(error).__name__})")
         return Outcome.accepted(response)
 
     async def close(self) -> None:

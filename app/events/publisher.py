@@ -197,11 +197,6 @@ class EventPublisher:
             trouble=trouble,
         )
 
-    async def drain(self, timeout_s: float) -> None:
-        """Wait, for at most ``timeout_s``, until what is under way is settled."""
-        if self._under_way:
-            await asyncio.wait(set(self._under_way.values()), timeout=timeout_s)
-
     def _begin(self, submission: Submission, event_id: str) -> asyncio.Task[Receipt]:
         if len(self._under_way) >= MAX_IN_FLIGHT:
             raise DeliveryUnavailable(f"{MAX_IN_FLIGHT} events wait for Kafka already")

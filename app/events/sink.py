@@ -16,7 +16,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -58,9 +58,15 @@ class Acknowledgement:
 class KafkaSink:
     """Sends records to one topic; connects by itself, and again whenever the connection is lost for good."""
 
-    def __init__(self, settings: KafkaSettings, bootstrap: Sequence[str]) -> None:
+    def __init__(self, settings: KafkaSettings, find_brokers: Callable[[], Awaitable[Sequence[str]]]) -> None:
+        """Prepare a sink; nothing is connected yet.
+
+        Args:
+            settings: the topic, and how its brokers are spoken to.
+            find_brokers: tells where they are; asked before each connection, as the embedded one may move.
+        """
         self._settings = settings
-        self._bootstrap = tuple(bootstrap)
+        self._find_brokers = find_brokers
         self._producer: Any = None
         self._trouble = "the connection to Kafka is being made"
         self._connecting: asyncio.Task[None] | None = None
@@ -185,14 +191,15 @@ class KafkaSink:
         while not self._closed:
             await asyncio.sleep(self._pause_s())
             try:
-                self._producer = await asyncio.to_thread(self._build)
+                bootstrap = await self._find_brokers()
+                self._producer = await asyncio.to_thread(self._build, bootstrap)
             except DeliveryError as error:
                 if str(error) != self._trouble:
                     logger.warning("%s; trying on", error)
                 self._trouble = str(error)
                 self._failures += 1
             else:
-                logger.info("events go to topic %s on %s", self._settings.topic, ", ".join(self._bootstrap))
+                logger.info("events go to topic %s on %s", self._settings.topic, ", ".join(bootstrap))
                 self._connecting = None
                 return
 
@@ -203,18 +210,18 @@ class KafkaSink:
         longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 10))
         return longest * random.uniform(0.5, 1.0)
 
-    def _build(self) -> Any:
+    def _build(self, bootstrap: Sequence[str]) -> Any:
         """Make a producer; the constructor raises when no broker answers.
 
         Raises:
             DeliveryUnavailable: no broker answers, or the topic is not there.
         """
         create = self._settings.embedded or self._settings.create_topic
-        ensure_topic(self._settings, self._bootstrap, create=create)
+        ensure_topic(self._settings, bootstrap, create=create)
         producer: Any = None
         try:
             producer = KafkaProducer(
-                **client_options(self._settings, self._bootstrap),
+                **client_options(self._settings, bootstrap),
                 client_id="sightline",
                 acks="all",
                 enable_idempotence=True,

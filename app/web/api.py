@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.exceptions import HTTPException
 
 PROBLEM = "application/problem+json"
 
@@ -48,5 +49,10 @@ def build_api(source: Callable[[], HealthSource]) -> FastAPI:
             "reasons": list(health.reasons),
         }
         return JSONResponse(problem, status_code=503, media_type=PROBLEM)
+
+    @api.exception_handler(HTTPException)
+    async def problem_of(_request: Request, error: HTTPException) -> JSONResponse:
+        problem = {"type": "about:blank", "title": error.detail, "status": error.status_code}
+        return JSONResponse(problem, status_code=error.status_code, media_type=PROBLEM, headers=error.headers)
 
     return api

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -43,6 +43,15 @@ def kafka(address: str, topic: str = "sink.test", create: bool = True) -> KafkaS
     return KafkaSettings(bootstrap_servers=(address,), topic=topic, create_topic=create, partitions=3)
 
 
+def at(*brokers: str) -> Callable[[], Awaitable[tuple[str, ...]]]:
+    """Give what tells a sink where its brokers are."""
+
+    async def find() -> tuple[str, ...]:
+        return brokers
+
+    return find
+
+
 @pytest.fixture
 def own_broker() -> Iterator[EmbeddedBroker]:
     """A broker that a test may stop."""
@@ -53,7 +62,7 @@ def own_broker() -> Iterator[EmbeddedBroker]:
 
 @pytest.fixture
 async def sink(broker: str) -> AsyncIterator[KafkaSink]:
-    made = KafkaSink(kafka(broker), (broker,))
+    made = KafkaSink(kafka(broker), at(broker))
     made.start()
     await until(lambda: made.connected)
     yield made
@@ -89,7 +98,7 @@ async def test_an_event_too_large_for_kafka_is_refused_and_the_next_goes_through
 
 
 async def test_a_missing_topic_that_may_not_be_created_is_told_by_name(broker: str):
-    sink = KafkaSink(kafka(broker, topic="nowhere", create=False), (broker,))
+    sink = KafkaSink(kafka(broker, topic="nowhere", create=False), at(broker))
     sink.start()
     await until(lambda: "nowhere" in sink.trouble)
     with pytest.raises(DeliveryUnavailable, match=r"'nowhere' does not exist.*create_topic"):
@@ -100,7 +109,7 @@ async def test_a_missing_topic_that_may_not_be_created_is_told_by_name(broker: s
 async def test_it_comes_up_without_a_broker_and_connects_when_one_comes():
     port = free_port()
     address = f"127.0.0.1:{port}"
-    sink = KafkaSink(kafka(address), (address,))
+    sink = KafkaSink(kafka(address), at(address))
     sink.start()
     await until(lambda: "answers" in sink.trouble)
     with pytest.raises(DeliveryUnavailable):
@@ -115,7 +124,7 @@ async def test_a_broker_that_goes_away_fails_what_waits_in_bounded_time_and_is_u
     own_broker: EmbeddedBroker,
 ):
     address = own_broker.address
-    sink = KafkaSink(kafka(address), (address,))
+    sink = KafkaSink(kafka(address), at(address))
     sink.start()
     await until(lambda: sink.connected)
     await sink.send(record("before"))
@@ -131,14 +140,14 @@ async def test_a_broker_that_goes_away_fails_what_waits_in_bounded_time_and_is_u
 
 async def test_closing_a_sink_that_never_connected_ends_at_once():
     address = f"127.0.0.1:{free_port()}"
-    sink = KafkaSink(kafka(address), (address,))
+    sink = KafkaSink(kafka(address), at(address))
     sink.start()
     async with asyncio.timeout(15):
         await sink.close()
 
 
 async def connected(settings: KafkaSettings) -> KafkaSink:
-    made = KafkaSink(settings, settings.bootstrap_servers)
+    made = KafkaSink(settings, at(*settings.bootstrap_servers))
     made.start()
     await until(lambda: made.connected)
     return made
@@ -199,7 +208,7 @@ async def test_closing_fails_what_a_broker_that_hangs_has_not_acknowledged(own_b
 
 
 async def test_a_missing_topic_is_never_created_by_asking_for_it(broker: str):
-    sink = KafkaSink(kafka(broker, topic="not.created", create=False), (broker,))
+    sink = KafkaSink(kafka(broker, topic="not.created", create=False), at(broker))
     sink.start()
     await until(lambda: "not.created" in sink.trouble)
     await sink.close()
@@ -223,7 +232,7 @@ async def test_credentials_that_do_not_fit_are_told_in_a_line_without_the_passwo
         sasl_username="viewer",
         sasl_password="hush-hush",
     )
-    sink = KafkaSink(settings, (broker,))
+    sink = KafkaSink(settings, at(broker))
     sink.start()
     await until(lambda: "is being made" not in sink.trouble)
     trouble = sink.trouble
@@ -267,3 +276,28 @@ async def test_a_follower_waits_for_a_broker_that_is_away_and_ends_when_it_is_to
         async with asyncio.timeout(10):
             await reading
     await sink.close()
+
+
+async def test_a_broker_that_comes_back_elsewhere_is_found_there():
+    address = [""]
+
+    async def find() -> tuple[str, ...]:
+        return (address[0],)
+
+    with EmbeddedBroker(port=free_port()) as first:
+        address[0] = first.address
+        sink = KafkaSink(kafka(first.address), find)
+        sink.start()
+        await until(lambda: sink.connected)
+        await sink.send(record("first"))
+    with EmbeddedBroker(port=free_port()) as second:
+        address[0] = second.address
+        with pytest.raises(DeliveryUnavailable):
+            await sink.send(record("lost"))
+        await until(lambda: sink.connected)
+        await sink.send(record("second"))
+        reader = TopicReader(second.address, "sink.test")
+        read = await asyncio.to_thread(reader.read, lambda records: bool(records))
+        reader.close()
+        await sink.close()
+    assert [one.value["frame_id"] for one in read] == ["second"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Sequence
 
 import pytest
 
 from app.batching import DeadlineBatcher
-from app.errors import DeadlineExceeded, ImageError, Overloaded, SightlineError
+from app.errors import DeadlineExceeded, ImageError, ModelUnavailable, Overloaded, SightlineError
 
 
 class Model:
@@ -173,9 +175,30 @@ async def test_closing_refuses_what_waits_and_sees_running_calls_through():
     runs = asyncio.create_task(batcher.submit("runs", soon()))
     waits = asyncio.create_task(batcher.submit("waits", soon()))
     await until(lambda: batcher.waiting == 1)
-    closing = asyncio.create_task(batcher.close())
-    with pytest.raises(Overloaded):
+    closing = asyncio.create_task(batcher.close(ModelUnavailable("closing")))
+    with pytest.raises(ModelUnavailable):
         await waits
     model.gate.set()
     assert await runs == "RUNS"
     await closing
+
+
+async def test_what_expires_while_all_slots_are_busy_does_not_pile_up():
+    class Image:
+        """An item that can be watched."""
+
+    model = Model(open_gate=False)
+    batcher: DeadlineBatcher[object, str] = DeadlineBatcher(model.run, max_batch=1, max_waiting=4)
+    runs = asyncio.create_task(batcher.submit("runs", soon()))
+    await until(lambda: batcher.running == 1)
+    watched: list[weakref.ref[Image]] = []
+    for _ in range(100):
+        image = Image()
+        watched.append(weakref.ref(image))
+        with pytest.raises(DeadlineExceeded):
+            await batcher.submit(image, soon(0.001))
+        del image
+    gc.collect()
+    assert sum(one() is not None for one in watched) <= 10
+    model.gate.set()
+    assert await runs == "RUNS"

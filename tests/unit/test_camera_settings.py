@@ -86,6 +86,10 @@ def test_a_mistake_in_the_file_names_its_place(tmp_path: Path, text: str, told: 
         "rtsp://viewer:hunter2@gate.example:554/stream1",
         "http://gate.example/video?user=me&password=hunter2",
         "https://gate.example/video.m3u8?token=hunter2",
+        "http://gate.example/cgi?loginuse=me&loginpas=hunter2",
+        "http://gate.example/cgi?usr=me&pw=hunter2&channel=1",
+        "rtsp://gate.example/user=admin_password=hunter2_channel=1.sdp",
+        "rtsp://viewer:p@hunter2@gate.example/1",
     ],
 )
 def test_no_text_of_a_url_shows_its_secret(secret: str):
@@ -95,10 +99,48 @@ def test_no_text_of_a_url_shows_its_secret(secret: str):
     assert "gate.example" in str(url)
 
 
-def test_an_error_about_a_url_shows_no_secret():
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ftp://viewer:hunter2@gate.example/1",
+        "rtsp://viewer:hunter2/x@gate.example/1",
+        "rtsp://viewer:1/hunter2@gate.example/1",
+        "rtsp://viewer:hunter2#x@gate.example/1",
+        "rtsp://viewer:hunter2?x@gate.example/1",
+        "rtsp://viewer:hunter2,x@gate.example/1",
+        "rtsp:/viewer:hunter2@gate.example/1",
+        "viewer:hunter2@gate.example/1",
+        "rtsp://viewer:x@gate.example:hunter2/1",
+    ],
+)
+def test_an_error_about_a_url_shows_no_secret(text: str):
     with pytest.raises(SettingsError) as caught:
-        parse_camera_list("a=ftp://viewer:hunter2@gate.example/1")
+        parse_camera_list(f"a={text}")
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_camera_written_out_as_data_shows_no_secret():
+    (camera,) = parse_camera_list("a=rtsp://viewer:hunter2@gate.example/1")
+    assert "hunter2" not in repr(camera.model_dump()) + camera.model_dump_json()
+
+
+def test_harmless_parts_of_an_address_are_shown():
+    shown = str(SourceUrl.parse("rtsp://viewer:hunter2@h:554/cam/realmonitor?channel=1&subtype=0"))
+    assert shown == "rtsp://viewer:***@h:554/cam/realmonitor?channel=1&subtype=0"
+
+
+def test_a_dollar_that_is_doubled_is_a_dollar(tmp_path: Path):
+    file = cameras_file(tmp_path, "cameras: [{id: a, url: 'rtsp://u:$${X}@h/1'}]")
+    assert read_cameras_file(file, {})[0].url.reveal() == "rtsp://u:${X}@h/1"
+
+
+@pytest.mark.parametrize(
+    "resources", ["{CPU: 1}", "{gpu: 1}", "{edge: -1}", "{edge: .nan}", "{edge: 1.5}", "{edge: 1.0e-8}"]
+)
+def test_resources_that_ray_would_refuse_are_refused(tmp_path: Path, resources: str):
+    file = cameras_file(tmp_path, f"cameras: [{{id: a, url: rtsp://h/1, resources: {resources}}}]")
+    with pytest.raises(SettingsError, match="resources"):
+        read_cameras_file(file, {})
 
 
 def test_loop_is_read_and_taken_off_the_address():

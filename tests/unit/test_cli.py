@@ -20,7 +20,8 @@ SIGHTLINE = Path(sys.executable).parent / "sightline"
 
 
 def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SIGHTLINE_", "DETECTOR_"))}
+    ours = ("SIGHTLINE_", "DETECTOR_", "KAFKA_", "INFERENCE_", "RAY_ADDRESS")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return subprocess.run(
         [str(SIGHTLINE), *arguments],
         cwd=ROOT,
@@ -66,6 +67,19 @@ def test_a_wrong_call_is_status_2_and_no_traceback(arguments: tuple[str, ...], t
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["applications: []", "applications: [x]", "applications: [{args: x}]", "applications: [{args: {settings: 5}}]",
+     "applications: [{}]\ngrpc_options: x", "applications: [{args: {settings: a}}, {args: {settings: b}}]", "- x"],
+)  # fmt: skip
+def test_a_serve_configuration_of_another_shape_is_one_line(tmp_path: Path, text: str):
+    file = tmp_path / "serve_config.yaml"
+    file.write_text(text)
+    done = call("doctor", "--config", str(file))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
 
 
 def test_following_a_topic_that_is_turned_off_is_a_mistake():

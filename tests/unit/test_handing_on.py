@@ -31,7 +31,7 @@ def test_every_application_gets_the_shell_s_settings_and_nothing_else_of_the_she
 
 def test_what_is_handed_on_resolves_to_the_very_same_settings(tmp_path: Path):
     shell = {
-        "SIGHTLINE_CAMERAS": f"gate=rtsp://viewer:{CANARY}@h/1,yard=/v/a.mp4?loop=false,sim=synthetic://street?seed=3",
+        "SIGHTLINE_CAMERAS": f"gate=rtsp://viewer:{CANARY}${{HOME}}@h/1,yard=/v/a.mp4?loop=false,sim=synthetic://street?seed=3",
         "KAFKA_SASL_USERNAME": "viewer",
         "KAFKA_SASL_PASSWORD": CANARY,
         "SIGHTLINE_TOKEN": CANARY,
@@ -70,3 +70,10 @@ def test_files_named_relative_to_this_shell_are_found_from_anywhere(tmp_path: Pa
         ROOT / "configs/models/street.pt"
     )
     assert handed({"DETECTOR_MODEL": "yolo26n.pt"}, tmp_path)[0]["DETECTOR_MODEL"] == "yolo26n.pt"
+
+
+def test_a_recording_named_relative_to_this_shell_is_found_from_anywhere(tmp_path: Path):
+    variables = handed({"SIGHTLINE_CAMERAS": "a=recordings/clip.mp4?loop=false"}, tmp_path)[0]
+    (camera,) = load_settings(variables).cameras
+    assert camera.url.path == str(Path("recordings/clip.mp4").absolute())
+    assert not camera.url.loop

@@ -23,8 +23,8 @@ def publisher(published: int) -> PublisherSnapshot:
 
 def test_it_tells_rate_drops_latency_and_cameras():
     reporter = Reporter(200)
-    reporter.line(Observation(0.0, [camera(superseded=1)], publisher(100)))
-    line = reporter.line(Observation(10.0, [camera(superseded=3, deadline=1)], publisher(198)))
+    reporter.line(Observation(0.0, [camera(superseded=1)], publisher(100), 1))
+    line = reporter.line(Observation(10.0, [camera(superseded=3, deadline=1)], publisher(198), 1))
     assert line == (
         "9.8 events/s | dropped 3 (superseded 2, deadline 1) | "
         "capture to Kafka p50 40 p95 80 p99 120 ms of 200 ms | cameras 1/1 live"
@@ -33,17 +33,28 @@ def test_it_tells_rate_drops_latency_and_cameras():
 
 def test_a_camera_reborn_in_a_new_epoch_counts_from_nothing():
     reporter = Reporter(200)
-    reporter.line(Observation(0.0, [camera(epoch=1, superseded=50)], publisher(1)))
-    assert "dropped 2 " in reporter.line(Observation(10.0, [camera(epoch=2, superseded=2)], publisher(1)))
+    reporter.line(Observation(0.0, [camera(epoch=1, superseded=50)], publisher(1), 1))
+    assert "dropped 2 " in reporter.line(Observation(10.0, [camera(epoch=2, superseded=2)], publisher(1), 1))
 
 
 def test_it_says_when_the_publisher_is_away_and_when_a_camera_is_not_live():
-    line = Reporter(200).line(Observation(0.0, [camera(state=CameraState.OFFLINE)], None))
+    line = Reporter(200).line(Observation(0.0, [camera(state=CameraState.OFFLINE)], None, 1))
     assert line.startswith("publisher away")
     assert "cameras 0/1 live" in line
 
 
 def test_a_publisher_that_was_reborn_gives_no_negative_rate():
     reporter = Reporter(200)
-    reporter.line(Observation(0.0, [], publisher(500)))
-    assert reporter.line(Observation(10.0, [], publisher(3))).startswith("3 events |")
+    reporter.line(Observation(0.0, [], publisher(500), 1))
+    assert reporter.line(Observation(10.0, [], publisher(3), 1)).startswith("3 events |")
+
+
+def test_a_camera_that_was_not_heard_once_has_not_dropped_all_its_frames_anew():
+    reporter = Reporter(200)
+    reporter.line(Observation(0.0, [camera(superseded=500)], publisher(1), 1))
+    reporter.line(Observation(10.0, [], publisher(1), 1))
+    assert "dropped 3 " in reporter.line(Observation(20.0, [camera(superseded=503)], publisher(1), 1))
+
+
+def test_a_camera_that_does_not_answer_still_counts_as_one_that_should_be_live():
+    assert "cameras 1/2 live" in Reporter(200).line(Observation(0.0, [camera()], publisher(1), 2))

@@ -33,6 +33,7 @@ class Detector:
 
     def __init__(self) -> None:
         self.batches: list[list[DetectorJob]] = []
+        self.box = [10, 20, 110, 120]
         self.error: SightlineError | None = None
         self.fault: SightlineError | None = None
         self.gate = asyncio.Event()
@@ -43,9 +44,7 @@ class Detector:
         await self.gate.wait()
         if self.error is not None:
             raise self.error
-        car = Detections(
-            np.array([[10, 20, 110, 120]], np.float32), np.array([0.9], np.float32), np.array([2], np.int64)
-        )
+        car = Detections(np.array([self.box], np.float32), np.array([0.9], np.float32), np.array([2], np.int64))
         seen = ImageOutcome(None if self.fault else car, self.fault, 320, 180, 1.0, 2.0)
         return DetectorAnswer((seen,) * len(jobs), ModelInfo("m.pt", {2: "car"}, "cpu"))
 
@@ -54,8 +53,11 @@ class Publisher:
     def __init__(self) -> None:
         self.submissions: list[Submission] = []
         self.answer: SightlineError | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def publish(self, submissions: Sequence[Submission]) -> Sequence[Receipt | SightlineError]:
+        await self.gate.wait()
         self.submissions += submissions
         return [self.answer or Receipt(one.event.event_id) for one in submissions]
 
@@ -200,3 +202,40 @@ def test_a_replica_drops_what_expired_in_its_own_queue():
 
     assert expired(DetectorJob(b"", 0.4), 10.0, Late) is not None  # type: ignore[arg-type]
     assert expired(DetectorJob(b"", 0.6), 10.0, Late) is None  # type: ignore[arg-type]
+
+
+async def test_an_event_that_waits_for_the_publisher_is_carried_through_when_its_caller_goes_away():
+    desk = Desk(publish_calls=1)
+    desk.publisher.gate.clear()
+    callers = [asyncio.create_task(desk.detect(frame_id=str(number))) for number in range(3)]
+    await until(lambda: sum(len(batch) for batch in desk.detector.batches) == 3)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    for caller in callers:
+        caller.cancel()
+    await asyncio.wait(callers)
+    desk.publisher.gate.set()
+    await desk.service.close()
+    assert sorted(one.event.frame_id for one in desk.publisher.submissions) == ["0", "1", "2"]
+
+
+async def test_more_events_than_may_wait_for_the_publisher_are_unavailable_and_not_overload():
+    desk = Desk(max_waiting=2, publish_calls=1, publish_batch_size=1, slots=8, max_batch_size=1)
+    desk.publisher.gate.clear()
+    callers = []
+    for number in range(4):
+        callers.append(asyncio.create_task(desk.detect(frame_id=str(number))))
+        await until(lambda: len(desk.detector.batches) == len(callers))
+        for _ in range(10):
+            await asyncio.sleep(0)
+    with pytest.raises(DeliveryUnavailable):
+        await callers[3]
+    desk.publisher.gate.set()
+    await asyncio.gather(*callers[:3])
+
+
+async def test_a_box_that_the_model_turned_inside_out_is_published_empty():
+    desk = Desk()
+    desk.detector.box = [110, 120, 10, 20]
+    (seen,) = (await desk.detect()).event.objects
+    assert seen.bbox[2:] == (0.0, 0.0)

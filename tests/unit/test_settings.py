@@ -153,3 +153,60 @@ def test_every_variable_of_the_table_has_its_setting():
         for key in path[:-1]:
             here = here.model_fields[key].annotation
         assert path[-1] in here.model_fields
+
+
+@pytest.mark.parametrize("content", ["", "\n", "  "])
+def test_a_secret_file_that_is_empty_is_refused(tmp_path: Path, content: str):
+    file = tmp_path / "token"
+    file.write_text(content)
+    with pytest.raises(SettingsError, match="is empty"):
+        load_settings({"SIGHTLINE_TOKEN_FILE": str(file)})
+
+
+@pytest.mark.parametrize("token", ["''", "' '", "geheimnis-ü", "two words"])
+def test_a_token_that_would_let_everyone_or_no_one_in_is_refused_and_not_shown(tmp_path: Path, token: str):
+    with pytest.raises(SettingsError, match=r"token \(SIGHTLINE_TOKEN\): allowed are printable") as caught:
+        load_settings({}, settings_file(tmp_path, f"token: {token}"))
+    assert "geheim" not in str(caught.value)
+
+
+def test_a_token_loses_the_line_break_that_many_secrets_end_with():
+    token = load_settings({"SIGHTLINE_TOKEN": "abc\n"}).token
+    assert token is not None
+    assert token.get_secret_value() == "abc"
+
+
+def test_any_number_of_cameras_fits_in_the_list():
+    listed = ",".join(f"rtsp://viewer:hunter2@host-{number}/stream" for number in range(200))
+    assert len(load_settings({"SIGHTLINE_CAMERAS": listed}).cameras) == 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cameras: [{id: a, url: 'rtsp://viewer:hunter2@h/1'}]",
+        "cameras: {a: 'rtsp://viewer:hunter2@h/1'}",
+        "kafka: sasl_password=hunter2",
+        "kafka: {sasl_password: [hunter2]}",
+        "token: [hunter2]",
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_shown(tmp_path: Path, text: str):
+    with pytest.raises(SettingsError) as caught:
+        load_settings({}, settings_file(tmp_path, text))
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"SIGHTLINE_TLS_CAFILE": "/nowhere/ca.pem"}, "SIGHTLINE_TLS_CAFILE: '/nowhere/ca.pem' is not there"),
+        ({"KAFKA_SSL_CAFILE": "/nowhere/ca.pem"}, "KAFKA_SSL_CAFILE: '/nowhere/ca.pem' is not there"),
+        ({"SIGHTLINE_TLS_CERTFILE": str(CONFIGS / "cameras.yaml")}, "come together"),
+        ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "KAFKA_SASL_MECHANISM"),
+        ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "PLAIN"}, "KAFKA_SASL_USERNAME"),
+    ],
+)
+def test_what_secures_a_connection_must_be_there_and_fit_together(environment: dict[str, str], told: str):
+    with pytest.raises(SettingsError, match=told):
+        load_settings(environment)

@@ -44,7 +44,10 @@ def test_a_plain_connection_is_given_no_security_it_has_not():
 
 
 async def test_the_password_is_in_no_representation_of_a_sink():
-    sink = KafkaSink(SECURE, ("k:9093",))
+    async def nowhere() -> tuple[str, ...]:
+        return ("k:9093",)
+
+    sink = KafkaSink(SECURE, nowhere)
     assert "hush-hush" not in f"{sink!r} {vars(sink)!r} {sink.trouble}"
 
 

@@ -1,0 +1,99 @@
+"""The settings of our connections: to Kafka, and of cameras to the service."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from app.errors import SettingsError
+
+_BROKER = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})$")
+
+
+class Frozen(BaseModel):
+    """A group of settings: never changed, and without a key that is not a setting."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def commas(value: object) -> object:
+    """Read a comma list."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _brokers(value: tuple[str, ...]) -> tuple[str, ...]:
+    for part in value:
+        match = _BROKER.match(part)
+        if match is None or not 0 < int(match.group(2)) < 65536:
+            raise ValueError("allowed is a comma list of host:port")
+    return value
+
+
+class TlsSettings(Frozen):
+    """Files (PEM) for a camera's ``grpcs://`` connection."""
+
+    cafile: Path | None = None
+    certfile: Path | None = None
+    keyfile: Path | None = None
+
+
+class KafkaSettings(Frozen):
+    """Where events go."""
+
+    enabled: bool = True
+    """``False``: detections are answered and counted, nothing is published."""
+    bootstrap_servers: Annotated[tuple[str, ...], BeforeValidator(commas), AfterValidator(_brokers)] = ()
+    """Empty: the embedded broker."""
+    topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")] = "events.detections"
+    create_topic: bool = False
+    """Whether to create the topic where it is missing; the embedded broker's is always created."""
+    partitions: Annotated[int, Field(ge=1, le=10_000)] = 8
+    """Partitions of a topic that we create."""
+    publish_empty: bool = True
+    """Whether a frame without detections is published."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI", "OAUTHBEARER"] | None = None
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_cafile: Path | None = None
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the embedded broker serves the topic."""
+        return self.enabled and not self.bootstrap_servers
+
+
+def check_security(kafka: KafkaSettings, tls: TlsSettings) -> None:
+    """See that what secures a connection is there and fits together.
+
+    Raises:
+        SettingsError: a file is missing, or a partner of what was given.
+    """
+    files = {
+        "SIGHTLINE_TLS_CAFILE": tls.cafile,
+        "SIGHTLINE_TLS_CERTFILE": tls.certfile,
+        "SIGHTLINE_TLS_KEYFILE": tls.keyfile,
+        "KAFKA_SSL_CAFILE": kafka.ssl_cafile,
+        "KAFKA_SSL_CERTFILE": kafka.ssl_certfile,
+        "KAFKA_SSL_KEYFILE": kafka.ssl_keyfile,
+    }
+    for name, file in files.items():
+        if file is not None and not file.is_file():
+            raise SettingsError(f"{name}: {str(file)!r} is not there; allowed is a PEM file")
+    if (tls.certfile is None) != (tls.keyfile is None):
+        raise SettingsError("SIGHTLINE_TLS_CERTFILE and SIGHTLINE_TLS_KEYFILE come together: both or neither")
+    if not kafka.security_protocol.startswith("SASL"):
+        return
+    protocol = f"KAFKA_SECURITY_PROTOCOL: {kafka.security_protocol!r}"
+    if kafka.sasl_mechanism is None:
+        raise SettingsError(f"{protocol} needs KAFKA_SASL_MECHANISM, for instance SCRAM-SHA-512")
+    by_password = kafka.sasl_mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+    if by_password and not (kafka.sasl_username and kafka.sasl_password):
+        raise SettingsError(f"{protocol} needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD")

@@ -98,7 +98,7 @@ DASHBOARD_ANSWERS = (
     "/api/v0/workers?detail=1",
     "/api/jobs/",
     "/logical/actors",
-    "/nodes?view=details",
+    "/nodes?view=summary",
 )
 
 

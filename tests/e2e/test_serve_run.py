@@ -102,6 +102,12 @@ DASHBOARD_ANSWERS = (
 )
 
 
+def metrics_pages() -> list[str]:
+    """Give the addresses that Prometheus would scrape."""
+    groups = json.loads((CLUSTER / "prom_metrics_service_discovery.json").read_text())
+    return [f"http://{target}/metrics" for group in groups for target in group["targets"]]
+
+
 def shown() -> dict[str, str]:
     """Give all that people can see of a running system but its own output, by where it is seen."""
     found = {}
@@ -111,9 +117,7 @@ def shown() -> dict[str, str]:
                 found[str(path)] = path.read_text(errors="replace")
     pages = [f"{DASHBOARD}{path}" for path in DASHBOARD_ANSWERS]
     pages += [f"http://127.0.0.1:8000/{path}" for path in ("healthz", "readyz", "")]
-    scraped = json.loads((CLUSTER / "prom_metrics_service_discovery.json").read_text())
-    pages += [f"http://{target}/metrics" for group in scraped for target in group["targets"]]
-    for page in pages:
+    for page in [*pages, *metrics_pages()]:
         answer = httpx.get(page, timeout=20)
         assert answer.status_code in (200, 404, 503), f"{page}: {answer.text}"
         found[page] = answer.text
@@ -146,10 +150,15 @@ def test_up_joins_a_running_cluster_hands_on_settings_without_showing_secrets_an
             assert set(events_of(records)) == {"solo"}
             assert records[-1].value["frame"] == {"width": 640, "height": 360}
             system.wait_for_line("camera gate is offline", 60)
+            # Ray hands metrics on every ten seconds.
+            wait_for(
+                lambda: any("sightline_frames_sampled" in httpx.get(page, timeout=20).text for page in metrics_pages()),
+                60,
+                "our metrics",
+            )
             seen = shown() | {"the terminal": system.output, "the cluster's": cluster.output}
             seen |= {f"event {number}": json.dumps(record.value) for number, record in enumerate(records)}
             assert {"the terminal", f"{DASHBOARD}/api/serve/applications/"} <= seen.keys()
-            assert any("sightline_frames_sampled" in text for place, text in seen.items() if "/metrics" in place)
             assert any("rtsp://viewer:***@" in text for place, text in seen.items() if place.endswith(".err"))
             assert [place for place, text in seen.items() if CANARY in text] == []
             assert system.interrupt() == 0

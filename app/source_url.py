@@ -30,9 +30,21 @@ class SourceKind(str, enum.Enum):
     DEVICE = "device"
 
 
+class Transport(str, enum.Enum):
+    """How an RTSP server sends its pictures."""
+
+    ANY = "any"
+    """Over TCP, and over UDP where the server refuses that."""
+    TCP = "tcp"
+    UDP = "udp"
+
+
 @dataclass(frozen=True)
 class SourceUrl:
     """A parsed source address; ``str()`` and ``repr()`` show it without its secrets.
+
+    Two keys of its query are ours, and are taken off before the address is opened: ``loop=false`` of a recording,
+    and ``transport=tcp`` or ``transport=udp`` of an ``rtsp://`` stream. ``rtsps://`` is TCP always.
 
     >>> str(SourceUrl.parse("rtsp://viewer:hunter2@gate.example/stream1"))
     'rtsp://viewer:***@gate.example/stream1'
@@ -44,13 +56,16 @@ class SourceUrl:
     redacted: str
     """The address with every password and token replaced."""
     _secret: str = field(repr=False)
+    transport: Transport = Transport.ANY
+    """How an RTSP stream is asked for (``?transport=udp``)."""
 
     @classmethod
     def parse(cls, text: str) -> SourceUrl:
         """Parse a camera's ``url``.
 
         Raises:
-            SettingsError: the scheme is not one of the contract's, or the address is incomplete.
+            SettingsError: the scheme is not one of the contract's, the address is incomplete, or a key of ours
+                has an impossible value.
         """
         text = text.strip()
         if not text:
@@ -58,8 +73,17 @@ class SourceUrl:
                 "url: '' is empty; allowed are rtsp://, http(s)://, a path, device://0, synthetic://street"
             )
         kind = _kind(text)
-        loop, bare = _take_loop(text)
-        return cls(kind=kind, loop=loop, redacted=redact(text), _secret=bare)
+        loop, bare = _take(text, "loop")
+        transport = None
+        if kind is SourceKind.RTSP:
+            transport, bare = _take(bare, "transport")
+        return cls(
+            kind=kind,
+            loop=_loops(loop),
+            redacted=redact(text),
+            _secret=bare,
+            transport=_transport(transport, text),
+        )
 
     def reveal(self) -> str:
         """Give the full address, without ``loop``, for the library that opens it; never log it."""
@@ -129,19 +153,32 @@ def _host(text: str) -> str:
         return ""
 
 
-def _take_loop(text: str) -> tuple[bool, str]:
-    """Split the ``loop`` key off the query; a glob's own question mark stays."""
+def _take(text: str, wanted: str) -> tuple[str | None, str]:
+    """Split a key of ours off the query, and give its value; a glob's own question mark stays."""
     head, mark, query = text.rpartition("?")
-    if not mark or "loop=" not in query:
-        return True, text
+    if not mark or f"{wanted}=" not in query:
+        return None, text
     kept = []
-    loop = True
+    found = None
     for pair in query.split("&"):
         key, _, value = pair.partition("=")
-        if key != "loop":
-            kept.append(pair)
-        elif value.lower() in ("true", "1", "false", "0"):
-            loop = value.lower() in ("true", "1")
+        if key == wanted:
+            found = value
         else:
-            raise SettingsError(f"url: loop={value!r} is not a yes or no; allowed are true and false")
-    return loop, f"{head}?{'&'.join(kept)}" if kept else head
+            kept.append(pair)
+    return found, f"{head}?{'&'.join(kept)}" if kept else head
+
+
+def _loops(value: str | None) -> bool:
+    if value is not None and value.lower() not in ("true", "1", "false", "0"):
+        raise SettingsError(f"url: loop={value!r} is not a yes or no; allowed are true and false")
+    return value is None or value.lower() in ("true", "1")
+
+
+def _transport(value: str | None, text: str) -> Transport:
+    if value is None:
+        return Transport.ANY
+    allowed = ("tcp",) if text.lower().startswith("rtsps") else ("tcp", "udp")
+    if value.lower() not in allowed:
+        raise SettingsError(f"url: transport={value!r} is not known here; allowed is {' or '.join(allowed)}")
+    return Transport(value.lower())

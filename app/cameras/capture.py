@@ -126,8 +126,10 @@ class CaptureThread:
     def _capture_once(self) -> None:
         source = self._make_source()
         try:
-            source.open()
+            # Adopted before it is opened: opening may take long, and a stop must reach it.
             self._adopt(source)
+            source.open()
+            self._heard = self._clock.monotonic()
             self._pump(source)
         finally:
             self._adopt(None)
@@ -146,8 +148,7 @@ class CaptureThread:
 
     def _adopt(self, source: Source | None) -> None:
         with self._lock:
-            self._source = source
-            self._heard = self._clock.monotonic() if source is not None else None
+            self._source, self._heard = source, None
         if self._stopping.is_set():
             self._interrupt()  # it was asked to stop before the source was there to be told
 

@@ -83,6 +83,9 @@ class LiveSource:
         self._frames = self._decoder.frames()
         if not self.is_recording:
             self._first = self._next(KEYFRAME_S)
+            if self._has_stamps and self._first is not None and stamp_of(self._first) is None:
+                # FFmpeg gives the first frame of an RTSP stream without its time: the second begins the timeline.
+                self._first = self._next(self._stall_s)
 
     def grab(self) -> FrameTime | None:
         """Wait for the next frame.

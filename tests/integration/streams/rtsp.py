@@ -64,6 +64,7 @@ class _Session:
     writing: threading.Lock = field(default_factory=threading.Lock)
     over: threading.Event = field(default_factory=threading.Event)
     udp: tuple[socket.socket, str, int] | None = None
+    frozen: bool = False
 
     def send(self, data: bytes) -> None:
         with self.writing:
@@ -142,6 +143,11 @@ class RtspServer:
             with contextlib.suppress(OSError):
                 session.send_media(1, goodbye())
             session.close()
+
+    def freeze(self) -> None:
+        """Never send again on the connections that are, and leave them open; new ones are welcome."""
+        for session in self._present():
+            session.frozen = True
 
     @property
     def connections(self) -> int:
@@ -266,7 +272,7 @@ class RtspServer:
                 stream = H264Stream(*behaviour.size, behaviour.keyframe_every)
             nals = stream.encode(number)
             stamp = 0 if behaviour.frozen_stamps else round((stamp_s + behaviour.stamp_shift_s) * CLOCK_HZ)
-            if not behaviour.stalled:
+            if not (behaviour.stalled or session.frozen):
                 for packet in packetiser.packets(nals, stamp):
                     session.send_media(0, packet)
             due, stamp_s, number = due + 1 / behaviour.fps, stamp_s + 1 / behaviour.fps, number + 1

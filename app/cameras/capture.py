@@ -114,7 +114,9 @@ class CaptureThread:
                     self._become(CameraState.ENDED, str(ended))
                     return
                 except SourceError as failure:
-                    self._wait_after(str(failure))
+                    # What ends a read that hung is our own doing, and says less than the stall did.
+                    stalled = self._health.state is CameraState.STALLED
+                    self._wait_after(self._stalled() if stalled else str(failure))
                 except Exception as fault:  # noqa: BLE001 - whatever a library raises, the camera goes on
                     # Its type and place are told, not its text, which may hold the address with its password.
                     where = "".join(traceback.format_tb(fault.__traceback__))

@@ -17,8 +17,9 @@ from app.source_url import SourceKind, SourceUrl, Transport
 
 OPEN_TIMEOUT_S = 4.0
 """For the handshake, and once more for the first packet."""
-READ_TIMEOUT_S = 5.0
-"""Between two packets, and between two frames."""
+READ_TIMEOUT_S = 6.0
+"""Between two packets, and between two frames: a little more than a camera's ``stall_s``, so that our own
+watchdog tells of a stall, and FFmpeg's time-out then ends the read that hangs."""
 KEYFRAME_S = 20.0
 """For the first frame, while packets come: cameras that save bits send a key frame every 10 s or so."""
 _HTTP: Mapping[str, str] = {"fflags": "nobuffer", "probesize": "500000", "fpsprobesize": "0"}
@@ -50,12 +51,12 @@ class LiveSource:
 
     live = True
 
-    def __init__(self, url: SourceUrl, clock: Clock, stall_s: float = READ_TIMEOUT_S) -> None:
+    def __init__(self, url: SourceUrl, clock: Clock, read_s: float = READ_TIMEOUT_S) -> None:
         self._url = url
         self._clock = clock
-        self._stall_s = stall_s
+        self._read_s = read_s
         options = {**_RTSP, **_TRANSPORTS[url.transport]} if url.kind is SourceKind.RTSP else _HTTP
-        self._decoder = VideoDecoder(url, url.reveal(), options, OPEN_TIMEOUT_S, stall_s)
+        self._decoder = VideoDecoder(url, url.reveal(), options, OPEN_TIMEOUT_S, read_s)
         self._interrupted = threading.Event()
         self._timeline = Timeline(jump_s=10.0)
         self._has_stamps = True
@@ -85,7 +86,7 @@ class LiveSource:
             self._first = self._next(KEYFRAME_S)
             if self._has_stamps and self._first is not None and stamp_of(self._first) is None:
                 # FFmpeg gives the first frame of an RTSP stream without its time: the second begins the timeline.
-                self._first = self._next(self._stall_s)
+                self._first = self._next(self._read_s)
 
     def grab(self) -> FrameTime | None:
         """Wait for the next frame.
@@ -93,7 +94,7 @@ class LiveSource:
         Raises:
             SourceUnavailable: it ended, broke, or gave no frame within its time-out.
         """
-        frame, self._first = self._first or self._next(self._stall_s), None
+        frame, self._first = self._first or self._next(self._read_s), None
         return None if frame is None or self._interrupted.is_set() else self._taken(frame)
 
     def retrieve(self) -> RawFrame:

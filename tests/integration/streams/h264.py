@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import re
 import struct
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ class H264Stream:
         return [nal for nal in _START_CODE.split(data) if nal]
 
 
+@functools.cache
 def parameter_sets(width: int, height: int) -> str:
     """Give the SDP's ``sprop-parameter-sets`` of a stream of that size."""
     nals = H264Stream(width, height, 1).encode(0)

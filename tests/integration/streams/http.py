@@ -22,7 +22,8 @@ class HttpServer:
     """One real HTTP server on a free port; a test gives and changes its behaviour at any time.
 
     ``/live`` is MJPEG with the numbers from 0 for each client, ``/files/NAME`` a file of ``folder``. While
-    ``trouble`` is set, every request meets it instead, and streams under way are cut.
+    ``trouble`` is set, every request meets it instead, and streams under way end. With ``breaks_after`` each
+    stream is reset after so many pictures.
     """
 
     def __init__(self, folder: Path | None = None, fps: float = 25.0) -> None:
@@ -30,6 +31,7 @@ class HttpServer:
         self.fps = fps
         self.size = (WIDTH, HEIGHT)
         self.stalled = False
+        self.breaks_after = 0
         self.trouble: Callable[[_Request], None] | None = None
         self.over = threading.Event()
         self.port = 0
@@ -140,6 +142,8 @@ class _Request(http.server.BaseHTTPRequestHandler):
             if not self.home.stalled:
                 self.send_part(number)
             number += 1
+            if number == self.home.breaks_after:
+                self.reset()
 
     def mjpeg_header(self) -> None:
         self.send_response(200)

@@ -47,6 +47,8 @@ class Behaviour:
     """Every timestamp is the same."""
     stalled: bool = False
     """Nothing is sent, and the connection stays."""
+    breaks_after: int = 0
+    """Each connection is reset after so many pictures; 0: never."""
     hangs_at: str = ""
     """The method that is never answered; ``*`` for all."""
     garbage: bool = False
@@ -275,6 +277,8 @@ class RtspServer:
             if not (behaviour.stalled or session.frozen):
                 for packet in packetiser.packets(nals, stamp):
                     session.send_media(0, packet)
+            if behaviour.breaks_after and number - behaviour.join_at >= behaviour.breaks_after:
+                session.reset()
             due, stamp_s, number = due + 1 / behaviour.fps, stamp_s + 1 / behaviour.fps, number + 1
 
 

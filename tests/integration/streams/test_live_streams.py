@@ -59,24 +59,24 @@ def test_a_camera_of_one_frame_a_second_comes_live():
 
 
 def test_a_stream_whose_next_key_frame_is_far_away_comes_live():
-    with RtspServer(keyframe_every=200, join_at=10) as server, Watched(server.url()) as camera:
-        assert 7 < camera.until_live() < 10
+    with RtspServer(keyframe_every=160, join_at=10) as server, Watched(server.url()) as camera:
+        assert 5.5 < camera.until_live() < 9
         assert [state for state, _ in camera.history] == [CameraState.STARTING, CameraState.LIVE]
-        assert camera.sent[0].number == 200
+        assert camera.sent[0].number == 160
 
 
 @pytest.mark.parametrize(("source_fps", "asked"), [(25.0, 5), (25.0, 7), (10.0, 25), (15.0, 10)])
 def test_a_stream_is_sampled_by_its_own_timestamps(source_fps: float, asked: int):
     with RtspServer(fps=source_fps) as server:
         source, grid = opened(server.url()), EvenGrid(asked)
-        timings, numbers = grabbed(source, 40)
+        timings, numbers = grabbed(source, 30)
         source.close()
     times = [timing.time_s for timing in timings]
-    assert times == pytest.approx([n / source_fps for n in range(40)], abs=1e-4)
-    assert numbers == list(range(numbers[0], numbers[0] + 40))
+    assert times == pytest.approx([n / source_fps for n in range(30)], abs=1e-4)
+    assert numbers == list(range(numbers[0], numbers[0] + 30))
     taken = [n for n, time_s in enumerate(times) if grid.takes(time_s)]
     points = range(int(times[-1] * asked + 0.01) + 1)
-    first = {next(n for n in range(40) if n / source_fps >= point / asked - 1e-3) for point in points}
+    first = {next(n for n in range(30) if n / source_fps >= point / asked - 1e-3) for point in points}
     assert taken == sorted(first)
 
 
@@ -142,8 +142,8 @@ def test_a_wrong_account_is_told_and_no_password_is_shown(
         url = server.url(user=user, password=password, query=f"token={SECRET}")
         with Watched(url, timing=QUICK) as camera:
             camera.until(lambda: camera.state is CameraState.OFFLINE)
-            server.behaviour.hangs_at = "*"
-            camera.until(lambda: any("time-out" in reason for _, reason in camera.history))
+            server.behaviour.garbage = True
+            camera.until(lambda: any("Invalid" in reason for _, reason in camera.history))
             server.go_away()
             camera.until(lambda: any("refused" in reason for _, reason in camera.history))
             told = f"{camera.history} {camera.status()}"
@@ -167,10 +167,10 @@ def test_a_change_of_resolution_is_followed(rtsp: RtspServer):
 
 @pytest.mark.parametrize("shift_s", [3600.0, -60.0, -0.3, 5.0, 40_000.0])
 def test_timestamps_that_jump_do_not_change_the_rate(rtsp: RtspServer, shift_s: float):
-    with Watched(rtsp.url(), fps=10) as camera:
-        camera.until(lambda: len(camera.sent) > 10)
+    with Watched(rtsp.url(), fps=12.5) as camera:
+        camera.until(lambda: len(camera.sent) > 5)
         rtsp.behaviour.stamp_shift_s = shift_s
-        assert rate_of(camera, 20) == pytest.approx(10, rel=0.25)
+        assert rate_of(camera, 20) == pytest.approx(12.5, rel=0.25)
         assert not [state for state, _ in camera.history if state in DOWN]
 
 
@@ -180,12 +180,11 @@ def test_timestamps_that_stand_still_are_replaced_by_the_arrival():
         assert rate_of(camera, 20) == pytest.approx(10, rel=0.25)
 
 
-@pytest.mark.parametrize("fps", [2.0, 10.0, 30.0])
+@pytest.mark.parametrize("fps", [2.5, 30.0])
 def test_mjpeg_is_sampled_by_arrival(fps: float):
     with HttpServer(fps=fps) as server, Watched(server.url()) as camera:
         assert camera.until_live() < 5
-        camera.until(lambda: len(camera.sent) > 3)
-        assert rate_of(camera, 10) == pytest.approx(min(fps, 5), rel=0.2)
+        assert rate_of(camera, 8) == pytest.approx(min(fps, 5), rel=0.2)
 
 
 def test_mjpeg_may_change_its_size():

@@ -111,7 +111,7 @@ def redact(text: str) -> str:
     if not _SCHEME.match(text):
         return text
     try:
-        parts = urlsplit(text)
+        parts = urlsplit(_without_stray_password(text))
     except ValueError:
         return _SCHEME.match(text).group(0) + HIDDEN  # type: ignore[union-attr]
     user, at, host = parts.netloc.rpartition("@")
@@ -126,6 +126,27 @@ def redact(text: str) -> str:
     return urlunsplit((parts.scheme, f"{user}{at}{host}", parts.path, query, ""))
 
 
+def _without_stray_password(text: str) -> str:
+    """Hide a password that holds a bare ``/``, ``?`` or ``#``: parsers take its rest for a path.
+
+    An ``@`` in the path of an address may mean just that, so such an address loses its host, too.
+    """
+    scheme, _, rest = text.partition("://")
+    account, at, host = rest.partition("?")[0].rpartition("@")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if not at and "@" in rest and ":" in authority and not _has_port(authority):
+        account, _, host = rest.rpartition("@")
+    name, colon, _ = account.partition(":")
+    if not colon or not re.search(r"[/?#]", account):
+        return text
+    query = rest.partition("?")[2] if at else ""
+    return f"{scheme}://{name}:{HIDDEN}@{host}{'?' + query if query else ''}"
+
+
+def _has_port(authority: str) -> bool:
+    return authority.rpartition(":")[2].isdigit()
+
+
 def _kind(text: str) -> SourceKind:
     match = _SCHEME.match(text)
     if match is None:
@@ -133,7 +154,10 @@ def _kind(text: str) -> SourceKind:
     scheme = match.group(1).lower()
     if scheme in _LIVE_SCHEMES | {"http", "https"}:
         if not _host(text):
-            raise SettingsError(f"url: {redact(text)!r} names no host; allowed is {scheme}://host[:port]/path")
+            raise SettingsError(
+                f"url: {redact(text)!r} names no host and port; allowed is {scheme}://[user:password@]host[:port]/path, "
+                "with / ? # @ of a password written %2F %3F %23 %40"
+            )
         return SourceKind.RTSP if scheme in _LIVE_SCHEMES else SourceKind.HTTP
     if scheme == SourceKind.DEVICE.value and not _DEVICE.fullmatch(text):
         raise SettingsError(f"url: {redact(text)!r} names no device; allowed is device://N, N from 0")
@@ -148,7 +172,9 @@ def _kind(text: str) -> SourceKind:
 
 def _host(text: str) -> str:
     try:
-        return urlsplit(text).hostname or ""
+        parts = urlsplit(text)
+        _ = parts.port  # raises where it is no number
+        return parts.hostname or ""
     except ValueError:
         return ""
 

@@ -203,9 +203,7 @@ class RtspServer:
             if method == "TEARDOWN":
                 return
 
-    def _answer(
-        self, session: _Session, method: str, url: str, headers: dict[str, str]
-    ) -> tuple[str, list[str], str]:
+    def _answer(self, session: _Session, method: str, url: str, headers: dict[str, str]) -> tuple[str, list[str], str]:
         if method == "OPTIONS":
             return "200 OK", ["Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN, GET_PARAMETER"], ""
         if self.behaviour.user and not self._is_allowed(method, headers.get("authorization", "")):

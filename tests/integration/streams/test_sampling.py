@@ -53,7 +53,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def recordings(folder: Path) -> dict[Fraction, Path]:
-    return {rate: write_recording(folder / f"{float(rate):.0f}-{rate.denominator}.mp4", stamps_at(rate)) for rate in RATES}
+    return {
+        rate: write_recording(folder / f"{float(rate):.0f}-{rate.denominator}.mp4", stamps_at(rate)) for rate in RATES
+    }
 
 
 @pytest.mark.parametrize("asked", ASKED)

@@ -74,9 +74,7 @@ class Watched:
     def until_live(self, timeout_s: float = 20.0) -> float:
         """Wait until it is live and a frame has come from now on; give the seconds that it took."""
         count = len(self.sent)
-        return self.until(
-            lambda: self.state is CameraState.LIVE and len(self.sent) > count, timeout_s, "a live camera"
-        )
+        return self.until(lambda: self.state is CameraState.LIVE and len(self.sent) > count, timeout_s, "a live camera")
 
     def until_down(self, timeout_s: float = 20.0) -> float:
         return self.until(lambda: self.state in DOWN, timeout_s, "a camera that is down")

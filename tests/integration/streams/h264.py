@@ -76,6 +76,12 @@ class RtpPacketiser:
             yield bytes([nal[0] & 0xE0 | _FU_A, flags | kind]) + body[at : at + self._most_bytes]
 
 
+def sender_report(stamp: int, wall_s: float) -> bytes:
+    """Give the RTCP report with which a camera tells the wall time of a timestamp."""
+    ntp = int((wall_s + 2_208_988_800) * 2**32)
+    return struct.pack(">BBHIQIII", 0x80, 200, 6, 77, ntp & (2**64 - 1), stamp & 0xFFFFFFFF, 1, 1)
+
+
 def goodbye() -> bytes:
     """Give the RTCP report and BYE with which a sender ends its stream."""
     return struct.pack(">BBHI", 0x80, 201, 1, 77) + struct.pack(">BBHI", 0x81, 203, 1, 77)

@@ -22,6 +22,7 @@ from tests.integration.streams.h264 import (
     RtpPacketiser,
     goodbye,
     parameter_sets,
+    sender_report,
 )
 from tests.integration.streams.numbered import HEIGHT, WIDTH
 
@@ -104,6 +105,7 @@ class RtspServer:
         """The transport of every session that was played."""
         self._tls = tls
         self._listener: socket.socket | None = None
+        self._hole: list[socket.socket] = []
         self._sessions: set[_Session] = set()
         self._lock = threading.Lock()
 
@@ -133,6 +135,23 @@ class RtspServer:
                 listener.shutdown(socket.SHUT_RDWR)
             listener.close()
         self.reset()
+
+    def black_hole(self) -> None:
+        """Answer nothing any more, as a host does that lost its power: a full backlog drops what arrives."""
+        self.go_away()
+        self._hole = [socket.create_server(("127.0.0.1", self.port), backlog=0)]
+        for _ in range(4):
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", self.port))
+            self._hole.append(filler)
+
+    def come_back(self) -> None:
+        """Listen again after ``black_hole``."""
+        for each in reversed(self._hole):
+            each.close()
+        self._hole = []
+        self.listen()
 
     def reset(self) -> None:
         """Reset every connection; new ones are welcome."""
@@ -273,6 +292,8 @@ class RtspServer:
             nals = stream.encode(number)
             stamp = 0 if behaviour.frozen_stamps else round((stamp_s + behaviour.stamp_shift_s) * CLOCK_HZ)
             if not (behaviour.stalled or session.frozen):
+                if number % 30 == 10:  # cameras report now and then, not at once
+                    session.send_media(1, sender_report(stamp, time.time()))
                 for packet in packetiser.packets(nals, stamp):
                     session.send_media(0, packet)
             if behaviour.breaks_after and number - behaviour.join_at >= behaviour.breaks_after:

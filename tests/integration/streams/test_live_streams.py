@@ -7,6 +7,7 @@ import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -125,9 +126,10 @@ def test_rtsps_over_udp_is_refused_by_name():
 
 
 @pytest.mark.parametrize("scheme", ["Basic", "Digest"])
-def test_an_account_is_honoured(scheme: str):
-    with RtspServer(user="viewer", password=SECRET, scheme=scheme) as server:
-        source = opened(server.url(user="viewer", password=SECRET))
+@pytest.mark.parametrize("password", [SECRET, "p@s/s#1?: é"])
+def test_an_account_is_honoured(scheme: str, password: str):
+    with RtspServer(user="viewer", password=password, scheme=scheme) as server:
+        source = opened(server.url(user="viewer", password=quote(password, safe="")))
         assert len(grabbed(source, 3)[1]) == 3
         source.close()
 

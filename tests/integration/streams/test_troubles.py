@@ -98,6 +98,7 @@ SILENT = "no answer within its time-out"
 RTSP = [
     Trial("it refuses", RtspServer.go_away, "refused", RtspServer.listen, OFFLINE),
     Trial("it refuses from the start", RtspServer.go_away, "refused", RtspServer.listen, OFFLINE, from_the_start=True),
+    Trial("its host is dead", RtspServer.black_hole, SILENT, RtspServer.come_back, hold_s=11.0),
     Trial("it resets the connection", RtspServer.reset, "", hold_s=0.0, states=AWAY),
     Trial("it ends", RtspServer.end, "ended", hold_s=0.0, states=AWAY),
     Trial("it ends over udp", RtspServer.end, "ended", hold_s=0.0, states=AWAY, query="transport=udp"),

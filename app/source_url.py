@@ -155,8 +155,8 @@ def _kind(text: str) -> SourceKind:
     if scheme in _LIVE_SCHEMES | {"http", "https"}:
         if not _host(text):
             raise SettingsError(
-                f"url: {redact(text)!r} names no host and port; allowed is {scheme}://[user:password@]host[:port]/path, "
-                "with / ? # @ of a password written %2F %3F %23 %40"
+                f"url: {redact(text)!r} names no host and port; allowed is {scheme}://[user:password@]host[:port]/path,"
+                " with / ? # @ of a password written %2F %3F %23 %40"
             )
         return SourceKind.RTSP if scheme in _LIVE_SCHEMES else SourceKind.HTTP
     if scheme == SourceKind.DEVICE.value and not _DEVICE.fullmatch(text):

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import itertools
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
+import av
 import cv2
+import numpy as np
+from av.container import OutputContainer
 
 from tests.integration.streams.numbered import HEIGHT, WIDTH, draw
 
@@ -21,7 +27,8 @@ _RESET = struct.pack("ii", 1, 0)
 class HttpServer:
     """One real HTTP server on a free port; a test gives and changes its behaviour at any time.
 
-    ``/live`` is MJPEG with the numbers from 0 for each client, ``/files/NAME`` a file of ``folder``. While
+    ``/live`` is MJPEG with the numbers from 0 for each client, ``/live.ts`` the same
+    as MPEG-TS with sound, ``/files/NAME`` a file of ``folder``. While
     ``trouble`` is set, every request meets it instead, and streams under way end. With ``breaks_after`` each
     stream is reset after so many pictures.
     """
@@ -89,6 +96,17 @@ class HttpServer:
             self._requests.discard(request)
 
 
+class _Unseekable:
+    """A file to which one can only write: FFmpeg must not look for its beginning."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        self._file.write(data)
+        return len(data)
+
+
 class _Request(http.server.BaseHTTPRequestHandler):
     home: HttpServer
 
@@ -118,6 +136,8 @@ class _Request(http.server.BaseHTTPRequestHandler):
             self.home.trouble(self)
         elif self.path.startswith("/files/"):
             self._send_file()
+        elif self.path == "/live.ts":
+            self._send_transport_stream()
         else:
             self._send_mjpeg()
 
@@ -144,6 +164,32 @@ class _Request(http.server.BaseHTTPRequestHandler):
             number += 1
             if number == self.home.breaks_after:
                 self.reset()
+
+    def _send_transport_stream(self) -> None:
+        """Send MPEG-TS with pictures and sound, as they are made; while it is stalled, the sound goes on alone."""
+        self.send_response(200)
+        self.send_header("Content-Type", "video/mp2t")
+        self.end_headers()
+        with contextlib.suppress(av.FFmpegError), av.open(_Unseekable(self.wfile), "w", format="mpegts") as container:
+            self._fill(container)
+
+    def _fill(self, container: OutputContainer) -> None:
+        video = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "tune": "zerolatency"})
+        video.width, video.height, video.pix_fmt = *self.home.size, "yuv420p"
+        video.codec_context.gop_size = 25
+        audio = container.add_stream("aac", rate=48_000, layout="mono")
+        silence = np.zeros((1, 1920), np.float32)
+        began = time.monotonic()
+        for number in itertools.count():
+            if self.cut.wait(max(0.0, began + number / 25 - time.monotonic())):
+                return
+            if not self.home.stalled:
+                picture = av.VideoFrame.from_ndarray(draw(number, *self.home.size), format="bgr24")
+                picture.pts, picture.time_base = number, Fraction(1, 25)
+                container.mux(video.encode(picture))
+            sound = av.AudioFrame.from_ndarray(silence, format="fltp", layout="mono")
+            sound.sample_rate, sound.pts, sound.time_base = 48_000, number * 1920, Fraction(1, 48_000)
+            container.mux(audio.encode(sound))
 
     def mjpeg_header(self) -> None:
         self.send_response(200)

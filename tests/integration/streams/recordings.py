@@ -24,13 +24,14 @@ def write_recording(
     stamps_s: Sequence[Fraction],
     codec: str = "libx264",
     *,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
     rotation: int | None = None,
     options: dict[str, str] | None = None,
 ) -> Path:
     """Write picture number n at the n-th timestamp, exactly where the container can."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=_rate(stamps_s), options=options or _quick(codec))
-        stream.width, stream.height = WIDTH, HEIGHT
+        stream.width, stream.height = size
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.codec_context.thread_count = 1
         if codec != "mpeg4":  # MPEG-4 part 2 counts time in 16 bits
@@ -39,7 +40,7 @@ def write_recording(
         if rotation is not None:
             stream.set_display_rotation(rotation)
         for number, stamp_s in enumerate(stamps_s):
-            frame = av.VideoFrame.from_ndarray(draw(number), format="bgr24").reformat(format=stream.pix_fmt)
+            frame = av.VideoFrame.from_ndarray(draw(number, *size), format="bgr24").reformat(format=stream.pix_fmt)
             frame.pts, frame.time_base = round(stamp_s / base), base
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

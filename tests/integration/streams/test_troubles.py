@@ -38,6 +38,7 @@ class Trial:
     hold_s: float = 7.0
     """How long the trouble lasts once the camera has told of it."""
     query: str = ""
+    path: str = "live"
     from_the_start: bool = False
 
 
@@ -131,6 +132,9 @@ HTTP = [
     Trial("it refuses", HttpServer.go_away, "refused", HttpServer.listen, OFFLINE),
     Trial("it resets the connection", HttpServer.reset, "", hold_s=0.0, states=AWAY),
     Trial("it stalls", stall, "no frame for 5 s", unstall, STALLED),
+    Trial(
+        "its sound goes on without pictures", stall, "no frame for 5 s", unstall, STALLED, hold_s=13.0, path="live.ts"
+    ),
     Trial("it says nothing", then_resets(http.says_nothing), SILENT, untroubled),
     Trial("it hangs after its header", then_resets(http.hangs_after_its_header), SILENT, untroubled),
     Trial("it hangs within a picture", then_resets(http.hangs_within_a_picture), "no frame for 5 s", untroubled),
@@ -149,7 +153,7 @@ def served(name: str) -> Iterator[tuple[RtspServer | HttpServer, str]]:
             yield rtsp, rtsp.url(query=TRIALS[name].query)
     else:
         with HttpServer(fps=_FPS) as server:
-            yield server, server.url()
+            yield server, server.url(TRIALS[name].path)
 
 
 def undergo(name: str) -> Report:

@@ -49,7 +49,8 @@ class Watched:
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._camera.stop(), self._loop).result(30)
+        if self._thread.is_alive() and self.state is not CameraState.ENDED:
+            asyncio.run_coroutine_threadsafe(self._camera.stop(), self._loop).result(30)
         self._thread.join(10)
 
     async def detect(self, frame: EncodedFrame, remaining_s: float) -> Outcome:

@@ -1,4 +1,4 @@
-"""H264Stream: numbered pictures as H.264, and their packets on the wire (RFC 6184)."""
+"""NumberedStream: numbered pictures as H.264 or H.265, and their packets on the wire (RFC 6184, RFC 7798)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import re
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 
 import av
@@ -14,23 +15,67 @@ import av
 from tests.integration.streams.numbered import draw
 
 _START_CODE = re.compile(b"\x00\x00\x00?\x01")
-_SPS, _PPS, _FU_A = 7, 8, 28
 PAYLOAD_TYPE = 96
 CLOCK_HZ = 90_000
 
 
-class H264Stream:
+@dataclass(frozen=True)
+class Codec:
+    """How a codec is encoded, described and split."""
+
+    name: str
+    encoder: str
+    options: tuple[tuple[str, str], ...]
+    header_bytes: int
+    described: tuple[tuple[str, int], ...]
+    """The keys under which its parameter sets are described, and their NAL types."""
+    mode: str
+    """What else is described."""
+
+    def type_of(self, nal: bytes) -> int:
+        return nal[0] & 31 if self.header_bytes == 1 else nal[0] >> 1 & 63
+
+    def fragment_header(self, nal: bytes, flags: int) -> bytes:
+        """Give the header of one fragment: FU-A in H.264, FU in H.265."""
+        if self.header_bytes == 1:
+            return bytes([nal[0] & 0xE0 | 28, flags | self.type_of(nal)])
+        return bytes([nal[0] & 0x81 | 49 << 1, nal[1], flags | self.type_of(nal)])
+
+
+H264 = Codec(
+    "H264",
+    "libx264",
+    (("preset", "ultrafast"), ("tune", "zerolatency"), ("x264-params", "repeat-headers=1:scenecut=0")),
+    1,
+    (("sprop-parameter-sets", 7), ("sprop-parameter-sets", 8)),
+    "packetization-mode=1",
+)
+H265 = Codec(
+    "H265",
+    "libx265",
+    (
+        ("preset", "ultrafast"),
+        ("tune", "zerolatency"),
+        ("x265-params", "repeat-headers=1:log-level=none:pools=none:frame-threads=1"),
+    ),
+    2,
+    (("sprop-vps", 32), ("sprop-sps", 33), ("sprop-pps", 34)),
+    "",
+)
+
+
+class NumberedStream:
     """Encodes numbered pictures one by one, without delay; parameter sets come in-band with every key frame."""
 
-    def __init__(self, width: int, height: int, keyframe_every: int) -> None:
+    def __init__(self, codec: Codec, width: int, height: int, keyframe_every: int) -> None:
         self.width, self.height = width, height
-        encoder = av.CodecContext.create("libx264", "w")
+        encoder = av.CodecContext.create(codec.encoder, "w")
         encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
         encoder.time_base = Fraction(1, CLOCK_HZ)
         encoder.framerate = Fraction(25)
         encoder.gop_size = keyframe_every
         encoder.thread_count = 1
-        encoder.options = {"preset": "ultrafast", "tune": "zerolatency", "x264-params": "repeat-headers=1:scenecut=0"}
+        encoder.options = dict(codec.options)
         self._encoder = encoder
         self._count = 0
 
@@ -44,16 +89,22 @@ class H264Stream:
 
 
 @functools.cache
-def parameter_sets(width: int, height: int) -> str:
-    """Give the SDP's ``sprop-parameter-sets`` of a stream of that size."""
-    nals = H264Stream(width, height, 1).encode(0)
-    return ",".join(base64.b64encode(nal).decode() for nal in nals if nal[0] & 31 in (_SPS, _PPS))
+def parameter_sets(codec: Codec, width: int, height: int) -> str:
+    """Give the SDP's parameters of a stream of that size."""
+    values: dict[str, list[str]] = {}
+    for key, kind in codec.described:
+        for nal in NumberedStream(codec, width, height, 1).encode(0):
+            if codec.type_of(nal) == kind:
+                values.setdefault(key, []).append(base64.b64encode(nal).decode())
+    pairs = [f"{key}={','.join(sets)}" for key, sets in values.items()]
+    return ";".join([*([codec.mode] if codec.mode else []), *pairs])
 
 
 class RtpPacketiser:
-    """Splits NAL units into RTP packets: whole where they fit, fragments (FU-A) where they do not."""
+    """Splits NAL units into RTP packets: whole where they fit, in fragments where they do not."""
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, codec: Codec, most_bytes: int) -> None:
+        self._codec = codec
         self._most_bytes = most_bytes
         self._sequence = 65_500  # so that a test soon sees it wrap
 
@@ -69,11 +120,11 @@ class RtpPacketiser:
         if len(nal) <= self._most_bytes:
             yield nal
             return
-        body, kind = nal[1:], nal[0] & 31
+        body = nal[self._codec.header_bytes :]
         for at in range(0, len(body), self._most_bytes):
             first, last = at == 0, at + self._most_bytes >= len(body)
             flags = (0x80 if first else 0) | (0x40 if last else 0)
-            yield bytes([nal[0] & 0xE0 | _FU_A, flags | kind]) + body[at : at + self._most_bytes]
+            yield self._codec.fragment_header(nal, flags) + body[at : at + self._most_bytes]
 
 
 def sender_report(stamp: int, wall_s: float) -> bytes:

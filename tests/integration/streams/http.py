@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from av.container import OutputContainer
 
+from tests.integration.streams.accounts import Account
 from tests.integration.streams.numbered import HEIGHT, WIDTH, draw
 
 _RESET = struct.pack("ii", 1, 0)
@@ -40,6 +41,7 @@ class HttpServer:
         self.stalled = False
         self.breaks_after = 0
         self.trouble: Callable[[_Request], None] | None = None
+        self.account: Account | None = None
         self.over = threading.Event()
         self.port = 0
         self._server: http.server.ThreadingHTTPServer | None = None
@@ -54,8 +56,9 @@ class HttpServer:
         self.over.set()
         self.go_away()
 
-    def url(self, path: str = "live") -> str:
-        return f"http://127.0.0.1:{self.port}/{path}"
+    def url(self, path: str = "live", user: str = "", password: str = "") -> str:
+        account = f"{user}:{password}@" if user else ""
+        return f"http://{account}127.0.0.1:{self.port}/{path}"
 
     def listen(self) -> None:
         """Begin to listen; after ``go_away``, on the same port again."""
@@ -132,8 +135,13 @@ class _Request(http.server.BaseHTTPRequestHandler):
             self.connection.close()
 
     def do_GET(self) -> None:
+        account = self.home.account
         if self.home.trouble is not None:
             self.home.trouble(self)
+        elif account is not None and not account.allows("GET", self.headers.get("Authorization", "")):
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", account.challenge())
+            self.end_headers()
         elif self.path.startswith("/files/"):
             self._send_file()
         elif self.path == "/live.ts":
@@ -170,7 +178,9 @@ class _Request(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "video/mp2t")
         self.end_headers()
-        with contextlib.suppress(av.FFmpegError), av.open(_Unseekable(self.wfile), "w", format="mpegts") as container:
+        options = {"max_interleave_delta": "1"}  # else the sound would wait for the pictures that do not come
+        out = _Unseekable(self.wfile)
+        with contextlib.suppress(av.FFmpegError), av.open(out, "w", format="mpegts", options=options) as container:
             self._fill(container)
 
     def _fill(self, container: OutputContainer) -> None:

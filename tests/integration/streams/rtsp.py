@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
 import re
 import socket
 import ssl
@@ -15,10 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from tests.integration.streams.accounts import Account
 from tests.integration.streams.h264 import (
     CLOCK_HZ,
+    H264,
     PAYLOAD_TYPE,
-    H264Stream,
+    Codec,
+    NumberedStream,
     RtpPacketiser,
     goodbye,
     parameter_sets,
@@ -26,7 +27,6 @@ from tests.integration.streams.h264 import (
 )
 from tests.integration.streams.numbered import HEIGHT, WIDTH
 
-_REALM, _NONCE = "gate", "5f2c9a"
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -35,6 +35,9 @@ class Behaviour:
     """What the camera does; a test changes it at any time, and the sessions follow at the next frame."""
 
     fps: float = 25.0
+    codec: Codec = H264
+    sound: bool = False
+    """A sound track is described, too; it is not for us, and asking for it is noted."""
     size: tuple[int, int] = (WIDTH, HEIGHT)
     keyframe_every: int = 25
     join_at: int = 0
@@ -54,9 +57,7 @@ class Behaviour:
     """The method that is never answered; ``*`` for all."""
     garbage: bool = False
     """What is answered is no RTSP."""
-    user: str = ""
-    password: str = ""
-    scheme: str = "Digest"
+    account: Account | None = None
 
 
 @dataclass(eq=False)
@@ -96,13 +97,15 @@ class _Session:
 
 
 class RtspServer:
-    """Streams numbered pictures as H.264 to whoever asks; each session starts with number 0."""
+    """Streams numbered pictures to whoever asks; each session starts with number 0."""
 
     def __init__(self, tls: ssl.SSLContext | None = None, **behaviour: object) -> None:
         self.behaviour = Behaviour(**behaviour)  # type: ignore[arg-type]
         self.port = 0
         self.played: list[str] = []
         """The transport of every session that was played."""
+        self.tracks: list[str] = []
+        """Every track that was asked for."""
         self._tls = tls
         self._listener: socket.socket | None = None
         self._hole: list[socket.socket] = []
@@ -225,11 +228,13 @@ class RtspServer:
     def _answer(self, session: _Session, method: str, url: str, headers: dict[str, str]) -> tuple[str, list[str], str]:
         if method == "OPTIONS":
             return "200 OK", ["Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN, GET_PARAMETER"], ""
-        if self.behaviour.user and not self._is_allowed(method, headers.get("authorization", "")):
-            return "401 Unauthorized", [f"WWW-Authenticate: {self._challenge()}"], ""
+        account = self.behaviour.account
+        if account is not None and not account.allows(method, headers.get("authorization", "")):
+            return "401 Unauthorized", [f"WWW-Authenticate: {account.challenge()}"], ""
         if method == "DESCRIBE":
             return "200 OK", ["Content-Type: application/sdp", f"Content-Base: {url}/"], self._description()
         if method == "SETUP":
+            self.tracks.append(url.rpartition("/")[2])
             return self._set_up(session, headers.get("transport", ""))
         return "200 OK", ["Session: 1;timeout=60"], ""
 
@@ -247,7 +252,8 @@ class RtspServer:
         return "200 OK", [f"Transport: {asked}", "Session: 1;timeout=60"], ""
 
     def _description(self) -> str:
-        sets = parameter_sets(*self.behaviour.size)
+        codec = self.behaviour.codec
+        sets = parameter_sets(codec, *self.behaviour.size)
         lines = [
             "v=0",
             "o=- 1 1 IN IP4 127.0.0.1",
@@ -255,24 +261,13 @@ class RtspServer:
             "c=IN IP4 0.0.0.0",
             "t=0 0",
             f"m=video 0 RTP/AVP {PAYLOAD_TYPE}",
-            f"a=rtpmap:{PAYLOAD_TYPE} H264/{CLOCK_HZ}",
-            f"a=fmtp:{PAYLOAD_TYPE} packetization-mode=1;sprop-parameter-sets={sets}",
+            f"a=rtpmap:{PAYLOAD_TYPE} {codec.name}/{CLOCK_HZ}",
+            f"a=fmtp:{PAYLOAD_TYPE} {sets}",
             "a=control:track1",
         ]
+        if self.behaviour.sound:
+            lines += ["m=audio 0 RTP/AVP 0", "a=control:track2"]
         return "\r\n".join([*lines, ""])
-
-    def _challenge(self) -> str:
-        nonce = f', nonce="{_NONCE}"' if self.behaviour.scheme == "Digest" else ""
-        return f'{self.behaviour.scheme} realm="{_REALM}"{nonce}'
-
-    def _is_allowed(self, method: str, given: str) -> bool:
-        user, password = self.behaviour.user, self.behaviour.password
-        if self.behaviour.scheme == "Basic":
-            return given == "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-        fields = dict(re.findall(r'(\w+)="?([^",]*)"?', given))
-        account = _md5(f"{user}:{_REALM}:{password}")
-        asked = _md5(f"{method}:{fields.get('uri', '')}")
-        return fields.get("response") == _md5(f"{account}:{_NONCE}:{asked}")
 
     def _stream(self, session: _Session) -> None:
         with contextlib.suppress(OSError):
@@ -281,14 +276,14 @@ class RtspServer:
 
     def _send_pictures(self, session: _Session) -> None:
         behaviour = self.behaviour
-        packetiser = RtpPacketiser(behaviour.most_bytes)
-        stream = H264Stream(*behaviour.size, behaviour.keyframe_every)
+        packetiser = RtpPacketiser(behaviour.codec, behaviour.most_bytes)
+        stream = NumberedStream(behaviour.codec, *behaviour.size, behaviour.keyframe_every)
         for number in range(behaviour.join_at):
             stream.encode(number)
         due, stamp_s, number = time.monotonic(), 100.0, behaviour.join_at
         while not session.over.wait(max(0.0, due - time.monotonic())):
             if (stream.width, stream.height) != behaviour.size:
-                stream = H264Stream(*behaviour.size, behaviour.keyframe_every)
+                stream = NumberedStream(behaviour.codec, *behaviour.size, behaviour.keyframe_every)
             nals = stream.encode(number)
             stamp = 0 if behaviour.frozen_stamps else round((stamp_s + behaviour.stamp_shift_s) * CLOCK_HZ)
             if not (behaviour.stalled or session.frozen):
@@ -314,7 +309,3 @@ def _requests(reader: BinaryIO) -> Iterator[tuple[str, str, dict[str, str]]]:
             headers[name.strip().lower()] = value.strip()
         reader.read(int(headers.get("content-length", 0)))
         yield method, url, headers
-
-
-def _md5(text: str) -> str:
-    return hashlib.md5(text.encode()).hexdigest()

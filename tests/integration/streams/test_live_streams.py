@@ -14,6 +14,8 @@ import pytest
 from app.cameras import CameraState, CameraTiming, Clock, EvenGrid, FrameTime, Source, open_source
 from app.errors import SettingsError, SourceUnavailable
 from app.source_url import SourceUrl
+from tests.integration.streams.accounts import Account
+from tests.integration.streams.h264 import H264, H265, Codec
 from tests.integration.streams.http import HttpServer
 from tests.integration.streams.numbered import read
 from tests.integration.streams.rtsp import RtspServer
@@ -54,6 +56,19 @@ def test_a_camera_is_live_at_its_first_key_frame(rtsp: RtspServer):
     assert numbers[0] <= 1
 
 
+@pytest.mark.parametrize("codec", [H264, H265], ids=lambda codec: codec.name)
+@pytest.mark.parametrize("most_bytes", [200, 1400])
+def test_h264_and_h265_are_read_whole_or_in_fragments(codec: Codec, most_bytes: int):
+    with RtspServer(codec=codec, most_bytes=most_bytes, size=(640, 384), sound=True) as server:
+        source = opened(server.url())
+        timings, numbers = grabbed(source, 20)
+        source.close()
+        assert server.tracks == ["track1"]  # the sound is not even asked for
+    assert numbers == list(range(numbers[0], numbers[0] + 20))
+    assert numbers[0] <= 3
+    assert timings[-1].time_s == pytest.approx(19 / 25, abs=1e-3)
+
+
 def test_a_camera_of_one_frame_a_second_comes_live():
     with RtspServer(fps=1.0) as server, Watched(server.url(), fps=1) as camera:
         assert camera.until_live() < 5
@@ -70,14 +85,14 @@ def test_a_stream_whose_next_key_frame_is_far_away_comes_live():
 def test_a_stream_is_sampled_by_its_own_timestamps(source_fps: float, asked: int):
     with RtspServer(fps=source_fps) as server:
         source, grid = opened(server.url()), EvenGrid(asked)
-        timings, numbers = grabbed(source, 30)
+        timings, numbers = grabbed(source, 20)
         source.close()
     times = [timing.time_s for timing in timings]
-    assert times == pytest.approx([n / source_fps for n in range(30)], abs=1e-4)
-    assert numbers == list(range(numbers[0], numbers[0] + 30))
+    assert times == pytest.approx([n / source_fps for n in range(20)], abs=1e-4)
+    assert numbers == list(range(numbers[0], numbers[0] + 20))
     taken = [n for n, time_s in enumerate(times) if grid.takes(time_s)]
     points = range(int(times[-1] * asked + 0.01) + 1)
-    first = {next(n for n in range(30) if n / source_fps >= point / asked - 1e-3) for point in points}
+    first = {next(n for n in range(20) if n / source_fps >= point / asked - 1e-3) for point in points}
     assert taken == sorted(first)
 
 
@@ -93,10 +108,10 @@ def test_a_stream_is_sampled_by_its_own_timestamps(source_fps: float, asked: int
 def test_tcp_is_tried_before_udp_unless_the_address_says_which(offered: set[str], query: str, used: str):
     with RtspServer(transports=frozenset(offered)) as server:
         source = opened(server.url(query=query))
-        _, numbers = grabbed(source, 30)
+        _, numbers = grabbed(source, 20)
         source.close()
         assert server.played == [used]
-    assert numbers == list(range(numbers[0], numbers[0] + 30))
+    assert numbers == list(range(numbers[0], numbers[0] + 20))
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
@@ -128,10 +143,22 @@ def test_rtsps_over_udp_is_refused_by_name():
 @pytest.mark.parametrize("scheme", ["Basic", "Digest"])
 @pytest.mark.parametrize("password", [SECRET, "p@s/s#1?: é"])
 def test_an_account_is_honoured(scheme: str, password: str):
-    with RtspServer(user="viewer", password=password, scheme=scheme) as server:
+    with RtspServer(account=Account("viewer", password, scheme)) as server:
         source = opened(server.url(user="viewer", password=quote(password, safe="")))
         assert len(grabbed(source, 3)[1]) == 3
         source.close()
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "Digest"])
+def test_an_account_over_http_is_honoured_or_refused(scheme: str):
+    with HttpServer() as server:
+        server.account = Account("viewer", SECRET, scheme)
+        source = opened(server.url(user="viewer", password=SECRET))
+        assert len(grabbed(source, 3)[1]) == 3
+        source.close()
+        with pytest.raises(SourceUnavailable, match="401") as caught:
+            opened(server.url(user="viewer", password=f"not-{SECRET}"))
+        assert SECRET not in str(caught.value)
 
 
 @pytest.mark.parametrize("scheme", ["Basic", "Digest"])
@@ -140,7 +167,7 @@ def test_a_wrong_account_is_told_and_no_password_is_shown(
     scheme: str, user: str, password: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ):
     caplog.set_level(logging.DEBUG)
-    with RtspServer(user="viewer", password="another", scheme=scheme) as server:
+    with RtspServer(account=Account("viewer", "another", scheme)) as server:
         url = server.url(user=user, password=password, query=f"token={SECRET}")
         with Watched(url, timing=QUICK) as camera:
             camera.until(lambda: camera.state is CameraState.OFFLINE)
@@ -172,21 +199,21 @@ def test_timestamps_that_jump_do_not_change_the_rate(rtsp: RtspServer, shift_s: 
     with Watched(rtsp.url(), fps=12.5) as camera:
         camera.until(lambda: len(camera.sent) > 5)
         rtsp.behaviour.stamp_shift_s = shift_s
-        assert rate_of(camera, 20) == pytest.approx(12.5, rel=0.25)
+        assert rate_of(camera, 15) == pytest.approx(12.5, rel=0.25)
         assert not [state for state, _ in camera.history if state in DOWN]
 
 
 def test_timestamps_that_stand_still_are_replaced_by_the_arrival():
     with RtspServer(frozen_stamps=True) as server, Watched(server.url(), fps=10) as camera:
         camera.until_live()
-        assert rate_of(camera, 20) == pytest.approx(10, rel=0.25)
+        assert rate_of(camera, 15) == pytest.approx(10, rel=0.25)
 
 
 @pytest.mark.parametrize("fps", [2.5, 30.0])
 def test_mjpeg_is_sampled_by_arrival(fps: float):
     with HttpServer(fps=fps) as server, Watched(server.url()) as camera:
         assert camera.until_live() < 5
-        assert rate_of(camera, 8) == pytest.approx(min(fps, 5), rel=0.2)
+        assert rate_of(camera, 6) == pytest.approx(min(fps, 5), rel=0.2)
 
 
 def test_mjpeg_may_change_its_size():

@@ -161,6 +161,8 @@ class HttpSource:
         """
         live = LiveSource(self._url, self._clock)
         self._inner = live
+        if self._interrupted:  # by a stop that came before there was anything to tell
+            live.interrupt()
         live.open()
         if live.is_recording:
             live.close()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
@@ -17,6 +18,7 @@ from app.source_url import SourceKind, SourceUrl
 CAMERA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What a camera may be called; the whole id must match."""
 _VARIABLE = re.compile(r"\$(\$)\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_ACCOUNT = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@")
 _BARE_ID = re.compile(r"^([^=/:?]*)=(.*)$")
 
 
@@ -69,7 +71,7 @@ def parse_camera_list(text: str) -> tuple[CameraSettings, ...]:
 
 
 def read_cameras_file(file: Path, environment: Mapping[str, str]) -> tuple[CameraSettings, ...]:
-    """Read a cameras file; ``${VAR}`` in a URL is taken from ``environment``.
+    """Read a cameras file; ``${VAR}`` in a URL is taken from ``environment``, as it is: a password needs no encoding.
 
     Raises:
         SettingsError: the file, a key or a value is wrong, or a variable is not set.
@@ -106,12 +108,17 @@ def _entry(index: int, entry: object, environment: Mapping[str, str]) -> CameraS
 
 
 def _expand(text: str, environment: Mapping[str, str], where: str) -> str:
+    account = _ACCOUNT.match(text)
+    account_end = account.end() if account else 0
+
     def value(match: re.Match[str]) -> str:
         if match.group(1):
             return "${"  # written as $${
         if match.group(2) not in environment:
             raise SettingsError(f"{where}.url: the variable {match.group(2)} is not set")
-        return environment[match.group(2)]
+        found = environment[match.group(2)]
+        # A password may hold what would end the account: /, ?, #, @. What is encoded already stays so.
+        return quote(found, safe="%!$&'()*+,;=:") if match.end() < account_end else found
 
     return _VARIABLE.sub(value, text)
 

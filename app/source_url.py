@@ -40,9 +40,21 @@ class SourceKind(str, enum.Enum):
     DEVICE = "device"
 
 
+class Transport(str, enum.Enum):
+    """How an RTSP server sends its pictures."""
+
+    ANY = "any"
+    """Over TCP, and over UDP where the server refuses that."""
+    TCP = "tcp"
+    UDP = "udp"
+
+
 @dataclass(frozen=True)
 class SourceUrl:
     """A parsed source address; ``str()`` and ``repr()`` show it without its secrets.
+
+    Two keys of its query are ours, and are taken off before the address is opened: ``loop=false`` of a recording,
+    and ``transport=tcp`` or ``transport=udp`` of an ``rtsp://`` stream. ``rtsps://`` is TCP always.
 
     >>> str(SourceUrl.parse("rtsp://viewer:hunter2@gate.example/stream1"))
     'rtsp://viewer:***@gate.example/stream1'
@@ -55,13 +67,16 @@ class SourceUrl:
     """The address with every password and token replaced."""
     _secret: str = field(repr=False)
     _given: str = field(repr=False, compare=False)
+    transport: Transport = Transport.ANY
+    """How an RTSP stream is asked for (``?transport=udp``)."""
 
     @classmethod
     def parse(cls, text: str) -> SourceUrl:
         """Parse a camera's ``url``.
 
         Raises:
-            SettingsError: the scheme is not one of the contract's, or the address is incomplete.
+            SettingsError: the scheme is not one of the contract's, the address is incomplete, or a key of ours
+                has an impossible value.
         """
         text = text.strip()
         if not text:
@@ -70,8 +85,18 @@ class SourceUrl:
             )
         _refuse_what_cannot_be_redacted(text)
         kind = _kind(text)
-        loop, bare = _take_loop(text)
-        return cls(kind=kind, loop=loop, redacted=redact(text), _secret=bare, _given=text)
+        loop, bare = _take(text, "loop")
+        transport = None
+        if kind is SourceKind.RTSP:
+            transport, bare = _take(bare, "transport")
+        return cls(
+            kind=kind,
+            loop=_loops(loop),
+            redacted=redact(text),
+            _secret=bare,
+            _given=text,
+            transport=_transport(transport, text),
+        )
 
     def reveal(self) -> str:
         """Give the full address, without ``loop``, for the library that opens it; never log it."""
@@ -107,7 +132,7 @@ def redact(text: str) -> str:
     if scheme is None:
         return HIDDEN if _ADDRESS_WITHOUT_SCHEME.match(text) else text
     try:
-        parts = urlsplit(text)
+        parts = urlsplit(_without_stray_password(text))
     except ValueError:
         return scheme.group(0) + HIDDEN
     user, at, host = parts.netloc.rpartition("@")
@@ -149,6 +174,27 @@ def _refuse_what_cannot_be_redacted(text: str) -> None:
         )
 
 
+def _without_stray_password(text: str) -> str:
+    """Hide a password that holds a bare ``/``, ``?`` or ``#``: parsers take its rest for a path.
+
+    An ``@`` in the path of an address may mean just that, so such an address loses its host, too.
+    """
+    scheme, _, rest = text.partition("://")
+    account, at, host = rest.partition("?")[0].rpartition("@")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if not at and "@" in rest and ":" in authority and not _has_port(authority):
+        account, _, host = rest.rpartition("@")
+    name, colon, _ = account.partition(":")
+    if not colon or not re.search(r"[/?#]", account):
+        return text
+    query = rest.partition("?")[2] if at else ""
+    return f"{scheme}://{name}:{HIDDEN}@{host}{'?' + query if query else ''}"
+
+
+def _has_port(authority: str) -> bool:
+    return authority.rpartition(":")[2].isdigit()
+
+
 def _kind(text: str) -> SourceKind:
     match = _SCHEME.match(text)
     if match is None:
@@ -156,7 +202,10 @@ def _kind(text: str) -> SourceKind:
     scheme = match.group(1).lower()
     if scheme in _LIVE_SCHEMES | {"http", "https"}:
         if not _host(text):
-            raise SettingsError(f"url: {redact(text)!r} names no host; allowed is {scheme}://host[:port]/path")
+            raise SettingsError(
+                f"url: {redact(text)!r} names no host and port; allowed is {scheme}://[user:password@]host[:port]/path,"
+                " with / ? # @ of a password written %2F %3F %23 %40"
+            )
         return SourceKind.RTSP if scheme in _LIVE_SCHEMES else SourceKind.HTTP
     if scheme == SourceKind.DEVICE.value and not _DEVICE.fullmatch(text):
         raise SettingsError(f"url: {redact(text)!r} names no device; allowed is device://N, N from 0")
@@ -171,24 +220,39 @@ def _kind(text: str) -> SourceKind:
 
 def _host(text: str) -> str:
     try:
-        return urlsplit(text).hostname or ""
+        parts = urlsplit(text)
+        _ = parts.port  # raises where it is no number
+        return parts.hostname or ""
     except ValueError:
         return ""
 
 
-def _take_loop(text: str) -> tuple[bool, str]:
-    """Split the ``loop`` key off the query; a glob's own question mark stays."""
+def _take(text: str, wanted: str) -> tuple[str | None, str]:
+    """Split a key of ours off the query, and give its value; a glob's own question mark stays."""
     head, mark, query = text.rpartition("?")
-    if not mark or "loop=" not in query:
-        return True, text
+    if not mark or f"{wanted}=" not in query:
+        return None, text
     kept = []
-    loop = True
+    found = None
     for pair in query.split("&"):
         key, _, value = pair.partition("=")
-        if key != "loop":
-            kept.append(pair)
-        elif value.lower() in ("true", "1", "false", "0"):
-            loop = value.lower() in ("true", "1")
+        if key == wanted:
+            found = value
         else:
-            raise SettingsError(f"url: loop={value!r} is not a yes or no; allowed are true and false")
-    return loop, f"{head}?{'&'.join(kept)}" if kept else head
+            kept.append(pair)
+    return found, f"{head}?{'&'.join(kept)}" if kept else head
+
+
+def _loops(value: str | None) -> bool:
+    if value is not None and value.lower() not in ("true", "1", "false", "0"):
+        raise SettingsError(f"url: loop={value!r} is not a yes or no; allowed are true and false")
+    return value is None or value.lower() in ("true", "1")
+
+
+def _transport(value: str | None, text: str) -> Transport:
+    if value is None:
+        return Transport.ANY
+    allowed = ("tcp",) if text.lower().startswith("rtsps") else ("tcp", "udp")
+    if value.lower() not in allowed:
+        raise SettingsError(f"url: transport={value!r} is not known here; allowed is {' or '.join(allowed)}")
+    return Transport(value.lower())

@@ -43,7 +43,7 @@ class CameraTiming:
     stall_s: float = 5.0
     """A live source silent for so long is opened again."""
     reopen_first_s: float = 0.5
-    reopen_most_s: float = 10.0
+    reopen_most_s: float = 4.0
     """Between two tries to open a source."""
     resend_first_s: float = 0.1
     resend_most_s: float = 2.0

@@ -114,7 +114,9 @@ class CaptureThread:
                     self._become(CameraState.ENDED, str(ended))
                     return
                 except SourceError as failure:
-                    self._wait_after(str(failure))
+                    # What ends a read that hung is our own doing, and says less than the stall did.
+                    stalled = self._health.state is CameraState.STALLED
+                    self._wait_after(self._stalled() if stalled else str(failure))
                 except Exception as fault:  # noqa: BLE001 - whatever a library raises, the camera goes on
                     # Its type and place are told, not its text, which may hold the address with its password.
                     where = "".join(traceback.format_tb(fault.__traceback__))
@@ -126,8 +128,10 @@ class CaptureThread:
     def _capture_once(self) -> None:
         source = self._make_source()
         try:
-            source.open()
+            # Adopted before it is opened: opening may take long, and a stop must reach it.
             self._adopt(source)
+            source.open()
+            self._heard = self._clock.monotonic()
             self._pump(source)
         finally:
             self._adopt(None)
@@ -146,8 +150,7 @@ class CaptureThread:
 
     def _adopt(self, source: Source | None) -> None:
         with self._lock:
-            self._source = source
-            self._heard = self._clock.monotonic() if source is not None else None
+            self._source, self._heard = source, None
         if self._stopping.is_set():
             self._interrupt()  # it was asked to stop before the source was there to be told
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from pathlib import Path
 
 import pytest
 
 from app.camera_settings import parse_camera_list, read_cameras_file
 from app.errors import SettingsError
-from app.source_url import SourceKind, SourceUrl, redact
+from app.source_url import SourceKind, SourceUrl, Transport, redact
 
 
 def cameras_file(folder: Path, text: str) -> Path:
@@ -141,6 +143,49 @@ def test_resources_that_ray_would_refuse_are_refused(tmp_path: Path, resources: 
     file = cameras_file(tmp_path, f"cameras: [{{id: a, url: rtsp://h/1, resources: {resources}}}]")
     with pytest.raises(SettingsError, match="resources"):
         read_cameras_file(file, {})
+
+
+@pytest.mark.parametrize("mark", ["/", "?", "#", "@/", "/1@"])
+def test_a_password_that_would_need_encoding_is_told_and_never_shown(mark: str):
+    text = f"rtsp://viewer:hunter2{mark}pa55@gate.example/stream1?token=hunter2"
+    assert not {"hunter2", "pa55"} & set(re.split(r"[^a-z0-9]", redact(text)))
+    assert "gate.example" in redact(text)
+    with contextlib.suppress(SettingsError):
+        assert "pa55" not in str(SourceUrl.parse(text))
+
+
+def test_an_address_whose_port_is_no_number_says_how_a_password_is_written():
+    with pytest.raises(SettingsError, match="%2F") as caught:
+        SourceUrl.parse("rtsp://viewer:hunter2/pa55@gate.example/stream1")
+    assert "pa55" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["rtsp://gate/user@cam", "rtsp://[::1]:554/s"])
+def test_an_address_without_a_secret_is_shown_as_it_is(address: str):
+    assert redact(address) == address
+
+
+def test_a_password_from_the_environment_needs_no_encoding(tmp_path: Path):
+    file = cameras_file(tmp_path, "cameras: [{id: a, url: 'rtsp://viewer:${SECRET}@h/1'}, {id: b, url: '${URL}'}]")
+    environment = {"SECRET": "p@s/s#1?", "URL": "rtsp://viewer:a%2Fb@h/2"}
+    cameras = read_cameras_file(file, environment)
+    assert cameras[0].url.reveal() == "rtsp://viewer:p%40s%2Fs%231%3F@h/1"
+    assert cameras[1].url.reveal() == environment["URL"]
+
+
+def test_the_transport_of_an_rtsp_stream_is_read_and_taken_off_the_address():
+    url = SourceUrl.parse("rtsp://gate.example/stream?transport=udp&channel=1")
+    assert (url.transport, url.reveal()) == (Transport.UDP, "rtsp://gate.example/stream?channel=1")
+    assert SourceUrl.parse("rtsp://gate.example/stream").transport is Transport.ANY
+    assert SourceUrl.parse("rtsps://gate.example/stream?transport=tcp").transport is Transport.TCP
+    other = SourceUrl.parse("http://gate.example/live?transport=udp")
+    assert (other.transport, other.reveal()) == (Transport.ANY, "http://gate.example/live?transport=udp")
+
+
+@pytest.mark.parametrize("address", ["rtsp://h/1?transport=sctp", "rtsps://h/1?transport=udp"])
+def test_a_transport_that_cannot_be_is_told(address: str):
+    with pytest.raises(SettingsError, match="allowed is tcp"):
+        SourceUrl.parse(address)
 
 
 def test_loop_is_read_and_taken_off_the_address():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import cast
 
@@ -18,6 +19,7 @@ from app.source_url import SourceUrl
 _ORDINARY_FPS = 25.0
 _MAX_BROKEN_PACKETS = 250
 """So many undecodable packets in a row are no stream."""
+_NO_ANSWER = "no answer within its time-out"
 
 
 class VideoDecoder:
@@ -47,6 +49,7 @@ class VideoDecoder:
         Raises:
             SourceUnavailable: there is nothing, no video, or no way to decode it.
         """
+        began = time.monotonic()
         try:
             self._container = av.open(
                 self._address, options=self._options, timeout=self._timeout, metadata_errors="replace"
@@ -54,7 +57,13 @@ class VideoDecoder:
             best = self._container.streams.best("video")
         except (av.FFmpegError, OSError, ValueError) as error:
             self.close()
-            raise SourceUnavailable(f"{self._url} cannot be opened: {reason(error)}") from None
+            # FFmpeg gives odd reasons where the interrupted one was a handshake ("Operation not permitted").
+            why = _NO_ANSWER if self._is_late(began) else reason(error)
+            raise SourceUnavailable(f"{self._url} cannot be opened: {why}") from None
+        if self._is_late(began):
+            # FFmpeg is content with what it saw before it was interrupted: a server that plays, and sends nothing.
+            self.close()
+            raise SourceUnavailable(f"{self._url} cannot be opened: {_NO_ANSWER}")
         if not isinstance(best, VideoStream):
             self.close()
             raise SourceUnavailable(f"{self._url} holds no video")
@@ -75,9 +84,10 @@ class VideoDecoder:
         assert self._stream is not None, "open() comes first"
         broken = 0
         try:
-            for packet in self._container.demux(self._stream):
+            # Every stream's packets: where sound goes on without pictures, the caller must get to see its clock.
+            for packet in self._container.demux():
                 try:
-                    frames = packet.decode()
+                    frames = packet.decode() if packet.stream_index == self._stream.index else []
                 except av.InvalidDataError:
                     broken += 1
                     if broken > _MAX_BROKEN_PACKETS:
@@ -106,6 +116,9 @@ class VideoDecoder:
         rate = self._stream and (self._stream.average_rate or self._stream.guessed_rate)
         return 1.0 / float(rate) if rate and 0.01 <= rate <= 1000 else 1.0 / _ORDINARY_FPS
 
+    def _is_late(self, began: float) -> bool:
+        return self._timeout is not None and time.monotonic() - began >= self._timeout[0]
+
     def close(self) -> None:
         """Release the stream, its decoder and its connection; closing twice is fine."""
         container, self._container, self._stream = self._container, None, None
@@ -132,7 +145,7 @@ def pixels(frame: VideoFrame) -> NDArray[np.uint8]:
 def reason(error: BaseException) -> str:
     """Give the short reason of a foreign error, without the address that its text holds."""
     if isinstance(error, av.ExitError):
-        return "no answer within its time-out"
+        return _NO_ANSWER
     if isinstance(error, (av.FFmpegError, OSError)) and error.strerror:
         return error.strerror
     return type(error).__name__

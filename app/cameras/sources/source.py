@@ -86,7 +86,10 @@ class Source(Protocol):
         """
 
     def interrupt(self) -> None:
-        """Make the present and every later ``grab`` return ``None`` as soon as it can; thread-safe."""
+        """Make the present and every later ``grab`` return ``None`` as soon as it can; thread-safe.
+
+        It may come before ``open``, or while that waits.
+        """
 
     def close(self) -> None:
         """Release everything; closing twice is fine."""

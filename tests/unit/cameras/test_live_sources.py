@@ -92,7 +92,7 @@ def test_a_video_file_over_http_is_a_recording_and_loops(tmp_path: Path):
 
 def test_a_stream_that_goes_silent_is_given_up():
     with http_server(mjpeg(30, 0.01, then_s=20)) as port:
-        source = LiveSource(SourceUrl.parse(f"http://127.0.0.1:{port}/video"), Clock(), stall_s=1.0)
+        source = LiveSource(SourceUrl.parse(f"http://127.0.0.1:{port}/video"), Clock(), read_s=1.0)
         source.open()
         seen: list[FrameTime] = []
         began = time.monotonic()

@@ -1,0 +1,37 @@
+"""Account: who may look, by Basic or Digest (RFC 7617, RFC 2617); HTTP and RTSP ask alike."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass
+
+_REALM, _NONCE = "gate", "5f2c9a"
+
+
+@dataclass(frozen=True)
+class Account:
+    """One user, and the way in which the password is asked for."""
+
+    user: str
+    password: str
+    scheme: str = "Digest"
+
+    def challenge(self) -> str:
+        """Give the ``WWW-Authenticate`` header."""
+        nonce = f', nonce="{_NONCE}"' if self.scheme == "Digest" else ""
+        return f'{self.scheme} realm="{_REALM}"{nonce}'
+
+    def allows(self, method: str, given: str) -> bool:
+        """Tell whether an ``Authorization`` header is right."""
+        if self.scheme == "Basic":
+            return given == "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+        fields = dict(re.findall(r'(\w+)="?([^",]*)"?', given))
+        account = _md5(f"{self.user}:{_REALM}:{self.password}")
+        asked = _md5(f"{method}:{fields.get('uri', '')}")
+        return fields.get("response") == _md5(f"{account}:{_NONCE}:{asked}")
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode()).hexdigest()

@@ -1,0 +1,51 @@
+"""Cameras of one process do not feel each other's trouble."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from app.cameras import CameraTiming
+from tests.integration.streams.http import HttpServer, sends_garbage
+from tests.integration.streams.rtsp import RtspServer
+from tests.integration.streams.watching import Watched
+
+QUICK = CameraTiming(reopen_first_s=0.05, reopen_most_s=0.1)
+
+
+def flap(server: RtspServer, over: threading.Event) -> None:
+    """Go away and come back, twice a second."""
+    while not over.wait(0.25):
+        server.go_away()
+        over.wait(0.25)
+        server.listen()
+
+
+def test_a_camera_keeps_its_rate_while_others_flap_hang_and_babble():
+    over = threading.Event()
+    with RtspServer() as sound, RtspServer() as flapping, RtspServer() as hanging, HttpServer() as babbling:
+        hanging.behaviour.hangs_at = "DESCRIBE"
+        babbling.trouble = sends_garbage
+        with (
+            Watched(sound.url(), fps=10) as camera,
+            Watched(flapping.url(), timing=QUICK) as other,
+            Watched(hanging.url(), timing=QUICK),
+            Watched(babbling.url(), timing=QUICK) as third,
+        ):
+            flapper = threading.Thread(target=flap, args=(flapping, over))
+            flapper.start()
+            camera.until_live()
+            first = len(camera.sent)
+            camera.until(lambda: len(camera.sent) > first + 50)
+            over.set()
+            flapper.join(10)
+            gaps = [b.at - a.at for a, b in zip(camera.sent[first:], camera.sent[first + 1 :], strict=False)]
+            assert 1 / (sum(gaps) / len(gaps)) == pytest.approx(10, rel=0.05)
+            assert max(gaps) < 1.0  # below any time-out of the neighbours; the machine is busy with them
+            assert other.status().reconnects > 5
+            assert third.status().reconnects > 5
+            assert camera.status().reconnects == 0
+            ledger = camera.status().ledger
+            assert ledger.dropped == {} or sum(ledger.dropped.values()) == 0
+            other.until_live()

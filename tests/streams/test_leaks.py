@@ -12,9 +12,9 @@ import pytest
 
 from app.cameras import CameraTiming
 from tests.conftest import wait_for
-from tests.integration.streams.http import HttpServer
-from tests.integration.streams.rtsp import RtspServer
-from tests.integration.streams.watching import Watched
+from tests.streams.http import HttpServer
+from tests.streams.rtsp import RtspServer
+from tests.streams.watching import Watched
 
 AT_ONCE = CameraTiming(reopen_first_s=0.005, reopen_most_s=0.01)
 WARM_UP, TIMES = 30, 200

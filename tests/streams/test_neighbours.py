@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from app.cameras import CameraTiming
-from tests.integration.streams.http import HttpServer, sends_garbage
-from tests.integration.streams.rtsp import RtspServer
-from tests.integration.streams.watching import Watched
+from tests.streams.http import HttpServer, sends_garbage
+from tests.streams.rtsp import RtspServer
+from tests.streams.watching import Watched
 
 QUICK = CameraTiming(reopen_first_s=0.05, reopen_most_s=0.1)
 

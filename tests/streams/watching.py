@@ -15,7 +15,7 @@ from app.camera_settings import CameraSettings
 from app.cameras import Camera, CameraState, CameraStatus, CameraTiming, EncodedFrame, Outcome
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from tests.conftest import wait_for
-from tests.integration.streams.numbered import read
+from tests.streams.numbered import read
 
 DOWN = frozenset({CameraState.STALLED, CameraState.RECONNECTING, CameraState.OFFLINE})
 

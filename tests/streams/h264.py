@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import av
 
-from tests.integration.streams.numbered import draw
+from tests.streams.numbered import draw
 
 _START_CODE = re.compile(b"\x00\x00\x00?\x01")
 PAYLOAD_TYPE = 96

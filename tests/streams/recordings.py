@@ -9,7 +9,7 @@ from pathlib import Path
 
 import av
 
-from tests.integration.streams.numbered import HEIGHT, WIDTH, draw
+from tests.streams.numbered import HEIGHT, WIDTH, draw
 
 _BASE = Fraction(1, 90_000)
 

@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 from av.container import OutputContainer
 
-from tests.integration.streams.accounts import Account
-from tests.integration.streams.numbered import HEIGHT, WIDTH, draw
+from tests.streams.accounts import Account
+from tests.streams.numbered import HEIGHT, WIDTH, draw
 
 _RESET = struct.pack("ii", 1, 0)
 

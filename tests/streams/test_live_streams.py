@@ -14,12 +14,12 @@ import pytest
 from app.cameras import CameraState, CameraTiming, Clock, EvenGrid, FrameTime, Source, open_source
 from app.errors import SettingsError, SourceUnavailable
 from app.source_url import SourceUrl
-from tests.integration.streams.accounts import Account
-from tests.integration.streams.h264 import H264, H265, Codec
-from tests.integration.streams.http import HttpServer
-from tests.integration.streams.numbered import read
-from tests.integration.streams.rtsp import RtspServer
-from tests.integration.streams.watching import DOWN, Watched
+from tests.streams.accounts import Account
+from tests.streams.h264 import H264, H265, Codec
+from tests.streams.http import HttpServer
+from tests.streams.numbered import read
+from tests.streams.rtsp import RtspServer
+from tests.streams.watching import DOWN, Watched
 
 SECRET = "hunter2"
 QUICK = CameraTiming(reopen_first_s=0.1, reopen_most_s=0.2)

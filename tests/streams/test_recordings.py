@@ -11,11 +11,11 @@ import pytest
 from app.cameras import CameraState, CameraTiming, EvenGrid, FrameTime, open_source
 from app.errors import SourceEnded
 from app.source_url import SourceUrl
-from tests.integration.streams import http
-from tests.integration.streams.http import HttpServer
-from tests.integration.streams.numbered import read
-from tests.integration.streams.recordings import picked, stamps_at, write_recording
-from tests.integration.streams.watching import Watched
+from tests.streams import http
+from tests.streams.http import HttpServer
+from tests.streams.numbered import read
+from tests.streams.recordings import picked, stamps_at, write_recording
+from tests.streams.watching import Watched
 from tests.unit.cameras.stands import ManualClock
 
 STAMPS = stamps_at(Fraction(25), 3.0)

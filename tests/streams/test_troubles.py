@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import pytest
 
 from app.cameras import CameraState
-from tests.integration.streams import http
-from tests.integration.streams.http import HttpServer
-from tests.integration.streams.rtsp import RtspServer
-from tests.integration.streams.watching import DOWN, Watched
+from tests.streams import http
+from tests.streams.http import HttpServer
+from tests.streams.rtsp import RtspServer
+from tests.streams.watching import DOWN, Watched
 
 RECOVERY_S = 10.0
 _FPS = 10.0

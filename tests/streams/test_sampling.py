@@ -10,8 +10,8 @@ import pytest
 from app.cameras import Clock, EvenGrid, open_source
 from app.errors import SourceEnded
 from app.source_url import SourceUrl
-from tests.integration.streams.numbered import read
-from tests.integration.streams.recordings import picked, stamps_at, write_recording
+from tests.streams.numbered import read
+from tests.streams.recordings import picked, stamps_at, write_recording
 from tests.unit.cameras.stands import ManualClock
 
 ASKED = [1, 5, 7, 10, 25]

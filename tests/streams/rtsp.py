@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from tests.integration.streams.accounts import Account
-from tests.integration.streams.h264 import (
+from tests.streams.accounts import Account
+from tests.streams.h264 import (
     CLOCK_HZ,
     H264,
     PAYLOAD_TYPE,
@@ -25,7 +25,7 @@ from tests.integration.streams.h264 import (
     parameter_sets,
     sender_report,
 )
-from tests.integration.streams.numbered import HEIGHT, WIDTH
+from tests.streams.numbered import HEIGHT, WIDTH
 
 _RESET = struct.pack("ii", 1, 0)
 

@@ -110,7 +110,6 @@ def test_a_jpeg_with_an_orientation_is_detected_upright(models: dict[str, Path])
     agree(outcome.detections, predict(models["yolo11.pt"], upright))
 
 
-@pytest.mark.skipif(not (STREET).is_file(), reason="the demo model is not there")
 def test_the_demo_model_equals_predict() -> None:
     found = Detector(DetectorOptions(model=str(STREET), confidence=0.05)).detect([png(p) for p in PICTURES])
     for ours, picture in zip(found, PICTURES, strict=True):

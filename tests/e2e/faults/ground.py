@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from app.events import EmbeddedBroker
+from app.events import EmbeddedBroker, SpoolAccounts, read_accounts
 from tests.conftest import ROOT, wait_for
 from tests.cuts import TcpProxy
 from tests.e2e.faults.load import Load, load
@@ -82,6 +82,10 @@ class Ground:
         with self.load(f"probe{time.monotonic_ns()}", cameras=1, fps=5) as probe:
             wait_for(lambda: {call.event_id for call in probe.accepted} & self.follower.ids(), timeout_s, "an event")
 
+    def accounts(self) -> SpoolAccounts:
+        """Read the publisher's ledger, as the spool's file has it."""
+        return read_accounts(self.spool)
+
     def kill(self, kind: str) -> float:
         """Kill the processes of a kind with SIGKILL; give the moment."""
         victims = self.system.processes(kind)
@@ -95,12 +99,11 @@ class Ground:
         self.follower.close()
 
 
-def write_config(folder: Path, grpc_port: int, http_port: int, detectors: int, **settings: object) -> Path:
+def write_config(folder: Path, grpc_port: int, http_port: int, detectors: int, max_bytes: int) -> Path:
     """Write the shipped Serve configuration with ports, settings and a number of detectors of the test's own."""
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     values = yaml.safe_load((ROOT / "configs" / "sightline.yaml").read_text())
-    for section, inner in settings.items():
-        values[section] = {**(values.get(section) or {}), **inner} if isinstance(inner, dict) else inner
+    values["spool"]["max_bytes"] = max_bytes
     settings_file = folder / "sightline.yaml"
     settings_file.write_text(yaml.safe_dump(values))
     config["grpc_options"]["port"], config["http_options"]["port"] = grpc_port, http_port
@@ -123,12 +126,12 @@ def ground(
     spool: Path | None = None,
     wait: bool = True,
     detectors: int = 1,
+    max_bytes: int = 1 << 30,
     environment: dict[str, str] | None = None,
-    **settings: object,
 ) -> Iterator[Ground]:
     """Run the system as a user would: by ``serve run``, or by ``sightline up`` (tuned)."""
     grpc_port, http_port = free_ports(2)
-    config = write_config(folder, grpc_port, http_port, detectors, **settings)
+    config = write_config(folder, grpc_port, http_port, detectors, max_bytes)
     spool = spool or folder / "spool"
     command = (
         [str(BIN / "sightline"), "up", "--config", str(config)] if tuned else [str(BIN / "serve"), "run", str(config)]

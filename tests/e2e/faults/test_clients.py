@@ -119,7 +119,7 @@ def test_an_event_that_kafka_refuses_for_good_is_set_aside_and_blocks_nobody(
     # The system's own camera shows a street: its events carry labels so long that no broker takes them.
     with ground(tmp_path, network, environment=environment) as system, system.load("clean") as load:
         moment = time.monotonic()
-        quarantined = wait_for(system.quarantined, 120, "an event in quarantine")
+        quarantined = wait_for(lambda: system.accounts().quarantined, 120, "an event in quarantine")
         wait_for(lambda: load.answered_ok_after(moment), what="a frame accepted beside it")
     assert quarantined >= 1
     verdict = tell(judge("events that Kafka refuses for good", load.calls, system.follower))

@@ -192,6 +192,7 @@ class EventPublisher:
         budget_ms: float,
         observer: PublishObserver,
         publish_empty: bool = True,
+        max_held: int = MAX_HELD,
         wall_ns: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -203,6 +204,7 @@ class EventPublisher:
             budget_ms: from capture to acknowledgement; later is a breach.
             observer: told of each acknowledged event, and of the spool.
             publish_empty: whether events without objects are published.
+            max_held: events that wait in memory; what comes beyond waits on disk alone.
             wall_ns: nanoseconds since 1970 UTC.
             monotonic: seconds.
         """
@@ -211,6 +213,7 @@ class EventPublisher:
         self._budget_ms = budget_ms
         self._observer = observer
         self._publish_empty = publish_empty
+        self._max_held = max_held
         self._wall_ns = wall_ns
         self._monotonic = monotonic
         self._lanes: OrderedDict[str, _Lane] = OrderedDict()
@@ -369,7 +372,7 @@ class EventPublisher:
     def _queue(self, camera_id: str, pending: _Pending) -> None:
         """Have an event sent after those of its camera; where memory holds enough, from disk, later."""
         lane = self._lane(camera_id)
-        if lane.on_disk or self._held >= MAX_HELD:
+        if lane.on_disk or self._held >= self._max_held:
             lane.on_disk = True
         elif pending.id > lane.read_up_to:
             lane.waiting.append(pending)
@@ -482,11 +485,13 @@ class EventPublisher:
             await asyncio.sleep(TIDY_S)
             try:
                 self._fetch(await self._spool.tidy(self._wall_ns()))
+                accounts = self._spool.accounts
+                if accounts is not None:
+                    self._observer.spool(accounts.spooled, accounts.bytes, self._oldest_s(), accounts.quarantined)
             except DeliveryUnavailable:
                 continue  # told by whoever wanted to write
-            accounts = self._spool.accounts
-            if accounts is not None:
-                self._observer.spool(accounts.spooled, accounts.bytes, self._oldest_s(), accounts.quarantined)
+            except Exception:
+                logger.exception("the spool's gauges could not be set")
 
     def _oldest_s(self) -> float:
         accounts = self._spool.accounts

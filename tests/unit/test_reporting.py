@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
 
-from app.cameras import CameraState, CameraStatus
+from app.cameras import Blocked, CameraState, CameraStatus, ServiceTrouble
 from app.events import LatencyQuantiles, PublisherSnapshot
 from app.ledger import DropReason, LedgerSnapshot
 from app.reporting import Observation, Reporter
@@ -58,3 +59,12 @@ def test_a_camera_that_was_not_heard_once_has_not_dropped_all_its_frames_anew():
 
 def test_a_camera_that_does_not_answer_still_counts_as_one_that_should_be_live():
     assert "cameras 1/2 live" in Reporter(200).line(Observation(0.0, [camera()], publisher(1), 2))
+
+
+def test_a_blocked_camera_is_told_apart_from_one_whose_source_is_away():
+    def blocked(name: str, trouble: ServiceTrouble) -> CameraStatus:
+        return replace(camera(name), blocked=Blocked(trouble, "", datetime(2026, 1, 1, tzinfo=timezone.utc)))
+
+    cameras = [blocked("a", ServiceTrouble.AWAY), blocked("b", ServiceTrouble.SLOW), blocked("c", ServiceTrouble.AWAY)]
+    line = Reporter(200).line(Observation(0.0, [*cameras, camera("d")], publisher(1), 4))
+    assert line.endswith("cameras 4/4 live, 3 blocked (service away for 2, service slow for 1)")

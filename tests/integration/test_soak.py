@@ -42,7 +42,8 @@ class Length:
 
 
 TWO_MINUTES = Length(total_s=120, warm_up_s=40, resize_s=20)
-THIRTY_MINUTES = Length(total_s=1800, warm_up_s=300, resize_s=60)
+THIRTY_MINUTES = Length(total_s=1800, warm_up_s=660, resize_s=60)
+"""Its warm-up is longer than the ten minutes for which the publisher remembers ids."""
 
 
 @dataclass

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from app.cameras import CameraTiming
+from tests.streams.conftest import Rows
 from tests.streams.http import HttpServer, sends_garbage
 from tests.streams.rtsp import RtspServer
 from tests.streams.watching import Watched
@@ -22,7 +23,7 @@ def flap(server: RtspServer, over: threading.Event) -> None:
         server.listen()
 
 
-def test_a_camera_keeps_its_rate_while_others_flap_hang_and_babble():
+def test_a_camera_keeps_its_rate_while_others_flap_hang_and_babble(rows: Rows):
     over = threading.Event()
     with RtspServer() as sound, RtspServer() as flapping, RtspServer() as hanging, HttpServer() as babbling:
         hanging.behaviour.hangs_at = "DESCRIBE"
@@ -49,3 +50,8 @@ def test_a_camera_keeps_its_rate_while_others_flap_hang_and_babble():
             ledger = camera.status().ledger
             assert ledger.dropped == {} or sum(ledger.dropped.values()) == 0
             other.until_live()
+    rows.add(
+        "RTSP over TCP",
+        "three neighbours in the same process flap, hang and send garbage",
+        f"its rate is kept; the longest gap at 10 fps was {max(gaps):.2f} s",
+    )

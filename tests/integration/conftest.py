@@ -16,8 +16,8 @@ import pytest
 from app.launch import TUNED
 
 # Ray reads these when it is imported or started.
-for _name in ("RAY_USAGE_STATS_ENABLED", "RAY_task_events_max_num_task_in_gcs"):
-    os.environ.setdefault(_name, TUNED[_name])
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_task_events_max_num_task_in_gcs", TUNED["RAY_task_events_max_num_task_in_gcs"])
 
 import ray
 import yaml

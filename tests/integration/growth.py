@@ -14,7 +14,7 @@ import numpy as np
 
 from tests.integration.conftest import MARK
 
-_PRIVATE = re.compile(r"^Private_(?:Clean|Dirty):\s+(\d+) kB", re.MULTILINE)
+_ANONYMOUS = re.compile(r"^Anonymous:\s+(\d+) kB", re.MULTILINE)
 _METHOD = re.compile(r"\.\w+$")
 
 
@@ -33,7 +33,8 @@ class Holding:
     at: float
     """Seconds, monotonic."""
     megabytes: float
-    """Of its own alone (USS): what it shares with others is not counted."""
+    """Anonymous memory: not the pages of programs and libraries, which count as private or shared as other
+    clusters on the machine come and go."""
     files: int
     threads: int
 
@@ -66,7 +67,7 @@ class Watched:
             with contextlib.suppress(OSError, IndexError):
                 fields = (place / "stat").read_text().rpartition(")")[2].split()
                 identity = Identity(int(place.name), fields[19])
-                kilobytes = sum(map(int, _PRIVATE.findall((place / "smaps_rollup").read_text())))
+                kilobytes = sum(map(int, _ANONYMOUS.findall((place / "smaps_rollup").read_text())))
                 files = len(list((place / "fd").iterdir()))
                 self._holdings[identity].append(Holding(at, kilobytes / 1024, files, int(fields[17])))
                 self.titles[identity] = _title(place)

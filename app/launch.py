@@ -27,6 +27,8 @@ TUNED: Mapping[str, str] = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     # How long a replica that nobody asks any more is kept: with HAProxy's default of 30 s Ctrl-C takes 33 s.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
+    # Ray's head keeps what became of the last 100 000 calls for its dashboard: over 300 MB, filled within hours.
+    "RAY_task_events_max_num_task_in_gcs": "2000",
     # Nothing phones home.
     "RAY_USAGE_STATS_ENABLED": "0",
     # Worker logs repeat a line for each process; the status line must not be folded away.

@@ -156,12 +156,17 @@ class CameraManagerBase:
         self._tasks = [asyncio.get_running_loop().create_task(work) for work in (self._start_cameras(), self._report())]
 
     async def health(self) -> Health:
-        """Tell whether every camera is live, or its recording over, and the publisher answers."""
+        """Tell whether every camera is live and not blocked, or its recording over, and the publisher answers."""
         observation = await self._observe()
         reasons = [
             f"camera {status.id} is {status.state}: {status.reason}"
             for status in observation.cameras
             if status.state not in ("live", "ended")
+        ]
+        reasons += [
+            f"camera {status.id} is blocked: {status.blocked}"
+            for status in observation.cameras
+            if status.blocked is not None and status.state == "live"
         ]
         missing = len(self._cameras) - len(observation.cameras)
         reasons += [f"{missing} cameras are being started"] if missing else []

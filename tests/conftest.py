@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,10 +18,6 @@ ROOT = Path(__file__).resolve().parents[1]
 T = TypeVar("T")
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--table", help="write the table that the tests make (faults, soak, streams) to this file")
-
-
 def wait_for(probe: Callable[[], T | None], timeout_s: float = 60.0, what: str = "the condition") -> T:
     """Ask until the answer is true, and give it."""
     end = time.monotonic() + timeout_s
@@ -32,6 +28,30 @@ def wait_for(probe: Callable[[], T | None], timeout_s: float = 60.0, what: str =
         if time.monotonic() > end:
             raise TimeoutError(f"{what} did not come about within {timeout_s:.0f} s")
         time.sleep(0.05)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--tables", type=Path, help="a folder into which tests write the tables of figures they made")
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Where tests leave their figures for people."""
+
+    folder: Path | None
+
+    def write(self, name: str, lines: Sequence[str]) -> None:
+        """Write a table, where somebody asked for it, and print it."""
+        text = "\n".join([*lines, ""])
+        print(text)
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / name).write_text(text)
+
+
+@pytest.fixture(scope="session")
+def tables(request: pytest.FixtureRequest) -> Tables:
+    return Tables(request.config.getoption("--tables"))
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from app.cameras.encoder import EncodedFrame, Encoder, SampledFrame
 from app.cameras.outcomes import Fate, Outcome
 from app.cameras.sampler import EvenGrid
 from app.cameras.sources import Capture, FrameTime, RawFrame, Source, open_source
-from app.cameras.status import CameraState, CameraStatus
+from app.cameras.status import Blocked, CameraState, CameraStatus, ServiceTrouble
 
 __all__ = [
     "Backoff",
+    "Blocked",
     "Camera",
     "CameraObserver",
     "CameraState",
@@ -30,6 +31,7 @@ __all__ = [
     "Outcome",
     "RawFrame",
     "SampledFrame",
+    "ServiceTrouble",
     "SilentObserver",
     "Source",
     "open_source",

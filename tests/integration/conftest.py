@@ -13,8 +13,11 @@ import grpc
 import numpy as np
 import pytest
 
+from app.launch import TUNED
+
 # Ray reads these when it is imported or started.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_task_events_max_num_task_in_gcs", TUNED["RAY_task_events_max_num_task_in_gcs"])
 
 import ray
 import yaml

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
 
-from app.cameras import CameraState, CameraStatus
+from app.cameras import Blocked, CameraState, CameraStatus, ServiceTrouble
 from app.events import LatencyQuantiles, PublisherSnapshot
 from app.ledger import DropReason, LedgerSnapshot
 from app.reporting import Observation, Reporter
@@ -82,3 +83,12 @@ def test_events_that_wait_are_told_while_kafka_is_away_and_not_else():
     line = reporter.line(Observation(0.0, [], publisher(100, spooled=7, trouble="no broker answers"), 1))
     assert line.endswith("7 events wait in the spool: no broker answers")
     assert "spool" not in reporter.line(Observation(10.0, [], publisher(100, spooled=7), 1))
+
+
+def test_a_blocked_camera_is_told_apart_from_one_whose_source_is_away():
+    def blocked(name: str, trouble: ServiceTrouble) -> CameraStatus:
+        return replace(camera(name), blocked=Blocked(trouble, "", datetime(2026, 1, 1, tzinfo=timezone.utc)))
+
+    cameras = [blocked("a", ServiceTrouble.AWAY), blocked("b", ServiceTrouble.SLOW), blocked("c", ServiceTrouble.AWAY)]
+    line = Reporter(200).line(Observation(0.0, [*cameras, camera("d")], publisher(1), 4))
+    assert line.endswith("cameras 4/4 live, 3 blocked (service away for 2, service slow for 1)")

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from app.errors import DeliveryRefused, DeliveryUnavailable, EpochSuperseded, FrameRepeated, OrderError, SpoolFull
-from app.events import Submission, read_accounts
-from app.events.publisher import CAMERA_IDLE_S, READ_AHEAD
-from app.events.spool import REPEAT_WINDOW_S, ask_quarantine, quarantined
+from app.events import Submission, ask_quarantine, quarantined, read_accounts
+from app.events.drain import CAMERA_IDLE_S, READ_AHEAD
+from app.events.spool import REPEAT_WINDOW_S
 from tests.unit.events.desk import Topic, desk, event, until
 
 
@@ -237,7 +237,7 @@ async def test_in_a_long_outage_memory_holds_a_part_and_the_disk_the_rest_and_al
             submissions = [Submission(event(f"{sequence}", f"cam-{n}"), 1, sequence) for n in range(cameras)]
             await asyncio.gather(*(it.publisher.publish(submission) for submission in submissions))
         assert it.now.spooled == cameras * each > 5 * held
-        assert sum(len(lane.waiting) for lane in it.publisher._lanes.values()) <= held
+        assert it.publisher._drain.held <= held
         it.topic.error = None
         await it.until(lambda now: now.published == cameras * each)
         by_camera: dict[bytes, list[int]] = {}

@@ -1,0 +1,34 @@
+"""Rows: the table "source kind, what was tried, result" that the README shows, made by the tests themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import Tables
+
+
+class Rows:
+    """Collects rows; a test adds its own once it has seen the result."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], str] = {}
+
+    def add(self, kind: str, tried: str, result: str) -> None:
+        """Add a row; of tests with parameters the first row of the same kind and trial is kept."""
+        self._rows.setdefault((kind, tried), result)
+
+    def lines(self) -> list[str]:
+        """Give the lines of a markdown table."""
+        rows = [f"| {kind} | {tried} | {result} |" for (kind, tried), result in self._rows.items()]
+        return ["| source | what was tried | result |", "|---|---|---|", *rows]
+
+
+@pytest.fixture(scope="session")
+def rows(request: pytest.FixtureRequest, tables: Tables) -> Iterator[Rows]:
+    made = Rows()
+    yield made
+    # A row of a test with parameters speaks for all of them: a run with failures makes no table.
+    if tables.folder is not None and not request.session.testsfailed:
+        tables.write("cameras-in-trouble.md", made.lines())

@@ -112,14 +112,16 @@ def find_the_model(settings: Settings, environment: Mapping[str, str]) -> None:
     On a cluster that runs already the model lies where its replicas run, and they tell.
 
     Raises:
-        SettingsError: there is no such model.
+        SettingsError: there is no such model, or it is not the pinned one.
         ModelUnavailable: it could not be downloaded.
     """
-    if settings.detector.model == str(DEMO_MODEL) or joins_a_cluster(environment):
+    detector = settings.detector
+    bundled = detector.model == str(DEMO_MODEL) and detector.model_sha256 is None
+    if bundled or joins_a_cluster(environment):
         return
-    from app.detection.model_files import find_model  # here: it loads torch, which takes seconds
+    from app.detection.model_files import check_pin, find_model  # here: it loads torch, which takes seconds
 
-    find_model(settings.detector.model)
+    check_pin(find_model(detector.model), detector.model_sha256)
 
 
 def serve_run(config_path: Path, settings: Settings, environment: Mapping[str, str]) -> int:

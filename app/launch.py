@@ -33,6 +33,12 @@ TUNED: Mapping[str, str] = {
     "RAY_DEDUP_LOGS": "0",
 }
 """What Ray reads when it starts; a variable that is set already stays as it is."""
+LOOPBACK: Mapping[str, str] = {
+    # Ray then takes 127.0.0.1 for this machine's address, and its own processes (GCS, raylet, workers, agents) listen
+    # there and not on every interface. Meant for desktops, as the name says, but read everywhere.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
+"""The same, where the cluster that is started is this machine alone."""
 
 
 def read_serve_config(path: Path) -> dict[str, Any]:
@@ -131,7 +137,7 @@ def serve_run(config_path: Path, settings: Settings, environment: Mapping[str, s
     """
     tuned = {**TUNED, **environment}
     if not joins_a_cluster(environment):
-        return _foreground([str(config_path)], tuned)
+        return _foreground([str(config_path)], {**LOOPBACK, **tuned})
     with tempfile.TemporaryDirectory(prefix="sightline-") as folder:  # its owner's alone
         handed = hand_on(read_serve_config(config_path), environment, settings.cameras, Path(folder))
         file = Path(folder) / "serve_config.yaml"

@@ -23,7 +23,8 @@ class Network:
     """A detection network on its device.
 
     Raises:
-        SettingsError: there is no such model, it is not the pinned one, or the image size is not the one that a static export has.
+        SettingsError: there is no such model, it is not the pinned one, or the image size is not the one that a
+            static export has.
         ModelUnavailable: it cannot be downloaded, is no detection model, or cannot run on its device.
     """
 

@@ -155,6 +155,11 @@ class CameraManagerBase:
         self._reporter = Reporter(options.budget_ms)
         self._tasks = [asyncio.get_running_loop().create_task(work) for work in (self._start_cameras(), self._report())]
 
+    @property
+    def token(self) -> str | None:
+        """The bearer token of the HTTP API."""
+        return self._options.token.get_secret_value() if self._options.token else None
+
     async def health(self) -> Health:
         """Tell whether every camera is live and not blocked, or its recording over, and the publisher answers."""
         observation = await self._observe()

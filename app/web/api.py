@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
-PROBLEM = "application/problem+json"
+from app.web.guard import Guard
+from app.web.problems import problem
+
+logger = logging.getLogger("ray.serve")
 
 
 @dataclass(frozen=True)
@@ -21,16 +26,21 @@ class Health:
     reasons: tuple[str, ...] = ()
 
 
-class HealthSource(Protocol):
-    """Who knows how the system is."""
+class Host(Protocol):
+    """Who knows how the system is, and whom it may be told."""
+
+    @property
+    def token(self) -> str | None:
+        """The bearer token that is asked for; none: no token is."""
 
     async def health(self) -> Health:
         """Tell how it is now."""
 
 
-def build_api(source: Callable[[], HealthSource]) -> FastAPI:
+def build_api(host: Callable[[], Host]) -> FastAPI:
     """Build the ASGI application over a source of facts, looked up at each request."""
     api = FastAPI(title="Sightline", openapi_url="/api/v1/openapi.json", docs_url=None, redoc_url=None)
+    api.add_middleware(Guard, token=lambda: host().token)
 
     @api.get("/healthz", response_class=PlainTextResponse, summary="Whether this process answers")
     async def healthz() -> str:
@@ -38,21 +48,24 @@ def build_api(source: Callable[[], HealthSource]) -> FastAPI:
 
     @api.get("/readyz", summary="Whether cameras are watched and their frames are answered")
     async def readyz() -> JSONResponse:
-        health = await source().health()
+        health = await host().health()
         if health.ready:
             return JSONResponse({"ready": True, "reasons": []})
-        problem = {
-            "type": "about:blank",
-            "title": "Not ready",
-            "status": 503,
-            "detail": "; ".join(health.reasons),
-            "reasons": list(health.reasons),
-        }
-        return JSONResponse(problem, status_code=503, media_type=PROBLEM)
+        return problem(503, "; ".join(health.reasons), title="Not ready", reasons=list(health.reasons))
 
     @api.exception_handler(HTTPException)
-    async def problem_of(_request: Request, error: HTTPException) -> JSONResponse:
-        problem = {"type": "about:blank", "title": error.detail, "status": error.status_code}
-        return JSONResponse(problem, status_code=error.status_code, media_type=PROBLEM, headers=error.headers)
+    async def refused(_request: Request, error: HTTPException) -> JSONResponse:
+        return problem(error.status_code, error.detail, headers=error.headers)
+
+    @api.exception_handler(RequestValidationError)
+    async def malformed(_request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return problem(422, f"{place}: {first['msg']}")
+
+    @api.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> JSONResponse:
+        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return problem(500, "the service failed on this request; its log says why")
 
     return api

@@ -197,8 +197,8 @@ def test_two_minutes_of_flapping_and_changing_cameras_leave_everything_in_order(
     tables.write("soak-short.md", told(soak))
     assert_in_order(soak)
     for trend in soak.trends:
-        # What caches fill in a minute is no leak, and what leaks 10 MB in a minute is.
-        assert trend.growth * soak.seconds / 600 < 10, trend
+        # What caches fill in a minute is no leak, and what grows by 15 MB in it is one.
+        assert trend.growth * soak.seconds / 600 < 15, trend
 
 
 @pytest.mark.soak
@@ -253,7 +253,7 @@ def assert_states(soak: Soak) -> None:
         assert soak.after[camera].epoch == soak.before[camera].epoch, "its actor died"
     for camera in ("soak-steady", "soak-changing"):
         assert soak.after[camera].reconnects == 0
-        assert sampled(soak, camera) == pytest.approx(FPS * soak.seconds, rel=0.05)
+        assert sampled(soak, camera) == pytest.approx(FPS * soak.seconds, rel=0.1)
 
 
 def sampled(soak: Soak, camera: str) -> int:

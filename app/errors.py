@@ -18,7 +18,10 @@ SightlineError
 │   └── InferenceFailed           the model failed on an image
 └── DeliveryError
     ├── DeliveryUnavailable       the event cannot be made durable now; asking again may succeed
-    │   └── TopicMissing          the topic is not there, and we may not create it
+    │   ├── TopicMissing          the topic is not there, and we may not create it
+    │   └── SpoolUnavailable      the spool cannot be opened or written now
+    │       ├── SpoolFull         it, or its disk, has no room
+    │       └── SpoolDamaged      its file was damaged
     ├── DeliveryRefused           the broker refuses this event for good
     └── BrokerUnavailable         the embedded broker did not come up
 """
@@ -100,6 +103,18 @@ class DeliveryUnavailable(DeliveryError):
 
 class TopicMissing(DeliveryUnavailable):
     """The topic is not there, and we may not create it."""
+
+
+class SpoolUnavailable(DeliveryUnavailable):
+    """The spool cannot be opened or written now; the text says why."""
+
+
+class SpoolFull(SpoolUnavailable):
+    """The spool has reached its limit, or its disk has no room."""
+
+
+class SpoolDamaged(SpoolUnavailable):
+    """Bytes of the spool's file were destroyed; what could be read was carried over."""
 
 
 class DeliveryRefused(DeliveryError):

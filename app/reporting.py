@@ -42,8 +42,15 @@ class Reporter:
                 self._dropped(now),
                 self._latency(now.publisher),
                 _cameras(now),
+                *self._backlog(now.publisher),
             ]
         )
+
+    def _backlog(self, publisher: PublisherSnapshot | None) -> list[str]:
+        """Tell of what waits for Kafka, where Kafka is away."""
+        if publisher is None or not publisher.trouble:
+            return []
+        return [f"{publisher.spooled} events wait in the spool: {publisher.trouble}"]
 
     def _rate(self, last: Observation | None, now: Observation) -> str:
         if now.publisher is None:

@@ -74,6 +74,11 @@ class SpoolSettings(Frozen):
     """Where undelivered events are kept."""
 
     dir: Path = Field(default_factory=lambda: user_state_path("sightline") / "spool")
+    """Belongs to one publisher on one node."""
+    max_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
+    """Beyond, ``Detect`` answers ``UNAVAILABLE`` until Kafka has taken some."""
+    synchronous: Literal["normal", "full"] = "normal"
+    """``normal``: what was accepted survives the death of any process; ``full``: also the loss of power."""
 
 
 class Settings(Frozen):

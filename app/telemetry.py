@@ -97,6 +97,12 @@ def camera_gauge(name: str, text: str) -> Gauge:
 
 
 @cache
+def gauge(name: str, text: str) -> Gauge:
+    """A gauge of the whole system."""
+    return Gauge(name, text)
+
+
+@cache
 def frames_dropped() -> Counter:
     """Frames that became no event."""
     return Counter("sightline_frames_dropped", "Sampled frames that became no event.", tag_keys=("camera_id", "reason"))
@@ -133,14 +139,22 @@ class ServiceTelemetry:
 class PublisherTelemetry:
     """Feeds the publisher's metrics."""
 
-    def published(self, camera_id: str, total_s: float, publish_s: float, breach: bool) -> None:
-        """Count an acknowledged event; seconds from capture and from hand-over to acknowledgement."""
+    def published(self, camera_id: str, total_s: float, spool_s: float, publish_s: float, breach: bool) -> None:
+        """Count an acknowledged event; seconds from capture, in the spool, and from hand-over to acknowledgement."""
         tags = {"camera_id": camera_id}
         capture_to_publish().observe(total_s, tags=tags)
+        stage_seconds().observe(spool_s, tags={"stage": Stage.SPOOL.value})
         stage_seconds().observe(publish_s, tags={"stage": Stage.PUBLISH.value})
         camera_counter("sightline_events_published", "Events the broker acknowledged.").inc(tags=tags)
         if breach:
             camera_counter("sightline_slo_breaches", "Events acknowledged later than the budget.").inc(tags=tags)
+
+    def spool(self, events: int, size: int, oldest_s: float, quarantined: int) -> None:
+        """Tell how many events wait, their bytes, the age of the oldest in seconds, and how many were set aside."""
+        gauge("sightline_spool_events", "Events that wait for Kafka.").set(events)
+        gauge("sightline_spool_bytes", "Bytes of the events that wait for Kafka.").set(size)
+        gauge("sightline_spool_oldest_age_seconds", "Age of the oldest event that waits.").set(oldest_s)
+        gauge("sightline_events_quarantined", "Events that Kafka refused for good.").set(quarantined)
 
 
 class CameraTelemetry:

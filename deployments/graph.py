@@ -22,6 +22,9 @@ from deployments.detector import ObjectDetector
 from deployments.ingress import DetectionIngress
 from deployments.publisher import BROKER, PUBLISHER, BrokerActor, KafkaPublisher, PublisherOptions, Sealed
 
+SPOOL_NODE = "sightline_spool"
+"""Custom Ray resource of the node that keeps the spool."""
+
 
 class InferenceArgs(BaseModel):
     """What ``serve_config.yaml`` says of the inference application."""
@@ -87,8 +90,8 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
     publisher = DeploymentActorConfig(
         name=PUBLISHER,
         actor_class=KafkaPublisher,
-        init_kwargs={"sealed": Sealed(PublisherOptions(settings.kafka, settings.latency_budget_ms))},
-        actor_options={"num_cpus": 0},
+        init_kwargs={"sealed": Sealed(PublisherOptions(settings.kafka, settings.spool, settings.latency_budget_ms))},
+        actor_options={"num_cpus": 0, "resources": _spool_node()},
     )
     broker = DeploymentActorConfig(
         name=BROKER,
@@ -97,6 +100,12 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
         actor_options={"num_cpus": 0},
     )
     return [broker, publisher] if settings.kafka.embedded else [publisher]
+
+
+def _spool_node() -> dict[str, float]:
+    """Pin the publisher to the node that has its spool, where one is marked so (design, decision 3)."""
+    marked = ray.cluster_resources().get(SPOOL_NODE, 0) > 0  # type: ignore[no-untyped-call]
+    return {SPOOL_NODE: 0.001} if marked else {}
 
 
 def _settings(file: Path | None) -> Settings:

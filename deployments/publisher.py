@@ -23,9 +23,12 @@ from app.events import (
     KafkaSink,
     PublisherSnapshot,
     Receipt,
+    Spool,
+    SpoolOptions,
+    SpoolWriter,
     Submission,
 )
-from app.settings import KafkaSettings
+from app.settings import KafkaSettings, SpoolSettings
 from app.telemetry import PublisherTelemetry
 
 logger = logging.getLogger("ray.serve")
@@ -45,6 +48,7 @@ class PublisherOptions:
     """What the publisher needs to know."""
 
     kafka: KafkaSettings
+    spool: SpoolSettings
     budget_ms: int
 
 
@@ -113,13 +117,12 @@ class BrokerActor:
 class KafkaPublisher:
     """The one that commits events; a shell around ``app.events``.
 
-    Serve ends it without a word (``ray.kill``). That loses no event that was answered: ``OK`` follows Kafka's
-    acknowledgement, and a closing ingress waits for the answers that it still owes.
+    Serve ends it without a word (``ray.kill``). That loses no event that was answered: ``OK`` follows the commit to
+    the spool, and the next publisher on this node takes up what Kafka has not.
     """
 
     def __init__(self, sealed: Sealed) -> None:
         self._options = sealed.options
-        self._sink: KafkaSink | None = None
         self._publisher: EventPublisher | None = None
         self._starting = asyncio.Lock()
 
@@ -140,7 +143,7 @@ class KafkaPublisher:
     async def snapshot(self) -> PublisherSnapshot:
         """Read the accounts."""
         publisher = await self._started()
-        return publisher.snapshot(self._sink.trouble if self._sink else "")
+        return publisher.snapshot()
 
     async def _started(self) -> EventPublisher:
         """Start at the first call: an actor's constructor runs outside its event loop."""
@@ -151,15 +154,22 @@ class KafkaPublisher:
 
     async def _start(self) -> EventPublisher:
         kafka = self._options.kafka
-        if kafka.enabled:
-            self._sink = KafkaSink(kafka, self._bootstrap)
-            self._sink.start()
-        return EventPublisher(
-            self._sink,
+        sink = KafkaSink(kafka, self._bootstrap) if kafka.enabled else None
+        if sink is not None:
+            sink.start()
+        publisher = EventPublisher(
+            sink,
+            SpoolWriter(self._open_spool),
             budget_ms=self._options.budget_ms,
             observer=PublisherTelemetry(),
             publish_empty=kafka.publish_empty,
         )
+        publisher.start()
+        return publisher
+
+    def _open_spool(self) -> Spool:
+        spool = self._options.spool
+        return Spool(SpoolOptions(spool.dir.expanduser(), spool.max_bytes, spool.synchronous))
 
     async def _bootstrap(self) -> Sequence[str]:
         return self._options.kafka.bootstrap_servers or (await self._find_broker(),)

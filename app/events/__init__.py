@@ -27,6 +27,8 @@ from app.events.publisher import (
     Sink,
     Submission,
 )
+from app.events.spool import Spool, SpoolAccounts, SpoolOptions, read_accounts
+from app.events.spool_writer import SpoolWriter
 
 if TYPE_CHECKING:
     from app.events.follower import ReceivedEvent, TopicFollower
@@ -54,12 +56,17 @@ __all__ = [
     "ReceivedEvent",
     "SeenObject",
     "Sink",
+    "Spool",
+    "SpoolAccounts",
+    "SpoolOptions",
+    "SpoolWriter",
     "StageLatencies",
     "Submission",
     "TopicFollower",
     "check_broker",
     "make_event_id",
     "make_record",
+    "read_accounts",
     "read_announced",
 ]
 

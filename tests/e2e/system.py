@@ -87,13 +87,21 @@ class System:
 
     def survivors(self) -> list[str]:
         """Give the command lines of the processes that were started below it and still run."""
-        found = []
+        return list(self._below().values())
+
+    def processes(self, kind: str) -> list[int]:
+        """Give the ids of those processes below it whose title names a kind of actor, replica or program."""
+        return [pid for pid, title in self._below().items() if kind in title]
+
+    def _below(self) -> dict[int, str]:
+        found = {}
         for process in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
                 if process.name.isdigit() and f"SYSTEM_MARK={self._mark}".encode() in (
                     process / "environ"
                 ).read_bytes().split(b"\0"):
-                    found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+                    title = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    found[int(process.name)] = title
         return found
 
     def end(self) -> None:

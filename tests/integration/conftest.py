@@ -118,8 +118,9 @@ def write_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pa
     """Write a settings file."""
 
     def write(**values: object) -> Path:
-        path = tmp_path_factory.mktemp("settings") / "sightline.yaml"
-        path.write_text(yaml.safe_dump(values))
+        folder = tmp_path_factory.mktemp("settings")
+        path = folder / "sightline.yaml"
+        path.write_text(yaml.safe_dump({"spool": {"dir": str(folder / "spool")}, **values}))
         return path
 
     return write

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import Tables
+from tests.conftest import Table
 
 
 class Rows:
@@ -26,9 +26,9 @@ class Rows:
 
 
 @pytest.fixture(scope="session")
-def rows(request: pytest.FixtureRequest, tables: Tables) -> Iterator[Rows]:
+def rows(request: pytest.FixtureRequest, table: Table) -> Iterator[Rows]:
     made = Rows()
     yield made
     # A row of a test with parameters speaks for all of them: a run with failures makes no table.
-    if tables.folder is not None and not request.session.testsfailed:
-        tables.write("cameras-in-trouble.md", made.lines())
+    if table.path is not None and not request.session.testsfailed:
+        table.write(made.lines())

@@ -1,0 +1,33 @@
+"""NoOpDetector: a detector that sees nothing and costs nothing, to measure what is around a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from app.detection.outcomes import ImageOutcome
+from app.detections import Detections
+from app.errors import ImageError
+from app.images import probe
+
+
+class NoOpDetector:
+    """Reads each image's header, decodes nothing and detects nothing."""
+
+    labels: Mapping[int, str] = {}
+    model_name = "no-op"
+    device = "none"
+
+    def warm_up(self) -> None:
+        """Do nothing."""
+
+    def run(self, images: Sequence[bytes]) -> list[ImageOutcome]:
+        """Give no detections for each image, in the order given."""
+        return [_outcome(image) for image in images]
+
+
+def _outcome(image: bytes) -> ImageOutcome:
+    try:
+        header = probe(image)
+    except ImageError as error:
+        return ImageOutcome(None, error, 0, 0, 0.0, 0.0)
+    return ImageOutcome(Detections.empty(), None, header.width, header.height, 0.0, 0.0)

@@ -1,0 +1,114 @@
+"""(b) Plain microservices: a grpc.aio server around the model and a Kafka producer, one client process per camera.
+
+What a user would write without Ray: the server decodes, runs one batch at a time of what came meanwhile, publishes,
+and answers after the acknowledgement. No spool, no order, no ledger, no admission.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import grpc
+import numpy as np
+
+from app.rpc.sightline.inference.v1 import inference_pb2 as pb
+from app.rpc.sightline.inference.v1 import inference_pb2_grpc as pb_grpc
+from tests.benchmarks.contestants.events import Events
+from tests.benchmarks.contestants.model import Model
+from tests.benchmarks.contestants.recording import frames_of
+
+MAX_BATCH = 16
+
+
+class Server(pb_grpc.InferenceServiceServicer):
+    """Decodes, detects in batches, publishes, answers."""
+
+    def __init__(self, model: Model, events: Events) -> None:
+        self._model = model
+        self._events = events
+        self._waiting: asyncio.Queue[tuple[bytes, asyncio.Future[tuple[list[float], float]]]] = asyncio.Queue()
+        self._thread = ThreadPoolExecutor(1)
+
+    async def Detect(self, request: pb.DetectRequest, context: object) -> pb.DetectResponse:  # noqa: N802
+        answer: asyncio.Future[tuple[list[float], float]] = asyncio.get_running_loop().create_future()
+        self._waiting.put_nowait((request.image, answer))
+        boxes, model_ms = await answer
+        await self._events.send_and_wait(request.camera_id, request.captured_at.ToNanoseconds(), boxes, model_ms)
+        return pb.DetectResponse(camera_id=request.camera_id, inference_latency_ms=model_ms)
+
+    async def work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            batch = [await self._waiting.get()]
+            while not self._waiting.empty() and len(batch) < MAX_BATCH:
+                batch.append(self._waiting.get_nowait())
+            found, model_ms = await loop.run_in_executor(self._thread, self._run, [image for image, _ in batch])
+            for (_, answer), boxes in zip(batch, found, strict=True):
+                answer.set_result((boxes, model_ms))
+
+    def _run(self, images: list[bytes]) -> tuple[list[list[float]], float]:
+        frames = [cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR) for image in images]
+        return self._model.run(frames)
+
+
+async def serve(port: int, model: Model, events: Events) -> None:
+    server = grpc.aio.server()
+    service = Server(model, events)
+    pb_grpc.add_InferenceServiceServicer_to_server(service, server)
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    await service.work()
+
+
+def watch(port: int, camera: str, recording: str, fps: float) -> None:
+    """Be one camera: read, encode, ask, at a rate or (0) as fast as it is answered."""
+    cv2.setNumThreads(1)
+    due = time.monotonic()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        grpc.channel_ready_future(channel).result(60)
+        stub = pb_grpc.InferenceServiceStub(channel)
+        for frame in frames_of(recording):
+            if fps:
+                due = max(due + 1 / fps, time.monotonic())
+                time.sleep(max(0.0, due - time.monotonic()))
+            request = pb.DetectRequest(camera_id=camera)
+            request.captured_at.GetCurrentTime()
+            request.image = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+            stub.Detect(request)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--recording", required=True)
+    parser.add_argument("--fps", type=float, default=0.0)
+    parser.add_argument("--camera", help="be this camera, rather than the server and all cameras")
+    parser.add_argument("--model")
+    parser.add_argument("--cameras", type=int)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--bootstrap")
+    parser.add_argument("--topic")
+    given = parser.parse_args()
+    if given.camera:
+        watch(given.port, given.camera, given.recording, given.fps)
+        return
+    command = [sys.executable, "-m", __spec__.name, "--port", str(given.port), "--recording", given.recording]
+    cameras = [
+        subprocess.Popen([*command, "--fps", str(given.fps), "--camera", f"micro-{number}"])
+        for number in range(given.cameras)
+    ]
+    try:
+        asyncio.run(serve(given.port, Model(given.model, given.threads), Events(given.bootstrap, given.topic)))
+    finally:
+        for camera in cameras:
+            camera.kill()
+
+
+if __name__ == "__main__":
+    main()

@@ -30,28 +30,27 @@ def wait_for(probe: Callable[[], T | None], timeout_s: float = 60.0, what: str =
         time.sleep(0.05)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--tables", type=Path, help="a folder into which tests write the tables of figures they made")
+@dataclass
+class Table:
+    """Where tests leave their figures for people: the file of ``--table``."""
 
+    path: Path | None
+    _begun: bool = False
 
-@dataclass(frozen=True)
-class Tables:
-    """Where tests leave their figures for people."""
-
-    folder: Path | None
-
-    def write(self, name: str, lines: Sequence[str]) -> None:
-        """Write a table, where somebody asked for it, and print it."""
+    def write(self, lines: Sequence[str]) -> None:
+        """Print some lines, and add them to the file, where one was named."""
         text = "\n".join([*lines, ""])
         print(text)
-        if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / name).write_text(text)
+        if self.path is not None:
+            before = self.path.read_text() + "\n" if self._begun else ""
+            self.path.write_text(before + text)
+            self._begun = True
 
 
 @pytest.fixture(scope="session")
-def tables(request: pytest.FixtureRequest) -> Tables:
-    return Tables(request.config.getoption("--tables"))
+def table(request: pytest.FixtureRequest) -> Table:
+    given = request.config.getoption("--table")
+    return Table(Path(given) if given else None)
 
 
 @dataclass(frozen=True)

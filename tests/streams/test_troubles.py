@@ -167,10 +167,10 @@ def undergo(name: str) -> Report:
         began = time.monotonic()
         camera.until_down()
         told_s = time.monotonic() - began
-        camera.until(lambda: has_been_in(camera, trial.states), 30, f"{trial.states} in {camera.history}")
+        camera.until(lambda: has_been_in(camera, trial.states), 60, f"{trial.states} in {camera.history}")
         camera.until(lambda: time.monotonic() - began > trial.hold_s, 60)
         trial.end(server)
-        return Report(told_s, camera.until_live(40), tuple(camera.history))
+        return Report(told_s, camera.until_live(), tuple(camera.history))
 
 
 def has_been_in(camera: Watched, states: frozenset[CameraState]) -> bool:
@@ -181,7 +181,7 @@ def has_been_in(camera: Watched, states: frozenset[CameraState]) -> bool:
 def reports() -> Iterator[Callable[[str], Report]]:
     with _MANY(len(TRIALS)) as pool:
         futures = {name: pool.submit(undergo, name) for name in TRIALS}
-        yield lambda name: futures[name].result(120)
+        yield lambda name: futures[name].result(240)
 
 
 @pytest.mark.parametrize("name", TRIALS)
@@ -191,7 +191,7 @@ def test_a_camera_tells_of_a_trouble_and_recovers_from_it(reports: Callable[[str
     assert all(reason for state, reason in report.history if state in DOWN)
     assert report.recovered_s <= RECOVERY_S
     assert report.told_s <= 7.5
-    rows.add(kind_of(name), trial.name.removesuffix(" over udp"), told(report))
+    rows.add(kind_of(name), trial.name.removesuffix(" over udp").replace("*", "every request"), told(report))
 
 
 def kind_of(name: str) -> str:

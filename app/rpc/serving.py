@@ -45,7 +45,7 @@ def add_inference_service_to_server(servicer: Any, server: Any) -> None:
     server.add_generic_rpc_handlers((_Handlers({f"/{SERVICE}/Detect": detect}),))
 
 
-class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # the stubs have it as Any
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs only
     """Handlers whose every call ends in a code of ours.
 
     Serve puts its way to the replicas in the place of ``_method_handlers``; that is the last to know when an ingress

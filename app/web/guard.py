@@ -21,8 +21,8 @@ _BEARER = "bearer "
 class Guard:
     """ASGI middleware: asks for the bearer token where one is set; where none is, lets only this machine write.
 
-    Behind a proxy that does not say whom it asks for, such as Serve's HAProxy, a write comes from an address that is
-    not loopback and is refused: set a token there.
+    A proxy on this machine, Serve's HAProxy among them, hides who asks: what it passes on seems to come from here. So
+    where such a proxy listens for others, a token is a must.
     """
 
     def __init__(self, application: ASGIApp, token: Callable[[], str | None]) -> None:

@@ -185,3 +185,11 @@ def test_up_keeps_ray_from_sending_usage_statistics():
         )
         told[name] = done.stdout.strip()
     assert told == {"tuned": "False", "not": "True"}
+
+
+def test_up_lets_ray_s_own_processes_listen_on_loopback():
+    code = "from ray._private.services import get_node_ip_address; print(get_node_ip_address())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **launch.LOOPBACK}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "127.0.0.1"

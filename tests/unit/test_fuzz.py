@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import grpc
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from app.detection import ImageOutcome
@@ -16,9 +17,9 @@ from app.detections import Detections
 from app.errors import ImageError, SightlineError
 from app.events import DetectionEvent, Receipt, Submission
 from app.images import MAX_PIXELS, probe
-from app.rpc.codes import status_of
+from app.rpc.codes import LOST_ANSWER, UNKNOWN_FAULT, status_of
 from app.rpc.conversion import write_response
-from app.rpc.serving import read_message
+from app.rpc.serving import SERVICE, add_inference_service_to_server, read_message
 from app.service import DetectionService, DetectorAnswer, DetectorJob, ModelInfo, ServiceLimits
 from tests import fuzzing
 
@@ -97,3 +98,57 @@ def test_an_image_is_decoded_to_the_size_that_its_header_says_or_is_refused_in_o
     header = probe(data)
     assert shape == (header.height, header.width, 3)
     assert header.width * header.height <= MAX_PIXELS
+
+
+class Call:
+    """What a handler sees of a gRPC call."""
+
+    def __init__(self) -> None:
+        self._code: object = 0
+        self._details = ""
+
+    def code(self) -> object:
+        return self._code
+
+    def details(self) -> str:
+        return self._details
+
+    def set_code(self, code: object) -> None:
+        self._code = code
+
+    def set_details(self, details: str) -> None:
+        self._details = details
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "details"),
+    [
+        ("The actor died unexpectedly before finishing this task.\n\tclass_name: X", "UNAVAILABLE", LOST_ANSWER),
+        ("The actor 1f is unavailable: the connection was lost", "UNAVAILABLE", LOST_ANSWER),
+        ("Traceback (most recent call last):\n  File", "INTERNAL", UNKNOWN_FAULT),
+        ("the model 'm.pt' failed on the image: factor", "INTERNAL", "the model 'm.pt' failed on the image: factor"),
+    ],
+)
+@pytest.mark.parametrize("number", [True, False])
+async def test_what_serve_says_of_a_fault_is_put_into_our_words(said: str, code: str, details: str, number: bool):
+    handlers: list[grpc.GenericRpcHandler] = []
+
+    class Servicer:
+        async def Detect(self, request: object, context: Call) -> bytes:  # noqa: N802
+            context.set_code(grpc.StatusCode.INTERNAL.value[0] if number else grpc.StatusCode.INTERNAL)
+            context.set_details(said)
+            return b""
+
+    class Server:
+        def add_generic_rpc_handlers(self, added: Sequence[grpc.GenericRpcHandler]) -> None:
+            handlers.extend(added)
+
+    class Details:
+        method = f"/{SERVICE}/Detect"
+
+    add_inference_service_to_server(Servicer(), Server())
+    call = Call()
+    await handlers[0].service(Details()).unary_unary(b"", call)
+    expected = grpc.StatusCode[code]
+    assert call.code() in (expected, expected.value[0])
+    assert call.details() == details

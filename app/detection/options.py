@@ -27,8 +27,10 @@ class DetectorOptions:
     max_detections: int = 300
     """At most so many per image, best first."""
     threads: int | None = None
-    """CPU threads of the model, for this process; none: the library's own choice (for ``.pt``,
-    ``OMP_NUM_THREADS`` sets it). An OpenVINO model takes its own choice always."""
+    """CPU cores of the model, for this process, whatever runs it; none: for ``.pt`` torch's own choice
+    (``OMP_NUM_THREADS`` sets it), for an export all there are."""
     nms_free: bool = False
     """Whether a ``.pt`` is run by its NMS-free head where it has one (YOLO26, YOLOv10), like
     ``predict(nms=False)``; an export is run by the head that it was exported with."""
+    use_export: bool = True
+    """Whether on the CPU a ``.pt`` is run as the export beside it that ``sightline export`` made of it."""

@@ -177,7 +177,7 @@ class Network:
             return OnnxGraph(path, threads) if single else None
         if single and backend.backend.read_model is None:  # it is set for INT8 on AMX, which needs Ultralytics' care
             backend.backend.ov_compiled_model = None
-            return OpenVinoGraph(path, threads, exact=export is not None)
+            return OpenVinoGraph(path, threads, exact=not options.half)
         return None
 
 
@@ -197,7 +197,7 @@ def _load(path: Path, device: torch.device, options: DetectorOptions) -> Any:
 
     if path.suffix.lower() == ".pt":
         _check_checkpoint(path)
-    half = device.type == "cuda" if options.half is None else options.half
+    half = device.type == "cuda" if options.half is None else options.half and not path.name.endswith("_openvino_model")
     try:
         backend = AutoBackend(str(path), device=device, fp16=half, fuse=True, verbose=False, end2end=options.nms_free)
     except ModuleNotFoundError as error:

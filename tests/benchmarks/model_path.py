@@ -44,6 +44,16 @@ class Cell:
     ratio: float
     spread: tuple[float, float]
     """The least and the greatest ratio of a round."""
+    cpu_ratio: float
+    """The same ratio of the processor time of all threads, which other programs on the machine disturb less."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Milliseconds an image."""
+
+    wall: float
+    cpu: float
 
 
 @dataclass(frozen=True)
@@ -88,19 +98,20 @@ def _line(cell: Cell) -> str:
     low, high = cell.spread
     return (
         f"{cell.model:8} {cell.form:9} {cell.size:10} batch {cell.batch:<3} ours {cell.ours_ms:7.2f} ms  "
-        f"predict {cell.predict_ms:7.2f} ms  ratio {cell.ratio:5.2f}  ({low:.2f} to {high:.2f})"
+        f"predict {cell.predict_ms:7.2f} ms  ratio {cell.ratio:5.2f}  ({low:.2f} to {high:.2f})  of CPU time {cell.cpu_ratio:5.2f}"
     )
 
 
 def table(cells: Sequence[Cell]) -> str:
-    """Give the ratios as a Markdown table, a row a model, form and size and a column a batch."""
+    """Give the ratios (and those of CPU time) as Markdown, a row a model, form and size and a column a batch."""
     batches = sorted({cell.batch for cell in cells})
     rows = dict.fromkeys((cell.model, cell.form, cell.size) for cell in cells)
-    ratios = {(cell.model, cell.form, cell.size, cell.batch): cell.ratio for cell in cells}
+    cells_of = {(cell.model, cell.form, cell.size, cell.batch): cell for cell in cells}
     lines = ["| model | form | images | " + " | ".join(f"batch {batch}" for batch in batches) + " |"]
     lines.append("|---" * (3 + len(batches)) + "|")
     for row in rows:
-        lines.append("| " + " | ".join([*row, *(f"{ratios[(*row, batch)]:.2f}" for batch in batches)]) + " |")
+        chosen = [cells_of[(*row, batch)] for batch in batches]
+        lines.append("| " + " | ".join([*row, *(f"{each.ratio:.2f} ({each.cpu_ratio:.2f})" for each in chosen)]) + " |")
     return "\n".join(lines)
 
 
@@ -123,9 +134,15 @@ def _compare(model: str, form: str, folder: Path, given: argparse.Namespace) -> 
             for batch in given.batches:
                 task = Task(size, batch, given.seconds)
                 rounds = [(ours.measure(task), theirs.measure(task)) for _ in range(given.rounds + 1)][1:]
-                mine, other = (statistics.median(side) for side in zip(*rounds, strict=True))
-                ratios = [second / first for first, second in rounds]
-                yield Cell(model, form, size, batch, mine, other, other / mine, (min(ratios), max(ratios)))
+                yield _cell((model, form, size, batch), rounds)
+
+
+def _cell(names: tuple[str, str, str, int], rounds: Sequence[tuple[Cost, Cost]]) -> Cell:
+    ours, theirs = zip(*rounds, strict=True)
+    mine, other = (statistics.median(cost.wall for cost in side) for side in (ours, theirs))
+    own_cpu, other_cpu = (statistics.median(cost.cpu for cost in side) for side in (ours, theirs))
+    ratios = [second.wall / first.wall for first, second in rounds]
+    return Cell(*names, mine, other, other / mine, (min(ratios), max(ratios)), other_cpu / own_cpu)
 
 
 def files_of(model: str, form: str, folder: Path) -> tuple[Path, Path]:
@@ -176,12 +193,12 @@ class Worker:
         self._process.stdin.close()
         self._process.wait(30)
 
-    def measure(self, task: Task) -> float:
-        """Give milliseconds an image."""
+    def measure(self, task: Task) -> Cost:
+        """Let the side do the task once."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps(asdict(task)), file=self._process.stdin, flush=True)
-        return float(self._process.stdout.readline())
+        return Cost(**json.loads(self._process.stdout.readline()))
 
 
 def _work(side: str, file: str) -> int:
@@ -191,18 +208,19 @@ def _work(side: str, file: str) -> int:
     for line in sys.stdin:
         task = Task(**json.loads(line))
         images = drawn.setdefault(task.size, jpegs(*SIZES[task.size]) if task.size not in drawn else [])
-        print(_time(run, images, task), file=answers, flush=True)
+        print(json.dumps(asdict(_time(run, images, task))), file=answers, flush=True)
     return 0
 
 
-def _time(run: Callable[[list[bytes]], object], images: list[bytes], task: Task) -> float:
+def _time(run: Callable[[list[bytes]], object], images: list[bytes], task: Task) -> Cost:
     run(images[: task.batch])
-    began, count = time.perf_counter(), 0
+    began, cpu_began, count = time.perf_counter(), time.process_time(), 0
     while count < 2 or time.perf_counter() - began < task.seconds:
         first = count * task.batch % PICTURES
         run((images * 2)[first : first + task.batch])
         count += 1
-    return (time.perf_counter() - began) * 1000 / (count * task.batch)
+    scale = 1000 / (count * task.batch)
+    return Cost((time.perf_counter() - began) * scale, (time.process_time() - cpu_began) * scale)
 
 
 def _ours(file: str) -> Callable[[list[bytes]], object]:

@@ -98,7 +98,8 @@ def _line(cell: Cell) -> str:
     low, high = cell.spread
     return (
         f"{cell.model:8} {cell.form:9} {cell.size:10} batch {cell.batch:<3} ours {cell.ours_ms:7.2f} ms  "
-        f"predict {cell.predict_ms:7.2f} ms  ratio {cell.ratio:5.2f}  ({low:.2f} to {high:.2f})  of CPU time {cell.cpu_ratio:5.2f}"
+        f"predict {cell.predict_ms:7.2f} ms  ratio {cell.ratio:5.2f}  "
+        f"({low:.2f} to {high:.2f})  of CPU time {cell.cpu_ratio:5.2f}"
     )
 
 

@@ -133,5 +133,38 @@ def export(
     out.print(JSON.dumps({"format": kind, "path": str(path)}) if json else str(path), markup=False)
 
 
+quarantine = typer.Typer(help="Events that Kafka refused for good.", no_args_is_help=True)
+app.add_typer(quarantine, name="quarantine")
+EventIds = Annotated[list[str] | None, typer.Argument(help="Ids of the events, as 'list' shows them.")]
+Everything = Annotated[bool, typer.Option("--all", help="Every event that is there.")]
+
+
+@quarantine.command("list")
+def list_quarantine(json: Json = False, config: Config = CONFIG) -> None:
+    """Show them, oldest first; on the machine that keeps the spool."""
+    from app import quarantine as aside
+
+    for line in aside.lines(_settings(config), raw=json):
+        out.print(line, markup=False)
+
+
+@quarantine.command("resend")
+def resend_quarantine(event_ids: EventIds = None, everything: Everything = False, config: Config = CONFIG) -> None:
+    """Have them sent again, once what Kafka minded is mended."""
+    from app import quarantine as aside
+
+    count = aside.ask(_settings(config), "resend", event_ids or [], everything=everything)
+    out.print(f"{count} events are sent again by the publisher", markup=False)
+
+
+@quarantine.command("drop")
+def drop_quarantine(event_ids: EventIds = None, everything: Everything = False, config: Config = CONFIG) -> None:
+    """Give them up; they stay counted, as discarded."""
+    from app import quarantine as aside
+
+    count = aside.ask(_settings(config), "drop", event_ids or [], everything=everything)
+    out.print(f"{count} events are dropped by the publisher", markup=False)
+
+
 if __name__ == "__main__":
     main()

@@ -53,3 +53,5 @@ class CameraStatus:
     """From sending to the answer, of the last frame that was sent."""
     reconnects: int
     """Times the source was opened again."""
+    fps_delivered: float = 0.0
+    """Frames accepted per second, lately."""

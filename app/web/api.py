@@ -1,34 +1,33 @@
-"""The HTTP API: whether the system is alive and ready (contract, section 7; the rest of it comes later)."""
+"""The HTTP API: whether the system is alive and ready, what it sees, and the live page (contract, section 7)."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
-PROBLEM = "application/problem+json"
+from app.web.facts import HealthSource
+from app.web.page import page_routes
+from app.web.problems import problem
+from app.web.routes import Readings, read_routes
+
+logger = logging.getLogger("ray.serve")
 
 
-@dataclass(frozen=True)
-class Health:
-    """Whether the system can do its work, and if not, why."""
-
-    ready: bool
-    reasons: tuple[str, ...] = ()
-
-
-class HealthSource(Protocol):
+class Host(HealthSource, Protocol):
     """Who knows how the system is."""
 
-    async def health(self) -> Health:
-        """Tell how it is now."""
+    @property
+    def readings(self) -> Readings:
+        """What is read of it, shared by all who ask."""
 
 
-def build_api(source: Callable[[], HealthSource]) -> FastAPI:
+def build_api(host: Callable[[], Host]) -> FastAPI:
     """Build the ASGI application over a source of facts, looked up at each request."""
     api = FastAPI(title="Sightline", openapi_url="/api/v1/openapi.json", docs_url=None, redoc_url=None)
 
@@ -38,21 +37,27 @@ def build_api(source: Callable[[], HealthSource]) -> FastAPI:
 
     @api.get("/readyz", summary="Whether cameras are watched and their frames are answered")
     async def readyz() -> JSONResponse:
-        health = await source().health()
+        health = await host().health()
         if health.ready:
             return JSONResponse({"ready": True, "reasons": []})
-        problem = {
-            "type": "about:blank",
-            "title": "Not ready",
-            "status": 503,
-            "detail": "; ".join(health.reasons),
-            "reasons": list(health.reasons),
-        }
-        return JSONResponse(problem, status_code=503, media_type=PROBLEM)
+        return problem(503, "; ".join(health.reasons), title="Not ready", reasons=list(health.reasons))
+
+    api.include_router(read_routes(lambda: host().readings))
+    api.include_router(page_routes())
 
     @api.exception_handler(HTTPException)
-    async def problem_of(_request: Request, error: HTTPException) -> JSONResponse:
-        problem = {"type": "about:blank", "title": error.detail, "status": error.status_code}
-        return JSONResponse(problem, status_code=error.status_code, media_type=PROBLEM, headers=error.headers)
+    async def refused(_request: Request, error: HTTPException) -> JSONResponse:
+        return problem(error.status_code, error.detail, headers=error.headers)
+
+    @api.exception_handler(RequestValidationError)
+    async def malformed(_request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return problem(422, f"{place}: {first['msg']}")
+
+    @api.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> JSONResponse:
+        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return problem(500, "the service failed on this request; its log says why")
 
     return api

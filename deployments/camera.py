@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import ray
+from fastapi import FastAPI
 from pydantic import SecretStr
 from ray import serve
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
@@ -317,8 +318,13 @@ def _here() -> CameraManagerBase:
     return manager
 
 
+def _api() -> FastAPI:
+    # Built in the replica: an application that was pickled has lost what its parameters allow.
+    return build_api(_here)
+
+
 @serve.deployment(name="CameraManager")
-@serve.ingress(build_api(_here))
+@serve.ingress(_api)
 class CameraManager(CameraManagerBase):
     """The camera manager behind the HTTP API."""
 

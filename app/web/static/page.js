@@ -58,6 +58,7 @@ async function follow() {
       if (!answer.ok) throw new Error(`${answer.status}`);
       link("good", "connected");
       pause = 250;
+      await fill();
       await read(answer.body.getReader());
     } catch (error) {
       if (ended.signal.aborted) return;
@@ -65,6 +66,14 @@ async function follow() {
     link("bad", "no connection; trying again");
     await new Promise((resolve) => setTimeout(resolve, pause));
   }
+}
+
+// What was seen before this page came, or while its connection was away.
+async function fill() {
+  const answer = await get("api/v1/events?limit=50");
+  if (!answer.ok) return;
+  const known = new Set([...$("events").children].map((row) => row.dataset.event));
+  for (const event of (await answer.json()).reverse()) if (!known.has(event.event_id)) detected(event);
 }
 
 async function read(reader) {
@@ -305,6 +314,7 @@ function detected(event) {
   const total = event.latency_ms.total, late = total > budget;
   const row = element("li"), took = element("span", `${ms(total)} ms${late ? " ▲ late" : ""}`), what = element("span", summary(event));
   row.dataset.camera = event.camera_id;
+  row.dataset.event = event.event_id;
   row.hidden = Boolean(chosen) && chosen !== event.camera_id;
   took.className = late ? "late" : "";
   what.className = "what";

@@ -95,6 +95,8 @@ def doctor(json: Json = False, config: Config = CONFIG) -> None:
     from app import diagnosis
 
     settings = _settings(config)
+    if settings.detector.model_sha256 is not None:  # before the model is loaded
+        launch.find_the_model(settings, process_environment())
     ports = launch.ports_of(launch.read_serve_config(launch.find_serve_config(config)))
     sound = True
     for finding in diagnosis.examine(settings, ports):

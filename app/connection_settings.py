@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import ssl
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from app.errors import SettingsError
 
@@ -40,6 +41,12 @@ class TlsSettings(Frozen):
     cafile: Path | None = None
     certfile: Path | None = None
     keyfile: Path | None = None
+
+    @model_validator(mode="after")
+    def _paired(self) -> TlsSettings:
+        if (self.certfile is None) != (self.keyfile is None):
+            raise ValueError("the settings SIGHTLINE_TLS_CERTFILE and SIGHTLINE_TLS_KEYFILE come together")
+        return self
 
 
 class KafkaSettings(Frozen):
@@ -87,8 +94,8 @@ def check_security(kafka: KafkaSettings, tls: TlsSettings) -> None:
     for name, file in files.items():
         if file is not None and not file.is_file():
             raise SettingsError(f"{name}: {str(file)!r} is not there; allowed is a PEM file")
-    if (tls.certfile is None) != (tls.keyfile is None):
-        raise SettingsError("SIGHTLINE_TLS_CERTFILE and SIGHTLINE_TLS_KEYFILE come together: both or neither")
+    _check_pems("SIGHTLINE_TLS", tls.cafile, tls.certfile, tls.keyfile)
+    _check_pems("KAFKA_SSL", kafka.ssl_cafile, kafka.ssl_certfile, kafka.ssl_keyfile)
     if not kafka.security_protocol.startswith("SASL"):
         return
     protocol = f"KAFKA_SECURITY_PROTOCOL: {kafka.security_protocol!r}"
@@ -97,3 +104,23 @@ def check_security(kafka: KafkaSettings, tls: TlsSettings) -> None:
     by_password = kafka.sasl_mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
     if by_password and not (kafka.sasl_username and kafka.sasl_password):
         raise SettingsError(f"{protocol} needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD")
+
+
+def _check_pems(prefix: str, cafile: Path | None, certfile: Path | None, keyfile: Path | None) -> None:
+    """See that what a handshake would need can be read: there it would fail without a reason."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if cafile is not None:
+            context.load_verify_locations(cafile)
+    except (ssl.SSLError, OSError) as error:
+        raise SettingsError(f"{prefix}_CAFILE: {str(cafile)!r} holds no certificates: {_reason(error)}") from None
+    try:
+        if certfile is not None:
+            context.load_cert_chain(certfile, keyfile, password=lambda: "")  # it must not ask on the terminal
+    except (ssl.SSLError, OSError) as error:
+        told = f"{str(certfile)!r} and its key {str(keyfile or certfile)!r} do not fit together"
+        raise SettingsError(f"{prefix}_CERTFILE: {told}: {_reason(error)}") from None
+
+
+def _reason(error: OSError) -> str:
+    return " ".join(str(error.strerror or error).split())

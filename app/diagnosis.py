@@ -183,6 +183,7 @@ def _detector(settings: Settings) -> Detector:
     return Detector(
         DetectorOptions(
             model=detector.model,
+            model_sha256=detector.model_sha256,
             device=detector.device,
             confidence=detector.confidence,
             iou=detector.iou,

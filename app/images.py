@@ -23,7 +23,9 @@ MAX_PIXELS = 64_000_000
 _MAX_SEGMENTS = 4096
 _MAX_CHUNKS = 20_000
 _MAX_EXIF_ENTRIES = 512
-_MAX_SCANS = 100  # a decoder touches every pixel in every scan: thousands of empty ones would cost hours
+_MAX_SCANS = 100
+_MAX_SCANNED_PIXELS = 1_000_000_000  # a decoder walks over the whole picture in every scan, however empty it is
+_LEAST_RATIO = 1 / 1032  # deflate cannot press anything further
 _ORIENTATION_TAG = 0x0112
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MARKER = re.compile(rb"\xff+[^\xff]", re.DOTALL)
@@ -97,25 +99,42 @@ def _malformed(kind: str, what: str) -> ImageError:
     return ImageError(f"the {_NAMES[kind]} image is malformed: {what}")
 
 
+@dataclass(frozen=True)
+class _JpegFrame:
+    code: int
+    width: int
+    height: int
+    components: int
+
+    @property
+    def progressive(self) -> bool:
+        return self.code & 3 == 2
+
+    @property
+    def least_bytes(self) -> int:
+        """A Huffman-coded picture spends at least one bit on each block of 8 × 8 pixels."""
+        return -(-self.width // 8) * -(-self.height // 8) // 8 if self.code <= 0xC2 else 0
+
+
 def _jpeg(data: bytes) -> tuple[int, int, int]:
-    size: tuple[int, int] | None = None
-    components, progressive, orientation, position = 0, False, 0, 2
+    frame: _JpegFrame | None = None
+    orientation, position = 0, 2
     for _ in range(_MAX_SEGMENTS):
         code, position, end = _jpeg_segment(data, position)
-        if code in _START_OF_FRAME and size is None:
+        if code in _START_OF_FRAME:
+            if frame is not None:
+                raise _malformed("jpeg", "it declares its size twice")
             height, width, components = struct.unpack_from(">HHB", data, position + 3)
-            size, progressive = (width, height), code & 3 == 2
+            frame = _JpegFrame(code, width, height, components)
         elif code == 0xE1 and not orientation and data.startswith(b"Exif\0\0", position + 2):
             orientation = _exif_orientation(data[position + 8 : end])
         elif code == 0xDA:
-            _check_scans(data, end, several=progressive or data[position + 2] < components)
-            break
+            if frame is None:
+                raise _malformed("jpeg", "it declares no size")
+            _check_scans(data, end, frame, several=data[position + 2] < frame.components)
+            return frame.width, frame.height, orientation or 1
         position = end
-    else:
-        raise _malformed("jpeg", f"it has more than {_MAX_SEGMENTS} segments")
-    if size is None:
-        raise _malformed("jpeg", "it declares no size")
-    return *size, orientation or 1
+    raise _malformed("jpeg", f"it has more than {_MAX_SEGMENTS} segments")
 
 
 def _jpeg_segment(data: bytes, position: int) -> tuple[int, int, int]:
@@ -126,6 +145,9 @@ def _jpeg_segment(data: bytes, position: int) -> tuple[int, int, int]:
     code, begin = data[match.end() - 1], match.end()
     if code in _WITHOUT_LENGTH:
         return code, begin, begin
+    if code == 0:
+        # Decoders look for the next marker from here on, and might find one where we see content.
+        raise _malformed("jpeg", "a marker is missing")
     if code == 0xD9:
         raise _malformed("jpeg", "it ends before its picture")
     (length,) = struct.unpack_from(">H", data, begin)
@@ -136,13 +158,19 @@ def _jpeg_segment(data: bytes, position: int) -> tuple[int, int, int]:
     return code, begin, begin + length
 
 
-def _check_scans(data: bytes, position: int, several: bool) -> None:
+def _check_scans(data: bytes, position: int, frame: _JpegFrame, several: bool) -> None:
     """Check that the image's end follows its scans, and that a decoder will not walk over it without end."""
     # Entropy-coded data never holds a bare FF D9, and what follows it may be padding, or anything.
-    if data.rfind(b"\xff\xd9", position) < 0:
+    end = data.rfind(b"\xff\xd9", position)
+    if end < 0:
         raise _truncated("jpeg")
-    if several and data.count(b"\xff\xda", position) >= _MAX_SCANS:
-        raise _malformed("jpeg", f"it has more than {_MAX_SCANS} scans")
+    pixels = frame.width * frame.height
+    if pixels <= MAX_PIXELS and end - position < frame.least_bytes:
+        raise _truncated("jpeg")
+    if several or frame.progressive:
+        scans = 1 + data.count(b"\xff\xda", position)
+        if scans > _MAX_SCANS or scans * pixels > max(_MAX_SCANNED_PIXELS, pixels):
+            raise _malformed("jpeg", f"it has {scans} scans, too many for its size")
 
 
 def _png(data: bytes) -> tuple[int, int, int]:
@@ -151,7 +179,7 @@ def _png(data: bytes) -> tuple[int, int, int]:
         raise _malformed("png", "it does not begin with its header")
     if zlib.crc32(data[12:29]) != int.from_bytes(data[29:33], "big"):
         raise _truncated("png") if len(data) < 33 else _malformed("png", "its header is damaged")
-    orientation, picture, position = 1, False, 8
+    orientation, pressed, position = 1, 0, 8
     for _ in range(_MAX_CHUNKS):
         length, kind = struct.unpack_from(">I4s", data, position)
         following = position + 12 + length
@@ -160,14 +188,19 @@ def _png(data: bytes) -> tuple[int, int, int]:
         if kind == b"IEND":
             break
         if kind == b"IDAT":
-            picture = True
+            pressed += length
+        elif kind == b"acTL":
+            raise ImageError("the image is an animated PNG; allowed are still images")
         elif kind == b"eXIf":
             orientation = _exif_orientation(data[position + 8 : following - 4]) or 1
         position = following
     else:
         raise _malformed("png", f"it has more than {_MAX_CHUNKS} chunks")
-    if not picture:
+    if not pressed:
         raise _malformed("png", "it holds no picture")
+    bits = data[24] * _PNG_CHANNELS.get(data[25], 1)
+    if width * height <= MAX_PIXELS and pressed < width * height * bits / 8 * _LEAST_RATIO:
+        raise _truncated("png")
     return width, height, orientation
 
 
@@ -244,5 +277,6 @@ def _exif_orientation(tiff: bytes) -> int:
     return 0
 
 
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _NAMES = {"jpeg": "JPEG", "png": "PNG", "webp": "WebP"}
 _PARSERS: Mapping[str, Callable[[bytes], tuple[int, int, int]]] = {"jpeg": _jpeg, "png": _png, "webp": _webp}

@@ -27,12 +27,20 @@ TUNED: Mapping[str, str] = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     # How long a replica that nobody asks any more is kept: with HAProxy's default of 30 s Ctrl-C takes 33 s.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
+    # Ray's head keeps what became of the last 100 000 calls for its dashboard: over 300 MB, filled within hours.
+    "RAY_task_events_max_num_task_in_gcs": "2000",
     # Nothing phones home.
     "RAY_USAGE_STATS_ENABLED": "0",
     # Worker logs repeat a line for each process; the status line must not be folded away.
     "RAY_DEDUP_LOGS": "0",
 }
 """What Ray reads when it starts; a variable that is set already stays as it is."""
+LOOPBACK: Mapping[str, str] = {
+    # Ray then takes 127.0.0.1 for this machine's address, and its own processes (GCS, raylet, workers, agents) listen
+    # there and not on every interface. Meant for desktops, as the name says, but read everywhere.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
+"""The same, where the cluster that is started is this machine alone."""
 
 
 def read_serve_config(path: Path) -> dict[str, Any]:
@@ -112,14 +120,16 @@ def find_the_model(settings: Settings, environment: Mapping[str, str]) -> None:
     On a cluster that runs already the model lies where its replicas run, and they tell.
 
     Raises:
-        SettingsError: there is no such model.
+        SettingsError: there is no such model, or it is not the pinned one.
         ModelUnavailable: it could not be downloaded.
     """
-    if settings.detector.model == str(DEMO_MODEL) or joins_a_cluster(environment):
+    detector = settings.detector
+    bundled = detector.model == str(DEMO_MODEL) and detector.model_sha256 is None
+    if bundled or joins_a_cluster(environment):
         return
-    from app.detection.model_files import find_model  # here: it loads torch, which takes seconds
+    from app.detection.model_files import check_pin, find_model  # here: it loads torch, which takes seconds
 
-    find_model(settings.detector.model)
+    check_pin(find_model(detector.model), detector.model_sha256)
 
 
 def serve_run(config_path: Path, settings: Settings, environment: Mapping[str, str]) -> int:
@@ -129,7 +139,7 @@ def serve_run(config_path: Path, settings: Settings, environment: Mapping[str, s
     """
     tuned = {**TUNED, **environment}
     if not joins_a_cluster(environment):
-        return _foreground([str(config_path)], tuned)
+        return _foreground([str(config_path)], {**LOOPBACK, **tuned})
     with tempfile.TemporaryDirectory(prefix="sightline-") as folder:  # its owner's alone
         handed = hand_on(read_serve_config(config_path), environment, settings.cameras, Path(folder))
         file = Path(folder) / "serve_config.yaml"

@@ -36,13 +36,12 @@ class Reporter:
     def line(self, now: Observation) -> str:
         """Tell what happened since the last observation, in one line."""
         last, self._last = self._last, now
-        live = sum(status.state == "live" for status in now.cameras)
         return " | ".join(
             [
                 self._rate(last, now),
                 self._dropped(now),
                 self._latency(now.publisher),
-                f"cameras {live}/{now.configured} live",
+                _cameras(now),
                 *self._backlog(now.publisher),
             ]
         )
@@ -78,6 +77,14 @@ class Reporter:
             self._ledgers[status.id] = (status.epoch, status.ledger)
         reasons = ", ".join(f"{reason.value} {count}" for reason, count in fresh.most_common() if count)
         return f"dropped {fresh.total()}" + (f" ({reasons})" if reasons else "")
+
+
+def _cameras(now: Observation) -> str:
+    """Count sources and blocks apart: a camera may be live and blocked at once."""
+    live = sum(status.state == "live" for status in now.cameras)
+    troubles = Counter(status.blocked.trouble for status in now.cameras if status.blocked is not None)
+    blocked = ", ".join(f"service {trouble} for {count}" for trouble, count in troubles.most_common())
+    return f"cameras {live}/{now.configured} live" + (f", {troubles.total()} blocked ({blocked})" if blocked else "")
 
 
 def _since(earlier: LedgerSnapshot | None, now: LedgerSnapshot) -> dict[DropReason, int]:

@@ -26,6 +26,7 @@ from app.errors import (
 from app.events import DetectionEvent, Receipt, SeenObject, StageLatencies, Submission
 from app.requests import DetectionRequest
 from app.rpc.conversion import Clock, read_request
+from app.rpc.serving import UnreadableRequest
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 
 BEARER = "bearer "
@@ -162,7 +163,7 @@ class DetectionService:
         self._ready = slots > 0
         self._frames.resize(slots)
 
-    async def detect(self, message: pb.DetectRequest, metadata: Mapping[str, str]) -> Accepted:
+    async def detect(self, message: pb.DetectRequest | UnreadableRequest, metadata: Mapping[str, str]) -> Accepted:
         """Carry one request through.
 
         Raises:

@@ -61,6 +61,8 @@ class DetectorSettings(Frozen):
 
     model: Annotated[str, Field(min_length=1)] = str(DEMO_MODEL)
     """A file, an exported folder, or a hub name that Ultralytics knows."""
+    model_sha256: Annotated[str | None, Field(pattern=r"^[0-9A-Fa-f]{64}$")] = None
+    """The SHA-256 that the model's file must have; none: any file is taken."""
     device: Annotated[str, AfterValidator(_device)] = "auto"
     confidence: Annotated[float, Field(ge=0, le=1)] = 0.25
     iou: Annotated[float, Field(ge=0, le=1)] = 0.7

@@ -11,6 +11,7 @@ from app.errors import SettingsError
 
 _LIVE_SCHEMES = frozenset({"rtsp", "rtsps"})
 _NETWORK = _LIVE_SCHEMES | {"http", "https"}
+_LOCAL = frozenset({"file", "device", "synthetic"})
 _HARMLESS = re.compile(
     r"channel|subtype|stream|profile|resolution|fps|transport|loop|width|height|codec|videocodec|camera|unicast|proto",
     re.IGNORECASE,
@@ -126,13 +127,14 @@ class SourceUrl:
 def redact(text: str) -> str:
     """Replace the password of an address, and every part of its path or query that may be a secret.
 
-    Of a network address's query only values known to be harmless are shown: cameras have many words for a password.
+    It takes addresses that ``_refuse_what_cannot_be_redacted`` let pass. Of a network address's query only values known
+    to be harmless are shown: cameras have many words for a password.
     """
     scheme = _SCHEME.match(text)
     if scheme is None:
         return HIDDEN if _ADDRESS_WITHOUT_SCHEME.match(text) else text
     try:
-        parts = urlsplit(_without_stray_password(text))
+        parts = urlsplit(text)
     except ValueError:
         return scheme.group(0) + HIDDEN
     user, at, host = parts.netloc.rpartition("@")
@@ -161,38 +163,18 @@ def _refuse_what_cannot_be_redacted(text: str) -> None:
         if _ADDRESS_WITHOUT_SCHEME.match(text):
             raise SettingsError("url: an address with a user or a scheme is written scheme://user:password@host/path")
         return
-    if scheme.group(1).lower() not in _NETWORK:
+    if scheme.group(1).lower() in _LOCAL:
         return
-    rest = text[scheme.end() :]
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    # With a port that is one, rtsp://viewer:1/2@host reads as host viewer, port 1: an @ in a path is refused there.
-    strayed = scheme.group(1).lower() in _LIVE_SCHEMES and ":" in authority and "@" in rest and "@" not in authority
+    address = text[scheme.end() :]
+    authority = re.split(r"[/?#]", address, maxsplit=1)[0]
+    # viewer:1/2@gate reads as host viewer, port 1, and viewer:a@b/c@gate as host b: so with an account or a port no
+    # @ may follow.
+    strayed = ":" in authority and "@" in address[len(authority) :]
     if strayed or not _HOST.fullmatch(authority.rpartition("@")[2]):
         raise SettingsError(
-            "url: the host or port is malformed, or the user or password holds one of / ? # @ , unencoded "
-            "(write %2F %3F %23 %40 %2C)"
+            "url: the host or port is malformed, or one of / ? # @ , stands unencoded in the user or password, or an @ "
+            "behind the host (write %2F %3F %23 %40 %2C)"
         )
-
-
-def _without_stray_password(text: str) -> str:
-    """Hide a password that holds a bare ``/``, ``?`` or ``#``: parsers take its rest for a path.
-
-    An ``@`` in the path of an address may mean just that, so such an address loses its host, too.
-    """
-    scheme, _, rest = text.partition("://")
-    account, at, host = rest.partition("?")[0].rpartition("@")
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if not at and "@" in rest and ":" in authority and not _has_port(authority):
-        account, _, host = rest.rpartition("@")
-    name, colon, _ = account.partition(":")
-    if not colon or not re.search(r"[/?#]", account):
-        return text
-    query = rest.partition("?")[2] if at else ""
-    return f"{scheme}://{name}:{HIDDEN}@{host}{'?' + query if query else ''}"
-
-
-def _has_port(authority: str) -> bool:
-    return authority.rpartition(":")[2].isdigit()
 
 
 def _kind(text: str) -> SourceKind:
@@ -200,7 +182,7 @@ def _kind(text: str) -> SourceKind:
     if match is None:
         return SourceKind.FILE
     scheme = match.group(1).lower()
-    if scheme in _LIVE_SCHEMES | {"http", "https"}:
+    if scheme in _NETWORK:
         if not _host(text):
             raise SettingsError(
                 f"url: {redact(text)!r} names no host and port; allowed is {scheme}://[user:password@]host[:port]/path,"

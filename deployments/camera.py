@@ -208,13 +208,23 @@ class CameraManagerBase:
         self._reporter = Reporter(options.budget_ms)
         self._tasks = [asyncio.get_running_loop().create_task(work) for work in (self._start_cameras(), self._report())]
 
+    @property
+    def token(self) -> str | None:
+        """The bearer token of the HTTP API."""
+        return self._options.token.get_secret_value() if self._options.token else None
+
     async def health(self) -> Health:
-        """Tell whether every camera is live, or its recording over, and the publisher answers."""
+        """Tell whether every camera is live and not blocked, or its recording over, and the publisher answers."""
         observation = await self._observe()
         reasons = [
             f"camera {status.id} is {status.state}: {status.reason}"
             for status in observation.cameras
             if status.state not in ("live", "ended")
+        ]
+        reasons += [
+            f"camera {status.id} is blocked: {status.blocked}"
+            for status in observation.cameras
+            if status.blocked is not None and status.state == "live"
         ]
         missing = len(self._cameras) - len(observation.cameras)
         reasons += [f"{missing} cameras are being started"] if missing else []

@@ -141,6 +141,7 @@ def _detector_resources(detector: DetectorSettings, args: InferenceArgs, gpus: f
 def _detector_options(detector: DetectorSettings, args: InferenceArgs, gpus: float) -> DetectorOptions:
     return DetectorOptions(
         model=detector.model,
+        model_sha256=detector.model_sha256,
         device=detector.device if gpus or detector.device != "auto" else "cpu",
         confidence=detector.confidence,
         iou=detector.iou,

@@ -20,6 +20,7 @@ from app.errors import DeliveryUnavailable, ModelUnavailable, Overloaded, Sightl
 from app.events import PublisherSnapshot, Receipt, Submission
 from app.rpc.codes import UNKNOWN_FAULT, status_of
 from app.rpc.conversion import write_response
+from app.rpc.serving import UnreadableRequest
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.service import DetectionService, DetectorAnswer, DetectorJob, ServiceLimits, ServiceLoad
 from app.telemetry import ServiceTelemetry
@@ -121,7 +122,7 @@ class DetectionIngress:
         self._census = asyncio.get_running_loop().create_task(self._count_replicas())
 
     async def Detect(  # noqa: N802 - the proto file names it
-        self, request: pb.DetectRequest, grpc_context: Any
+        self, request: pb.DetectRequest | UnreadableRequest, grpc_context: Any
     ) -> pb.DetectResponse:
         """Answer one call; every error is a code of the contract's table."""
         try:
@@ -131,7 +132,8 @@ class DetectionIngress:
         except Exception as error:
             code, details = status_of(error)
             if code is grpc.StatusCode.INTERNAL and details == UNKNOWN_FAULT:
-                logger.exception("Detect failed for camera %r", request.camera_id[:64])
+                camera_id = request.camera_id[:64] if isinstance(request, pb.DetectRequest) else ""
+                logger.exception("Detect failed for camera %r", camera_id)
             grpc_context.set_code(code)
             grpc_context.set_details(details)
             return pb.DetectResponse()

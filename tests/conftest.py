@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,10 +18,6 @@ ROOT = Path(__file__).resolve().parents[1]
 T = TypeVar("T")
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--table", help="write the table that the tests make (faults, soak, streams) to this file")
-
-
 def wait_for(probe: Callable[[], T | None], timeout_s: float = 60.0, what: str = "the condition") -> T:
     """Ask until the answer is true, and give it."""
     end = time.monotonic() + timeout_s
@@ -32,6 +28,29 @@ def wait_for(probe: Callable[[], T | None], timeout_s: float = 60.0, what: str =
         if time.monotonic() > end:
             raise TimeoutError(f"{what} did not come about within {timeout_s:.0f} s")
         time.sleep(0.05)
+
+
+@dataclass
+class Table:
+    """Where tests leave their figures for people: the file of ``--table``."""
+
+    path: Path | None
+    _begun: bool = False
+
+    def write(self, lines: Sequence[str]) -> None:
+        """Print some lines, and add them to the file, where one was named."""
+        text = "\n".join([*lines, ""])
+        print(text)
+        if self.path is not None:
+            before = self.path.read_text() + "\n" if self._begun else ""
+            self.path.write_text(before + text)
+            self._begun = True
+
+
+@pytest.fixture(scope="session")
+def table(request: pytest.FixtureRequest) -> Table:
+    given = request.config.getoption("--table")
+    return Table(Path(given) if given else None)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from app.cameras.outcomes import Fate, Outcome
 from app.cameras.recent import FrameLatency, Picture, Recent, SeenFrame
 from app.cameras.sampler import EvenGrid
 from app.cameras.sources import Capture, FrameTime, RawFrame, Source, open_source
-from app.cameras.status import CameraState, CameraStatus
+from app.cameras.status import Blocked, CameraState, CameraStatus, ServiceTrouble
 
 __all__ = [
     "Backoff",
+    "Blocked",
     "Camera",
     "CameraObserver",
     "CameraState",
@@ -35,6 +36,7 @@ __all__ = [
     "Recent",
     "SampledFrame",
     "SeenFrame",
+    "ServiceTrouble",
     "SilentObserver",
     "Source",
     "open_source",

@@ -14,6 +14,7 @@ from typing import Protocol
 from app.camera_settings import CameraSettings
 from app.cameras.accounts import Accounts, CameraObserver, SilentObserver
 from app.cameras.backoff import Backoff
+from app.cameras.blocking import ServiceWatch
 from app.cameras.capture import CaptureThread, Health
 from app.cameras.clock import Clock
 from app.cameras.encoder import EncodedFrame, Encoder, SampledFrame
@@ -50,6 +51,8 @@ class CameraTiming:
     resend_first_s: float = 0.1
     resend_most_s: float = 2.0
     """Between two frames sent while no service is there."""
+    blocked_s: float = 2.0
+    """Frames that fail for so long, none accepted between, mean that the service blocks the camera."""
     settle_s: float = 2.0
     """How long a stopping camera waits for the answer of the frame in flight."""
     join_s: float = 3.0
@@ -102,6 +105,7 @@ class Camera:
         self._round_trip_ms: float | None = None
         self.recent = Recent()
         self._last_reason: DropReason | None = None
+        self._service = ServiceWatch(self._clock, self._timing.blocked_s)
         self._capture = CaptureThread(
             settings.id,
             make_source=lambda: source_factory(settings.url, self._fps, self._clock),
@@ -164,6 +168,7 @@ class Camera:
             round_trip_ms=self._round_trip_ms,
             reconnects=self._reconnects,
             fps_delivered=self.recent.fps(self._clock.monotonic()),
+            blocked=self._service.blocked,
         )
 
     # In the capture thread.
@@ -229,6 +234,7 @@ class Camera:
 
     async def _after(self, outcome: Outcome) -> None:
         self._log_change(outcome)
+        self._service.note(outcome)
         if outcome.fate is not Fate.DROPPED:
             self._resend.reset()
         elif outcome.reason is DropReason.UNAVAILABLE:

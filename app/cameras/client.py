@@ -48,7 +48,7 @@ class DetectClient:
     Made in any thread; used on, and closed by, one event loop.
 
     Raises:
-        SettingsError: a TLS file cannot be read, or is given without its partner.
+        SettingsError: a TLS file cannot be read.
     """
 
     def __init__(
@@ -137,8 +137,6 @@ def _is_ready(channel: grpc.aio.Channel) -> bool:
 
 
 def _credentials(tls: TlsSettings) -> grpc.ChannelCredentials:
-    if (tls.certfile is None) != (tls.keyfile is None):
-        raise SettingsError("SIGHTLINE_TLS_CERTFILE and SIGHTLINE_TLS_KEYFILE come together: both or neither")
     return grpc.ssl_channel_credentials(
         root_certificates=_content("SIGHTLINE_TLS_CAFILE", tls.cafile),
         private_key=_content("SIGHTLINE_TLS_KEYFILE", tls.keyfile),

@@ -29,6 +29,37 @@ class CameraState(str, enum.Enum):
         return self.value
 
 
+class ServiceTrouble(str, enum.Enum):
+    """What keeps frames of a camera from becoming events, though its source may be well."""
+
+    SLOW = "slow"
+    """Their latency budget runs out."""
+    FULL = "full"
+    """It has more frames than it can take."""
+    AWAY = "away"
+    """It is not there, cannot make events durable, or its answers are lost."""
+    REFUSING = "refusing"
+    """It finds the requests at fault: a wrong token, say."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """No frame of the camera has been accepted for a while, and it is the service's doing."""
+
+    trouble: ServiceTrouble
+    """As the frame settled last had it."""
+    detail: str
+    """What the service, or gRPC, said of it; may be empty."""
+    since: datetime
+    """UTC; when the first of the frames that failed in a row was settled."""
+
+    def __str__(self) -> str:
+        return f"the service is {self.trouble}" + (f" ({self.detail})" if self.detail else "")
+
+
 @dataclass(frozen=True)
 class CameraStatus:
     """How one camera is."""
@@ -53,5 +84,7 @@ class CameraStatus:
     """From sending to the answer, of the last frame that was sent."""
     reconnects: int
     """Times the source was opened again."""
+    blocked: Blocked | None = None
+    """Set while the service takes none of its frames, whatever state the source is in."""
     fps_delivered: float = 0.0
     """Frames accepted per second, lately."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.detection.restraint import limit_opencv
 from app.errors import ImageError
-from app.images import probe
+from app.images import MAX_PIXELS, probe
+
+limit_opencv(MAX_PIXELS)
+import cv2  # noqa: E402  # it reads its limits when it is loaded
 
 # The orientation is applied here, by the header that was checked: OpenCV's versions differ on PNG and WebP.
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION

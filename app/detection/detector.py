@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -22,6 +22,7 @@ from app.detection.outcomes import ImageOutcome
 from app.detection.postprocessing import Postprocessor
 from app.detections import Detections
 from app.errors import ImageError, InferenceFailed, ModelUnavailable, SettingsError, SightlineError
+from app.images import MAX_PIXELS, probe
 
 Image = NDArray[np.uint8]
 """(H, W, 3) uint8, channels in the order blue, green, red."""
@@ -109,6 +110,9 @@ class Detector:
         Returns:
             One outcome an image, in the order given.
         """
+        return [outcome for group in _portions(images) for outcome in self._run(group)]
+
+    def _run(self, images: Sequence[bytes]) -> list[ImageOutcome]:
         decoded = self._decode(images)
         outcomes: dict[int, ImageOutcome] = {}
         for members in self._batches(decoded):
@@ -171,6 +175,29 @@ class Detector:
         moved = batch.to(network.device, non_blocking=True).permute(0, 3, 1, 2)
         scaled = moved.to(torch.float16 if network.half else torch.float32).div_(255)
         return scaled if network.channels_last else scaled.contiguous()
+
+
+def _portions(images: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Split a batch so that no more pixels are held at once than one image may have."""
+    portion: list[bytes] = []
+    held = 0
+    for image in images:
+        pixels = _declared_pixels(image)
+        if portion and held + pixels > MAX_PIXELS:
+            yield portion
+            portion, held = [], 0
+        portion.append(image)
+        held += pixels
+    if portion:
+        yield portion
+
+
+def _declared_pixels(image: bytes) -> int:
+    try:
+        header = probe(image)
+    except ImageError:
+        return 0  # it will not be decoded
+    return header.width * header.height
 
 
 def _class_ids(wanted: Sequence[str], labels: Mapping[int, str], model: str) -> list[int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,27 @@ def find_model(model: str, cache: Path = CACHE, fetch: Callable[[str, Path], Non
     if not kept.exists():
         _download(name, kept, fetch or _fetch)
     return kept
+
+
+def check_pin(path: Path, sha256: str | None) -> None:
+    """See that a model's file is the one that was pinned.
+
+    Raises:
+        SettingsError: it is another, or a folder, which cannot be pinned.
+    """
+    if sha256 is None:
+        return
+    if not path.is_file():
+        raise SettingsError(f"detector.model_sha256: the model {path.name!r} is a folder; allowed is a pin for a file")
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            found.update(part)
+    if found.hexdigest() != sha256.lower():
+        raise SettingsError(
+            f"detector.model_sha256: {sha256!r} is not that of the model {path.name!r}, which is {found.hexdigest()}; "
+            "it is not loaded"
+        )
 
 
 def _check_name(path: Path) -> None:

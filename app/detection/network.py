@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from app.detection.model_files import find_model
+from app.detection.model_files import check_pin, find_model
 from app.detection.options import DetectorOptions
 from app.detection.restraint import import_ultralytics, loads_safely
 from app.errors import ModelUnavailable, SettingsError
@@ -23,7 +23,8 @@ class Network:
     """A detection network on its device.
 
     Raises:
-        SettingsError: there is no such model, or the image size is not the one that a static export has.
+        SettingsError: there is no such model, it is not the pinned one, or the image size is not the one that a
+            static export has.
         ModelUnavailable: it cannot be downloaded, is no detection model, or cannot run on its device.
     """
 
@@ -40,6 +41,7 @@ class Network:
         self.name = Path(options.model).name
         device = _device(options.device)
         path = find_model(options.model)
+        check_pin(path, options.model_sha256)
         self.name = path.name
         self._max_detections = options.max_detections
         self._backend = _load(path, device, options)

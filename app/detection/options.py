@@ -11,6 +11,8 @@ class DetectorOptions:
 
     model: str
     """A file or exported folder that Ultralytics loads, or a hub name such as ``yolo26n.pt``."""
+    model_sha256: str | None = None
+    """The SHA-256 that the model's file must have, in hexadecimal; none: any file is taken."""
     device: str = "auto"
     """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``."""
     confidence: float = 0.25

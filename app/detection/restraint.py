@@ -46,6 +46,11 @@ def import_ultralytics() -> Any:
     return ultralytics
 
 
+def limit_opencv(pixels: int) -> None:
+    """Bound what OpenCV decodes, should it ever read another size in an image than our own check did."""
+    os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(pixels)
+
+
 def loads_safely() -> bool:
     """Tell whether checkpoints are loaded without running code: older versions ignore the wish in silence."""
     import ultralytics.nn.tasks as tasks

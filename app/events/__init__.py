@@ -8,8 +8,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from app.events.accounts import LatencyQuantiles, PublisherSnapshot
 from app.events.broker import ANNOUNCEMENT, EmbeddedBroker, read_announced
 from app.events.check import check_broker
+from app.events.drain import PublishObserver, Sink
 from app.events.event import (
     DetectionEvent,
     EventRecord,
@@ -18,17 +20,11 @@ from app.events.event import (
     make_event_id,
     make_record,
 )
-from app.events.publisher import (
-    EventPublisher,
-    LatencyQuantiles,
-    PublisherSnapshot,
-    PublishObserver,
-    Receipt,
-    Sink,
-    Submission,
-)
-from app.events.spool import Spool, SpoolAccounts, SpoolOptions, read_accounts
+from app.events.publisher import EventPublisher, Receipt, Submission
+from app.events.spool import Spool
+from app.events.spool_file import ask_quarantine, quarantined, read_accounts
 from app.events.spool_writer import SpoolWriter
+from app.events.spooled import Quarantined, SpoolAccounts, SpoolOptions
 
 if TYPE_CHECKING:
     from app.events.follower import ReceivedEvent, TopicFollower
@@ -52,6 +48,7 @@ __all__ = [
     "LatencyQuantiles",
     "PublishObserver",
     "PublisherSnapshot",
+    "Quarantined",
     "Receipt",
     "ReceivedEvent",
     "SeenObject",
@@ -63,9 +60,11 @@ __all__ = [
     "StageLatencies",
     "Submission",
     "TopicFollower",
+    "ask_quarantine",
     "check_broker",
     "make_event_id",
     "make_record",
+    "quarantined",
     "read_accounts",
     "read_announced",
 ]

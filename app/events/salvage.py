@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
+import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ from app.events.stored import digest
 _COMPANIONS = ("", "-wal", "-shm")
 _KEYS = {"event": "id", "quarantine": "id", "camera": "rowid", "acknowledged": "event_id"}
 """The order in which each table lies in the file."""
+_LARGEST = 1 << 40
+"""A header that tells of more bytes is itself damaged."""
 _SPAN = 200_000
 """How many of the newest ids are looked for one by one in a damaged table."""
 
@@ -67,7 +71,8 @@ def put_aside(path: Path) -> Path:
 
 def rescue(aside: Path, fresh: sqlite3.Connection) -> Rescued:
     """Carry over what can be read of a damaged file into a new one, under the ids it had."""
-    damaged = sqlite3.connect(aside, isolation_level=None)
+    copy = _copy(aside)
+    damaged = sqlite3.connect(copy, isolation_level=None)
     damaged.text_factory = lambda raw: raw.decode(errors="replace")
     try:
         fresh.execute("BEGIN")
@@ -89,7 +94,29 @@ def rescue(aside: Path, fresh: sqlite3.Connection) -> Rescued:
         fresh.execute("COMMIT")
     finally:
         damaged.close()
+        for companion in _COMPANIONS:
+            copy.with_name(copy.name + companion).unlink(missing_ok=True)
     return Rescued(waiting, set_aside, lost)
+
+
+def _copy(aside: Path) -> Path:
+    """Copy a damaged file, to be read: what was put aside stays as it was found.
+
+    SQLite reads nothing of a file that is shorter than its header says (https://www.sqlite.org/fileformat.html,
+    section 1.3.8): what is missing is filled up with empty pages.
+    """
+    copy = aside.with_name(aside.name + ".copy")
+    for companion in ("", "-wal"):
+        if (original := aside.with_name(aside.name + companion)).is_file():
+            shutil.copyfile(original, copy.with_name(copy.name + companion))
+    with copy.open("r+b") as file:
+        header = file.read(32)
+        if header.startswith(b"SQLite format 3") and len(header) == 32:
+            (page_size,), (pages,) = struct.unpack(">H", header[16:18]), struct.unpack(">I", header[28:32])
+            wanted = pages * (65_536 if page_size == 1 else page_size)
+            if file.seek(0, 2) < wanted <= _LARGEST:
+                file.truncate(wanted)
+    return copy
 
 
 def _carry(

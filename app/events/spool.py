@@ -10,147 +10,26 @@ the loss of power (https://www.sqlite.org/pragma.html#pragma_synchronous).
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 from app.errors import SpoolDamaged, SpoolFull, SpoolUnavailable
 from app.events import salvage
+from app.events.spool_file import FILE, RESERVE, ROW_BYTES, accounts_of, connect, lock, read_totals, upgrade
+from app.events.spooled import Arrival, Delivery, Refusal, SpoolAccounts, SpoolOptions, Turn, Waiting
 from app.events.stored import digest
 
 logger = logging.getLogger(__name__)
 
-FILE, LOCK, RESERVE = "spool.db", "spool.lock", "reserve"
 RESERVE_BYTES = 4 * 1024 * 1024
 """Room kept back: on a full disk it is given up, so that acknowledgements can still be written down."""
-ROW_BYTES = 300
-"""What a row costs beside its body; counted towards the spool's size."""
 REPEAT_WINDOW_S = 600.0
 """How long an acknowledged id is remembered (contract, section 4)."""
 CAMERA_MEMORY_S = 30 * 86_400.0
 """How long the order of a camera of which nothing comes is remembered."""
-SCHEMA: tuple[str, ...] = (
-    """
-    CREATE TABLE event (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE, camera_id TEXT NOT NULL,
-        stored_at_ns INTEGER NOT NULL, body BLOB NOT NULL, digest INTEGER NOT NULL);
-    CREATE INDEX event_of_camera ON event (camera_id, id);
-    CREATE TABLE acknowledged (event_id TEXT PRIMARY KEY, at_ns INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE INDEX acknowledged_at ON acknowledged (at_ns);
-    CREATE TABLE camera (
-        camera_id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, at_ns INTEGER NOT NULL);
-    CREATE TABLE account (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
-    INSERT INTO account VALUES ('accepted', 0), ('published', 0), ('discarded', 0), ('destroyed', 0);
-    """,
-    """
-    CREATE TABLE quarantine (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE, camera_id TEXT NOT NULL,
-        at_ns INTEGER NOT NULL, reason TEXT NOT NULL, body BLOB NOT NULL, digest INTEGER NOT NULL,
-        wish TEXT NOT NULL DEFAULT '');
-    """,
-)
-"""Each entry takes the file from the version of its index to the next one."""
-
-
-@dataclass(frozen=True)
-class SpoolOptions:
-    """Where a spool is, and how large and how careful."""
-
-    folder: Path
-    max_bytes: int = 1 << 30
-    synchronous: Literal["normal", "full"] = "normal"
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """An event to be committed."""
-
-    event_id: str
-    camera_id: str
-    epoch: int
-    sequence: int
-    body: bytes
-    """Empty: the event is accepted and counted, but not to be published."""
-    at_ns: int
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """An event that waits for Kafka."""
-
-    id: int
-    """Rising in the order of commit."""
-    event_id: str
-    camera_id: str
-    stored_at_ns: int
-    body: bytes
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """An event that Kafka refuses for good, and why."""
-
-    id: int
-    reason: str
-    at_ns: int
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """An event that the topic has."""
-
-    id: int
-    event_id: str
-    at_ns: int
-
-
-@dataclass(frozen=True)
-class Quarantined:
-    """An event that was set aside."""
-
-    event_id: str
-    camera_id: str
-    at_ns: int
-    reason: str
-    bytes: int
-
-
-@dataclass(frozen=True)
-class SpoolAccounts:
-    """One reading of the spool's own numbers; ``accepted = published + spooled + quarantined + discarded``."""
-
-    accepted: int
-    published: int
-    discarded: int
-    """Not to be published; or destroyed on disk, which ``destroyed`` tells apart."""
-    quarantined: int
-    spooled: int
-    bytes: int
-    """Of what is spooled."""
-    oldest_at_ns: int | None
-    """When the oldest of them was committed."""
-    destroyed: int
-    """Of the discarded: lost with a damaged file."""
-
-    @property
-    def balanced(self) -> bool:
-        """Whether every accepted event is in exactly one place."""
-        return self.accepted == self.published + self.spooled + self.quarantined + self.discarded
-
-
-@dataclass(frozen=True)
-class Turn:
-    """The last frame of a camera that was committed."""
-
-    camera_id: str
-    epoch: int
-    sequence: int
 
 
 class Spool:
@@ -163,7 +42,7 @@ class Spool:
     def __init__(self, options: SpoolOptions) -> None:
         self._options = options
         self._path = options.folder / FILE
-        self._lock = _lock(options.folder)
+        self._lock = lock(options.folder)
         self._disk_full = False
         try:
             self._database = self._open()
@@ -171,7 +50,7 @@ class Spool:
         except BaseException:
             os.close(self._lock)
             raise
-        self._totals = _read_totals(self._database)
+        self._totals = read_totals(self._database)
         self._change: Counter[str] = Counter()
 
     def commit(
@@ -236,7 +115,7 @@ class Spool:
     def accounts(self) -> SpoolAccounts:
         """Give the numbers as of the last transaction."""
         row = self._database.execute("SELECT stored_at_ns FROM event ORDER BY id LIMIT 1").fetchone()
-        return _accounts(self._totals, row[0] if row else None)
+        return accounts_of(self._totals, row[0] if row else None)
 
     def tidy(self, now_ns: int) -> list[str]:
         """Forget what is too old, and do what was asked of the quarantine; give the cameras that have events again."""
@@ -268,9 +147,9 @@ class Spool:
 
     def _open(self) -> sqlite3.Connection:
         try:
-            database = _connect(self._path, self._options.synchronous)
+            database = connect(self._path, self._options.synchronous)
             salvage.check(database)
-            _upgrade(database)
+            upgrade(database)
         except SpoolDamaged as error:
             return self._start_over(str(error))
         except sqlite3.Error as error:
@@ -280,8 +159,8 @@ class Spool:
     def _start_over(self, reason: str) -> sqlite3.Connection:
         """Put a damaged file aside, and carry over what can be read."""
         aside = salvage.put_aside(self._path)
-        database = _connect(self._path, self._options.synchronous)
-        _upgrade(database)
+        database = connect(self._path, self._options.synchronous)
+        upgrade(database)
         rescued = salvage.rescue(aside, database)
         logger.error("the spool was damaged (%s): %s; the file is kept as %s", reason, rescued, aside.name)
         return database
@@ -310,7 +189,7 @@ class Spool:
             with contextlib.suppress(sqlite3.Error):
                 self._database.close()
             self._database = self._start_over(str(error))
-            self._totals = _read_totals(self._database)
+            self._totals = read_totals(self._database)
             raise SpoolDamaged(f"the spool was damaged and was made anew: {error}") from None
         if code == sqlite3.SQLITE_FULL:
             self._disk_full = True
@@ -382,120 +261,6 @@ class Spool:
             return False
         self._disk_full = False
         return True
-
-
-def quarantined(folder: Path) -> list[Quarantined]:
-    """Read the quarantine of a spool that may be in use.
-
-    Raises:
-        SpoolUnavailable: there is no spool, or it cannot be read.
-    """
-    with _visit(folder) as database:
-        rows = database.execute(
-            "SELECT event_id, camera_id, at_ns, reason, LENGTH(body) FROM quarantine WHERE wish = '' ORDER BY id"
-        )
-        return [Quarantined(*row) for row in rows]
-
-
-def ask_quarantine(folder: Path, wish: Literal["resend", "drop"], event_ids: Sequence[str]) -> int:
-    """Ask the publisher to send events again, or to drop them; none named: all. Give how many that are.
-
-    The publisher does it within seconds, or when it next runs.
-
-    Raises:
-        SpoolUnavailable: there is no spool, or it cannot be written.
-    """
-    with _visit(folder) as database:
-        if not event_ids:
-            return database.execute("UPDATE quarantine SET wish = ? WHERE wish = ''", (wish,)).rowcount
-        return sum(
-            database.execute("UPDATE quarantine SET wish = ? WHERE event_id = ?", (wish, event_id)).rowcount
-            for event_id in event_ids
-        )
-
-
-def read_accounts(folder: Path) -> SpoolAccounts:
-    """Read the numbers of a spool that may be in use.
-
-    Raises:
-        SpoolUnavailable: there is no spool, or it cannot be read.
-    """
-    with _visit(folder) as database:
-        database.execute("BEGIN")
-        row = database.execute("SELECT MIN(stored_at_ns) FROM event").fetchone()
-        return _accounts(_read_totals(database), row[0])
-
-
-@contextlib.contextmanager
-def _visit(folder: Path) -> Iterator[sqlite3.Connection]:
-    path = folder / FILE
-    if not path.is_file():
-        raise SpoolUnavailable(f"there is no spool in {str(folder)!r}")
-    try:
-        database = sqlite3.connect(path, timeout=10, isolation_level=None)
-        try:
-            yield database
-        finally:
-            database.close()
-    except sqlite3.Error as error:
-        raise SpoolUnavailable(f"the spool {str(path)!r} cannot be read: {error}") from None
-
-
-def _lock(folder: Path) -> int:
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        held = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise SpoolUnavailable(f"the spool's folder {str(folder)!r} cannot be written: {error.strerror}") from None
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(held)
-        raise SpoolUnavailable(f"the spool in {str(folder)!r} is in use by another publisher") from None
-    return held
-
-
-def _connect(path: Path, synchronous: str) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
-    try:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute(f"PRAGMA synchronous = {synchronous}")
-        database.execute("PRAGMA journal_size_limit = 4194304")
-    except sqlite3.DatabaseError as error:
-        database.close()
-        if not isinstance(error, sqlite3.OperationalError):
-            raise SpoolDamaged(str(error)) from None
-        raise
-    return database
-
-
-def _upgrade(database: sqlite3.Connection) -> None:
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    if version > len(SCHEMA):
-        raise SpoolUnavailable(f"the spool was written by a newer Sightline (schema {version}, known {len(SCHEMA)})")
-    for number, step in enumerate(SCHEMA[version:], version + 1):
-        database.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
-
-
-def _read_totals(database: sqlite3.Connection) -> Counter[str]:
-    totals = Counter(dict(database.execute("SELECT name, count FROM account").fetchall()))
-    spooled, size = database.execute("SELECT COUNT(*), COALESCE(SUM(LENGTH(body)), 0) FROM event").fetchone()
-    (set_aside,) = database.execute("SELECT COUNT(*) FROM quarantine").fetchone()
-    totals.update(spooled=spooled, bytes=size + spooled * ROW_BYTES, quarantined=set_aside)
-    return totals
-
-
-def _accounts(totals: Counter[str], oldest_at_ns: int | None) -> SpoolAccounts:
-    return SpoolAccounts(
-        accepted=totals["accepted"],
-        published=totals["published"],
-        discarded=totals["discarded"],
-        quarantined=totals["quarantined"],
-        spooled=totals["spooled"],
-        bytes=totals["bytes"],
-        oldest_at_ns=oldest_at_ns,
-        destroyed=totals["destroyed"],
-    )
 
 
 def _remember(database: sqlite3.Connection, event_id: str, at_ns: int) -> None:

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from app.errors import DeliveryUnavailable, SpoolDamaged, SpoolUnavailable
-from app.events.spool import Arrival, Delivery, Refusal, Spool, SpoolAccounts, Turn, Waiting
+from app.events.spool import Spool
+from app.events.spooled import Arrival, Delivery, Refusal, SpoolAccounts, Turn, Waiting
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -8,6 +8,8 @@ from app import errors
 
 UNKNOWN_FAULT = "the service failed on this request; its log says why"
 """What a caller is told of a fault that is ours: never a stack trace."""
+LOST_ANSWER = "the service replica that had the frame is gone, and its answer with it"
+"""What a caller is told who gets ``UNAVAILABLE`` and cannot know whether its frame became an event."""
 
 _CODES: tuple[tuple[type[errors.SightlineError], grpc.StatusCode], ...] = (
     (errors.ImageError, grpc.StatusCode.INVALID_ARGUMENT),

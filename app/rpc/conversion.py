@@ -13,6 +13,7 @@ from app.errors import RequestError
 from app.events import DetectionEvent, SeenObject
 from app.images import ImageHeader, probe
 from app.requests import DetectionRequest
+from app.rpc.serving import UnreadableRequest
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 
 MAX_FUTURE_S = 60.0
@@ -35,13 +36,15 @@ class Clock:
     """Seconds; the event loop's own clock."""
 
 
-def read_request(message: pb.DetectRequest, clock: Clock) -> DetectionRequest:
+def read_request(message: pb.DetectRequest | UnreadableRequest, clock: Clock) -> DetectionRequest:
     """Check a request and take it over.
 
     Raises:
         RequestError: a field breaks the contract; the text names it.
         ImageError: the image is none, or beyond the limits.
     """
+    if isinstance(message, UnreadableRequest):
+        raise RequestError(f"the message of {message.length} bytes is no DetectRequest")
     arrived, arrived_at_ns = clock.monotonic(), clock.wall_ns()
     if not CAMERA_ID.fullmatch(message.camera_id):
         raise RequestError(f"camera_id {_shown(message.camera_id)} is not allowed: {CAMERA_ID.pattern}")

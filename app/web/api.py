@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from app.web.facts import HealthSource
+from app.web.guard import Guard
 from app.web.page import page_routes
 from app.web.problems import problem
 from app.web.routes import Readings, read_routes
@@ -20,7 +21,11 @@ logger = logging.getLogger("ray.serve")
 
 
 class Host(HealthSource, Protocol):
-    """Who knows how the system is."""
+    """Who knows how the system is, and whom it may be told."""
+
+    @property
+    def token(self) -> str | None:
+        """The bearer token that is asked for; none: no token is."""
 
     @property
     def readings(self) -> Readings:
@@ -30,6 +35,7 @@ class Host(HealthSource, Protocol):
 def build_api(host: Callable[[], Host]) -> FastAPI:
     """Build the ASGI application over a source of facts, looked up at each request."""
     api = FastAPI(title="Sightline", openapi_url="/api/v1/openapi.json", docs_url=None, redoc_url=None)
+    api.add_middleware(Guard, token=lambda: host().token)
 
     @api.get("/healthz", response_class=PlainTextResponse, summary="Whether this process answers")
     async def healthz() -> str:

@@ -341,7 +341,8 @@ class ProblemModel(Model):
 
 
 def _blocked(camera: CameraFacts) -> str:
-    return ""
+    status = camera.status
+    return str(status.blocked) if status and status.blocked else ""
 
 
 def _ms(value: float) -> float:

@@ -68,6 +68,8 @@ def trouble_of(camera: CameraFacts, budget_ms: float) -> str:
         return f"{status.state}: {status.reason}" if status.reason else str(status.state)
     if status.state is CameraState.ENDED:
         return ""
+    if status.blocked is not None:
+        return f"blocked: {status.blocked}"
     return _slow(camera.latencies, budget_ms) or _behind(camera)
 
 

@@ -93,6 +93,10 @@ class System:
         """Give the ids of those processes below it whose title names a kind of actor, replica or program."""
         return [pid for pid, title in self._below().items() if kind in title]
 
+    def programs(self, name: str) -> list[int]:
+        """Give the ids of those processes below it that are a program of this name."""
+        return [pid for pid, title in self._below().items() if Path(title.split(" ")[0]).name == name]
+
     def _below(self) -> dict[int, str]:
         found = {}
         for process in Path("/proc").iterdir():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -15,6 +17,9 @@ import pytest
 from app.simulation import LABELS, Street, StreetSpec
 from tests.conftest import Record, TopicReader, wait_for
 from tests.e2e.system import BIN, listening, running
+from tests.streams.accounts import Account
+from tests.streams.http import HttpServer
+from tests.streams.rtsp import RtspServer
 
 pytestmark = pytest.mark.timeout(420)
 TOPIC = "events.detections"
@@ -124,20 +129,51 @@ def shown() -> dict[str, str]:
     return found
 
 
-def test_up_joins_a_running_cluster_hands_on_settings_without_showing_secrets_and_leaves_it_as_it_was(tmp_path: Path):
+@dataclass(frozen=True)
+class Gates:
+    """Real servers that ask for a password: two let the canary in, two refuse it, two are not there."""
+
+    urls: Mapping[str, str]
+
+    @property
+    def setting(self) -> str:
+        return ",".join(f"{camera}={url}" for camera, url in self.urls.items())
+
+
+@pytest.fixture
+def gates() -> Iterator[Gates]:
+    ours, theirs = Account("viewer", CANARY), Account("viewer", "another")
+    query = f"token={CANARY}"
+    with (
+        RtspServer(account=ours) as rtsp,
+        RtspServer(account=theirs) as refusing_rtsp,
+        HttpServer() as http,
+        HttpServer() as refusing_http,
+    ):
+        http.account, refusing_http.account = ours, theirs
+        yield Gates(
+            {
+                "rtsp-open": rtsp.url(query=query, user="viewer", password=CANARY),
+                "rtsp-shut": refusing_rtsp.url(query=query, user="viewer", password=CANARY),
+                "http-open": http.url(f"live?{query}", "viewer", CANARY),
+                "http-shut": refusing_http.url(f"live?{query}", "viewer", CANARY),
+                "gate": f"rtsp://viewer:{CANARY}@127.0.0.1:9/stream1",
+                "yard": f"http://viewer:{CANARY}@127.0.0.1:9/video?{query}",
+            }
+        )
+
+
+def test_up_joins_a_running_cluster_hands_on_settings_without_showing_secrets_and_leaves_it_as_it_was(
+    tmp_path: Path, gates: Gates
+):
     head = ["--port", "6391", "--temp-dir", str(CLUSTER), "--dashboard-port", DASHBOARD.rsplit(":", 1)[1]]
     start = [str(BIN / "ray"), "start", "--head", "--block", "--num-cpus", "4", *head]
     with running(start, tmp_path, RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled") as cluster:
         cluster.wait_for_line("Ray runtime started")
-        cameras = [
-            "solo=synthetic://street?seed=7&width=640&height=360",
-            f"gate=rtsp://viewer:{CANARY}@127.0.0.1:9/stream1",
-            f"yard=http://viewer:{CANARY}@127.0.0.1:9/video?token={CANARY}",
-        ]
         shell = {
             "RAY_ADDRESS": "127.0.0.1:6391",
             "RAY_AUTH_MODE": "disabled",
-            "SIGHTLINE_CAMERAS": ",".join(cameras),
+            "SIGHTLINE_CAMERAS": f"solo=synthetic://street?seed=7&width=640&height=360,{gates.setting}",
             "SIGHTLINE_TOKEN": CANARY,
             "KAFKA_TOPIC": "another.topic",
             "INFERENCE_FPS": "2",
@@ -145,11 +181,19 @@ def test_up_joins_a_running_cluster_hands_on_settings_without_showing_secrets_an
         with running([str(BIN / "sightline"), "up"], tmp_path, **shell) as system:
             broker = system.broker()
             reader = TopicReader(broker, "another.topic")
-            records = reader.read(lambda read: len(read) >= 6, 120)
+            seeing = {"solo", "rtsp-open", "http-open"}
+            records = reader.read(lambda read: set(events_of(read)) >= seeing and len(read) >= 12, 120)
             reader.close()
-            assert set(events_of(records)) == {"solo"}
-            assert records[-1].value["frame"] == {"width": 640, "height": 360}
-            system.wait_for_line("camera gate is offline", 60)
+            assert set(events_of(records)) == seeing
+            solo = next(record for record in records if record.key == "solo")
+            assert solo.value["frame"] == {"width": 640, "height": 360}
+            for camera, reason in (
+                ("gate", "refused"),
+                ("yard", "refused"),
+                ("rtsp-shut", "401"),
+                ("http-shut", "401"),
+            ):
+                assert reason in system.wait_for_line(f"camera {camera} is offline", 60)
             # Ray hands metrics on every ten seconds.
             wait_for(
                 lambda: any("sightline_frames_sampled" in httpx.get(page, timeout=20).text for page in metrics_pages()),

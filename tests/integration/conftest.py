@@ -13,8 +13,11 @@ import grpc
 import numpy as np
 import pytest
 
+from app.launch import TUNED
+
 # Ray reads these when it is imported or started.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_task_events_max_num_task_in_gcs", TUNED["RAY_task_events_max_num_task_in_gcs"])
 
 import ray
 import yaml
@@ -115,8 +118,9 @@ def write_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pa
     """Write a settings file."""
 
     def write(**values: object) -> Path:
-        path = tmp_path_factory.mktemp("settings") / "sightline.yaml"
-        path.write_text(yaml.safe_dump(values))
+        folder = tmp_path_factory.mktemp("settings")
+        path = folder / "sightline.yaml"
+        path.write_text(yaml.safe_dump({"spool": {"dir": str(folder / "spool")}, **values}))
         return path
 
     return write

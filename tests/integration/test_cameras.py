@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from ray import serve
 
 from app.cameras import CameraState, CameraStatus
 from deployments.graph import CamerasArgs, build_cameras
-from tests.conftest import TopicReader, wait_for
-from tests.integration.conftest import MARK, Service
+from tests.conftest import Record, Table, TopicReader, wait_for
+from tests.integration.conftest import MARK, Service, free_port
 
 CAMERAS = """
 cameras:
@@ -29,8 +30,8 @@ cameras:
 class Manager:
     """The deployed camera manager, as a test asks it."""
 
-    def __init__(self, http: str) -> None:
-        self._handle = serve.get_app_handle("cameras")
+    def __init__(self, http: str, application: str = "cameras") -> None:
+        self._handle = serve.get_app_handle(application)
         self.http = http
 
     def statuses(self) -> dict[str, CameraStatus]:
@@ -123,6 +124,56 @@ def test_a_camera_whose_process_is_killed_is_back_with_its_id_in_a_new_epoch(man
 
     wait_for(reborn, 60, "new epochs")
     wait_for(lambda: manager.status("steady").ledger.accepted > 0, 60, "accepted frames in the new epoch")
+
+
+def test_a_camera_whose_process_dies_is_back_within_seconds_and_its_neighbour_keeps_its_rate(
+    service: Service, topic: TopicReader, write_settings: Callable[..., Path], table: Table
+):
+    """Measured from the kill to the capture of the first frame whose event is on the topic."""
+    strangers = set(processes("ray::CameraActor"))
+    street = "synthetic://street?seed=7&width=640&height=360"
+    with deployed("pair", write_settings, service.target, f"one={street},other={street}") as pair:
+        wait_for(lambda: all(pair.status(name).ledger.accepted for name in ("one", "other")), 60, "accepted frames")
+        before, at = pair.statuses(), time.monotonic()
+        killed_at = time.time()
+        os.kill(next(number for number in processes("ray::CameraActor") if number not in strangers), signal.SIGKILL)
+        event = topic.read(lambda read: bool(read) and is_reborn(read[-1], before), 60)[-1]
+        back_s = event.timestamp_ms / 1000 - killed_at
+        table.write([f"A killed camera actor gave its next event's frame after {back_s:.1f} s."])
+        assert back_s < 20  # 5 s where the machine does nothing else
+        (neighbour,) = {"one", "other"} - {event.key}
+        wait_for(lambda: time.monotonic() - at > 10, 30, "ten seconds")
+        after, seconds = pair.status(neighbour), time.monotonic() - at
+        assert after.epoch == before[neighbour].epoch
+        sampled = after.ledger.sampled - before[neighbour].ledger.sampled
+        assert sampled == pytest.approx(after.fps_asked * seconds, rel=0.1)
+
+
+def is_reborn(record: Record, before: dict[str, CameraStatus]) -> bool:
+    return record.key in before and int(record.value["frame_id"].split("-")[0]) > before[record.key].epoch
+
+
+def test_a_camera_whose_service_is_not_there_is_live_and_blocked_and_readiness_says_so(
+    write_settings: Callable[..., Path], cluster: None
+):
+    with deployed("alone", write_settings, f"127.0.0.1:{free_port()}", "lonely=synthetic://street?seed=7") as alone:
+        wait_for(lambda: alone.status("lonely").blocked, 60, "a block")
+        status = alone.status("lonely")
+        assert (status.state, status.reconnects) == (CameraState.LIVE, 0)
+        assert any(
+            reason.startswith("camera lonely is blocked: the service is away") for reason in alone.health().reasons
+        )
+
+
+@contextlib.contextmanager
+def deployed(name: str, write_settings: Callable[..., Path], target: str, cameras: str) -> Iterator[Manager]:
+    """Run a camera application of one test's own."""
+    settings = write_settings(inference_service_url=target, cameras=cameras, inference_fps=4, latency_budget_ms=2000)
+    serve.run(build_cameras(CamerasArgs(settings=settings)), name=name, route_prefix=f"/{name}")
+    try:
+        yield Manager("", name)
+    finally:
+        serve.delete(name)
 
 
 def test_when_the_application_is_deleted_no_camera_is_left(manager: Manager):

@@ -251,6 +251,16 @@ def sends_garbage_parts(request: _Request) -> None:
         request.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: 64\r\n\r\n" + bytes(64) + b"\r\n")
 
 
+def is_a_snapshot(request: _Request) -> None:
+    """Answer with one picture, as the snapshot address of a camera does."""
+    data = cv2.imencode(".jpg", draw(5, *request.home.size))[1].tobytes()
+    request.send_response(200)
+    request.send_header("Content-Type", "image/jpeg")
+    request.send_header("Content-Length", str(len(data)))
+    request.end_headers()
+    request.wfile.write(data)
+
+
 def is_missing(request: _Request) -> None:
     """Answer 404."""
     request.send_error(404)

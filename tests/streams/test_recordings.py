@@ -12,6 +12,7 @@ from app.cameras import CameraState, CameraTiming, EvenGrid, FrameTime, open_sou
 from app.errors import SourceEnded
 from app.source_url import SourceUrl
 from tests.streams import http
+from tests.streams.conftest import Rows
 from tests.streams.http import HttpServer
 from tests.streams.numbered import read
 from tests.streams.recordings import picked, stamps_at, write_recording
@@ -41,13 +42,14 @@ def sampled(timings: list[FrameTime], numbers: list[int], fps: int) -> list[int]
 
 
 @pytest.mark.parametrize("name", ["v.mp4", "v.mkv", "v.ts", "v.avi", "v.webm"])
-def test_a_video_file_over_http_is_sampled_as_from_the_disk(tmp_path: Path, name: str):
+def test_a_video_file_over_http_is_sampled_as_from_the_disk(tmp_path: Path, name: str, rows: Rows):
     codec = {"avi": "mjpeg", "webm": "libvpx-vp9"}.get(name[2:], "libx264")
     write_recording(tmp_path / name, STAMPS, codec)
     with HttpServer(tmp_path) as server:
         timings, numbers = whole(server.url(f"files/{name}"))
     assert numbers == list(range(len(STAMPS)))
     assert sampled(timings, numbers, 7) == picked(STAMPS, 7)
+    rows.add("video file over HTTP", "MP4, MKV, TS, AVI, WebM", "sampled as from the disk")
 
 
 def test_a_video_file_over_http_loops(tmp_path: Path):
@@ -58,7 +60,7 @@ def test_a_video_file_over_http_loops(tmp_path: Path):
 
 
 @pytest.mark.parametrize("trouble", [http.says_nothing, http.is_missing])
-def test_a_video_file_whose_server_fails_is_opened_again(tmp_path: Path, trouble):
+def test_a_video_file_whose_server_fails_is_opened_again(tmp_path: Path, trouble, rows: Rows):
     write_recording(tmp_path / "v.mp4", STAMPS[:10])
     with HttpServer(tmp_path) as server, Watched(server.url("files/v.mp4"), fps=25, timing=QUICK) as camera:
         camera.until_live()
@@ -67,11 +69,12 @@ def test_a_video_file_whose_server_fails_is_opened_again(tmp_path: Path, trouble
         assert all(reason for state, reason in camera.history if state is CameraState.RECONNECTING)
         server.trouble = None
         assert camera.until_live() < 10
+    rows.add("video file over HTTP", "its server says nothing, or 404", "opened again; live within 10 s of its return")
 
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, -90])
 @pytest.mark.parametrize("name", ["v.mp4", "v.mkv"])
-def test_rotation_is_honoured(tmp_path: Path, name: str, rotation: int):
+def test_rotation_is_honoured(tmp_path: Path, name: str, rotation: int, rows: Rows):
     file = write_recording(tmp_path / name, STAMPS[:3], rotation=rotation)
     source = open_source(SourceUrl.parse(str(file)), 5, ManualClock().clock())
     source.open()
@@ -85,9 +88,10 @@ def test_rotation_is_honoured(tmp_path: Path, name: str, rotation: int):
     corner = {0: (24, 30), 90: (130, 24), 180: (72, 130), -90: (30, 72)}[rotation]
     assert image[corner].mean() > 200
     assert image.mean() < 50
+    rows.add("video file", "rotation metadata", "honoured")
 
 
-def test_joined_recordings_whose_timestamps_start_over_are_shown_one_after_the_other(tmp_path: Path):
+def test_joined_recordings_whose_timestamps_start_over_are_shown_one_after_the_other(tmp_path: Path, rows: Rows):
     one = write_recording(tmp_path / "one.ts", STAMPS).read_bytes()
     (tmp_path / "both.ts").write_bytes(one + one)
     timings, numbers = whole(str(tmp_path / "both.ts"))
@@ -96,6 +100,7 @@ def test_joined_recordings_whose_timestamps_start_over_are_shown_one_after_the_o
     assert times == sorted(times)
     assert times[-1] == pytest.approx(2 * len(STAMPS) / 25, abs=0.2)
     assert len(sampled(timings, numbers, 5)) == pytest.approx(30, abs=1)
+    rows.add("video file", "timestamps start over, jump by an hour, or lack", "shown at its rate")
 
 
 def test_a_recording_whose_timestamps_jump_by_an_hour_goes_on_at_once(tmp_path: Path):
@@ -120,21 +125,23 @@ def test_a_recording_without_timestamps_is_shown_at_its_rate(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["v.mkv", "v.ts", "v.avi"])
-def test_a_recording_that_was_cut_off_is_shown_as_far_as_it_goes(tmp_path: Path, name: str):
+def test_a_recording_that_was_cut_off_is_shown_as_far_as_it_goes(tmp_path: Path, name: str, rows: Rows):
     file = write_recording(tmp_path / name, STAMPS, "mpeg4" if name == "v.avi" else "libx264")
     data = file.read_bytes()
     file.write_bytes(data[: len(data) * 2 // 3])
     _, numbers = whole(str(file))
     assert numbers[:-1] == list(range(len(numbers) - 1))  # of the last picture, a part may be left
     assert 30 < len(numbers) < len(STAMPS)
+    rows.add("video file", "cut off", "shown as far as it goes")
 
 
-def test_a_recording_with_a_change_of_size_is_followed(tmp_path: Path):
+def test_a_recording_with_a_change_of_size_is_followed(tmp_path: Path, rows: Rows):
     small = write_recording(tmp_path / "one.ts", STAMPS).read_bytes()
     large = write_recording(tmp_path / "two.ts", STAMPS, size=(320, 192)).read_bytes()
     (tmp_path / "both.ts").write_bytes(small + large)
     _, numbers = whole(str(tmp_path / "both.ts"))
     assert numbers == [*range(len(STAMPS))] * 2
+    rows.add("video file", "its resolution changes", "followed")
 
 
 def test_a_recording_in_real_time_is_paced_by_its_timestamps(tmp_path: Path):

@@ -10,6 +10,7 @@ import pytest
 from app.cameras import Clock, EvenGrid, open_source
 from app.errors import SourceEnded
 from app.source_url import SourceUrl
+from tests.streams.conftest import Rows
 from tests.streams.numbered import read
 from tests.streams.recordings import picked, stamps_at, write_recording
 from tests.unit.cameras.stands import ManualClock
@@ -61,9 +62,10 @@ def recordings(folder: Path) -> dict[Fraction, Path]:
 @pytest.mark.parametrize("asked", ASKED)
 @pytest.mark.parametrize("rate", RATES, ids=lambda rate: f"{float(rate):.4g}fps")
 def test_of_every_rate_each_first_frame_at_or_after_a_grid_point_is_sampled(
-    recordings: dict[Fraction, Path], rate: Fraction, asked: int
+    recordings: dict[Fraction, Path], rate: Fraction, asked: int, rows: Rows
 ):
     assert sampled(str(recordings[rate]), asked, ManualClock().clock()) == picked(stamps_at(rate), asked)
+    rows.add("video file", f"{len(RATES)} constant rates from 5 to 60 fps, and an uneven one", "each sample as defined")
 
 
 @pytest.mark.parametrize("asked", ASKED)
@@ -73,7 +75,8 @@ def test_of_a_variable_rate_each_first_frame_at_or_after_a_grid_point_is_sampled
 
 
 @pytest.mark.parametrize(("name", "codec"), CONTAINERS)
-def test_every_codec_and_container_is_sampled_alike(tmp_path: Path, name: str, codec: str):
+def test_every_codec_and_container_is_sampled_alike(tmp_path: Path, name: str, codec: str, rows: Rows):
     stamps = stamps_at(Fraction(25), 3.0)
     file = write_recording(tmp_path / name, stamps, codec)
     assert sampled(str(file), 7, ManualClock().clock()) == picked(stamps, 7)
+    rows.add("video file", "H.264, H.265, MPEG-4, VP9, MJPEG in MP4, MKV, TS, AVI, WebM", "each sample as defined")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from app import launch
 from app.diagnosis import Finding, State
@@ -50,6 +51,23 @@ def test_up_with_a_model_that_is_not_there_is_one_line_before_anything_starts(mo
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert "DETECTOR_MODEL" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "doctor"])
+def test_a_model_that_is_not_the_pinned_one_is_one_line_and_status_2_before_it_is_loaded(command: str, tmp_path: Path):
+    model, file = tmp_path / "mine.pt", tmp_path / "sightline.yaml"
+    model.write_bytes(b"not even a checkpoint")
+    file.write_text(yaml.safe_dump({"detector": {"model": str(model), "model_sha256": "0" * 64}}))
+    config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
+    for application in config["applications"]:
+        application["args"]["settings"] = str(file)
+    serve_config = tmp_path / "serve_config.yaml"
+    serve_config.write_text(yaml.safe_dump(config))
+    done = call(command, "--config", str(serve_config))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "detector.model_sha256" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -151,3 +169,27 @@ def test_an_event_is_told_in_one_line_with_labels_and_latency():
 @pytest.mark.parametrize("value", [b"", b"{}", b"no json", b"[]"])
 def test_a_stranger_s_record_on_the_topic_is_named_and_does_not_stop_the_follower(value: bytes):
     assert "offset 41" in describe(received(value), 200)
+
+
+def test_up_keeps_ray_from_sending_usage_statistics():
+    code = "from ray._common.usage.usage_lib import usage_stats_enabled; print(usage_stats_enabled())"
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "1"}
+    told = {}
+    for name, value in (("tuned", launch.TUNED["RAY_USAGE_STATS_ENABLED"]), ("not", "1")):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**environment, "RAY_USAGE_STATS_ENABLED": value},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        told[name] = done.stdout.strip()
+    assert told == {"tuned": "False", "not": "True"}
+
+
+def test_up_lets_ray_s_own_processes_listen_on_loopback():
+    code = "from ray._private.services import get_node_ip_address; print(get_node_ip_address())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **launch.LOOPBACK}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "127.0.0.1"

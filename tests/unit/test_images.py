@@ -227,3 +227,60 @@ def test_a_mutated_image_gives_a_header_or_an_image_error(
 )
 def test_random_bytes_give_a_header_or_an_image_error(start: bytes, rest: bytes) -> None:
     header_or_error(start + rest)
+
+
+def test_a_jpeg_too_short_for_the_size_it_declares_is_cut_off() -> None:
+    with pytest.raises(ImageError, match="cut off"):
+        probe(with_size(encode("jpeg"), 8_000, 8_000))
+
+
+def test_a_png_too_short_for_the_size_it_declares_is_cut_off() -> None:
+    with pytest.raises(ImageError, match="cut off"):
+        probe(png_of(8_000, 8_000))
+
+
+def test_the_plainest_images_are_not_taken_for_cut_off_ones() -> None:
+    for side in (1, 8, 9, 1_000):
+        for kind in FORMATS:
+            for mode in ("RGB", "L"):
+                stream = io.BytesIO()
+                Image.new(mode, (side, side)).save(stream, kind, quality=1, optimize=True)
+                assert probe(stream.getvalue()).width == side
+
+
+@pytest.mark.parametrize("places", [1, 2])
+def test_a_jpeg_that_declares_its_size_twice_is_refused(places: int) -> None:
+    data = encode("jpeg")
+    at = data.index(b"\xff\xc0")
+    length = int.from_bytes(data[at + 2 : at + 4], "big") + 2
+    large = with_size(data, 20_000, 20_000)[at : at + length]
+    where = at if places == 1 else at + length
+    with pytest.raises(ImageError, match="twice"):
+        probe(data[:where] + large + data[where:])
+
+
+def test_a_size_hidden_where_decoders_and_we_would_read_differently_is_refused() -> None:
+    data = encode("jpeg")
+    hidden = with_size(data, 20_000, 20_000)[data.index(b"\xff\xc0") :][:19]
+    with pytest.raises(ImageError, match="marker is missing"):
+        probe(data[:2] + b"\xff\x00" + struct.pack(">H", len(hidden) + 2) + hidden + data[2:])
+
+
+def test_many_scans_are_refused_the_earlier_the_larger_the_picture() -> None:
+    scan = b"\xff\xda\x00\x08\x01\x01\x00\x00\x00\x00"
+    small = encode("jpeg", progressive=True)
+    assert probe(small[:-2] + scan * 20 + small[-2:]).width == 40
+    stream = io.BytesIO()
+    Image.new("L", (7_000, 7_000)).save(stream, "JPEG", progressive=True)
+    large = stream.getvalue()
+    assert probe(large).width == 7_000
+    with pytest.raises(ImageError, match="scans"):
+        probe(large[:-2] + scan * 20 + large[-2:])
+
+
+def test_an_animated_png_is_refused() -> None:
+    stream = io.BytesIO()
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(stream, "PNG", save_all=True, append_images=frames[1:])
+    with pytest.raises(ImageError, match="animated PNG"):
+        probe(stream.getvalue())

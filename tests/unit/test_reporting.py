@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
 
-from app.cameras import CameraState, CameraStatus
+from app.cameras import Blocked, CameraState, CameraStatus, ServiceTrouble
 from app.events import LatencyQuantiles, PublisherSnapshot
 from app.ledger import DropReason, LedgerSnapshot
 from app.reporting import Observation, Reporter
@@ -16,9 +17,26 @@ def camera(name: str = "a", epoch: int = 1, state: CameraState = CameraState.LIV
     return CameraStatus(name, "url", state, "", since, epoch, ledger, 640, 360, 5.0, 5.0, 20.0, 0)
 
 
-def publisher(published: int) -> PublisherSnapshot:
+def publisher(published: int, spooled: int = 0, trouble: str = "") -> PublisherSnapshot:
     quantiles = LatencyQuantiles(published, 40.0, 80.0, 120.4)
-    return PublisherSnapshot(published, published, 0, 0, 0, 0, 0, 0, 0, {}, quantiles)
+    return PublisherSnapshot(
+        accepted=published + spooled,
+        published=published,
+        spooled=spooled,
+        quarantined=0,
+        discarded=0,
+        destroyed=0,
+        spool_bytes=spooled * 900,
+        oldest_s=1.0 if spooled else 0.0,
+        in_flight=0,
+        failed=0,
+        out_of_order=0,
+        repeated=0,
+        breaches=0,
+        by_camera={},
+        latency=quantiles,
+        trouble=trouble,
+    )
 
 
 def test_it_tells_rate_drops_latency_and_cameras():
@@ -58,3 +76,19 @@ def test_a_camera_that_was_not_heard_once_has_not_dropped_all_its_frames_anew():
 
 def test_a_camera_that_does_not_answer_still_counts_as_one_that_should_be_live():
     assert "cameras 1/2 live" in Reporter(200).line(Observation(0.0, [camera()], publisher(1), 2))
+
+
+def test_events_that_wait_are_told_while_kafka_is_away_and_not_else():
+    reporter = Reporter(200)
+    line = reporter.line(Observation(0.0, [], publisher(100, spooled=7, trouble="no broker answers"), 1))
+    assert line.endswith("7 events wait in the spool: no broker answers")
+    assert "spool" not in reporter.line(Observation(10.0, [], publisher(100, spooled=7), 1))
+
+
+def test_a_blocked_camera_is_told_apart_from_one_whose_source_is_away():
+    def blocked(name: str, trouble: ServiceTrouble) -> CameraStatus:
+        return replace(camera(name), blocked=Blocked(trouble, "", datetime(2026, 1, 1, tzinfo=timezone.utc)))
+
+    cameras = [blocked("a", ServiceTrouble.AWAY), blocked("b", ServiceTrouble.SLOW), blocked("c", ServiceTrouble.AWAY)]
+    line = Reporter(200).line(Observation(0.0, [*cameras, camera("d")], publisher(1), 4))
+    assert line.endswith("cameras 4/4 live, 3 blocked (service away for 2, service slow for 1)")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import httpx
 import pytest
 
-from app.cameras import CameraState, CameraStatus, FrameLatency, Picture, SeenFrame
+from app.cameras import Blocked, CameraState, CameraStatus, FrameLatency, Picture, SeenFrame, ServiceTrouble
 from app.events import LatencyQuantiles, PublisherSnapshot, SeenObject
 from app.ledger import CameraLedger, DropReason
 from app.web import (
@@ -76,6 +77,7 @@ class System:
 
     def __init__(self, camera_facts: CameraFacts | None = None, picture: bool = True) -> None:
         self.camera_ids: Sequence[str] = ("gate",)
+        self.token: str | None = None
         self.readings = Readings(self)
         self.pictures = 0
         self._camera = camera_facts or camera(status())
@@ -276,6 +278,7 @@ async def test_the_stream_tells_status_and_frames_and_leaves_nothing_when_its_vi
         (camera(status(CameraState.OFFLINE, "connection refused")), ["offline", "connection refused"]),
         (camera(status(), (FINE,) * 18 + (SLOW,) * 2), ["slow", "p95 269 ms of 200 ms", "transport", "the way to"]),
         (camera(status(delivered=1.0)), ["behind", "1.0 of 5.0", "deadline", "time ran out"]),
+        (camera(replace(status(), blocked=Blocked(ServiceTrouble.AWAY, "", NOW))), ["blocked", "away"]),
         (camera(None), ["its process died"]),
     ],
 )

@@ -40,6 +40,9 @@ _TRANSPORTS: Mapping[Transport, Mapping[str, str]] = {
 _STAMPED_BY_COUNT = frozenset({"mpjpeg", "mjpeg", "h264", "hevc", "m4v", "image2pipe", "jpeg_pipe"})
 """Formats without a clock of their own: FFmpeg counts their frames as if 25 came a second."""
 
+_STILLS = "_pipe"
+"""How FFmpeg's names of formats end that are pictures in a row, or just one: ``jpeg_pipe``, ``png_pipe``."""
+
 
 class LiveSource:
     """An RTSP or HTTP stream, drained as it comes: what is not sampled is decoded and forgotten.
@@ -121,6 +124,8 @@ class LiveSource:
                 return None
             if self._clock.monotonic() > latest:
                 raise SourceUnavailable(f"{self._url} gave no frame for {patience_s:g} s")
+        if self._index < 0 and self._decoder.format_name.endswith(_STILLS):
+            raise SourceUnavailable(f"{self._url} is a single picture: name the camera's video or MJPEG address")
         raise SourceUnavailable(f"{self._url} ended")
 
     def _taken(self, frame: VideoFrame) -> FrameTime:

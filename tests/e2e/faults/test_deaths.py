@@ -125,7 +125,7 @@ def test_a_killed_haproxy_costs_no_accepted_event_and_is_replaced(tmp_path: Path
     with ground(tmp_path, network, tuned=True) as system, system.load("haproxy") as load:
         wait_for(lambda: len(load.accepted) >= 6, what="some accepted frames")
         killed = time.monotonic()
-        victims = system.system.processes("haproxy")
+        victims = system.system.programs("haproxy")
         assert victims, "no HAProxy runs"
         for victim in victims:
             os.kill(victim, 9)

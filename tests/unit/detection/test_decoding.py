@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import io
+import resource
+import struct
+import subprocess
+import sys
+import zlib
 
 import cv2
 import numpy as np
@@ -10,6 +15,7 @@ import pytest
 from PIL import Image
 
 from app.detection.decoding import decode
+from app.detection.detector import _portions
 from app.errors import ImageError
 
 
@@ -63,3 +69,30 @@ def test_a_huge_declared_size_is_refused_before_any_decode() -> None:
     data[at + 5 : at + 9] = b"\x4e\x20\x4e\x20"
     with pytest.raises(ImageError, match="20000 × 20000"):
         decode(bytes(data))
+
+
+@pytest.mark.parametrize("kind", [b"iCCP", b"zTXt"])
+def test_a_bomb_beside_the_picture_is_not_unpacked(kind: bytes) -> None:
+    data = encoded(Image.new("RGB", (8, 8)), "png")
+    content = kind + b"x\0\0" + zlib.compress(bytes(300_000_000), 9)
+    chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert decode(data[:33] + chunk + data[33:]).shape == (8, 8, 3)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kilobytes
+
+
+def test_opencv_itself_would_not_allocate_more_than_the_limit() -> None:
+    code = (
+        "import app.detection.decoding, cv2, numpy as np, io\nfrom PIL import Image\n"
+        "stream = io.BytesIO(); Image.new('1', (9000, 8000)).save(stream, 'PNG')\n"
+        "try: cv2.imdecode(np.frombuffer(stream.getvalue(), np.uint8), cv2.IMREAD_COLOR)\n"
+        "except cv2.error: print('refused')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "refused"
+
+
+def test_a_batch_of_large_pictures_is_decoded_a_few_at_a_time() -> None:
+    small, large = (encoded(Image.new("1", size), "png") for size in ((40, 30), (7_000, 6_000)))
+    portions = list(_portions([small, large, b"no image", small, large, large]))
+    assert [len(portion) for portion in portions] == [4, 1, 1]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
-from app.detection.model_files import find_model
+from app.detection import Detector, DetectorOptions
+from app.detection.model_files import check_pin, find_model
 from app.errors import ModelUnavailable, SettingsError
 
 
@@ -56,3 +58,28 @@ def test_a_name_that_ultralytics_would_change_is_refused(
     Path(name).write_bytes(b"mine")
     with pytest.raises(SettingsError, match="rename"):
         find_model(name, tmp_path, offline)
+
+
+def test_a_file_with_another_sha256_than_the_pinned_one_is_refused_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "m.pt"
+    file.write_bytes(b"weights")
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    check_pin(file, None)
+    check_pin(file, sha256.upper())
+    file.write_bytes(b"other weights")
+    with pytest.raises(SettingsError, match=r"detector\.model_sha256") as raised:
+        check_pin(file, sha256)
+    assert "\n" not in str(raised.value)
+    assert sha256 in str(raised.value)
+
+
+def test_a_folder_cannot_be_pinned(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="folder"):
+        check_pin(tmp_path, "0" * 64)
+
+
+def test_a_detector_refuses_a_model_that_is_not_the_pinned_one_before_it_is_loaded(tmp_path: Path) -> None:
+    file = tmp_path / "m.pt"
+    file.write_bytes(b"not even a checkpoint")
+    with pytest.raises(SettingsError, match="it is not loaded"):
+        Detector(DetectorOptions(str(file), device="cpu", model_sha256="0" * 64))

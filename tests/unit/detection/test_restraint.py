@@ -50,3 +50,60 @@ def test_ultralytics_is_restrained_also_where_it_was_imported_before(tmp_path: P
         assert told["file"].startswith(str(tmp_path / "cache"))
         assert not (tmp_path / ".config").exists()
         assert done.stderr == ""
+
+
+WATCHED = """
+import json, sys
+seen = []
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"):
+        seen.append([event, str(arguments[1:] if event.startswith("socket.conn") else arguments)])
+    if event in ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn"):
+        seen.append([event, str(arguments)])
+sys.addaudithook(watch)
+from app.detection import Detector, DetectorOptions
+from app.errors import ModelUnavailable
+from app.settings import DEMO_MODEL
+if sys.argv[1:] == ["work"]:
+    detector = Detector(DetectorOptions(str(DEMO_MODEL), device="cpu"))
+    detector.warm_up()
+    told = detector.model_name
+for model in sys.argv[2:]:
+    try:
+        Detector(DetectorOptions(model, device="cpu"))
+    except ModelUnavailable as error:
+        told = str(error)
+import threading
+for thread in threading.enumerate():  # what was to be sent in the background has been sent
+    if thread is not threading.current_thread() and not thread.name.startswith("decode"):
+        thread.join(5)
+print(json.dumps({"told": told, "seen": seen}))
+"""
+
+
+def watched(folder: Path, *arguments: str) -> dict[str, object]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("YOLO_", "ULTRALYTICS_"))}
+    environment |= {"HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, *arguments], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_model_is_loaded_and_run_without_a_word_to_the_network(tmp_path: Path) -> None:
+    found = watched(tmp_path, "work")
+    assert found["told"] == "street.pt"
+    assert [one for one in found["seen"] if one[0].startswith("socket")] == []
+    assert not [one for one in found["seen"] if "pip" in one[1] or "uv" in one[1]]
+
+
+def test_a_model_whose_package_is_missing_is_refused_and_nothing_is_installed(tmp_path: Path) -> None:
+    folder = tmp_path / "some_openvino_model"
+    folder.mkdir()
+    (folder / "some.xml").write_text("<net/>")
+    (tmp_path / "some.engine").write_bytes(b"\0" * 64)
+    for model, package in ((folder, "openvino"), (tmp_path / "some.engine", "tensorrt")):
+        found = watched(tmp_path, "refuse", str(model))
+        assert package in str(found["told"])
+        assert not [one for one in found["seen"] if "pip" in one[1] or one[0].startswith("socket")]

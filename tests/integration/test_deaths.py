@@ -1,0 +1,112 @@
+"""``kill -9`` of what answers ``Detect``, while calls are under way: what a client sees, and for how long."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import grpc
+import pytest
+
+from app.rpc.sightline.inference.v1 import inference_pb2 as pb
+from app.simulation import Street, StreetSpec
+from tests.conftest import wait_for
+from tests.integration.conftest import MARK, Service
+
+CALLERS = 12
+PATIENCE_S = 12.0
+"""The time-out of a call to a detector or the publisher, and some."""
+RECOVERY_S = 60.0
+
+
+ALLOWED = {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+"""Where no budget is named a frame has 10 s, and may wait as long for the new replica."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    at: float
+    took_s: float
+    code: grpc.StatusCode
+    details: str
+
+
+class Load:
+    """Callers that ask one frame after the other, until they are told to stop."""
+
+    def __init__(self, service: Service) -> None:
+        picture = Street(StreetSpec(seed=7)).frame(50).image
+        self._image = cv2.imencode(".jpg", picture)[1].tobytes()
+        self._service = service
+        self._enough = threading.Event()
+        self._pool = ThreadPoolExecutor(CALLERS)
+        self.answers: list[Answer] = []
+        self._callers = [self._pool.submit(self._call, number) for number in range(CALLERS)]
+
+    def _call(self, number: int) -> None:
+        while not self._enough.is_set():
+            began = time.monotonic()
+            code, details = self._service.answer(pb.DetectRequest(camera_id=f"caller-{number}", image=self._image))
+            ended = time.monotonic()
+            self.answers.append(Answer(ended, ended - began, code, details))
+            if code is not grpc.StatusCode.OK:
+                self._enough.wait(0.05)  # a client that is refused does not ask a thousand times a second
+
+    def accepted_since(self, moment: float) -> int:
+        return sum(answer.at - answer.took_s > moment and answer.code is grpc.StatusCode.OK for answer in self.answers)
+
+    def stop(self) -> list[Answer]:
+        self._enough.set()
+        for caller in self._callers:
+            caller.result()
+        self._pool.shutdown()
+        return self.answers
+
+
+@pytest.fixture
+def load(service: Service) -> Iterator[Load]:
+    made = Load(service)
+    wait_for(lambda: made.accepted_since(0) > CALLERS, 60, "answers")
+    yield made
+    made.stop()
+
+
+def only(title: str) -> int:
+    """Give the one process of this session's cluster with a title."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            titled = process.name.isdigit() and (process / "cmdline").read_bytes().startswith(title.encode())
+            if titled and MARK.encode() in (process / "environ").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+    (one,) = found
+    return one
+
+
+@pytest.mark.parametrize("victim", ["ObjectDetector", "DetectionIngress"])
+def test_calls_under_way_when_a_replica_is_killed_are_unavailable_and_the_next_ones_are_answered_again(
+    load: Load, victim: str
+):
+    os.kill(only(f"ray::ServeReplica:inference:{victim}"), signal.SIGKILL)
+    killed = time.monotonic()
+    wait_for(lambda: load.accepted_since(killed + 0.5) >= CALLERS, RECOVERY_S, "frames accepted again")
+    answers = load.stop()
+    recovered = min(one.at for one in answers if one.at - one.took_s > killed and one.code is grpc.StatusCode.OK)
+    after = [answer for answer in answers if answer.at > killed]
+    codes = Counter(answer.code.name for answer in after)
+    print(f"\n{victim} killed: {dict(codes)}, accepted again after {recovered - killed:.1f} s, "
+          f"longest wait {max(one.took_s for one in after):.1f} s")  # fmt: skip
+    strange = {one.details for one in answers if one.code not in ALLOWED}
+    assert not strange
+    assert codes["UNAVAILABLE"] > 0
+    assert all("\n" not in one.details and "Traceback" not in one.details for one in answers)
+    assert max(one.took_s for one in after) < PATIENCE_S

@@ -199,6 +199,7 @@ class Tile {
       : camera.state === "starting" ? "wait" : "bad";
     this.root.dataset.tone = tone;
     this.root.dataset.state = camera.state;
+    this.hasPicture = camera.round_trip_ms !== null;
     this.part("sign").textContent = SIGNS[camera.state] ?? "?";
     this.part("word").textContent = camera.state;
     this.part("since").textContent = `for ${age(camera.since)}`;
@@ -237,7 +238,7 @@ class Tile {
     while (!this.gone && !ended.signal.aborted) {
       const began = performance.now();
       try {
-        if (this.inSight && !document.hidden && this.root.dataset.tone !== "bad") await this.refresh();
+        if (this.hasPicture && this.inSight && !document.hidden && this.root.dataset.tone !== "bad") await this.refresh();
       } catch (error) {
         if (ended.signal.aborted) return;
       }

@@ -8,16 +8,22 @@ from __future__ import annotations
 import contextlib
 import json as JSON  # noqa: N812  # an option is called json
 import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 
 from app import launch
 from app.detection.exports import KINDS
 from app.errors import SettingsError, SightlineError
 from app.settings import Settings, process_environment
+
+if TYPE_CHECKING:  # at run time it is imported by the commands that ask
+    from app.asking import SystemClient
 
 FAILED, MISUSED = 1, 2
 """Exit statuses."""
@@ -164,6 +170,87 @@ def drop_quarantine(event_ids: EventIds = None, everything: Everything = False, 
 
     count = aside.ask(_settings(config), "drop", event_ids or [], everything=everything)
     out.print(f"{count} events are dropped by the publisher", markup=False)
+
+
+cameras_app = typer.Typer(help="The cameras of the running system.", no_args_is_help=True)
+app.add_typer(cameras_app, name="cameras")
+
+
+def _client(config: str) -> SystemClient:
+    from app.asking import SystemClient, address_of
+
+    serve_config = launch.read_serve_config(launch.find_serve_config(config))
+    launch.ports_of(serve_config)  # a port that is none is a mistake to be named
+    return SystemClient(address_of(serve_config), _settings(config).token)
+
+
+@app.command()
+def status(json: Json = False, config: Config = CONFIG) -> None:
+    """Show the running system on one screen: cameras, latency by stage, replicas, queue, spool and broker."""
+    from app import showing
+
+    told = _client(config).status()
+    if json:
+        print(told.model_dump_json(by_alias=True))
+    else:
+        _wide().print(showing.screen(told))
+
+
+@cameras_app.command("list")
+def cameras_list(json: Json = False, config: Config = CONFIG) -> None:
+    """List the cameras, with state, rates and latency."""
+    from app import showing
+
+    told = _client(config).status()
+    if json:
+        for camera in told.cameras:
+            print(camera.model_dump_json(by_alias=True))
+    else:
+        _wide().print(showing.cameras_table(told.cameras, told.budget_ms, datetime.now(timezone.utc)))
+
+
+@app.command()
+def snapshot(
+    camera: Annotated[str, typer.Argument(help="Which camera.")],
+    out_file: Annotated[Path, typer.Option("--out", help="Where the picture goes (.jpg or .png).")],
+    config: Config = CONFIG,
+) -> None:
+    """Write the newest frame of a running camera with its boxes."""
+    from app import recording
+
+    out.print(recording.snapshot(_client(config), camera, out_file), markup=False)
+
+
+@app.command()
+def video(
+    camera: Annotated[str, typer.Argument(help="Which camera.")],
+    out_file: Annotated[Path, typer.Option("--out", help="Where the film goes (.mp4).")],
+    seconds: Annotated[float, typer.Option(help="How long.", min=1, max=3600)] = 10,
+    config: Config = CONFIG,
+) -> None:
+    """Write what a running camera shows for some seconds, with its boxes."""
+    from app import recording
+
+    client = _client(config)
+    with _progress(f"watching {camera}", seconds) as tell:
+        told = recording.video(client, camera, out_file, seconds, tell=tell)
+    out.print(told, markup=False)
+
+
+def _wide() -> Console:
+    """Give a console that does not fold tables where no terminal is."""
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=160)
+
+
+@contextlib.contextmanager
+def _progress(what: str, total: float) -> Iterator[Callable[[float], None]]:
+    """Show a bar of work done; none off a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with Progress(console=err, transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)
 
 
 if __name__ == "__main__":

@@ -16,14 +16,17 @@ SightlineError
 ├── ModelError
 │   ├── ModelUnavailable          the model cannot be loaded
 │   └── InferenceFailed           the model failed on an image
-└── DeliveryError
-    ├── DeliveryUnavailable       the event cannot be made durable now; asking again may succeed
-    │   ├── TopicMissing          the topic is not there, and we may not create it
-    │   └── SpoolUnavailable      the spool cannot be opened or written now
-    │       ├── SpoolFull         it, or its disk, has no room
-    │       └── SpoolDamaged      its file was damaged
-    ├── DeliveryRefused           the broker refuses this event for good
-    └── BrokerUnavailable         the embedded broker did not come up
+├── DeliveryError
+│   ├── DeliveryUnavailable       the event cannot be made durable now; asking again may succeed
+│   │   ├── TopicMissing          the topic is not there, and we may not create it
+│   │   └── SpoolUnavailable      the spool cannot be opened or written now
+│   │       ├── SpoolFull         it, or its disk, has no room
+│   │       └── SpoolDamaged      its file was damaged
+│   ├── DeliveryRefused           the broker refuses this event for good
+│   └── BrokerUnavailable         the embedded broker did not come up
+└── ApiError                      a command asks the running system
+    ├── SystemAway                nothing answers
+    └── SystemRefused             it answers with an error
 """
 
 from __future__ import annotations
@@ -123,3 +126,15 @@ class DeliveryRefused(DeliveryError):
 
 class BrokerUnavailable(DeliveryError):
     """The embedded broker did not come up."""
+
+
+class ApiError(SightlineError):
+    """A command asked the running system, and got no good answer."""
+
+
+class SystemAway(ApiError):
+    """No running system answers."""
+
+
+class SystemRefused(ApiError):
+    """The running system answers with an error."""

@@ -103,6 +103,17 @@ class ServiceLimits:
 
 
 @dataclass(frozen=True)
+class ServiceLoad:
+    """What the service has in hand."""
+
+    frames_waiting: int
+    """For a detector."""
+    batches_running: int
+    events_waiting: int
+    """For the publisher."""
+
+
+@dataclass(frozen=True)
 class Accepted:
     """A frame whose event is durable."""
 
@@ -164,6 +175,11 @@ class DetectionService:
             raise ModelUnavailable("no detector replica is there")
         seen = await self._frames.submit(request, request.deadline)
         return await self._publish(request, seen)
+
+    @property
+    def load(self) -> ServiceLoad:
+        """What is in hand now."""
+        return ServiceLoad(self._frames.waiting, self._frames.running, self._events.waiting)
 
     async def close(self) -> None:
         """See what is under way through."""

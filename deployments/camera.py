@@ -6,22 +6,24 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any
 
 import ray
+from fastapi import FastAPI
 from pydantic import SecretStr
 from ray import serve
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from app.camera_settings import CameraSettings
-from app.cameras import Backoff, Camera, CameraStatus, DetectClient
-from app.events import PublisherSnapshot
+from app.cameras import Backoff, Camera, CameraStatus, DetectClient, FrameLatency, Picture
 from app.reporting import Observation, Reporter
 from app.settings import ServiceAddress, TlsSettings
 from app.telemetry import CameraTelemetry
-from app.web import Health, build_api
+from app.web import BrokerFacts, CameraFacts, CameraNews, Cursor, Health, Readings, SystemFacts, build_api
+from deployments.observing import ANSWER_TIMEOUT_S, INFERENCE, deployments, ingress_load, publisher_snapshot
 
 logger = logging.getLogger("ray.serve")
 
@@ -33,12 +35,8 @@ GROWN_UP_S = 30.0
 """An actor that lived so long did not die of what its predecessors died of."""
 STOP_TIMEOUT_S = 7.0
 """What a camera may take to settle its last frames."""
-ANSWER_TIMEOUT_S = 3.0
-"""What a camera or the publisher may take to tell how it is."""
 STARTUP_PATIENCE_S = 120.0
 """How long cameras wait for the inference application before they start all the same."""
-INFERENCE = "inference"
-"""Name of the inference application in ``serve_config.yaml``."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,14 @@ class CameraServiceOptions:
     tls: TlsSettings
     token: SecretStr | None
     budget_ms: int
+
+
+@dataclass(frozen=True)
+class CameraLook:
+    """What a camera's actor tells who looks at it."""
+
+    status: CameraStatus
+    latencies: tuple[FrameLatency, ...]
 
 
 class CameraActor:
@@ -80,6 +86,20 @@ class CameraActor:
         """Tell how the camera is."""
         return self._camera.status()
 
+    async def look(self) -> CameraLook:
+        """Tell how the camera is, and where its last frames' time went."""
+        return CameraLook(self._camera.status(), self._camera.recent.latencies)
+
+    async def seen(self, after: Cursor) -> CameraNews:
+        """Tell what was seen since a cursor; one of another life of this actor counts for nothing."""
+        status = self._camera.status()
+        number = after.number if after.epoch == status.epoch else 0
+        return CameraNews(status.id, status.epoch, self._camera.recent.after(number))
+
+    async def picture(self) -> Picture | None:
+        """Give the newest frame that was answered."""
+        return self._camera.recent.picture
+
 
 class _Watch:
     """Keeps one camera's actor alive: a dead one is made again with the same id, in a new epoch."""
@@ -92,16 +112,45 @@ class _Watch:
         self._pause = Backoff(RESTART_FIRST_S, RESTART_MOST_S)
         self._task = asyncio.get_running_loop().create_task(self._keep())
         self.restarts = 0
+        self._silence = "its process is being started"
+        self._silent_since = datetime.now(timezone.utc)
 
     async def status(self) -> CameraStatus | None:
         """Ask the actor; none while it is being made, or does not answer."""
+        status: CameraStatus | None = await self._ask("status")
+        return status
+
+    async def facts(self) -> CameraFacts:
+        """Ask the actor, and add what its owner knows."""
+        look: CameraLook | None = await self._ask("look")
+        return CameraFacts(
+            id=self._settings.id,
+            url=str(self._settings.url),
+            fps_asked=self._settings.fps or 0.0,
+            status=look.status if look else None,
+            silence=self._silence,
+            silent_since=self._silent_since,
+            latencies=look.latencies if look else (),
+            restarts=self.restarts,
+        )
+
+    async def seen(self, after: Cursor) -> CameraNews | None:
+        """Ask the actor what it saw; none while it does not answer."""
+        news: CameraNews | None = await self._ask("seen", after)
+        return news
+
+    async def picture(self) -> Picture | None:
+        """Ask the actor for its newest frame; none while it does not answer."""
+        picture: Picture | None = await self._ask("picture")
+        return picture
+
+    async def _ask(self, method: str, *arguments: object) -> Any:
         if self._actor is None:
             return None
         try:
-            status: CameraStatus = await asyncio.wait_for(self._actor.status.remote(), ANSWER_TIMEOUT_S)
+            return await asyncio.wait_for(getattr(self._actor, method).remote(*arguments), ANSWER_TIMEOUT_S)
         except (RayError, asyncio.TimeoutError):
             return None
-        return status
 
     async def stop(self) -> None:
         """End the actor, its last frames settled if it still can."""
@@ -123,6 +172,7 @@ class _Watch:
                 return  # a recording that does not loop has come to its end
             except (RayError, ValueError) as error:
                 self.restarts += 1
+                self._silence, self._silent_since = "its process died; it is made again", datetime.now(timezone.utc)
                 lines = str(error).strip().splitlines() or [type(error).__name__]
                 # The last line of an error that crossed processes is the error itself; the first says that it did.
                 reason = lines[-1] if isinstance(error, RayTaskError | ActorDiedError) else lines[0]
@@ -148,9 +198,12 @@ class _Watch:
 class CameraManagerBase:
     """Owns the camera actors, reports, and tells whether the system is ready."""
 
-    def __init__(self, cameras: Sequence[CameraSettings], options: CameraServiceOptions) -> None:
+    def __init__(self, cameras: Sequence[CameraSettings], options: CameraServiceOptions, broker: BrokerFacts) -> None:
         self._cameras = tuple(cameras)
         self._options = options
+        self._broker = broker
+        self._born = datetime.now(timezone.utc)
+        self.readings = Readings(self)
         self._watches: dict[str, _Watch] = {}
         self._reporter = Reporter(options.budget_ms)
         self._tasks = [asyncio.get_running_loop().create_task(work) for work in (self._start_cameras(), self._report())]
@@ -183,6 +236,47 @@ class CameraManagerBase:
         asked = await asyncio.gather(*(watch.status() for watch in self._watches.values()))
         return [status for status in asked if status is not None]
 
+    @property
+    def camera_ids(self) -> Sequence[str]:
+        """Every camera there should be."""
+        return [camera.id for camera in self._cameras]
+
+    async def news(self, after: Mapping[str, Cursor]) -> Sequence[CameraNews]:
+        """Tell what each camera that answers saw since its cursor."""
+        watches = [(watch, after[name]) for name, watch in self._watches.items() if name in after]
+        told = await asyncio.gather(*(watch.seen(cursor) for watch, cursor in watches))
+        return [news for news in told if news is not None]
+
+    async def picture(self, camera_id: str) -> Picture | None:
+        """Give the newest frame of a camera; none while it does not answer."""
+        watch = self._watches.get(camera_id)
+        return None if watch is None else await watch.picture()
+
+    async def facts(self, viewers: int) -> SystemFacts:
+        """Gather the facts that the HTTP API tells."""
+        cameras, publisher, load, running = await asyncio.gather(
+            self._camera_facts(), publisher_snapshot(), ingress_load(), deployments()
+        )
+        return SystemFacts(
+            at=datetime.now(timezone.utc),
+            budget_ms=self._options.budget_ms,
+            cameras=cameras,
+            publisher=publisher,
+            deployments=running,
+            load=load,
+            broker=self._broker,
+            viewers=viewers,
+        )
+
+    async def _camera_facts(self) -> tuple[CameraFacts, ...]:
+        return tuple(await asyncio.gather(*(self._facts_of(camera) for camera in self._cameras)))
+
+    async def _facts_of(self, camera: CameraSettings) -> CameraFacts:
+        if (watch := self._watches.get(camera.id)) is not None:
+            return await watch.facts()
+        waiting = "waiting for the inference application"
+        return CameraFacts(camera.id, str(camera.url), camera.fps or 0.0, None, waiting, self._born, (), 0)
+
     async def _start_cameras(self) -> None:
         await self._service_up()
         for camera in self._cameras:
@@ -211,17 +305,8 @@ class CameraManagerBase:
                     logger.exception("no report this time")
 
     async def _observe(self) -> Observation:
-        cameras, publisher = await asyncio.gather(self.statuses(), self._publisher())
+        cameras, publisher = await asyncio.gather(self.statuses(), publisher_snapshot())
         return Observation(time.monotonic(), cameras, publisher, len(self._cameras))
-
-    async def _publisher(self) -> PublisherSnapshot | None:
-        """Read the publisher's accounts, where the inference application is in this cluster."""
-        try:
-            handle = serve.get_app_handle(INFERENCE)
-            snapshot: PublisherSnapshot = await asyncio.wait_for(handle.publisher_snapshot.remote(), ANSWER_TIMEOUT_S)
-        except Exception:  # noqa: BLE001 - whatever keeps it away, it is away
-            return None
-        return snapshot
 
     async def close(self) -> None:
         """End every camera."""
@@ -243,8 +328,13 @@ def _here() -> CameraManagerBase:
     return manager
 
 
+def _api() -> FastAPI:
+    # Built in the replica: an application that was pickled has lost what its parameters allow.
+    return build_api(_here)
+
+
 @serve.deployment(name="CameraManager")
-@serve.ingress(build_api(_here))
+@serve.ingress(_api)
 class CameraManager(CameraManagerBase):
     """The camera manager behind the HTTP API."""
 

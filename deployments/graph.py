@@ -16,7 +16,8 @@ from ray.serve.exceptions import RayServeException
 from app.detection import DetectorOptions
 from app.errors import SettingsError
 from app.service import ServiceLimits
-from app.settings import DetectorSettings, Settings, load_settings, process_environment
+from app.settings import DetectorSettings, KafkaSettings, Settings, load_settings, process_environment
+from app.web import BrokerFacts
 from deployments.camera import CameraManager, CameraServiceOptions
 from deployments.detector import ObjectDetector
 from deployments.ingress import DetectionIngress
@@ -81,8 +82,14 @@ def build_cameras(args: CamerasArgs) -> serve.Application:
         budget_ms=settings.latency_budget_ms,
     )
     manager = CameraManager.options(ray_actor_options={"num_cpus": 0})  # type: ignore[attr-defined]
-    application: serve.Application = manager.bind(settings.cameras, options)
+    application: serve.Application = manager.bind(settings.cameras, options, _broker(settings.kafka))
     return application
+
+
+def _broker(kafka: KafkaSettings) -> BrokerFacts:
+    return BrokerFacts(
+        enabled=kafka.enabled, embedded=kafka.embedded, servers=kafka.bootstrap_servers, topic=kafka.topic
+    )
 
 
 def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:

@@ -22,7 +22,7 @@ from app.rpc.codes import LOST_COMMIT, UNKNOWN_FAULT, status_of
 from app.rpc.conversion import write_response
 from app.rpc.serving import UnreadableRequest
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
-from app.service import DetectionService, DetectorAnswer, DetectorJob, ServiceLimits
+from app.service import DetectionService, DetectorAnswer, DetectorJob, ServiceLimits, ServiceLoad
 from app.telemetry import ServiceTelemetry
 from deployments.publisher import PUBLISHER
 
@@ -145,6 +145,10 @@ class DetectionIngress:
             DeliveryUnavailable: the publisher is away.
         """
         return await self._publisher.snapshot()
+
+    async def load(self) -> ServiceLoad:
+        """Tell what this replica has in hand."""
+        return self._service.load
 
     async def _count_replicas(self) -> None:
         """Follow the autoscaler: the batcher may have so many batches out as the replicas can take."""

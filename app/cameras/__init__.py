@@ -7,6 +7,7 @@ from app.cameras.client import DetectClient
 from app.cameras.clock import Clock
 from app.cameras.encoder import EncodedFrame, Encoder, SampledFrame
 from app.cameras.outcomes import Fate, Outcome
+from app.cameras.recent import FrameLatency, Picture, Recent, SeenFrame
 from app.cameras.sampler import EvenGrid
 from app.cameras.sources import Capture, FrameTime, RawFrame, Source, open_source
 from app.cameras.status import Blocked, CameraState, CameraStatus, ServiceTrouble
@@ -26,11 +27,15 @@ __all__ = [
     "Encoder",
     "EvenGrid",
     "Fate",
+    "FrameLatency",
     "FrameSender",
     "FrameTime",
     "Outcome",
+    "Picture",
     "RawFrame",
+    "Recent",
     "SampledFrame",
+    "SeenFrame",
     "ServiceTrouble",
     "SilentObserver",
     "Source",

@@ -20,6 +20,8 @@ from app.cameras.clock import Clock
 from app.cameras.encoder import EncodedFrame, Encoder, SampledFrame
 from app.cameras.mailbox import Mailbox
 from app.cameras.outcomes import Fate, Outcome
+from app.cameras.rate import per_second
+from app.cameras.recent import Recent
 from app.cameras.sources import RawFrame, Source, open_source
 from app.cameras.status import CameraState, CameraStatus
 from app.errors import ImageError
@@ -101,6 +103,7 @@ class Camera:
         self._size: tuple[int, int] | None = None
         self._samples: deque[float] = deque(maxlen=64)
         self._round_trip_ms: float | None = None
+        self.recent = Recent()
         self._last_reason: DropReason | None = None
         self._service = ServiceWatch(self._clock, self._timing.blocked_s)
         self._capture = CaptureThread(
@@ -164,6 +167,7 @@ class Camera:
             fps_measured=self._measured_fps(),
             round_trip_ms=self._round_trip_ms,
             reconnects=self._reconnects,
+            fps_delivered=self.recent.fps(self._clock.monotonic()),
             blocked=self._service.blocked,
         )
 
@@ -223,7 +227,9 @@ class Camera:
     async def _deliver(self, encoded: EncodedFrame) -> Outcome:
         began = self._clock.monotonic()
         outcome = await self._client.detect(encoded, self._remaining_s(encoded.captured))
-        self._round_trip_ms = (self._clock.monotonic() - began) * 1000
+        ended = self._clock.monotonic()
+        self._round_trip_ms = (ended - began) * 1000
+        self.recent.note(encoded, outcome, ended)
         return outcome
 
     async def _after(self, outcome: Outcome) -> None:
@@ -275,11 +281,5 @@ class Camera:
         encoders.shutdown(wait=False)
 
     def _measured_fps(self) -> float:
-        """Sampled frames per second over the last 64, or over the last 10 s where that is shorter."""
-        now = self._clock.monotonic()
-        recent = [at for at in tuple(self._samples) if now - at <= 10.0]
-        if len(recent) < 2:
-            return 0.0
-        # The interval since the last one counts once it is longer than usual: a silent camera's rate falls.
-        usual = (recent[-1] - recent[0]) / (len(recent) - 1)
-        return (len(recent) - 1) / (recent[-1] - recent[0] + max(0.0, now - recent[-1] - 2 * usual))
+        """Give the sampled frames per second over the last 64, or over the last 10 s where that is shorter."""
+        return per_second(tuple(self._samples), self._clock.monotonic())

@@ -86,3 +86,5 @@ class CameraStatus:
     """Times the source was opened again."""
     blocked: Blocked | None = None
     """Set while the service takes none of its frames, whatever state the source is in."""
+    fps_delivered: float = 0.0
+    """Frames accepted per second, lately."""

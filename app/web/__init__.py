@@ -1,5 +1,27 @@
 """The HTTP face of Sightline."""
 
-from app.web.api import Health, build_api
+from app.web.api import build_api
+from app.web.facts import (
+    BrokerFacts,
+    CameraFacts,
+    CameraNews,
+    Cursor,
+    DeploymentFacts,
+    Health,
+    LoadFacts,
+    SystemFacts,
+)
+from app.web.routes import Readings
 
-__all__ = ["Health", "build_api"]
+__all__ = [
+    "BrokerFacts",
+    "CameraFacts",
+    "CameraNews",
+    "Cursor",
+    "DeploymentFacts",
+    "Health",
+    "LoadFacts",
+    "Readings",
+    "SystemFacts",
+    "build_api",
+]

@@ -1,10 +1,9 @@
-"""The HTTP API: whether the system is alive and ready (contract, section 7; the rest of it comes later)."""
+"""The HTTP API: whether the system is alive and ready, what it sees, and the live page (contract, section 7)."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from fastapi import FastAPI, Request
@@ -12,29 +11,25 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
+from app.web.facts import HealthSource
 from app.web.guard import Guard
+from app.web.page import page_routes
 from app.web.problems import problem
+from app.web.routes import Readings, read_routes
 
 logger = logging.getLogger("ray.serve")
 
 
-@dataclass(frozen=True)
-class Health:
-    """Whether the system can do its work, and if not, why."""
-
-    ready: bool
-    reasons: tuple[str, ...] = ()
-
-
-class Host(Protocol):
+class Host(HealthSource, Protocol):
     """Who knows how the system is, and whom it may be told."""
 
     @property
     def token(self) -> str | None:
         """The bearer token that is asked for; none: no token is."""
 
-    async def health(self) -> Health:
-        """Tell how it is now."""
+    @property
+    def readings(self) -> Readings:
+        """What is read of it, shared by all who ask."""
 
 
 def build_api(host: Callable[[], Host]) -> FastAPI:
@@ -52,6 +47,9 @@ def build_api(host: Callable[[], Host]) -> FastAPI:
         if health.ready:
             return JSONResponse({"ready": True, "reasons": []})
         return problem(503, "; ".join(health.reasons), title="Not ready", reasons=list(health.reasons))
+
+    api.include_router(read_routes(lambda: host().readings))
+    api.include_router(page_routes())
 
     @api.exception_handler(HTTPException)
     async def refused(_request: Request, error: HTTPException) -> JSONResponse:

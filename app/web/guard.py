@@ -10,10 +10,13 @@ from urllib.parse import urlsplit
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.web.page import PAGE_FILES
 from app.web.problems import problem
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """What probes ask for; they carry no token."""
+PAGE_PATHS = frozenset(PAGE_FILES)
+"""The page itself, which tells nothing of the system: a browser loads it before it can ask its user for the token."""
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _BEARER = "bearer "
 
@@ -32,7 +35,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or pass on one request."""
-        if scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS:
+        if scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS or _asks_for_the_page(scope):
             await self._application(scope, receive, send)
             return
         connection = HTTPConnection(scope)
@@ -46,6 +49,10 @@ class Guard:
             await self._application(scope, receive, send)
             return
         await refusal(scope, receive, send)
+
+
+def _asks_for_the_page(scope: Scope) -> bool:
+    return scope["path"] in PAGE_PATHS and scope.get("method") in ("GET", "HEAD")
 
 
 def _bears(connection: HTTPConnection, token: str) -> bool:

@@ -193,3 +193,17 @@ def test_up_lets_ray_s_own_processes_listen_on_loopback():
         [sys.executable, "-c", code], env={**os.environ, **launch.LOOPBACK}, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("status",), ("cameras", "list"), ("snapshot", "gate", "--out", "x.jpg"), ("video", "gate", "--out", "x.mp4")],
+)
+def test_asking_a_system_that_does_not_run_is_one_line_and_status_1(tmp_path: Path, command: tuple[str, ...]):
+    config = tmp_path / "serve_config.yaml"
+    config.write_text("http_options: {port: 9}\napplications: [{name: cameras}]\n")
+    done = call(*command, "--config", str(config))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "http://127.0.0.1:9" in done.stderr
+    assert "sightline up" in done.stderr

@@ -36,7 +36,16 @@ async def ask(host: Host, method: str, path: str, client: str = "127.0.0.1", **h
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/api/v1/openapi.json", "/api/v1/cameras/1", "/nowhere", "/healthz/", "//healthz"]
+    "path",
+    [
+        "/api/v1/openapi.json",
+        "/api/v1/status",
+        "/page.js/",
+        "/api/v1/cameras/1",
+        "/nowhere",
+        "/healthz/",
+        "http://127.0.0.1:8000//healthz",
+    ],
 )
 @pytest.mark.parametrize(
     "header", [None, "Bearer wrong", "right", "Basic right", "Bearer righ", "Bearer right2", "bearer ü"]
@@ -60,6 +69,12 @@ async def test_the_right_token_opens_the_api_also_from_afar(scheme: str):
 
 async def test_a_token_is_asked_for_on_this_machine_too():
     assert (await ask(Host(token="right"), "PUT", "/api/v1/cameras/1")).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/", "/page.css", "/page.js"])
+async def test_the_page_loads_before_its_user_is_asked_for_the_token(path: str):
+    assert (await ask(Host(token="right"), "GET", path)).status_code == 200
+    assert (await ask(Host(token="right"), "PUT", path)).status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])

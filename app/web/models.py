@@ -1,0 +1,349 @@
+"""What the HTTP API answers, and how facts become it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.cameras import CameraState, FrameLatency, SeenFrame
+from app.events import LatencyQuantiles, PublisherSnapshot, SeenObject
+from app.ledger import LedgerSnapshot
+from app.web.facts import BrokerFacts, CameraFacts, DeploymentFacts, LoadFacts, SystemFacts
+from app.web.verdict import STAGES, Quantiles, quantiles, trouble_of
+
+
+class Model(BaseModel):
+    """An answer; new fields may be added, none is renamed, retyped or removed."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class QuantilesModel(Model):
+    """Milliseconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+    @classmethod
+    def of(cls, spread: Quantiles | LatencyQuantiles | None) -> QuantilesModel | None:
+        """Tell quantiles."""
+        if spread is None:
+            return None
+        if isinstance(spread, LatencyQuantiles):
+            return cls(p50=_ms(spread.p50_ms), p95=_ms(spread.p95_ms), p99=_ms(spread.p99_ms))
+        return cls(p50=_ms(spread.p50), p95=_ms(spread.p95), p99=_ms(spread.p99))
+
+
+class LatencyModel(Model):
+    """Quantiles of the last accepted frames: capture until the event was durable, and each stage of that."""
+
+    frames: Annotated[int, Field(description="How many frames they are of.")]
+    total: QuantilesModel | None
+    stages: Annotated[
+        dict[str, QuantilesModel],
+        Field(description="In the order of a frame's way: encode, transport, queue, decode, inference, commit."),
+    ]
+
+    @classmethod
+    def of(cls, latencies: tuple[FrameLatency, ...]) -> LatencyModel:
+        """Tell where time went."""
+        stages = {}
+        for stage in STAGES:
+            spread = QuantilesModel.of(quantiles([getattr(one, stage) for one in latencies]))
+            if spread is not None:
+                stages[stage] = spread
+        total = QuantilesModel.of(quantiles([one.total for one in latencies]))
+        return cls(frames=len(latencies), total=total, stages=stages)
+
+
+class LedgerModel(Model):
+    """Where the camera's frames went; ``sampled = accepted + dropped + unconfirmed + in_flight``."""
+
+    sampled: int
+    accepted: int
+    unconfirmed: int
+    in_flight: int
+    dropped: dict[str, int]
+
+    @classmethod
+    def of(cls, ledger: LedgerSnapshot) -> LedgerModel:
+        """Tell a ledger."""
+        return cls(
+            sampled=ledger.sampled,
+            accepted=ledger.accepted,
+            unconfirmed=ledger.unconfirmed,
+            in_flight=ledger.in_flight,
+            dropped={reason.value: count for reason, count in ledger.dropped.items()},
+        )
+
+
+class CameraModel(Model):
+    """One camera."""
+
+    id: str
+    url: Annotated[str, Field(description="Without its secrets.")]
+    state: Annotated[CameraState, Field(description="How its source is; a slow service does not change it.")]
+    reason: Annotated[str, Field(description="Why it is in this state; may be empty.")]
+    since: Annotated[datetime, Field(description="UTC; when it came into this state.")]
+    blocked: Annotated[str, Field(description="What keeps its frames from becoming events; empty: nothing.")]
+    trouble: Annotated[str, Field(description="What is wrong and why, in one sentence; empty: all is well.")]
+    fps_asked: float
+    fps_sampled: Annotated[float, Field(description="Frames sampled per second, lately.")]
+    fps_delivered: Annotated[float, Field(description="Frames that became events per second, lately.")]
+    width: int | None
+    height: int | None
+    latency: LatencyModel
+    round_trip_ms: float | None
+    reconnects: Annotated[int, Field(description="Times its source was opened again.")]
+    restarts: Annotated[int, Field(description="Times its process died and was made again.")]
+    epoch: int | None
+    ledger: LedgerModel | None
+
+    @classmethod
+    def of(cls, camera: CameraFacts, budget_ms: float) -> CameraModel:
+        """Tell a camera; one that does not answer is told of as far as its manager knows."""
+        status = camera.status
+        silent = CameraState.RECONNECTING if camera.restarts else CameraState.STARTING
+        return cls(
+            id=camera.id,
+            url=camera.url,
+            state=status.state if status else silent,
+            reason=status.reason if status else camera.silence,
+            since=status.since if status else camera.silent_since,
+            blocked=_blocked(camera),
+            trouble=trouble_of(camera, budget_ms),
+            fps_asked=camera.fps_asked,
+            fps_sampled=round(status.fps_measured, 2) if status else 0.0,
+            fps_delivered=round(status.fps_delivered, 2) if status else 0.0,
+            width=status.width if status else None,
+            height=status.height if status else None,
+            latency=LatencyModel.of(camera.latencies),
+            round_trip_ms=_ms(status.round_trip_ms) if status and status.round_trip_ms is not None else None,
+            reconnects=status.reconnects if status else 0,
+            restarts=camera.restarts,
+            epoch=status.epoch if status else None,
+            ledger=LedgerModel.of(status.ledger) if status else None,
+        )
+
+
+class DetectionModel(Model):
+    """One object, as on the topic."""
+
+    label: Annotated[str, Field(alias="class")]
+    class_id: int
+    confidence: float
+    bbox: Annotated[
+        tuple[float, float, float, float],
+        Field(description="x, y, width, height in pixels of the captured frame."),
+    ]
+
+    @classmethod
+    def of(cls, seen: SeenObject) -> DetectionModel:
+        """Tell an object."""
+        x, y, width, height = (round(side, 2) for side in seen.bbox)
+        return cls(
+            label=seen.label, class_id=seen.class_id, confidence=round(seen.confidence, 4), bbox=(x, y, width, height)
+        )
+
+
+class SizeModel(Model):
+    """Pixels."""
+
+    width: int
+    height: int
+
+
+class StagesModel(Model):
+    """Milliseconds; the stages add up to the total, which runs from capture until the event was durable."""
+
+    encode: float
+    transport: float
+    queue: float
+    decode: float
+    inference: float
+    commit: float
+    total: float
+
+
+class EventModel(Model):
+    """What was seen in one frame; the names are those of the event on the topic."""
+
+    event_id: str
+    timestamp: Annotated[datetime, Field(description="UTC; the capture time.")]
+    camera_id: str
+    frame_id: str
+    frame: SizeModel
+    model: str
+    detections: tuple[DetectionModel, ...]
+    latency_ms: StagesModel
+
+    @classmethod
+    def of(cls, seen: SeenFrame) -> EventModel:
+        """Tell a frame."""
+        return cls(
+            event_id=seen.event_id,
+            timestamp=seen.captured_at,
+            camera_id=seen.camera_id,
+            frame_id=seen.frame_id,
+            frame=SizeModel(width=seen.width, height=seen.height),
+            model=seen.model,
+            detections=tuple(DetectionModel.of(one) for one in seen.objects),
+            latency_ms=StagesModel(**{name: _ms(getattr(seen.latency, name)) for name in (*STAGES, "total")}),
+        )
+
+
+class DeploymentModel(Model):
+    """One Serve deployment."""
+
+    application: str
+    name: str
+    running: int
+    starting: int
+    state: str
+
+    @classmethod
+    def of(cls, deployment: DeploymentFacts) -> DeploymentModel:
+        """Tell a deployment."""
+        return cls(
+            application=deployment.application,
+            name=deployment.name,
+            running=deployment.running,
+            starting=deployment.starting,
+            state=deployment.state,
+        )
+
+
+class QueueModel(Model):
+    """What the service has in hand."""
+
+    frames_waiting: Annotated[int, Field(description="Frames that wait for a detector.")]
+    batches_running: Annotated[int, Field(description="Batches at the detectors.")]
+    events_waiting: Annotated[int, Field(description="Events that wait for the publisher.")]
+
+    @classmethod
+    def of(cls, load: LoadFacts) -> QueueModel:
+        """Tell a load."""
+        return cls(
+            frames_waiting=load.frames_waiting,
+            batches_running=load.batches_running,
+            events_waiting=load.events_waiting,
+        )
+
+
+class PublisherModel(Model):
+    """The publisher's ledger: ``accepted = published + spooled + quarantined + discarded``."""
+
+    accepted: int
+    published: int
+    quarantined: int
+    discarded: int
+    in_flight: int
+    failed: int
+    breaches: Annotated[int, Field(description="Events acknowledged later than the budget.")]
+
+    @classmethod
+    def of(cls, publisher: PublisherSnapshot) -> PublisherModel:
+        """Tell the publisher's counts."""
+        return cls(
+            accepted=publisher.accepted,
+            published=publisher.published,
+            quarantined=publisher.quarantined,
+            discarded=publisher.discarded,
+            in_flight=publisher.in_flight,
+            failed=publisher.failed,
+            breaches=publisher.breaches,
+        )
+
+
+class SpoolModel(Model):
+    """Events that wait for Kafka."""
+
+    events: int
+    bytes: int
+    oldest_s: Annotated[float, Field(description="Age of the oldest one, in seconds.")]
+
+    @classmethod
+    def of(cls, publisher: PublisherSnapshot) -> SpoolModel:
+        """Tell what waits."""
+        return cls(
+            events=publisher.spooled, bytes=publisher.spool_bytes, oldest_s=round(max(0.0, publisher.oldest_s), 1)
+        )
+
+
+class BrokerModel(Model):
+    """Where events go."""
+
+    enabled: bool
+    embedded: Annotated[bool, Field(description="The broker for demonstration, which keeps events in memory only.")]
+    servers: tuple[str, ...]
+    topic: str
+    trouble: Annotated[str, Field(description="Why events cannot be delivered now; empty while they can.")]
+
+    @classmethod
+    def of(cls, broker: BrokerFacts, publisher: PublisherSnapshot | None) -> BrokerModel:
+        """Tell where events go."""
+        trouble = publisher.trouble if publisher else "the publisher does not answer"
+        return cls(
+            enabled=broker.enabled,
+            embedded=broker.embedded,
+            servers=broker.servers,
+            topic=broker.topic,
+            trouble=trouble if broker.enabled else "",
+        )
+
+
+class StatusModel(Model):
+    """The whole system."""
+
+    at: Annotated[datetime, Field(description="UTC.")]
+    budget_ms: Annotated[float, Field(description="From capture to Kafka.")]
+    cameras: tuple[CameraModel, ...]
+    latency: Annotated[LatencyModel, Field(description="Of all cameras together.")]
+    capture_to_kafka_ms: Annotated[
+        QuantilesModel | None, Field(description="Capture until Kafka's acknowledgement, by the publisher.")
+    ]
+    deployments: tuple[DeploymentModel, ...]
+    queue: QueueModel | None
+    publisher: PublisherModel | None
+    spool: SpoolModel | None
+    broker: BrokerModel
+    viewers: Annotated[int, Field(description="Event streams that are open.")]
+
+    @classmethod
+    def of(cls, facts: SystemFacts) -> StatusModel:
+        """Tell the whole system."""
+        publisher = facts.publisher
+        return cls(
+            at=facts.at.astimezone(timezone.utc),
+            budget_ms=facts.budget_ms,
+            cameras=tuple(CameraModel.of(camera, facts.budget_ms) for camera in facts.cameras),
+            latency=LatencyModel.of(tuple(one for camera in facts.cameras for one in camera.latencies)),
+            capture_to_kafka_ms=QuantilesModel.of(publisher.latency) if publisher else None,
+            deployments=tuple(DeploymentModel.of(one) for one in facts.deployments),
+            queue=QueueModel.of(facts.load) if facts.load else None,
+            publisher=PublisherModel.of(publisher) if publisher else None,
+            spool=SpoolModel.of(publisher) if publisher else None,
+            broker=BrokerModel.of(facts.broker, publisher),
+            viewers=facts.viewers,
+        )
+
+
+class ProblemModel(Model):
+    """An error, as RFC 9457 has it."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+
+
+def _blocked(camera: CameraFacts) -> str:
+    status = camera.status
+    return str(status.blocked) if status and status.blocked else ""
+
+
+def _ms(value: float) -> float:
+    return round(value, 2)

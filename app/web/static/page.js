@@ -1,0 +1,378 @@
+// The live page: events and status come by one stream, pictures by one request at a time for each camera in sight.
+"use strict";
+
+const STAGES = ["encode", "transport", "queue", "decode", "inference", "commit"];
+const MEANING = {
+  encode: "encode (camera)", transport: "transport to the service", queue: "waiting for a detector",
+  decode: "decode", inference: "inference", commit: "event made durable",
+};
+const SIGNS = { live: "●", starting: "◔", stalled: "▲", reconnecting: "▲", offline: "✖", ended: "■" };
+const LISTED = 100; // events in the list
+const PICTURE_MS = 500; // between two pictures of a camera
+const PATIENCE_MS = 1500; // how long a picture waits for its event
+
+const $ = (id) => document.getElementById(id);
+const tiles = new Map(); // by camera id
+const ended = new AbortController(); // ends every request when the page goes
+let budget = 200, paused = false, chosen = "";
+addEventListener("pagehide", () => ended.abort());
+addEventListener("pageshow", (shown) => { if (shown.persisted) location.reload(); });
+
+// Asking, with the token where there is one.
+
+let asking = null;
+function askForToken(refused) {
+  asking ??= new Promise((resolve) => {
+    $("wrong").hidden = !refused;
+    $("ask").showModal();
+    $("ask").oncancel = (event) => event.preventDefault();
+    $("ask-form").onsubmit = (event) => {
+      event.preventDefault();
+      sessionStorage.setItem("token", $("token").value.trim());
+      $("token").value = "";
+      $("ask").close();
+      asking = null;
+      resolve();
+    };
+  });
+  return asking;
+}
+
+async function get(path, headers = {}) {
+  for (;;) {
+    const token = sessionStorage.getItem("token");
+    const given = token ? { ...headers, Authorization: `Bearer ${token}` } : headers;
+    const answer = await fetch(path, { headers: given, signal: ended.signal, cache: "no-store" });
+    if (answer.status !== 401) return answer;
+    // Another request may have asked for a new one meanwhile: only the token that was refused is asked for anew.
+    if (token === sessionStorage.getItem("token")) await askForToken(token !== null);
+  }
+}
+
+// Events and status.
+
+async function follow() {
+  for (let pause = 500; ; pause = Math.min(5000, pause * 2)) {
+    try {
+      const answer = await get("api/v1/events/stream");
+      if (!answer.ok) throw new Error(`${answer.status}`);
+      link("good", "connected");
+      pause = 250;
+      await fill();
+      await read(answer.body.getReader());
+    } catch (error) {
+      if (ended.signal.aborted) return;
+    }
+    link("bad", "no connection; trying again");
+    await new Promise((resolve) => setTimeout(resolve, pause));
+  }
+}
+
+// What was seen before this page came, or while its connection was away.
+async function fill() {
+  const answer = await get("api/v1/events?limit=50");
+  if (!answer.ok) return;
+  const known = new Set([...$("events").children].map((row) => row.dataset.event));
+  for (const event of (await answer.json()).reverse()) if (!known.has(event.event_id)) detected(event);
+}
+
+async function read(reader) {
+  const decoder = new TextDecoder();
+  for (let rest = ""; ; ) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const parts = (rest + decoder.decode(value, { stream: true })).split("\n\n");
+    rest = parts.pop();
+    for (const part of parts) {
+      const name = /^event: (.*)$/m.exec(part)?.[1], data = /^data: (.*)$/m.exec(part)?.[1];
+      if (name === "detection") detected(JSON.parse(data));
+      else if (name === "status") told(JSON.parse(data));
+    }
+  }
+}
+
+function link(tone, text) {
+  if ($("link").textContent === text) return;
+  $("link").dataset.tone = tone;
+  $("link").textContent = text;
+}
+
+function say(text) {
+  $("said").textContent = text;
+}
+
+// The system.
+
+function told(status) {
+  budget = status.budget_ms;
+  const ids = status.cameras.map((camera) => camera.id);
+  for (const id of [...tiles.keys()]) if (!ids.includes(id)) { tiles.get(id).remove(); tiles.delete(id); }
+  for (const camera of status.cameras) {
+    if (!tiles.has(camera.id)) tiles.set(camera.id, new Tile(camera.id));
+    tiles.get(camera.id).show(camera);
+  }
+  if ($("filter").options.length !== ids.length + 1) {
+    $("filter").replaceChildren(new Option("all", ""), ...ids.map((id) => new Option(id, id)));
+    $("filter").value = chosen;
+  }
+  showSystem(status);
+  showTroubles(status.cameras);
+}
+
+function showSystem(status) {
+  const live = status.cameras.filter((camera) => camera.state === "live").length;
+  const of = (name) => status.deployments.find((one) => one.name === name);
+  const replicas = (one) => !one ? "none" : `${one.running}${one.starting ? ` (+${one.starting} starting)` : ""}`;
+  const spread = status.capture_to_kafka_ms;
+  const spool = status.spool;
+  const rows = [
+    ["cameras live", `${live} of ${status.cameras.length}`, live === status.cameras.length ? "" : "bad"],
+    ["capture to Kafka", spread ? `p50 ${ms(spread.p50)} p95 ${ms(spread.p95)} p99 ${ms(spread.p99)} of ${budget} ms` : "nothing yet",
+      spread && spread.p95 > budget ? "bad" : ""],
+    ["detectors", replicas(of("ObjectDetector")), of("ObjectDetector")?.running ? "" : "bad"],
+    ["ingress", replicas(of("DetectionIngress")), of("DetectionIngress")?.running ? "" : "bad"],
+    ["queue", status.queue ? `${status.queue.frames_waiting} frames` : "unknown", ""],
+    ["spool", spool ? `${spool.events} events${spool.events > 50 ? `, oldest ${spool.oldest_s.toFixed(0)} s` : ""}` : "unknown", ""],
+    ["Kafka", kafka(status.broker), status.broker.trouble ? "bad" : status.broker.embedded || !status.broker.enabled ? "wait" : ""],
+  ];
+  $("system").replaceChildren(...rows.map(([name, text, tone]) => {
+    const row = element("div"), value = element("dd", tone === "bad" ? `▲ ${text}` : text);
+    if (tone) value.dataset.tone = tone;
+    row.append(element("dt", name), value);
+    return row;
+  }));
+}
+
+function kafka(broker) {
+  if (!broker.enabled) return "off: nothing is published";
+  if (broker.trouble) return broker.trouble;
+  return broker.embedded ? "embedded broker (keeps events in memory only)" : `delivering to ${broker.servers.join(", ")}`;
+}
+
+let saidBefore = null;
+function showTroubles(cameras) {
+  const troubled = cameras.filter((camera) => camera.trouble);
+  $("attention").hidden = troubled.length === 0;
+  $("troubles").replaceChildren(...troubled.map((camera) => {
+    const row = element("li"), to = element("a", camera.id);
+    to.href = `#camera-${camera.id}`;
+    row.append(to, ` ${camera.trouble}`);
+    return row;
+  }));
+  const states = cameras.map((camera) => `${camera.id} is ${camera.state}${camera.reason ? `: ${camera.reason}` : ""}`);
+  if (saidBefore) {
+    const fresh = states.filter((state) => !saidBefore.includes(state));
+    if (fresh.length) say(fresh.join("; "));
+  }
+  saidBefore = states;
+}
+
+// One camera.
+
+class Tile {
+  constructor(id) {
+    this.id = id;
+    this.events = new Map(); // by frame id
+    this.frame = null; // the frame whose picture is shown
+    this.inSight = true;
+    this.root = $("camera").content.firstElementChild.cloneNode(true);
+    this.root.id = `camera-${id}`;
+    this.part = (name) => this.root.querySelector(`.${name}`);
+    this.part("name").textContent = id;
+    this.part("name").onclick = () => choose(chosen === id ? "" : id);
+    this.image = this.root.querySelector("img");
+    this.sight = new IntersectionObserver(([seen]) => { this.inSight = seen.isIntersecting; });
+    this.sight.observe(this.root);
+    $("wall").append(this.root);
+    this.watch();
+  }
+
+  remove() {
+    this.gone = true;
+    this.sight.disconnect();
+    if (this.image.src) URL.revokeObjectURL(this.image.src);
+    this.root.remove();
+  }
+
+  show(camera) {
+    const tone = camera.state === "live" || camera.state === "ended" ? (camera.trouble ? "wait" : "good")
+      : camera.state === "starting" ? "wait" : "bad";
+    this.root.dataset.tone = tone;
+    this.root.dataset.state = camera.state;
+    this.hasPicture = camera.round_trip_ms !== null;
+    this.part("sign").textContent = SIGNS[camera.state] ?? "?";
+    this.part("word").textContent = camera.state;
+    this.part("since").textContent = `for ${age(camera.since)}`;
+    this.part("why").textContent = camera.trouble ? `▲ ${camera.trouble}` : camera.reason;
+    this.part("rate").textContent = `${camera.fps_delivered.toFixed(1)} of ${+camera.fps_asked.toFixed(2)} frames/s delivered`;
+    const total = camera.latency.total;
+    this.part("spread").textContent = total ? `p50 ${ms(total.p50)} p95 ${ms(total.p95)} ms` : "";
+    const dropped = Object.entries(camera.ledger?.dropped ?? {}).filter(([, count]) => count);
+    this.part("drops").textContent = dropped.length ? `dropped: ${dropped.map(([why, count]) => `${count} ${why}`).join(", ")}` : "";
+    if (camera.width) this.part("view").style.aspectRatio = `${camera.width} / ${camera.height}`;
+    this.image.alt = `Latest picture of ${this.id}`;
+  }
+
+  detected(event) {
+    this.events.set(event.frame_id, event);
+    if (this.events.size > 40) this.events.delete(this.events.keys().next().value);
+    this.waiting?.(event);
+    this.bar(event.latency_ms);
+  }
+
+  bar(latency) {
+    const scale = Math.max(budget * 1.25, latency.total), stages = this.part("stages");
+    while (stages.children.length < STAGES.length) stages.append(element("i"));
+    STAGES.forEach((stage, place) => {
+      stages.children[place].className = stage;
+      stages.children[place].style.width = `${(100 * latency[stage]) / scale}%`;
+    });
+    this.part("line").style.left = `${(100 * budget) / scale}%`;
+    const parts = STAGES.map((stage) => `${stage} ${ms(latency[stage])}`).join(", ");
+    const text = `${ms(latency.total)} ms of ${budget} ms: ${parts}`;
+    this.part("latency").setAttribute("aria-label", text);
+    this.part("latency").title = text;
+  }
+
+  async watch() {
+    while (!this.gone && !ended.signal.aborted) {
+      const began = performance.now();
+      try {
+        if (this.hasPicture && this.inSight && !document.hidden && this.root.dataset.tone !== "bad") await this.refresh();
+      } catch (error) {
+        if (ended.signal.aborted) return;
+      }
+      await new Promise((resolve) => setTimeout(resolve, Math.max(50, PICTURE_MS - (performance.now() - began))));
+    }
+  }
+
+  async refresh() {
+    const known = this.frame ? { "If-None-Match": `"${this.frame}"` } : {};
+    const answer = await get(`api/v1/cameras/${encodeURIComponent(this.id)}/frame.jpg`, known);
+    if (!answer.ok) return;
+    const frame = answer.headers.get("X-Frame-Id"), url = URL.createObjectURL(await answer.blob());
+    const event = answer.headers.get("X-Has-Event") === "true" ? await this.eventOf(frame) : null;
+    const fresh = new Image();
+    fresh.src = url;
+    try {
+      await fresh.decode();
+    } catch (error) {
+      URL.revokeObjectURL(url);
+      return;
+    }
+    // Picture and boxes change together: they are of the same frame, always.
+    if (this.image.src) URL.revokeObjectURL(this.image.src);
+    this.image.src = url;
+    this.frame = frame;
+    this.root.dataset.frame = frame;
+    this.boxes(event);
+  }
+
+  // The picture comes first, its event within the next half second.
+  eventOf(frame) {
+    if (this.events.has(frame)) return this.events.get(frame);
+    return new Promise((resolve) => {
+      const settle = (event) => { clearTimeout(timer); this.waiting = null; resolve(event); };
+      const timer = setTimeout(() => settle(null), PATIENCE_MS);
+      this.waiting = (event) => { if (event.frame_id === frame) settle(event); };
+    });
+  }
+
+  boxes(event) {
+    const canvas = this.root.querySelector("svg");
+    canvas.dataset.frame = event?.frame_id ?? "";
+    if (!event) return canvas.replaceChildren();
+    const { width, height } = event.frame, size = height / 24;
+    canvas.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    canvas.replaceChildren(...event.detections.flatMap((seen) => {
+      const [x, y, wide, high] = seen.bbox, colour = colourOf(seen.class), text = `${seen.class} ${seen.confidence.toFixed(2)}`;
+      const top = y > size * 1.2 ? y - size * 1.2 : y, length = text.length * size * 0.58;
+      return [
+        drawn("rect", { class: "box", x, y, width: wide, height: high, stroke: colour }),
+        drawn("rect", { x, y: top, width: length, height: size * 1.2, fill: colour }),
+        drawn("text", { x: x + size * 0.2, y: top + size * 0.92, textLength: length - size * 0.4 }, text, size),
+      ];
+    }));
+    this.image.alt = `Latest picture of ${this.id}: ${summary(event)}`;
+  }
+}
+
+function choose(id) {
+  chosen = id;
+  $("filter").value = id;
+  for (const [name, tile] of tiles) {
+    tile.root.classList.toggle("large", name === id);
+    tile.part("name").setAttribute("aria-pressed", String(name === id));
+  }
+  for (const row of $("events").children) row.hidden = Boolean(id) && row.dataset.camera !== id;
+}
+
+// The list of events.
+
+function detected(event) {
+  tiles.get(event.camera_id)?.detected(event);
+  if (paused) return;
+  const total = event.latency_ms.total, late = total > budget;
+  const row = element("li"), took = element("span", `${ms(total)} ms${late ? " ▲ late" : ""}`), what = element("span", summary(event));
+  row.dataset.camera = event.camera_id;
+  row.dataset.event = event.event_id;
+  row.hidden = Boolean(chosen) && chosen !== event.camera_id;
+  took.className = late ? "late" : "";
+  what.className = "what";
+  row.append(element("time", event.timestamp.slice(11, 23)), element("b", event.camera_id), took, what);
+  $("events").prepend(row);
+  while ($("events").children.length > LISTED) $("events").lastElementChild.remove();
+}
+
+function summary(event) {
+  const counts = new Map();
+  for (const seen of event.detections) counts.set(seen.class, (counts.get(seen.class) ?? 0) + 1);
+  return [...counts].map(([label, count]) => `${count} ${label}`).join(", ") || "nothing seen";
+}
+
+// Small things.
+
+function element(name, text = "") {
+  const made = document.createElement(name);
+  made.textContent = text;
+  return made;
+}
+
+function drawn(name, attributes, text = "", size = null) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.textContent = text;
+  if (size !== null) made.style.fontSize = `${size}px`;
+  return made;
+}
+
+function colourOf(label) {
+  let mixed = 7;
+  for (const letter of label) mixed = (mixed * 31 + letter.codePointAt(0)) % 3600;
+  return `hsl(${mixed % 360} 75% 34%)`;
+}
+
+const ms = (value) => value.toFixed(0);
+
+function age(since) {
+  const seconds = Math.max(0, (Date.now() - Date.parse(since)) / 1000);
+  if (seconds < 100) return `${seconds.toFixed(0)} s`;
+  if (seconds < 6000) return `${(seconds / 60).toFixed(0)} min`;
+  return `${(seconds / 3600).toFixed(1)} h`;
+}
+
+$("legend").append(...STAGES.map((stage) => {
+  const entry = element("span"), patch = element("i");
+  patch.className = stage;
+  entry.append(patch, MEANING[stage]);
+  return entry;
+}), element("span", "┊ the budget"));
+$("filter").onchange = () => choose($("filter").value);
+$("pause").onclick = () => {
+  paused = !paused;
+  $("pause").setAttribute("aria-pressed", String(paused));
+  $("pause").textContent = paused ? "Go on" : "Pause";
+};
+addEventListener("keydown", (key) => { if (key.key === "Escape" && chosen) choose(""); });
+addEventListener("error", () => { document.body.dataset.fault = "yes"; });
+follow();

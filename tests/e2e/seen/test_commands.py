@@ -1,0 +1,113 @@
+"""The commands that ask the running system."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import av
+import cv2
+import pytest
+
+from tests.conftest import ROOT
+from tests.e2e.seen.conftest import SOURCE, STEADY, Watched
+from tests.e2e.system import BIN
+
+_OURS = ("SIGHTLINE_", "DETECTOR_", "KAFKA_", "INFERENCE_", "RAY_")
+
+
+def call(watched: Watched, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    return subprocess.run(
+        [str(BIN / "sightline"), *arguments, "--config", str(watched.config)],
+        cwd=ROOT,
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.fixture(autouse=True)
+def both_live(watched: Watched) -> None:
+    for camera in (STEADY, SOURCE):
+        watched.wait_for_state(camera, "live")
+
+
+def test_status_is_one_screen_of_everything(watched: Watched):
+    done = call(watched, "status")
+    assert (done.returncode, done.stderr) == (0, "")
+    for word in (
+        STEADY,
+        SOURCE,
+        "live",
+        "2/s",
+        "inference",
+        "to Kafka",
+        "ObjectDetector 1",
+        "queue",
+        "spool",
+        "embedded",
+    ):
+        assert word in done.stdout
+    assert len(done.stdout.splitlines()) <= 24
+
+
+def test_status_for_programs_is_one_json_document(watched: Watched):
+    done = call(watched, "status", "--json")
+    assert done.returncode == 0
+    told = json.loads(done.stdout)
+    assert {camera["id"] for camera in told["cameras"]} == {STEADY, SOURCE}
+    counts = told["publisher"]
+    assert counts["accepted"] == (
+        counts["published"] + told["spool"]["events"] + counts["quarantined"] + counts["discarded"]
+    )
+
+
+def test_cameras_are_listed_for_people_and_for_programs(watched: Watched):
+    told = call(watched, "cameras", "list")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert STEADY in told.stdout
+    lines = call(watched, "cameras", "list", "--json").stdout.splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [STEADY, SOURCE]
+
+
+def test_a_snapshot_is_a_picture_with_the_boxes_of_its_own_frame(watched: Watched, tmp_path: Path):
+    out = tmp_path / "seen.jpg"
+    done = call(watched, "snapshot", STEADY, "--out", str(out))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "objects" in done.stdout
+    assert cv2.imread(str(out)).shape == (360, 640, 3)
+
+
+def test_a_video_plays_and_shows_different_frames(watched: Watched, tmp_path: Path):
+    out = tmp_path / "seen.mp4"
+    done = call(watched, "video", STEADY, "--seconds", "4", "--out", str(out))
+    assert (done.returncode, done.stderr) == (0, "")
+    with av.open(str(out)) as container:
+        frames = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+        assert len(frames) >= 3
+        assert 1 <= float(container.duration or 0) / 1e6 <= 6
+    assert any((frames[0] != frame).mean() > 0.001 for frame in frames[1:])
+
+
+@pytest.mark.parametrize(
+    "arguments", [("snapshot", "nobody", "--out", "x.jpg"), ("video", "nobody", "--out", "x.mp4"), ("video", STEADY)]
+)
+def test_a_camera_that_is_not_there_and_a_call_without_a_file_are_mistakes(
+    watched: Watched, arguments: tuple[str, ...]
+):
+    done = call(watched, *arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert STEADY in done.stderr or "--out" in done.stderr
+
+
+def test_a_file_that_cannot_be_written_is_one_line(watched: Watched, tmp_path: Path):
+    for command in ("snapshot", "video"):
+        suffix = "jpg" if command == "snapshot" else "mp4"
+        done = call(watched, command, STEADY, "--out", str(tmp_path / "nowhere" / f"x.{suffix}"))
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)

@@ -1,0 +1,79 @@
+"""Commands that ask the running system, over a small HTTP server of the test's own."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from pydantic import SecretStr
+
+from app.asking import SystemClient, address_of
+from app.errors import SystemAway, SystemRefused
+
+PROBLEM = b'{"type": "about:blank", "title": "Unavailable", "status": 503, "detail": "the manager is being started"}'
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[tuple[str, list[str | None]]]:
+    asked: list[str | None] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers.get("Authorization"))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("options", "address"),
+    [
+        ({}, "http://127.0.0.1:8000"),
+        ({"http_options": {"host": "0.0.0.0", "port": 81}}, "http://127.0.0.1:81"),
+        ({"http_options": {"host": "::"}}, "http://[::1]:8000"),
+        ({"http_options": {"host": "edge.example", "port": 82}}, "http://edge.example:82"),
+    ],
+)
+def test_the_address_is_the_serve_configuration_s(options: dict[str, object], address: str):
+    assert address_of(options) == address
+
+
+def test_the_token_is_sent():
+    with answering(200, b"[]") as (address, asked):
+        assert SystemClient(address, SecretStr("right")).cameras() == ()
+        assert SystemClient(address).cameras() == ()
+    assert asked == ["Bearer right", None]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (401, b"", "SIGHTLINE_TOKEN"),
+        (503, PROBLEM, "the manager is being started"),
+        (500, b"<html>", "500"),
+        (200, b"<html>hello", "not Sightline"),
+    ],
+)
+def test_an_answer_that_is_none_is_one_line(status: int, body: bytes, told: str):
+    with answering(status, body) as (address, _), pytest.raises(SystemRefused, match=told) as raised:
+        SystemClient(address).status()
+    assert "\n" not in str(raised.value)
+
+
+def test_silence_is_one_line_that_says_what_to_do():
+    with pytest.raises(SystemAway, match="sightline up"):
+        SystemClient("http://127.0.0.1:9").status()

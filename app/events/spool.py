@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from app.errors import SpoolDamaged, SpoolFull, SpoolUnavailable
 from app.events import salvage
 from app.events.spool_file import FILE, RESERVE, ROW_BYTES, accounts_of, connect, lock, read_totals, upgrade
+from app.events.spool_mark import SpoolMark
 from app.events.spooled import Arrival, Delivery, Refusal, SpoolAccounts, SpoolOptions, Turn, Waiting
 from app.events.stored import digest
 
@@ -43,15 +44,20 @@ class Spool:
         self._options = options
         self._path = options.folder / FILE
         self._lock = lock(options.folder)
-        self._disk_full = False
+        self._disk_full, self._ledger_known = False, True
+        self._change: Counter[str] = Counter()
         try:
+            self._mark = SpoolMark(options.folder)
             self._database = self._open()
             self._hold_reserve()
+            self._totals = read_totals(self._database)
+            self._count_the_cut_off()
+        except OSError as error:
+            os.close(self._lock)
+            raise SpoolUnavailable(f"the spool {str(self._path)!r} cannot be opened: {error.strerror}") from None
         except BaseException:
             os.close(self._lock)
             raise
-        self._totals = read_totals(self._database)
-        self._change: Counter[str] = Counter()
 
     def commit(
         self, arrivals: Sequence[Arrival], deliveries: Sequence[Delivery] = (), refusals: Sequence[Refusal] = ()
@@ -143,6 +149,7 @@ class Spool:
     def close(self) -> None:
         """Close the file; what it holds stays."""
         self._database.close()
+        self._mark.close()
         os.close(self._lock)
 
     def _open(self) -> sqlite3.Connection:
@@ -162,8 +169,20 @@ class Spool:
         database = connect(self._path, self._options.synchronous)
         upgrade(database)
         rescued = salvage.rescue(aside, database)
+        self._ledger_known = rescued.lost is not None
         logger.error("the spool was damaged (%s): %s; the file is kept as %s", reason, rescued, aside.name)
         return database
+
+    def _count_the_cut_off(self) -> None:
+        """Count what was committed and is gone with the end of the log; some of it Kafka may have had."""
+        lost = self._mark.read() - self._totals["accepted"] if self._ledger_known else 0
+        kept = self._mark.settle(damaged=lost > 0)
+        if lost > 0:
+            with self._transaction():
+                for name in ("accepted", "discarded", "destroyed"):
+                    self._count(name, lost)
+            logger.error("the spool's log was damaged: up to %d events were lost; it is kept as %s", lost, kept)
+        self._mark.write(self._totals["accepted"])
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -173,6 +192,7 @@ class Spool:
             yield self._database
             self._database.execute("COMMIT")
             self._totals.update(self._change)
+            self._mark.write(self._totals["accepted"])
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):
                 self._database.execute("ROLLBACK")

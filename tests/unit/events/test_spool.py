@@ -229,3 +229,32 @@ def test_what_is_rescued_keeps_its_ids_so_that_order_outlives_the_damage(tmp_pat
     assert rescue(aside, fresh).waiting == 10
     assert [row[0] for row in fresh.execute("SELECT id FROM event ORDER BY id")] == ids
     fresh.close()
+
+
+def test_commits_cut_off_with_the_end_of_the_log_are_counted_and_the_log_is_kept(tmp_path: Path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMITTER, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.stdout is not None
+    for _ in itertools.islice(process.stdout, 100):
+        pass
+    process.kill()
+    process.wait()
+    log = tmp_path / f"{FILE}-wal"
+    with log.open("r+b") as opened:
+        opened.seek(log.stat().st_size // 2)
+        opened.write(b"\xa5" * 64)
+    spool = Spool(SpoolOptions(tmp_path))
+    accounts = spool.accounts()
+    assert accounts.balanced
+    assert accounts.destroyed > 30
+    assert accounts.accepted >= 300
+    assert accounts.spooled == len(spool.waiting("cam", 0, 10_000)) > 30
+    assert list(tmp_path.glob(f"{FILE}-wal.damaged-*"))
+    spool.close()
+    again = Spool(SpoolOptions(tmp_path))
+    assert again.accounts() == accounts  # told once
+    again.close()

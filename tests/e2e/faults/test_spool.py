@@ -124,7 +124,7 @@ def test_a_damaged_spool_gives_what_is_readable_and_is_kept_aside(small: Ground,
         wait_for(lambda: len([call for call in load.accepted if call.sent > began]) >= 200, 120, "unsent events")
     (victim,) = small.system.processes(PUBLISHER)
     os.kill(victim, signal.SIGSTOP)  # it must not write while its file is being damaged, nor be replaced yet
-    hurt(max(small.spool.glob("spool.db*"), key=lambda path: path.stat().st_size), damage)
+    hurt(small.spool / ("spool.db" if damage == "truncated" else "spool.db-wal"), damage)
     os.kill(victim, signal.SIGKILL)
     small.network.way.mend()
     mended = time.monotonic()
@@ -137,6 +137,8 @@ def test_a_damaged_spool_gives_what_is_readable_and_is_kept_aside(small: Ground,
     verdict = tell(judge(f"spool {damage}", load.calls, small.follower, recovery, 20))
     assert verdict.out_of_order == 0
     assert verdict.published > 0, "nothing was read back"
+    assert small.accounts().balanced
+    assert small.accounts().destroyed >= verdict.lost, "what was destroyed is counted"
     assert recovery <= 60
 
 

@@ -6,6 +6,7 @@ Exit status: 0 done, 1 it failed, 2 the call or the configuration is wrong. A us
 from __future__ import annotations
 
 import contextlib
+import json as JSON  # noqa: N812  # an option is called json
 import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from app import launch
+from app.detection.exports import KINDS
 from app.errors import SettingsError, SightlineError
 from app.settings import Settings, process_environment
 
@@ -117,6 +119,57 @@ def preview(
 
     settings = _settings(config)
     out.print(diagnosis.preview(settings, camera, frame, out_file), markup=False)
+
+
+@app.command()
+def export(
+    kind: Annotated[str, typer.Option("--format", help="openvino (the faster) or onnx.")] = "openvino",
+    model: Annotated[str | None, typer.Option(help="A .pt; the configured model where none is named.")] = None,
+    json: Json = False,
+    config: Config = CONFIG,
+) -> None:
+    """Write the model in a form that is faster on the CPU, beside its .pt, where it is used from then on."""
+    weights = model or _settings(config).detector.model
+    if kind not in KINDS:
+        raise SettingsError(f"--format: {kind!r} is unknown; allowed are {' and '.join(KINDS)}")
+    from app.detection.exporting import export as write
+
+    with err.status(f"exporting {Path(weights).name} to {kind}") if err.is_terminal else contextlib.nullcontext():
+        path = write(weights, kind)
+    out.print(JSON.dumps({"format": kind, "path": str(path)}) if json else str(path), markup=False)
+
+
+quarantine = typer.Typer(help="Events that Kafka refused for good.", no_args_is_help=True)
+app.add_typer(quarantine, name="quarantine")
+EventIds = Annotated[list[str] | None, typer.Argument(help="Ids of the events, as 'list' shows them.")]
+Everything = Annotated[bool, typer.Option("--all", help="Every event that is there.")]
+
+
+@quarantine.command("list")
+def list_quarantine(json: Json = False, config: Config = CONFIG) -> None:
+    """Show them, oldest first; on the machine that keeps the spool."""
+    from app import quarantine as aside
+
+    for line in aside.lines(_settings(config), raw=json):
+        out.print(line, markup=False)
+
+
+@quarantine.command("resend")
+def resend_quarantine(event_ids: EventIds = None, everything: Everything = False, config: Config = CONFIG) -> None:
+    """Have them sent again, once what Kafka minded is mended."""
+    from app import quarantine as aside
+
+    count = aside.ask(_settings(config), "resend", event_ids or [], everything=everything)
+    out.print(f"{count} events are sent again by the publisher", markup=False)
+
+
+@quarantine.command("drop")
+def drop_quarantine(event_ids: EventIds = None, everything: Everything = False, config: Config = CONFIG) -> None:
+    """Give them up; they stay counted, as discarded."""
+    from app import quarantine as aside
+
+    count = aside.ask(_settings(config), "drop", event_ids or [], everything=everything)
+    out.print(f"{count} events are dropped by the publisher", markup=False)
 
 
 cameras_app = typer.Typer(help="The cameras of the running system.", no_args_is_help=True)

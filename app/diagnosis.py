@@ -188,6 +188,8 @@ def _detector(settings: Settings) -> Detector:
             confidence=detector.confidence,
             iou=detector.iou,
             classes=detector.classes,
+            use_export=detector.use_export,
+            half=detector.half,
         )
     )
 

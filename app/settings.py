@@ -68,6 +68,10 @@ class DetectorSettings(Frozen):
     iou: Annotated[float, Field(ge=0, le=1)] = 0.7
     classes: Annotated[tuple[str, ...], BeforeValidator(commas)] = ()
     """Labels to keep; empty: all."""
+    use_export: bool = True
+    """Whether on the CPU a ``.pt`` is run as the export beside it that ``sightline export`` made of it."""
+    half: bool | None = None
+    """Whether to compute in half precision: none, on a GPU only (see ``DetectorOptions``)."""
     gpus_per_replica: Annotated[float | Literal["auto"], BeforeValidator(_gpus)] = "auto"
     """``auto``: 1 where the cluster has a GPU and the device is not the CPU, else 0."""
 

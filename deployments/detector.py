@@ -39,7 +39,9 @@ class ObjectDetector:
         self._clock = Clock()
         # One batch at a time owns the device; the next one's frames wait here, a hop nearer.
         self._turn = asyncio.Lock()
-        logger.info("model %s ready on %s in %.1f s", self._model.name, self._model.device, time.monotonic() - started)
+        name, form = self._model.name, self._detector.form
+        shown = name if form == name else f"{name} (run as its export {form})"
+        logger.info("model %s ready on %s in %.1f s", shown, self._model.device, time.monotonic() - started)
 
     async def detect(self, jobs: Sequence[DetectorJob]) -> DetectorAnswer:
         """Detect in each image whose budget lasts; an image's fault is its own outcome."""

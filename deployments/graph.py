@@ -147,4 +147,6 @@ def _detector_options(detector: DetectorSettings, args: InferenceArgs, gpus: flo
         iou=detector.iou,
         classes=detector.classes,
         threads=None if gpus else max(1, int(args.detector_cpus)),
+        use_export=detector.use_export,
+        half=detector.half,
     )

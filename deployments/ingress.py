@@ -18,7 +18,7 @@ from ray.serve.schema import DeploymentStatusOverview
 
 from app.errors import DeliveryUnavailable, ModelUnavailable, Overloaded, SightlineError
 from app.events import PublisherSnapshot, Receipt, Submission
-from app.rpc.codes import UNKNOWN_FAULT, status_of
+from app.rpc.codes import LOST_COMMIT, UNKNOWN_FAULT, status_of
 from app.rpc.conversion import write_response
 from app.rpc.serving import UnreadableRequest
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
@@ -89,11 +89,11 @@ class RemotePublisher:
             if self._handle is None:
                 self._handle = serve.get_deployment_actor(PUBLISHER)
             return await asyncio.wait_for(getattr(self._handle, method).remote(*arguments), CALL_TIMEOUT_S)
-        except (RayActorError, ValueError):
-            self._handle = None
+        except ValueError:
             raise DeliveryUnavailable("the publisher is away; it is being started again") from None
-        except asyncio.TimeoutError:
-            raise DeliveryUnavailable(f"the publisher did not answer in {CALL_TIMEOUT_S:.0f} s") from None
+        except (RayActorError, asyncio.TimeoutError):
+            self._handle = None
+            raise DeliveryUnavailable(LOST_COMMIT) from None
         except RayError as error:
             logger.error("publisher call %s failed: %s", method, error)
             raise DeliveryUnavailable("the publisher failed; its log says why") from None

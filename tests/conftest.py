@@ -18,6 +18,10 @@ ROOT = Path(__file__).resolve().parents[1]
 T = TypeVar("T")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--table", help="write the table that the tests make (faults, soak, streams) to this file")
+
+
 def wait_for(probe: Callable[[], T | None], timeout_s: float = 60.0, what: str = "the condition") -> T:
     """Ask until the answer is true, and give it."""
     end = time.monotonic() + timeout_s

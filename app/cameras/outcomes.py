@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import grpc
 
 from app.ledger import DropReason
-from app.rpc.codes import LOST_ANSWER
+from app.rpc.codes import LOST_ANSWERS
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 
 _EXPIRED = "Deadline Exceeded"
@@ -129,7 +129,7 @@ def _of_deadline(call: FailedCall) -> Outcome:
 def _of_unavailable(call: FailedCall) -> Outcome:
     never_sent = any(text in call.details for text in _NEVER_CONNECTED)
     # A server that answers leaves its connection standing; one that dies takes it along.
-    by_server = (call.answered or (call.is_ready and not _is_broken(call.details))) and call.details != LOST_ANSWER
+    by_server = (call.answered or (call.is_ready and not _is_broken(call.details))) and call.details not in LOST_ANSWERS
     if never_sent or by_server:
         return Outcome.dropped(DropReason.UNAVAILABLE, call.details)
     return Outcome.unconfirmed(call.details)

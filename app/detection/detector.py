@@ -8,34 +8,24 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from app.detection.decoding import decode
-from app.detection.letterbox import Letterbox, fit, place
+from app.detection.images import Decoded, Image, failure, line_of, milliseconds_since, outcome, try_decode
+from app.detection.lanes import Lanes
+from app.detection.letterbox import PADDING, Letterbox, fit, place
 from app.detection.network import Network
 from app.detection.options import DetectorOptions
 from app.detection.outcomes import ImageOutcome
 from app.detection.postprocessing import Postprocessor
 from app.detections import Detections
-from app.errors import ImageError, InferenceFailed, ModelUnavailable, SettingsError, SightlineError
+from app.errors import ImageError, ModelUnavailable, SettingsError, SightlineError
 from app.images import MAX_PIXELS, probe
 
-Image = NDArray[np.uint8]
-"""(H, W, 3) uint8, channels in the order blue, green, red."""
 _DECODERS = 4
 _LABELS_SHOWN = 100
 _WARM_SIZES = ((1280, 720), (640, 480), (640, 640))
-
-
-@dataclass(frozen=True, eq=False)
-class _Decoded:
-    image: Image | None
-    error: ImageError | None
-    milliseconds: float
 
 
 class Detector:
@@ -56,6 +46,8 @@ class Detector:
         self._postprocess = Postprocessor(options, kept, self._network.end_to_end)
         self._lock = threading.Lock()
         self._decoders = ThreadPoolExecutor(min(_DECODERS, os.cpu_count() or 1), thread_name_prefix="decode")
+        graph = self._network.graph
+        self._lanes = None if graph is None else Lanes(graph, self._letterbox, self._postprocess, self.model_name)
 
     @property
     def labels(self) -> Mapping[int, str]:
@@ -64,8 +56,13 @@ class Detector:
 
     @property
     def model_name(self) -> str:
-        """The base name of the model's file, such as ``street.pt``."""
+        """The base name of the configured model, such as ``street.pt``, also where its export is run."""
         return self._network.name
+
+    @property
+    def form(self) -> str:
+        """What is really run: the base name of the file or folder, such as ``street_openvino_model``."""
+        return self._network.form
 
     @property
     def device(self) -> str:
@@ -79,12 +76,13 @@ class Detector:
             ModelUnavailable: the model loads and does not run.
         """
         for width, height in _WARM_SIZES:
+            picture = np.full((height, width, 3), PADDING, np.uint8)
             try:
-                self._infer([np.full((height, width, 3), 114, np.uint8)])
+                self._lanes.warm_up(picture) if self._lanes else self._infer([picture])
             except ModelUnavailable:
                 raise
             except Exception as error:  # noqa: BLE001  # the seam: any failure of a foreign model
-                raise ModelUnavailable(f"the model {self.model_name!r} does not run: {_line(error)}") from None
+                raise ModelUnavailable(f"the model {self.model_name!r} does not run: {line_of(error)}") from None
 
     def detect(self, images: Sequence[bytes]) -> list[Detections]:
         """Detect objects in encoded images; boxes are in pixels of each image, after EXIF orientation.
@@ -94,11 +92,11 @@ class Detector:
             InferenceFailed: the model failed on an image.
         """
         found = []
-        for outcome in self.run(images):
-            if outcome.error is not None:
-                raise outcome.error
-            assert outcome.detections is not None
-            found.append(outcome.detections)
+        for each in self.run(images):
+            if each.error is not None:
+                raise each.error
+            assert each.detections is not None
+            found.append(each.detections)
         return found
 
     def run(self, images: Sequence[bytes]) -> list[ImageOutcome]:
@@ -113,24 +111,28 @@ class Detector:
         return [outcome for group in _portions(images) for outcome in self._run(group)]
 
     def _run(self, images: Sequence[bytes]) -> list[ImageOutcome]:
+        if self._lanes is not None:
+            return self._lanes.run(images)
         decoded = self._decode(images)
         outcomes: dict[int, ImageOutcome] = {}
         for members in self._batches(decoded):
             pictures = [picture for index in members if (picture := decoded[index].image) is not None]
             for index, (result, spent) in zip(members, self._attempt(pictures), strict=True):
-                outcomes[index] = _outcome(decoded[index], result, spent)
-        return [outcomes.get(index) or _outcome(each, None, 0.0) for index, each in enumerate(decoded)]
+                outcomes[index] = outcome(decoded[index], result, spent)
+        return [outcomes.get(index) or outcome(each, None, 0.0) for index, each in enumerate(decoded)]
 
     def close(self) -> None:
         """End the decoding threads; the detector cannot be used afterwards."""
         self._decoders.shutdown()
+        if self._lanes is not None:
+            self._lanes.close()
 
-    def _decode(self, images: Sequence[bytes]) -> list[_Decoded]:
+    def _decode(self, images: Sequence[bytes]) -> list[Decoded]:
         if len(images) == 1:  # a hop to another thread and back would cost more than it gives
-            return [_try_decode(images[0])]
-        return list(self._decoders.map(_try_decode, images))
+            return [try_decode(images[0])]
+        return list(self._decoders.map(try_decode, images))
 
-    def _batches(self, decoded: Sequence[_Decoded]) -> list[list[int]]:
+    def _batches(self, decoded: Sequence[Decoded]) -> list[list[int]]:
         """Group the indices of images whose letterboxed shapes agree."""
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         for index, each in enumerate(decoded):
@@ -150,8 +152,8 @@ class Detector:
         except Exception as error:  # noqa: BLE001  # the seam: whatever the model raises, it failed on these images
             if len(images) > 1:
                 return [self._attempt([image])[0] for image in images]
-            found = [InferenceFailed(f"the model {self.model_name!r} failed on the image: {_line(error)}")]
-        spent = _milliseconds_since(began)
+            found = [failure(self.model_name, error)]
+        spent = milliseconds_since(began)
         return [(each, spent) for each in found]
 
     def _infer(self, images: Sequence[Image]) -> list[Detections]:
@@ -165,7 +167,10 @@ class Detector:
             place(image, box, target)
         with self._lock, torch.inference_mode():
             output = self._network(self._as_input(batch))
-            rows = self._postprocess.select(output)
+            if on_gpu:
+                rows = self._postprocess.select(output)
+            else:
+                rows = [self._postprocess.select_one(each) for each in output.float().numpy()]
         sizes = [(image.shape[0], image.shape[1]) for image in images]
         return self._postprocess.to_source(rows, shape, sizes)
 
@@ -209,29 +214,3 @@ def _class_ids(wanted: Sequence[str], labels: Mapping[int, str], model: str) -> 
                 f"detector.classes (DETECTOR_CLASSES): {label!r} is no label of {model}; allowed are {shown}"
             )
     return [key for key, label in labels.items() if label in wanted] if wanted else None
-
-
-def _try_decode(data: bytes) -> _Decoded:
-    began = time.perf_counter()
-    try:
-        image, error = decode(data), None
-    except ImageError as raised:
-        image, error = None, raised
-    except MemoryError:
-        image, error = None, ImageError("the image is too large for this machine's memory")
-    return _Decoded(image, error, _milliseconds_since(began))
-
-
-def _outcome(decoded: _Decoded, result: Detections | SightlineError | None, spent: float) -> ImageOutcome:
-    height, width = decoded.image.shape[:2] if decoded.image is not None else (0, 0)
-    failed = result if isinstance(result, SightlineError) else None
-    found = result if isinstance(result, Detections) else None
-    return ImageOutcome(found, decoded.error or failed, width, height, decoded.milliseconds, spent)
-
-
-def _milliseconds_since(began: float) -> float:
-    return (time.perf_counter() - began) * 1000
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

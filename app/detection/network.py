@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 import zipfile
 from collections.abc import Mapping
@@ -10,6 +12,8 @@ from typing import Any
 
 import torch
 
+from app.detection.exports import Export, stand_in
+from app.detection.graphs import Graph, OnnxGraph, OpenVinoGraph, onnx_session
 from app.detection.model_files import check_pin, find_model
 from app.detection.options import DetectorOptions
 from app.detection.restraint import import_ultralytics, loads_safely
@@ -17,6 +21,8 @@ from app.errors import ModelUnavailable, SettingsError
 
 _DEFAULT_SIZE = 640  # what Ultralytics' predict takes where the model does not say
 _NOISE = re.compile(r"\x1b\[[0-9;]*m|ERROR|❌|\ufe0f")
+
+_logger = logging.getLogger(__name__)
 
 
 class Network:
@@ -28,6 +34,10 @@ class Network:
         ModelUnavailable: it cannot be downloaded, is no detection model, or cannot run on its device.
     """
 
+    form: str
+    """The base name of the file or folder that is run: the model's own, or its export's."""
+    graph: Graph | None
+    """The network for one picture a call, where it is an export on the CPU; else none."""
     labels: Mapping[int, str]
     """Class id to label."""
     size: tuple[int, int]
@@ -40,17 +50,25 @@ class Network:
         import_ultralytics()
         self.name = Path(options.model).name
         device = _device(options.device)
-        path = find_model(options.model)
-        check_pin(path, options.model_sha256)
-        self.name = path.name
+        weights = find_model(options.model)
+        check_pin(weights, options.model_sha256)
+        self.name = weights.name
+        # The pin speaks for the weights alone: a file beside them is not taken in their place.
+        may_stand_in = options.use_export and device.type == "cpu" and options.model_sha256 is None
+        export = stand_in(weights, options.nms_free) if may_stand_in else None
+        path = export.path if export else weights
+        self.form = path.name
         self._max_detections = options.max_detections
         self._backend = _load(path, device, options)
         if options.device.startswith("cuda") and self.device.type != "cuda":
             raise ModelUnavailable(f"the model {self.name!r} runs on the CPU only with what is installed; "
                                    "install onnxruntime-gpu, or set DETECTOR_DEVICE=cpu")  # fmt: skip
         self._check_kind()
-        self._share_threads(options.threads, path)
-        self._read_shape(options.image_size)
+        self._share_threads(options.threads)
+        self._read_shape(options.image_size or (export.image_size if export else None))
+        self.graph = self._as_graph(path, options, export)
+        if export:
+            _logger.info("%s runs as its export %s; use_export: false runs the .pt itself", self.name, self.form)
 
     @property
     def device(self) -> torch.device:
@@ -143,7 +161,7 @@ class Network:
         fixed = all(isinstance(side, int) for side in shape[2:])
         return batch, (declared or shape[2:]) if fixed else None
 
-    def _share_threads(self, threads: int | None, path: Path) -> None:
+    def _share_threads(self, threads: int | None) -> None:
         if self._backend.format == "pt" or self.device.type != "cpu":
             if threads is not None:
                 torch.set_num_threads(threads)
@@ -151,15 +169,20 @@ class Network:
         # Another runtime computes, and torch only prepares and sorts: its threads, spinning after each piece
         # of work, would take the cores from that runtime's.
         torch.set_num_threads(1)
-        if threads is not None and self._backend.format == "onnx":
-            import onnxruntime
 
-            # Ultralytics offers no way to say so, and ONNX Runtime takes every core there is.
-            session = onnxruntime.SessionOptions()
-            session.intra_op_num_threads = threads
-            self._backend.backend.session = onnxruntime.InferenceSession(
-                str(path), session, providers=["CPUExecutionProvider"]
-            )
+    def _as_graph(self, path: Path, options: DetectorOptions, export: Export | None) -> Graph | None:
+        backend = self._backend
+        if self.device.type != "cpu" or backend.format not in ("onnx", "openvino"):
+            return None
+        threads = options.threads or len(os.sched_getaffinity(0))
+        single = self._largest_batch in (None, 1) and not backend.fp16
+        if backend.format == "onnx":
+            backend.backend.session = None if single else onnx_session(path, threads)
+            return OnnxGraph(path, threads) if single else None
+        if single and backend.backend.read_model is None:  # it is set for INT8 on AMX, which needs Ultralytics' care
+            backend.backend.ov_compiled_model = None
+            return OpenVinoGraph(path, threads, exact=not options.half)
+        return None
 
 
 def _device(asked: str) -> torch.device:
@@ -178,7 +201,7 @@ def _load(path: Path, device: torch.device, options: DetectorOptions) -> Any:
 
     if path.suffix.lower() == ".pt":
         _check_checkpoint(path)
-    half = device.type == "cuda" if options.half is None else options.half
+    half = device.type == "cuda" if options.half is None else options.half and not path.name.endswith("_openvino_model")
     try:
         backend = AutoBackend(str(path), device=device, fp16=half, fuse=True, verbose=False, end2end=options.nms_free)
     except ModuleNotFoundError as error:

@@ -25,12 +25,15 @@ class DetectorOptions:
     """Longest side of the model's input in pixels; none: what ``predict`` takes (its training size for
     ``.pt``, its export's for a static export, 640 for a dynamic one)."""
     half: bool | None = None
-    """Whether to compute in FP16; none: on a GPU."""
+    """Whether to compute in FP16; none: on a GPU. An OpenVINO export on the CPU then computes in BF16 where the CPU
+    has it, as under ``predict``: faster, and scores differ by up to 0.15; otherwise in FP32, like the weights."""
     max_detections: int = 300
     """At most so many per image, best first."""
     threads: int | None = None
-    """CPU threads of the model, for this process; none: the library's own choice (for ``.pt``,
-    ``OMP_NUM_THREADS`` sets it). An OpenVINO model takes its own choice always."""
+    """CPU cores of the model, for this process, whatever runs it; none: for ``.pt`` torch's own choice
+    (``OMP_NUM_THREADS`` sets it), for an export all there are."""
     nms_free: bool = False
     """Whether a ``.pt`` is run by its NMS-free head where it has one (YOLO26, YOLOv10), like
     ``predict(nms=False)``; an export is run by the head that it was exported with."""
+    use_export: bool = True
+    """Whether on the CPU a ``.pt`` is run as the export beside it that ``sightline export`` made of it."""

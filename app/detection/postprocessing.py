@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from app.detection.options import DetectorOptions
 from app.detections import Detections
 
+_MOST_CANDIDATES, _APART = 30_000, 7680  # of Ultralytics' own non_max_suppression
+
 
 class Postprocessor:
     """Thresholds, NMS where the network has none of its own, and the way back to the source image."""
@@ -43,6 +45,46 @@ class Postprocessor:
         rows: NDArray[np.float32] = torch.cat([each[:, :6] for each in chosen]).float().cpu().numpy()
         ends = np.cumsum([len(each) for each in chosen])[:-1]
         return np.split(rows, ends)
+
+    def select_one(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Choose what is reported of one image on the CPU, as ``select`` does, at a fraction of its cost.
+
+        Args:
+            output: (4 + classes, anchors), or (detections, 6) where the network's output is final.
+
+        Returns:
+            (M, 6) float32: x1 y1 x2 y2 in pixels of the network's input, score, class id; it owns its memory.
+        """
+        if self._end_to_end or output.shape[-1] == 6:
+            return self._kept(output[:, :6])[: self._options.max_detections]
+        scores = output[4:]
+        # Nearly all anchors see nothing: find the few that do before anything else is computed. Not finite is kept,
+        # and refused later.
+        some = np.flatnonzero(~(scores.max(0) <= self._options.confidence))
+        chosen = output[:, some]
+        classes = chosen[4:].argmax(0)
+        middle, half = chosen[:2], chosen[2:4] / 2
+        best = chosen[4:][classes, np.arange(len(some))]
+        rows = np.vstack([middle - half, middle + half, best, classes]).T.astype(np.float32)
+        return self._suppress(self._kept(rows))[: self._options.max_detections]
+
+    def _kept(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        kept = ~(rows[:, 4] <= self._options.confidence)
+        if self._class_ids is not None:
+            kept &= np.isin(rows[:, 5], self._class_ids)
+        return np.asarray(rows[kept], np.float32)
+
+    def _suppress(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of boxes of one class that overlap, keep the best; best first."""
+        from torchvision.ops import nms
+
+        rows = rows[np.argsort(-rows[:, 4], kind="stable")[:_MOST_CANDIDATES]]
+        if len(rows) < 2:
+            return rows
+        # Boxes of different classes are moved apart, so that they cannot overlap.
+        apart = rows[:, :4] + rows[:, 5:] * _APART
+        winners = nms(torch.from_numpy(apart), torch.from_numpy(rows[:, 4].copy()), self._options.iou)
+        return np.asarray(rows[winners.numpy()], np.float32)
 
     def to_source(
         self, rows: Sequence[NDArray[np.float32]], shape: tuple[int, int], sizes: Sequence[tuple[int, int]]

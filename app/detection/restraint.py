@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from platformdirs import user_cache_path
@@ -19,6 +20,8 @@ _FORCED = {
 def restrain() -> None:
     """Set, for this process and its children, what Ultralytics reads when it is imported."""
     os.environ.update(_FORCED)
+    # OpenVINO reports its mere import to Google Analytics where this package, which it installs, can be imported.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     os.environ.setdefault("YOLO_VERBOSE", "false")
     # Ultralytics writes a settings file on import: in a folder of ours, not into the user's own.
     os.environ.setdefault("YOLO_CONFIG_DIR", str(user_cache_path("sightline") / "ultralytics"))

@@ -10,6 +10,9 @@ UNKNOWN_FAULT = "the service failed on this request; its log says why"
 """What a caller is told of a fault that is ours: never a stack trace."""
 LOST_ANSWER = "the service replica that had the frame is gone, and its answer with it"
 """What a caller is told who gets ``UNAVAILABLE`` and cannot know whether its frame became an event."""
+LOST_COMMIT = "the publisher that had the event gave no answer; the event may have been committed"
+LOST_ANSWERS = frozenset({LOST_ANSWER, LOST_COMMIT})
+"""Details of ``UNAVAILABLE`` that leave open what became of the frame: a camera counts it unconfirmed."""
 
 _CODES: tuple[tuple[type[errors.SightlineError], grpc.StatusCode], ...] = (
     (errors.ImageError, grpc.StatusCode.INVALID_ARGUMENT),

@@ -98,6 +98,7 @@ def _label(truth: GroundTruth, width: int, height: int) -> str:
 def main() -> int:
     """Draw, train, judge, and write model and card."""
     from app.detection import training
+    from app.detection.exporting import export
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("configs/models/street.pt"))
@@ -120,6 +121,7 @@ def main() -> int:
     )
     checkpoint = training.train(plan)
     training.pack(checkpoint, given.out, dict(enumerate(LABELS)), IMAGE_SIZE)
+    export(str(given.out), "openvino")
     judgement = training.judge(given.out, dataset, IMAGE_SIZE, given.work / "runs")
     found = recall_as_used(given.out)
     given.out.with_suffix(".md").write_text(write_card(judgement, found, plan, scale))
@@ -202,6 +204,9 @@ Measured by Ultralytics' validator on the held-out frames, by the script that wr
 
 As the system runs by default (confidence 0.25, the two demonstration streets at 1280x720 as JPEG), {found:.1%} of the
 road users at least half visible are found with the right class at an IoU of 0.5 or more.
+
+`street_openvino_model` is the same network for OpenVINO (`sightline export`), run in its place on the CPU where
+`sightline[openvino]` is installed; its `metadata.yaml` holds the digest of the weights that it was made from.
 
 Made by `python -m app.simulation.train --work FOLDER --images {images} --held-out {held_out} --epochs {epochs}{hours}`.
 """

@@ -70,7 +70,7 @@ class Service:
         def reaches_a_detector() -> bool:
             code, details = self.answer(probe, application=application, token=token)
             routed = code not in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNIMPLEMENTED)
-            return routed and (code is not grpc.StatusCode.UNAVAILABLE or "Kafka" in details)
+            return routed and (code is not grpc.StatusCode.UNAVAILABLE or "spool" in details)
 
         wait_for(reaches_a_detector, what=f"a detector of {application}")
 

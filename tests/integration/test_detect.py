@@ -269,7 +269,7 @@ class TestTheTableOfCodes:
     def test_an_event_that_cannot_be_made_durable(self, crowded: Service, image: bytes):
         code, details = crowded.answer(request(image), application="crowded", token=TOKEN)
         assert code is grpc.StatusCode.UNAVAILABLE
-        assert details
+        assert "spool" in details
 
     def test_an_image_on_which_the_model_fails(self, crowded: Service):
         poison = jpeg(np.zeros((16, 16, 3), np.uint8))
@@ -318,8 +318,9 @@ def quiet(service: Service, write_settings: Callable[..., Path]) -> Iterator[Ser
 
 @pytest.fixture(scope="module")
 def crowded(service: Service, write_settings: Callable[..., Path]) -> Iterator[Service]:
-    """A second application beside the first: a token, room for one frame, no broker, a faulty model."""
-    file = write_settings(kafka={"bootstrap_servers": [f"127.0.0.1:{free_port()}"]}, token=TOKEN)
+    """A second application beside the first: a token, room for one frame, no place for a spool, a faulty model."""
+    kafka = {"bootstrap_servers": [f"127.0.0.1:{free_port()}"]}
+    file = write_settings(kafka=kafka, spool={"dir": "/dev/null/spool"}, token=TOKEN)
     settings = load_settings({}, file)
     application = DetectionIngress.options(
         ray_actor_options={"num_cpus": 0}, deployment_actors=delivery_actors(settings)

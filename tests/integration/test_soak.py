@@ -241,8 +241,9 @@ def assert_in_order(soak: Soak) -> None:
     assert_accounts_meet()
     assert len(soak.trends) >= len(IDS) + 5  # manager, ingress, detector, publisher, proxy
     for trend in soak.trends:
-        assert trend.files[1] <= trend.files[0] + 2, trend
-        assert trend.threads[1] <= trend.threads[0] + 2, trend
+        # Pools fill up by a few; the flapping camera's source is opened some thirty times, the absent one's more often.
+        assert trend.files[1] <= trend.files[0] + 4, trend
+        assert trend.threads[1] <= trend.threads[0] + 4, trend
 
 
 def assert_states(soak: Soak) -> None:

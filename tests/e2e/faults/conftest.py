@@ -35,12 +35,12 @@ def system(tmp_path_factory: pytest.TempPathFactory, network: Network) -> Iterat
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Show the table below the results, and write it where ``--tables`` says."""
+    """Show the table below the results, and write it where ``--table`` says."""
     verdicts = config.stash.get(VERDICTS, [])
     if verdicts:
-        folder = config.getoption("--tables")
+        given = config.getoption("--table")
         terminalreporter.section("faults")
-        terminalreporter.write(write_table(verdicts, folder / "faults.md" if folder else None))
+        terminalreporter.write(write_table(verdicts, Path(given) if given else None))
 
 
 @pytest.fixture

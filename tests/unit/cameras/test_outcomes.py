@@ -5,6 +5,7 @@ import pytest
 
 from app.cameras.outcomes import FailedCall, Fate, Outcome, outcome_of
 from app.ledger import DropReason
+from app.rpc.codes import LOST_ANSWERS
 
 
 def call(code: str, details: str, **known: bool) -> Outcome:
@@ -48,3 +49,8 @@ def test_a_stream_reset_below_the_service_is_in_doubt_whatever_its_code():
 def test_a_message_over_grpcs_own_limit_is_no_overload():
     details = "SERVER: Received message larger than max (20 vs. 4)"
     assert call("RESOURCE_EXHAUSTED", details).reason is DropReason.REJECTED
+
+
+@pytest.mark.parametrize("details", sorted(LOST_ANSWERS))
+def test_a_frame_whose_fate_the_service_itself_does_not_know_is_in_doubt(details: str):
+    assert call("UNAVAILABLE", details, answered=True).fate is Fate.UNCONFIRMED

@@ -1,0 +1,80 @@
+"""Lanes: pictures detected side by side on the CPU, each by one core from its bytes to its boxes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.detection.graphs import Graph, Output
+from app.detection.images import Decoded, Image, failure, milliseconds_since, outcome, try_decode
+from app.detection.letterbox import Letterbox, place
+from app.detection.outcomes import ImageOutcome
+from app.detection.postprocessing import Postprocessor
+from app.detections import Detections
+from app.errors import ModelUnavailable, SightlineError
+
+
+class Lanes:
+    """As many threads as the graph has cores; a picture never waits for another at a layer or at a step."""
+
+    def __init__(
+        self, graph: Graph, fit: Callable[[Image], Letterbox], postprocess: Postprocessor, model_name: str
+    ) -> None:
+        self._graph = graph
+        self._fit = fit
+        self._postprocess = postprocess
+        self._model_name = model_name
+        self._lone = threading.Lock()
+        self._threads = ThreadPoolExecutor(graph.threads, thread_name_prefix="lane") if graph.threads > 1 else None
+
+    def run(self, images: Sequence[bytes]) -> list[ImageOutcome]:
+        """Detect in encoded images; one image's fault never harms the others."""
+        if self._threads is None or len(images) < 2:
+            return [self._one(data, self._infer_alone) for data in images]
+        return list(self._threads.map(lambda data: self._one(data, self._infer_beside), images))
+
+    def warm_up(self, image: Image) -> None:
+        """Compile for the image's shape and run each way once."""
+        self._graph.prepare(self._fit(image).shape)
+        self._infer_alone(image)
+        if self._threads is not None:
+            list(self._threads.map(self._infer_beside, [image] * self._graph.threads))
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._threads is not None:
+            self._threads.shutdown()
+
+    def _one(self, data: bytes, infer: Callable[[Image], Detections]) -> ImageOutcome:
+        decoded: Decoded = try_decode(data)
+        if decoded.image is None:
+            return outcome(decoded, None, 0.0)
+        began = time.perf_counter()
+        result: Detections | SightlineError
+        try:
+            result = infer(decoded.image)
+        except Exception as error:  # noqa: BLE001  # the seam: whatever the model raises, it failed on this image
+            result = failure(self._model_name, error)
+        return outcome(decoded, result, milliseconds_since(began))
+
+    def _infer_alone(self, image: Image) -> Detections:
+        with self._lone:
+            return self._infer(image, self._graph.alone)
+
+    def _infer_beside(self, image: Image) -> Detections:
+        return self._infer(image, self._graph.beside)
+
+    def _infer(self, image: Image, run: Callable[[NDArray[np.uint8]], Output]) -> Detections:
+        box = self._fit(image)
+        picture = np.empty((*box.shape, 3), np.uint8)
+        place(image, box, picture)
+        output = run(picture)
+        if output.ndim != 2:
+            raise ModelUnavailable(f"the model {self._model_name!r} is no detection model: it gives {output.shape}")
+        rows = self._postprocess.select_one(output)
+        return self._postprocess.to_source([rows], box.shape, [(image.shape[0], image.shape[1])])[0]

@@ -70,6 +70,8 @@ async function follow() {
 
 // What was seen before this page came, or while its connection was away.
 async function fill() {
+  const status = await get("api/v1/status");
+  if (status.ok) told(await status.json());
   const answer = await get("api/v1/events?limit=50");
   if (!answer.ok) return;
   const known = new Set([...$("events").children].map((row) => row.dataset.event));
@@ -216,7 +218,8 @@ class Tile {
   detected(event) {
     this.events.set(event.frame_id, event);
     if (this.events.size > 40) this.events.delete(this.events.keys().next().value);
-    this.waiting?.(event);
+    if (this.waiting) this.waiting(event);
+    else if (event.frame_id === this.frame) this.boxes(event); // later than its picture had patience for
     this.bar(event.latency_ms);
   }
 

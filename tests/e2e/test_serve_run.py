@@ -72,7 +72,7 @@ def test_serve_run_shows_the_whole_system_at_work_and_ctrl_c_leaves_nothing(
             lambda read: len(read) >= 40 and min(events_of(read).get(camera, 0) for camera in SEEDS) >= 10, 180
         )
         reader.close()
-        line = system.wait_for_line("events/s", 60)
+        line = system.wait_for_line(" events/s | ", 60)
         assert "capture to Kafka p50" in line
         assert "of 200 ms" in line
         for record in records:

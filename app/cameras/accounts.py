@@ -63,23 +63,23 @@ class Accounts:
         """A frame begins its way."""
         self._ledger.sample()
         self._observer.sampled()
-        self._tell()
+        self.tell()
 
     def drop(self, reason: DropReason) -> None:
         """A frame ends, without an event."""
         self._ledger.drop(reason)
         self._observer.dropped(reason)
-        self._tell()
+        self.tell()
 
     def settle(self, outcome: Outcome) -> None:
         """A frame ends as the outcome says."""
         if outcome.fate is Fate.ACCEPTED:
             self._ledger.accept()
             self._observer.accepted()
-            self._tell()
+            self.tell()
         elif outcome.fate is Fate.UNCONFIRMED:
             self._ledger.lose_answer()
-            self._tell()
+            self.tell()
         else:
             assert outcome.reason is not None, "a dropped frame has its reason"
             self.drop(outcome.reason)
@@ -88,5 +88,6 @@ class Accounts:
         """Read the ledger."""
         return self._ledger.snapshot()
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Tell the observer how many frames are in flight."""
         self._observer.in_flight(self._ledger.snapshot().in_flight)

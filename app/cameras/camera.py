@@ -266,6 +266,9 @@ class Camera:
         while True:
             await asyncio.sleep(min(0.5, self._timing.stall_s / 4))
             self._capture.check()
+            # Told again and again, changed or not: a gauge that is not set is forgotten by the next report.
+            self._tell_health(self._capture.health)
+            self._accounts.tell()
 
     async def _shut_down(self, senders: list[asyncio.Task[None]], encoders: ThreadPoolExecutor) -> None:
         self._capture.stop()

@@ -1,7 +1,7 @@
 """Makes the README's pictures of a running system: ``python -m tests.e2e.screenshot``.
 
-Starts the system as shipped, on free ports, waits until it has settled, and writes ``configs/pictures/page.png`` (the
-live page in Chromium) and ``configs/pictures/status.txt`` (``sightline status``).
+Starts the system as shipped, on free ports, waits until it has settled, writes ``configs/pictures/page.png`` (the live
+page in Chromium) and prints ``sightline status``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ def main(folder: Path) -> None:
         status = subprocess.run(
             [str(BIN / "sightline"), "status", "--config", str(config)], check=True, capture_output=True, text=True
         )
-        (pictures / "status.txt").write_text(status.stdout)
         print(status.stdout)
         if page.faults:
             sys.exit(f"the page is at fault: {page.faults}")

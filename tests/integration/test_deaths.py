@@ -50,11 +50,12 @@ class Load:
         self._enough = threading.Event()
         self._pool = ThreadPoolExecutor(CALLERS)
         self.answers: list[Answer] = []
+        self._asked_at: dict[int, float] = {}
         self._callers = [self._pool.submit(self._call, number) for number in range(CALLERS)]
 
     def _call(self, number: int) -> None:
         while not self._enough.is_set():
-            began = time.monotonic()
+            began = self._asked_at[number] = time.monotonic()
             code, details = self._service.answer(pb.DetectRequest(camera_id=f"caller-{number}", image=self._image))
             ended = time.monotonic()
             self.answers.append(Answer(ended, ended - began, code, details))
@@ -63,6 +64,10 @@ class Load:
 
     def accepted_since(self, moment: float) -> int:
         return sum(answer.at - answer.took_s > moment and answer.code is grpc.StatusCode.OK for answer in self.answers)
+
+    def all_under_way_since(self, moment: float) -> bool:
+        """Tell whether no caller has begun a call after a moment."""
+        return all(asked < moment for asked in self._asked_at.values())
 
     def stop(self) -> list[Answer]:
         self._enough.set()
@@ -78,6 +83,17 @@ def load(service: Service) -> Iterator[Load]:
     wait_for(lambda: made.accepted_since(0) > CALLERS, 60, "answers")
     yield made
     made.stop()
+
+
+@contextlib.contextmanager
+def standing_still(process: int) -> Iterator[None]:
+    """Stop a process for a while, so that what it has in hand stays there."""
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGCONT)
 
 
 def only(title: str) -> int:
@@ -96,8 +112,11 @@ def only(title: str) -> int:
 def test_calls_under_way_when_a_replica_is_killed_are_unavailable_and_the_next_ones_are_answered_again(
     load: Load, victim: str
 ):
-    os.kill(only(f"ray::ServeReplica:inference:{victim}"), signal.SIGKILL)
-    killed = time.monotonic()
+    with standing_still(only("ray::ServeReplica:inference:ObjectDetector")):
+        # No answer comes any more: in a second every caller's frame waits in the ingress or the detector.
+        wait_for(lambda: load.all_under_way_since(time.monotonic() - 1.0), 30, "every caller to wait for its answer")
+        os.kill(only(f"ray::ServeReplica:inference:{victim}"), signal.SIGKILL)
+        killed = time.monotonic()
     wait_for(lambda: load.accepted_since(killed + 0.5) >= CALLERS, RECOVERY_S, "frames accepted again")
     answers = load.stop()
     recovered = min(one.at for one in answers if one.at - one.took_s > killed and one.code is grpc.StatusCode.OK)

@@ -139,6 +139,33 @@ def export(
     out.print(JSON.dumps({"format": kind, "path": str(path)}) if json else str(path), markup=False)
 
 
+@app.command()
+def bench(
+    cameras: Annotated[int, typer.Option(help="How many cameras.")] = 4,
+    fps: Annotated[float, typer.Option(help="Frames sampled per second, each.")] = 5.0,
+    seconds: Annotated[float, typer.Option(help="How long is measured.")] = 30.0,
+    warm_up: Annotated[float, typer.Option("--warm-up", help="Seconds of load before.")] = 10.0,
+    detector: Annotated[str, typer.Option(help="model, or no-op: one that costs nothing.")] = "model",
+    size: Annotated[str, typer.Option(help="Pixels of each simulated camera.")] = "1280x720",
+    recording: Annotated[Path | None, typer.Option(help="A video file that every camera plays instead.")] = None,
+    json: Json = False,
+    config: Config = CONFIG,
+) -> None:
+    """Put a system of its own under the load of N cameras; tell latencies by stage, rate, drops and costs."""
+    from app.benchmark import Bench, BenchPlan, screen, size_of
+
+    width, height = size_of(size)
+    plan = BenchPlan(cameras, fps, seconds, warm_up, detector, width, height, recording)
+    _settings(config)  # a mistake in it is told before anything starts
+    serve_config = launch.read_serve_config(launch.find_serve_config(config))
+    with _progress(plan.told, seconds) as tell:
+        report = Bench(plan, serve_config, process_environment(), tell).run()
+    if json:
+        print(JSON.dumps(report.as_json()))
+    else:
+        _wide().print(screen(report))
+
+
 quarantine = typer.Typer(help="Events that Kafka refused for good.", no_args_is_help=True)
 app.add_typer(quarantine, name="quarantine")
 EventIds = Annotated[list[str] | None, typer.Argument(help="Ids of the events, as 'list' shows them.")]

@@ -24,9 +24,10 @@ SightlineError
 │   │       └── SpoolDamaged      its file was damaged
 │   ├── DeliveryRefused           the broker refuses this event for good
 │   └── BrokerUnavailable         the embedded broker did not come up
-└── ApiError                      a command asks the running system
-    ├── SystemAway                nothing answers
-    └── SystemRefused             it answers with an error
+├── ApiError                      a command asks the running system
+│   ├── SystemAway                nothing answers
+│   └── SystemRefused             it answers with an error
+└── BenchFailed                   the system under load did not start, or broke down
 """
 
 from __future__ import annotations
@@ -138,3 +139,7 @@ class SystemAway(ApiError):
 
 class SystemRefused(ApiError):
     """The running system answers with an error."""
+
+
+class BenchFailed(SightlineError):
+    """The system that a bench puts under load did not start, or broke down."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ray import serve
 
-from app.detection import Detector, DetectorOptions, ImageOutcome
+from app.detection import DetectorOptions, ImageOutcome, NoOpOptions, make_detector
 from app.errors import DeadlineExceeded
 from app.rpc.conversion import Clock
 from app.service import DetectorAnswer, DetectorJob, ModelInfo, expired
@@ -21,7 +21,7 @@ logger = logging.getLogger("ray.serve")
 class ObjectDetector:
     """Holds one model; it is loaded and has answered once before the replica counts as ready."""
 
-    def __init__(self, options: DetectorOptions) -> None:
+    def __init__(self, options: DetectorOptions | NoOpOptions) -> None:
         """Load and warm the model.
 
         Raises:
@@ -29,7 +29,7 @@ class ObjectDetector:
             SettingsError: an option does not suit the model.
         """
         started = time.monotonic()
-        self._detector = Detector(options)
+        self._detector = make_detector(options)
         self._detector.warm_up()
         self._model = ModelInfo(
             name=self._detector.model_name,

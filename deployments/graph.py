@@ -13,7 +13,7 @@ from ray import serve
 from ray.serve.config import DeploymentActorConfig
 from ray.serve.exceptions import RayServeException
 
-from app.detection import DetectorOptions
+from app.detection import DetectorOptions, NoOpOptions
 from app.errors import SettingsError
 from app.service import ServiceLimits
 from app.settings import DetectorSettings, KafkaSettings, Settings, load_settings, process_environment
@@ -55,9 +55,23 @@ def build_inference(args: InferenceArgs) -> serve.Application:
     """
     settings = _settings(args.settings)
     gpus = _gpus(settings.detector)
-    detector = ObjectDetector.options(  # type: ignore[attr-defined]
-        ray_actor_options=_detector_resources(settings.detector, args, gpus)
-    ).bind(_detector_options(settings.detector, args, gpus))
+    resources = _detector_resources(settings.detector, args, gpus)
+    return _inference(args, settings, _detector_options(settings.detector, args, gpus), resources)
+
+
+def build_inference_without_model(args: InferenceArgs) -> serve.Application:
+    """Wire the same with a detector that sees nothing and costs nothing, for ``sightline bench``.
+
+    Raises:
+        RayServeException: a setting is wrong; one line.
+    """
+    return _inference(args, _settings(args.settings), NoOpOptions(), {"num_cpus": args.detector_cpus})
+
+
+def _inference(
+    args: InferenceArgs, settings: Settings, options: DetectorOptions | NoOpOptions, resources: dict[str, Any]
+) -> serve.Application:
+    detector = ObjectDetector.options(ray_actor_options=resources).bind(options)  # type: ignore[attr-defined]
     ingress = DetectionIngress.options(  # type: ignore[attr-defined]
         # It only waits: what costs CPU is done by the detectors, which reserve it.
         ray_actor_options={"num_cpus": 0},

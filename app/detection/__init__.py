@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.detection.no_op import NoOpDetector, NoOpOptions
 from app.detection.options import DetectorOptions
 from app.detection.outcomes import ImageOutcome
 from app.detection.restraint import restrain
@@ -16,9 +17,23 @@ from app.detection.restraint import restrain
 if TYPE_CHECKING:
     from app.detection.detector import Detector
 
-__all__ = ["Detector", "DetectorOptions", "ImageOutcome"]
+__all__ = ["Detector", "DetectorOptions", "ImageOutcome", "NoOpDetector", "NoOpOptions", "make_detector"]
 
 restrain()
+
+
+def make_detector(options: DetectorOptions | NoOpOptions) -> Detector | NoOpDetector:
+    """Make the detector that the options ask for.
+
+    Raises:
+        SettingsError: an option does not suit the model.
+        ModelUnavailable: it cannot be loaded.
+    """
+    if isinstance(options, NoOpOptions):
+        return NoOpDetector()
+    from app.detection.detector import Detector
+
+    return Detector(options)
 
 
 def __getattr__(name: str) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from app.detection.outcomes import ImageOutcome
 from app.detections import Detections
@@ -10,11 +11,17 @@ from app.errors import ImageError
 from app.images import probe
 
 
+@dataclass(frozen=True)
+class NoOpOptions:
+    """Asks for :class:`NoOpDetector`."""
+
+
 class NoOpDetector:
     """Reads each image's header, decodes nothing and detects nothing."""
 
     labels: Mapping[int, str] = {}
     model_name = "no-op"
+    form = "no-op"
     device = "none"
 
     def warm_up(self) -> None:

@@ -105,6 +105,10 @@ class DeadlineBatcher(Generic[T, R]):
         self._slots = max(0, slots)
         self._dispatch()
 
+    def limit(self, max_batch: int) -> None:
+        """Change how many items one call gets at most."""
+        self._max_batch = max(1, max_batch)
+
     async def close(self, refusal: SightlineError) -> None:
         """Refuse what waits, and see the running calls through."""
         for _, _, entry in self._heap:

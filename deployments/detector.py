@@ -49,9 +49,11 @@ class ObjectDetector:
         async with self._turn:
             late = [expired(job, received, self._clock) for job in jobs]
             images = [job.image for job, error in zip(jobs, late, strict=True) if error is None]
+            began = self._clock.monotonic()
             ran = iter(await asyncio.to_thread(self._detector.run, images) if images else ())
+            busy_s = self._clock.monotonic() - began
         outcomes = tuple(next(ran) if error is None else _refused(error) for error in late)
-        return DetectorAnswer(outcomes, self._model)
+        return DetectorAnswer(outcomes, self._model, busy_s)
 
     async def describe(self) -> ModelInfo:
         """Tell which model answers here."""

@@ -35,6 +35,7 @@ class InferenceArgs(BaseModel):
     settings: Path | None = None
     slots_per_replica: int = Field(default=2, ge=1)
     max_batch_size: int = Field(default=16, ge=1)
+    batch_target_ms: float = Field(default=50, gt=0)
     max_waiting: int = Field(default=256, ge=1)
     detector_cpus: float = Field(default=1, gt=0)
 
@@ -77,7 +78,11 @@ def _inference(
         ray_actor_options={"num_cpus": 0},
         deployment_actors=delivery_actors(settings),
     )
-    limits = ServiceLimits(max_batch_size=args.max_batch_size, max_waiting=args.max_waiting)
+    limits = ServiceLimits(
+        max_batch_size=args.max_batch_size,
+        max_waiting=args.max_waiting,
+        batch_target_s=args.batch_target_ms / 1000,
+    )
     application: serve.Application = ingress.bind(detector, limits, args.slots_per_replica, settings.token)
     return application
 

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -165,7 +166,7 @@ async def test_a_slow_service_gets_the_newest_frame_and_the_others_are_supersede
 
     service.answer = slow
     source = ScriptedSource(forever())
-    camera = camera_of(source, client)
+    camera = camera_of(source, client, max_in_flight=1)
     async with running(camera):
         await until(lambda: camera.status().ledger.accepted >= 4)
         ledger = camera.status().ledger
@@ -478,3 +479,57 @@ def test_a_camera_needs_its_rate():
     bare = CameraSettings.model_validate({"id": "gate", "url": "synthetic://street"})
     with pytest.raises(ValueError, match="fps"):
         Camera(bare, client=Sender(), epoch=1, budget_ms=200, source_factory=open_source)
+
+
+async def test_frames_are_sent_in_their_order_though_several_are_under_way():
+    async def slow(frame: EncodedFrame, remaining_s: float) -> Outcome:
+        await asyncio.sleep(0.1)
+        return Outcome.accepted(pb.DetectResponse())
+
+    sender = Sender(slow)
+    camera = camera_of(ScriptedSource(forever()), sender)
+    async with running(camera):
+        await until(lambda: camera.status().ledger.accepted >= 12)
+    sequences = [frame.sequence for frame in sender.sent]
+    assert sequences == sorted(sequences)
+
+
+async def test_a_frame_that_cannot_be_answered_in_time_is_left_for_a_newer_one_to_replace():
+    ages: list[float] = []
+
+    async def slow(frame: EncodedFrame, remaining_s: float) -> Outcome:
+        ages.append(time.monotonic() - frame.captured)
+        await asyncio.sleep(0.35)
+        return Outcome.accepted(pb.DetectResponse())
+
+    camera = camera_of(ScriptedSource(forever()), Sender(slow), budget_ms=400, max_in_flight=1)
+    async with running(camera):
+        await until(lambda: camera.status().ledger.accepted >= 4)
+        assert camera.status().ledger.dropped[DropReason.SUPERSEDED] > 10
+    assert max(ages) < 0.3  # 0.1 s is fresh, and what the machine takes to encode
+
+
+async def test_a_busy_service_is_asked_less_often():
+    async def busy(frame: EncodedFrame, remaining_s: float) -> Outcome:
+        return Outcome.accepted(pb.DetectResponse(latency=pb.StageLatency(queue_ms=1900)))
+
+    sender = Sender(busy)
+    camera = camera_of(ScriptedSource(forever()), sender)
+    async with running(camera):
+        await until(lambda: camera.status().ledger.sampled >= 100)
+        assert len(sender.sent) < 70
+        assert camera.status().ledger.dropped[DropReason.SUPERSEDED] > 20
+
+
+async def test_a_mailbox_keeps_what_is_not_wanted_for_a_newer_one_to_displace():
+    mailbox: Mailbox[int] = Mailbox()
+    mailbox.bind(asyncio.get_running_loop())
+    taker = asyncio.create_task(mailbox.take(lambda item: item > 1))
+    assert mailbox.put(1) is None
+    await asyncio.sleep(0)
+    assert not taker.done()
+    assert mailbox.put(2) == 1
+    assert await asyncio.wait_for(taker, 5) == 2
+    assert mailbox.put(0) is None
+    mailbox.finish()
+    assert await mailbox.take(lambda item: item > 1) == 0

@@ -106,6 +106,7 @@ def test_following_a_topic_that_is_turned_off_is_a_mistake():
     assert "KAFKA_ENABLED" in done.stderr
 
 
+@pytest.mark.idle
 def test_following_a_broker_that_is_away_fails_in_one_line():
     done = call("events", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
     assert done.returncode == 1
@@ -113,7 +114,9 @@ def test_following_a_broker_that_is_away_fails_in_one_line():
     assert "127.0.0.1:1" in done.stderr
 
 
-def test_doctor_finds_what_is_wrong_and_says_how_to_mend_it(tmp_path: Path):
+@pytest.mark.idle
+def test_doctor_finds_what_is_wrong_and_says_how_to_mend_it(tmp_path_factory: pytest.TempPathFactory):
+    tmp_path = tmp_path_factory.mktemp("doctor")
     done = call(
         "doctor",
         "--json",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import pytest
@@ -43,7 +44,7 @@ def test_a_camera_keeps_its_rate_while_others_flap_hang_and_babble(rows: Rows):
             over.set()
             flapper.join(10)
             sent = camera.sent[first:]
-            gaps = [b.at - a.at for a, b in zip(sent, sent[1:], strict=False)]
+            gaps = [b.at - a.at for a, b in itertools.pairwise(sent)]
             # The machine may be busy with others: the rate is counted in the source's own pictures, of which there are
             # 25 a second. A neighbour that blocked this one for its own time-out, 4 s, is seen.
             assert 25 * (len(sent) - 1) / (sent[-1].number - sent[0].number) == pytest.approx(10, rel=0.2)

@@ -12,7 +12,7 @@ import httpx
 from tests.e2e.seen.conftest import SOURCE, STEADY, Watched
 from tests.e2e.system import System
 
-WINDOW_S = 12.0
+WINDOW_S = 8.0
 TICK_S = 0.01
 """What Linux counts a process's time in."""
 

@@ -132,9 +132,8 @@ def test_a_transport_that_the_server_refuses_is_told(transport: str):
 
 
 @pytest.mark.idle
-def test_rtsps_is_spoken_over_tls(tmp_path_factory: pytest.TempPathFactory, rows: Rows):
-    tls = self_signed(tmp_path_factory.mktemp("tls"))
-    with RtspServer(tls=tls) as server, Watched(server.url(), timing=QUICK) as camera:
+def test_rtsps_is_spoken_over_tls(tmp_path: Path, rows: Rows):
+    with RtspServer(tls=self_signed(tmp_path)) as server, Watched(server.url(), timing=QUICK) as camera:
         camera.until_live()
         server.reset()
         camera.until_down()

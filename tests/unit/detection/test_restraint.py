@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.idle
+
 PROGRAM = """
 import json, sys
 from app.detection import DetectorOptions, ImageOutcome

@@ -57,6 +57,7 @@ def test_a_camera_is_live_at_its_first_key_frame(rtsp: RtspServer):
     assert numbers[0] <= 1
 
 
+@pytest.mark.idle
 @pytest.mark.parametrize("codec", [H264, H265], ids=lambda codec: codec.name)
 @pytest.mark.parametrize("most_bytes", [200, 1400])
 def test_h264_and_h265_are_read_whole_or_in_fragments(codec: Codec, most_bytes: int, rows: Rows):
@@ -87,6 +88,7 @@ def test_a_stream_whose_next_key_frame_is_far_away_comes_live(rows: Rows):
     rows.add("RTSP over TCP", "its next key frame is 6 s away", f"live after {live_s:.1f} s, at that frame")
 
 
+@pytest.mark.idle
 @pytest.mark.parametrize(("source_fps", "asked"), [(25.0, 5), (25.0, 7), (10.0, 25), (15.0, 10)])
 def test_a_stream_is_sampled_by_its_own_timestamps(source_fps: float, asked: int):
     with RtspServer(fps=source_fps) as server:

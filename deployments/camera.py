@@ -19,6 +19,7 @@ from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from app.camera_settings import CameraSettings
 from app.cameras import Backoff, Camera, CameraStatus, DetectClient, FrameLatency, Picture
+from app.log_lines import TroubleLog
 from app.reporting import Observation, Reporter
 from app.settings import ServiceAddress, TlsSettings
 from app.telemetry import CameraTelemetry
@@ -110,6 +111,9 @@ class _Watch:
         self._epoch = 0
         self._actor: Any = None
         self._pause = Backoff(RESTART_FIRST_S, RESTART_MOST_S)
+        self._deaths = TroubleLog(
+            logger, f"camera {settings.id}: its actor died and is made again", camera_id=settings.id
+        )
         self._task = asyncio.get_running_loop().create_task(self._keep())
         self.restarts = 0
         self._silence = "its process is being started"
@@ -160,7 +164,8 @@ class _Watch:
         try:
             await asyncio.wait_for(self._actor.stop.remote(), STOP_TIMEOUT_S)
         except (RayError, asyncio.TimeoutError):
-            logger.warning("camera %s did not settle its last frames", self._settings.id)
+            about = {"camera_id": self._settings.id}
+            logger.warning("camera %s did not settle its last frames", self._settings.id, extra=about)
         ray.kill(self._actor)
 
     async def _keep(self) -> None:
@@ -176,7 +181,7 @@ class _Watch:
                 lines = str(error).strip().splitlines() or [type(error).__name__]
                 # The last line of an error that crossed processes is the error itself; the first says that it did.
                 reason = lines[-1] if isinstance(error, RayTaskError | ActorDiedError) else lines[0]
-                logger.warning("camera %s: its actor died (%s); making it again", self._settings.id, reason)
+                self._deaths.again(reason)
             if time.monotonic() - born >= GROWN_UP_S:
                 self._pause.reset()
             await asyncio.sleep(self._pause.next())
@@ -280,29 +285,32 @@ class CameraManagerBase:
     async def _start_cameras(self) -> None:
         await self._service_up()
         for camera in self._cameras:
-            logger.info("camera %s: %s at %g fps", camera.id, camera.url, camera.fps)
+            about = {"camera_id": camera.id}
+            logger.info("camera %s: %s at %g fps", camera.id, camera.url, camera.fps, extra=about)
             self._watches[camera.id] = _Watch(camera, self._options)
 
     async def _service_up(self) -> None:
         """Wait while the service of this cluster is being deployed: frames sent before would only be dropped."""
         end = time.monotonic() + STARTUP_PATIENCE_S
+        unread = TroubleLog(logger, "the state of the inference application cannot be read", unit="tries")
         while time.monotonic() < end:
             try:
                 application = (await asyncio.to_thread(serve.status)).applications.get(INFERENCE)
                 if application is None or application.status not in ("DEPLOYING", "NOT_STARTED"):
                     return
             except Exception as error:  # noqa: BLE001 - the controller may be away for a while
-                logger.warning("the state of the inference application cannot be read: %s", type(error).__name__)
+                unread.again(type(error).__name__)
             await asyncio.sleep(0.25)
 
     async def _report(self) -> None:
+        untold = TroubleLog(logger, "the line about the system cannot be written", level=logging.ERROR)
         while True:
             await asyncio.sleep(REPORT_PERIOD_S)
             if self._watches:
                 try:
                     _say(f"sightline: {self._reporter.line(await self._observe())}")
-                except Exception:
-                    logger.exception("no report this time")
+                except Exception as error:  # noqa: BLE001 - the next one may succeed
+                    untold.again(type(error).__name__, error=error)
 
     async def _observe(self) -> Observation:
         cameras, publisher = await asyncio.gather(self.statuses(), publisher_snapshot())

@@ -18,6 +18,7 @@ from ray.serve.schema import DeploymentStatusOverview
 
 from app.errors import DeliveryUnavailable, ModelUnavailable, Overloaded, SightlineError
 from app.events import PublisherSnapshot, Receipt, Submission
+from app.log_lines import TroubleLog
 from app.rpc.codes import LOST_COMMIT, UNKNOWN_FAULT, status_of
 from app.rpc.conversion import write_response
 from app.rpc.serving import UnreadableRequest
@@ -65,6 +66,7 @@ class RemotePublisher:
 
     def __init__(self) -> None:
         self._handle: Any = None
+        self._failures = TroubleLog(logger, "the publisher fails", unit="calls", level=logging.ERROR)
 
     async def publish(self, submissions: Sequence[Submission]) -> Sequence[Receipt | SightlineError]:
         """Commit events.
@@ -95,7 +97,7 @@ class RemotePublisher:
             self._handle = None
             raise DeliveryUnavailable(LOST_COMMIT) from None
         except RayError as error:
-            logger.error("publisher call %s failed: %s", method, error)
+            self._failures.again(f"{method}: {_last_line(error)}", error=error)
             raise DeliveryUnavailable("the publisher failed; its log says why") from None
 
 
@@ -119,6 +121,8 @@ class DetectionIngress:
             observer=ServiceTelemetry(),
             token=token.get_secret_value() if token else None,
         )
+        self._faults = TroubleLog(logger, "Detect failed", unit="calls", level=logging.ERROR)
+        self._uncounted = TroubleLog(logger, "the detector replicas cannot be counted", unit="tries")
         self._census = asyncio.get_running_loop().create_task(self._count_replicas())
 
     async def Detect(  # noqa: N802 - the proto file names it
@@ -129,11 +133,11 @@ class DetectionIngress:
             metadata = {key.lower(): value for key, value in grpc_context.invocation_metadata()}
             accepted = await self._service.detect(request, metadata)
             return write_response(accepted.event, accepted.total_ms)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - what escapes would be told the client with its stack
             code, details = status_of(error)
             if code is grpc.StatusCode.INTERNAL and details == UNKNOWN_FAULT:
                 camera_id = request.camera_id[:64] if isinstance(request, pb.DetectRequest) else ""
-                logger.exception("Detect failed for camera %r", camera_id)
+                self._faults.again(f"{type(error).__name__}", error=error, camera_id=camera_id)
             grpc_context.set_code(code)
             grpc_context.set_details(details)
             return pb.DetectResponse()
@@ -159,8 +163,9 @@ class DetectionIngress:
             try:
                 slots = await asyncio.to_thread(self._slots)
                 self._service.resize(slots)
-            except Exception:  # noqa: BLE001 - the controller may be away for a while
-                logger.warning("the detector replicas cannot be counted; going on with the last count")
+                self._uncounted.over("the detector replicas are counted again")
+            except Exception as error:  # noqa: BLE001 - the controller may be away for a while
+                self._uncounted.again(f"{type(error).__name__}; going on with the last count")
                 slots = slots or 1  # no reason to ask a controller in trouble more often
             await asyncio.sleep(CENSUS_PERIOD_S if slots else ANXIOUS_CENSUS_PERIOD_S)
 
@@ -174,6 +179,12 @@ class DetectionIngress:
     async def __del__(self) -> None:
         self._census.cancel()
         await self._service.close()
+
+
+def _last_line(error: BaseException) -> str:
+    """Give the line of an error that crossed processes which is the error itself; those before are its stack."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
 
 
 def _running(deployment: DeploymentStatusOverview) -> int:

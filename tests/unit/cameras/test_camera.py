@@ -404,7 +404,7 @@ async def test_a_silent_live_source_is_stalled_and_opened_again(caplog: pytest.L
     with caplog.at_level(logging.WARNING):
         async with running(camera):
             await until(look)
-    assert "camera gate is stalled: no frame for 0.3 s" in caplog.text
+    assert "camera gate unreachable: no frame for 0.3 s" in caplog.text
     assert sources.opened == 2
     assert CameraState.RECONNECTING in seen
     assert sources.sources[0].closed == 1

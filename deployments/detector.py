@@ -14,6 +14,7 @@ from app.errors import DeadlineExceeded, InferenceFailed
 from app.log_lines import TroubleLog
 from app.rpc.conversion import Clock
 from app.service import DetectorAnswer, DetectorJob, ModelInfo, expired
+from deployments.logs import log_as_serve
 
 logger = logging.getLogger("ray.serve")
 
@@ -29,6 +30,7 @@ class ObjectDetector:
             ModelUnavailable: it cannot be loaded; Serve shows the line in the deployment's status.
             SettingsError: an option does not suit the model.
         """
+        log_as_serve()
         started = time.monotonic()
         self._detector = make_detector(options)
         self._detector.warm_up()

@@ -22,6 +22,7 @@ from deployments.camera import CameraManager, CameraServiceOptions
 from deployments.detector import ObjectDetector
 from deployments.ingress import DetectionIngress
 from deployments.publisher import BROKER, PUBLISHER, BrokerActor, KafkaPublisher, PublisherOptions, Sealed
+from deployments.tracing import tracing_config
 
 SPOOL_NODE = "sightline_spool"
 """Custom Ray resource of the node that keeps the spool."""
@@ -99,6 +100,7 @@ def build_cameras(args: CamerasArgs) -> serve.Application:
         tls=settings.tls,
         token=settings.token,
         budget_ms=settings.latency_budget_ms,
+        tracing=tracing_config(),
     )
     manager = CameraManager.options(ray_actor_options={"num_cpus": 0})  # type: ignore[attr-defined]
     application: serve.Application = manager.bind(settings.cameras, options, _broker(settings.kafka))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -25,7 +25,10 @@ from app.rpc.serving import UnreadableRequest
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.service import DetectionService, DetectorAnswer, DetectorJob, ServiceLimits, ServiceLoad
 from app.telemetry import ServiceTelemetry
+from app.tracing import TRACEPARENT, DetectedFrame, ServiceTracing
+from deployments.logs import log_as_serve
 from deployments.publisher import PUBLISHER
+from deployments.tracing import service_tracing
 
 logger = logging.getLogger("ray.serve")
 
@@ -40,8 +43,9 @@ ANXIOUS_CENSUS_PERIOD_S = 0.1
 class RemoteDetectors:
     """The detector replicas behind their Serve handle."""
 
-    def __init__(self, handle: DeploymentHandle[Any]) -> None:
+    def __init__(self, handle: DeploymentHandle[Any], tracing: ServiceTracing | None = None) -> None:
         self._handle = handle
+        self._tracing = tracing
 
     async def detect(self, jobs: Sequence[DetectorJob]) -> DetectorAnswer:
         """Run one batch on one replica.
@@ -50,6 +54,12 @@ class RemoteDetectors:
             ModelUnavailable: no replica took it in time, or the one that did died.
             Overloaded: Serve's own queue is full.
         """
+        if self._tracing is None:
+            return await self._call(jobs)
+        with self._tracing.batch([job.traceparent for job in jobs]):
+            return await self._call(jobs)
+
+    async def _call(self, jobs: Sequence[DetectorJob]) -> DetectorAnswer:
         try:
             answer: DetectorAnswer = await asyncio.wait_for(self._handle.detect.remote(list(jobs)), CALL_TIMEOUT_S)
         except (RayActorError, DeploymentUnavailableError):
@@ -112,10 +122,12 @@ class DetectionIngress:
         slots_per_replica: int,
         token: SecretStr | None,
     ) -> None:
+        log_as_serve()
+        self._tracing = service_tracing()
         self._publisher = RemotePublisher()
         self._slots_per_replica = slots_per_replica
         self._service = DetectionService(
-            RemoteDetectors(detector),
+            RemoteDetectors(detector, self._tracing),
             self._publisher,
             limits=limits,
             observer=ServiceTelemetry(),
@@ -129,15 +141,32 @@ class DetectionIngress:
         self, request: pb.DetectRequest | UnreadableRequest, grpc_context: Any
     ) -> pb.DetectResponse:
         """Answer one call; every error is a code of the contract's table."""
+        metadata = {key.lower(): value for key, value in grpc_context.invocation_metadata()}
+        if self._tracing is None:
+            metadata.pop(TRACEPARENT, None)  # nobody here would look at it
+            return await self._answer(request, grpc_context, metadata, None)
+        with self._tracing.detect(metadata) as span:
+            return await self._answer(request, grpc_context, {**metadata, TRACEPARENT: span.traceparent}, span)
+
+    async def _answer(
+        self,
+        request: pb.DetectRequest | UnreadableRequest,
+        grpc_context: Any,
+        metadata: Mapping[str, str],
+        span: DetectedFrame | None,
+    ) -> pb.DetectResponse:
         try:
-            metadata = {key.lower(): value for key, value in grpc_context.invocation_metadata()}
             accepted = await self._service.detect(request, metadata)
+            if span is not None:
+                span.answered(accepted.event)
             return write_response(accepted.event, accepted.total_ms)
         except Exception as error:  # noqa: BLE001 - what escapes would be told the client with its stack
             code, details = status_of(error)
+            camera_id = request.camera_id[:64] if isinstance(request, pb.DetectRequest) else ""
             if code is grpc.StatusCode.INTERNAL and details == UNKNOWN_FAULT:
-                camera_id = request.camera_id[:64] if isinstance(request, pb.DetectRequest) else ""
                 self._faults.again(f"{type(error).__name__}", error=error, camera_id=camera_id)
+            if span is not None:
+                span.failed(camera_id, code.name, details)
             grpc_context.set_code(code)
             grpc_context.set_details(details)
             return pb.DetectResponse()

@@ -43,5 +43,5 @@ def test_a_moment_without_a_picture_does_not_end_a_recording(tmp_path: Path):
 
 def test_a_camera_that_shows_nothing_at_all_is_told_in_a_line(tmp_path: Path):
     client = Showing([None] * 10)
-    with pytest.raises(SightlineError, match="showed no frame within 2.5 s"):
+    with pytest.raises(SightlineError, match=r"showed no frame within 2\.5 s"):
         video(client, "gate", tmp_path / "gate.mp4", 2.5, monotonic=lambda: client.seconds)

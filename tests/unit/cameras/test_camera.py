@@ -418,7 +418,7 @@ async def test_frames_dropped_again_and_again_are_one_line_and_so_is_their_end(c
     with caplog.at_level(logging.INFO):
         async with running(camera):
             await until(lambda: camera.status().ledger.accepted >= 2)
-    dropped, again = (record for record in caplog.records if record.name == "app.cameras.camera")
+    dropped, again = (record for record in caplog.records if record.name == "app.cameras.sending")
     assert dropped.getMessage() == "camera gate: frames are dropped: no valid token (rejected)"
     assert again.getMessage().startswith("camera gate: frames are accepted again after ")
 

@@ -169,18 +169,33 @@ let saidBefore = null;
 function showTroubles(cameras) {
   const troubled = cameras.filter((camera) => camera.trouble);
   $("attention").hidden = troubled.length === 0;
-  $("troubles").replaceChildren(...troubled.map((camera) => {
-    const row = element("li"), to = element("a", camera.id);
-    to.href = `#camera-${camera.id}`;
-    row.append(to, ` ${camera.trouble}`);
-    return row;
-  }));
-  const states = cameras.map((camera) => `${camera.id} is ${camera.state}${camera.reason ? `: ${camera.reason}` : ""}`);
+  // Rows stay while their trouble does: a link that is made anew takes the keyboard's focus away.
+  const rows = new Map([...$("troubles").children].map((row) => [row.dataset.camera, row]));
+  for (const camera of troubled) {
+    let row = rows.get(camera.id);
+    if (!row) {
+      const to = element("a", camera.id);
+      to.href = `#camera-${camera.id}`;
+      row = element("li");
+      row.dataset.camera = camera.id;
+      row.append(to, element("span"));
+      $("troubles").append(row);
+    }
+    row.lastChild.textContent = ` ${camera.trouble}`;
+    rows.delete(camera.id);
+  }
+  for (const row of rows.values()) row.remove();
+  const states = cameras.map(spoken);
   if (saidBefore) {
     const fresh = states.filter((state) => !saidBefore.includes(state));
     if (fresh.length) say(fresh.join("; "));
   }
   saidBefore = states;
+}
+
+function spoken(camera) {
+  const slow = camera.state === "live" && camera.trouble ? `, ${camera.trouble.split(":")[0]}` : ""; // its numbers change too often
+  return `${camera.id} is ${camera.state}${slow}${camera.reason ? `: ${camera.reason}` : ""}`;
 }
 
 // One camera.

@@ -21,6 +21,7 @@ from app.web import BrokerFacts
 from deployments.camera import CameraManager, CameraServiceOptions
 from deployments.detector import ObjectDetector
 from deployments.ingress import DetectionIngress
+from deployments.logs import lead_proxies
 from deployments.publisher import BROKER, PUBLISHER, BrokerActor, KafkaPublisher, PublisherOptions, Sealed
 from deployments.tracing import tracing_config
 
@@ -56,6 +57,7 @@ def build_inference(args: InferenceArgs) -> serve.Application:
         RayServeException: a setting is wrong; one line.
     """
     settings = _settings(args.settings)
+    lead_proxies()
     gpus = _gpus(settings.detector)
     resources = _detector_resources(settings.detector, args, gpus)
     return _inference(args, settings, _detector_options(settings.detector, args, gpus), resources)

@@ -1,7 +1,8 @@
 """Where our lines go: whatever process writes them, into the session's ``logs/serve/``, in the form of Serve's own.
 
 Serve has its logger write into files in replicas only, and modules of ``app`` know nothing of it. In the actors that
-are ours, cameras, publisher and broker, there is no file at all, and ``INFO`` is not shown.
+are ours, cameras, publisher and broker, there is no file at all, and ``INFO`` is not shown. And Serve's proxies are
+never told of ``logging_config`` by ``serve run``.
 """
 
 from __future__ import annotations
@@ -9,18 +10,33 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import Any
 
-from ray.serve._private.constants import RAY_SERVE_LOG_TO_STDERR
+import ray
+from ray.serve._private.constants import RAY_SERVE_LOG_TO_STDERR, SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from ray.serve._private.logging_utils import configure_component_logger
 from ray.serve.schema import LoggingConfig
 
 SERVE = "ray.serve"
 """Serve's logger; lines of ``deployments`` go to it, and those of ``app`` are handed on to it."""
+_CONFIG = LoggingConfig(encoding="JSON", enable_access_log=False)
 
 
 class _ToServe(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         logging.getLogger(SERVE).handle(record)
+
+
+def lead_proxies() -> None:
+    """Have Serve's proxies and its controller log as ``serve_config.yaml`` asks: JSON, and no line a frame.
+
+    ``serve deploy`` hands ``logging_config`` on to them, ``serve run`` of Serve 2.60 to the applications alone. Where
+    somebody has set it, it stays as it is.
+    """
+    controller: Any = ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
+    told: Any = ray.get(controller._get_logging_config.remote())
+    if told[0] == LoggingConfig():
+        ray.get(controller.reconfigure_global_logging_config.remote(_CONFIG))
 
 
 def log_as_serve() -> None:
@@ -44,7 +60,7 @@ def log_beside_serve(component: str, name: str | None = None) -> None:
     configure_component_logger(
         component_name=component,
         component_id=name or str(os.getpid()),
-        logging_config=LoggingConfig(encoding="JSON", enable_access_log=False),
+        logging_config=_CONFIG,
     )
     if not RAY_SERVE_LOG_TO_STDERR:  # the tuned environment: meant for the many lines of Serve, not for our few
         shown = logging.StreamHandler()

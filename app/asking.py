@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from app.errors import SettingsError, SystemAway, SystemRefused
+from app.errors import NothingThere, SettingsError, SystemAway, SystemRefused
 from app.web.models import CameraModel, EventModel, StatusModel
 
 T = TypeVar("T")
@@ -62,6 +62,7 @@ class SystemClient:
 
         Raises:
             SettingsError: there is no such camera.
+            NothingThere: it has no picture to show, or does not answer.
         """
         self._require(camera_id)
         body, headers = self._get(f"/api/v1/cameras/{camera_id}/frame.jpg")
@@ -102,7 +103,8 @@ class SystemClient:
             with self._opener.open(request, timeout=TIMEOUT_S) as answer:
                 return answer.read(), {name.lower(): value for name, value in answer.headers.items()}
         except urllib.error.HTTPError as error:
-            raise SystemRefused(self._refusal(error)) from None
+            kind = NothingThere if error.code == 404 else SystemRefused
+            raise kind(self._refusal(error)) from None
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise SystemAway(

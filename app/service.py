@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -41,6 +41,8 @@ class DetectorJob:
     image: bytes = field(repr=False)
     remaining_s: float
     """What is left of its budget, in seconds, when it is handed over."""
+    traceparent: str = ""
+    """W3C trace context of its ``Detect`` call; empty where that is not traced."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,8 @@ class DetectionService:
         """
         self._authenticate(metadata)
         request = read_request(message, self._clock)
+        if traceparent := metadata.get("traceparent"):
+            request = replace(request, traceparent=traceparent)
         if not self._ready:
             raise ModelUnavailable("no detector replica is there")
         place = self._procession.enter(request.camera_id, request.epoch, request.sequence)
@@ -214,7 +218,7 @@ class DetectionService:
     async def _detect(self, requests: Sequence[DetectionRequest]) -> Sequence[_Seen | SightlineError]:
         now = self._clock.monotonic()
         self._observer.batch(len(requests))
-        jobs = [DetectorJob(request.image, request.deadline - now) for request in requests]
+        jobs = [DetectorJob(request.image, request.deadline - now, request.traceparent) for request in requests]
         answer = await self._detector.detect(jobs)
         if ran := sum(not isinstance(outcome.error, DeadlineExceeded) for outcome in answer.outcomes):
             self._sizer.note(ran, answer.busy_s)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +15,18 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from ray import serve
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
+from ray.serve.schema import TracingConfig
 
 from app.camera_settings import CameraSettings
 from app.cameras import Backoff, Camera, CameraStatus, DetectClient, FrameLatency, Picture
+from app.log_lines import TroubleLog
 from app.reporting import Observation, Reporter
 from app.settings import ServiceAddress, TlsSettings
 from app.telemetry import CameraTelemetry
 from app.web import BrokerFacts, CameraFacts, CameraNews, Cursor, Health, Readings, SystemFacts, build_api
+from deployments.logs import log_as_serve, log_beside_serve, say
 from deployments.observing import ANSWER_TIMEOUT_S, INFERENCE, deployments, ingress_load, publisher_snapshot
+from deployments.tracing import camera_tracing
 
 logger = logging.getLogger("ray.serve")
 
@@ -47,6 +50,8 @@ class CameraServiceOptions:
     tls: TlsSettings
     token: SecretStr | None
     budget_ms: int
+    tracing: TracingConfig | None = None
+    """None: tracing is off."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,9 @@ class CameraActor:
     """One camera in a process of its own; it ends with the manager that made it."""
 
     def __init__(self, settings: CameraSettings, options: CameraServiceOptions, epoch: int) -> None:
-        self._client = DetectClient(options.service, tls=options.tls, token=options.token)
+        log_beside_serve("camera", settings.id)
+        tracing = camera_tracing(settings.id, options.tracing)
+        self._client = DetectClient(options.service, tls=options.tls, token=options.token, tracing=tracing)
         self._camera = Camera(
             settings,
             client=self._client,
@@ -110,6 +117,7 @@ class _Watch:
         self._epoch = 0
         self._actor: Any = None
         self._pause = Backoff(RESTART_FIRST_S, RESTART_MOST_S)
+        self._deaths = TroubleLog(logger, f"camera {settings.id}: its actor died", camera_id=settings.id)
         self._task = asyncio.get_running_loop().create_task(self._keep())
         self.restarts = 0
         self._silence = "its process is being started"
@@ -160,7 +168,8 @@ class _Watch:
         try:
             await asyncio.wait_for(self._actor.stop.remote(), STOP_TIMEOUT_S)
         except (RayError, asyncio.TimeoutError):
-            logger.warning("camera %s did not settle its last frames", self._settings.id)
+            about = {"camera_id": self._settings.id}
+            logger.warning("camera %s did not settle its last frames", self._settings.id, extra=about)
         ray.kill(self._actor)
 
     async def _keep(self) -> None:
@@ -176,7 +185,7 @@ class _Watch:
                 lines = str(error).strip().splitlines() or [type(error).__name__]
                 # The last line of an error that crossed processes is the error itself; the first says that it did.
                 reason = lines[-1] if isinstance(error, RayTaskError | ActorDiedError) else lines[0]
-                logger.warning("camera %s: its actor died (%s); making it again", self._settings.id, reason)
+                self._deaths.again(reason)
             if time.monotonic() - born >= GROWN_UP_S:
                 self._pause.reset()
             await asyncio.sleep(self._pause.next())
@@ -199,6 +208,7 @@ class CameraManagerBase:
     """Owns the camera actors, reports, and tells whether the system is ready."""
 
     def __init__(self, cameras: Sequence[CameraSettings], options: CameraServiceOptions, broker: BrokerFacts) -> None:
+        log_as_serve()
         self._cameras = tuple(cameras)
         self._options = options
         self._broker = broker
@@ -280,29 +290,31 @@ class CameraManagerBase:
     async def _start_cameras(self) -> None:
         await self._service_up()
         for camera in self._cameras:
-            logger.info("camera %s: %s at %g fps", camera.id, camera.url, camera.fps)
+            logger.info("camera %s: %s at %g fps", camera.id, camera.url, camera.fps, extra={"camera_id": camera.id})
             self._watches[camera.id] = _Watch(camera, self._options)
 
     async def _service_up(self) -> None:
         """Wait while the service of this cluster is being deployed: frames sent before would only be dropped."""
         end = time.monotonic() + STARTUP_PATIENCE_S
+        unread = TroubleLog(logger, "the state of the inference application cannot be read", unit="tries")
         while time.monotonic() < end:
             try:
                 application = (await asyncio.to_thread(serve.status)).applications.get(INFERENCE)
                 if application is None or application.status not in ("DEPLOYING", "NOT_STARTED"):
                     return
             except Exception as error:  # noqa: BLE001 - the controller may be away for a while
-                logger.warning("the state of the inference application cannot be read: %s", type(error).__name__)
+                unread.again(type(error).__name__)
             await asyncio.sleep(0.25)
 
     async def _report(self) -> None:
+        untold = TroubleLog(logger, "the line about the system cannot be written", level=logging.ERROR)
         while True:
             await asyncio.sleep(REPORT_PERIOD_S)
             if self._watches:
                 try:
-                    _say(f"sightline: {self._reporter.line(await self._observe())}")
-                except Exception:
-                    logger.exception("no report this time")
+                    say(f"sightline: {self._reporter.line(await self._observe())}")
+                except Exception as error:  # noqa: BLE001 - the next one may succeed
+                    untold.again(type(error).__name__, error=error)
 
     async def _observe(self) -> Observation:
         cameras, publisher = await asyncio.gather(self.statuses(), publisher_snapshot())
@@ -313,13 +325,6 @@ class CameraManagerBase:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*(watch.stop() for watch in self._watches.values()))
-
-
-def _say(line: str) -> None:
-    """Write a line to the terminal, past the logs: Serve's tuned mode keeps those away, and replaces print as well."""
-    if sys.__stdout__ is not None:
-        sys.__stdout__.write(f"{line}\n")
-        sys.__stdout__.flush()
 
 
 def _here() -> CameraManagerBase:

@@ -21,7 +21,9 @@ from app.web import BrokerFacts
 from deployments.camera import CameraManager, CameraServiceOptions
 from deployments.detector import ObjectDetector
 from deployments.ingress import DetectionIngress
+from deployments.logs import lead_proxies
 from deployments.publisher import BROKER, PUBLISHER, BrokerActor, KafkaPublisher, PublisherOptions, Sealed
+from deployments.tracing import tracing_config
 
 SPOOL_NODE = "sightline_spool"
 """Custom Ray resource of the node that keeps the spool."""
@@ -55,6 +57,7 @@ def build_inference(args: InferenceArgs) -> serve.Application:
         RayServeException: a setting is wrong; one line.
     """
     settings = _settings(args.settings)
+    lead_proxies()
     gpus = _gpus(settings.detector)
     resources = _detector_resources(settings.detector, args, gpus)
     return _inference(args, settings, _detector_options(settings.detector, args, gpus), resources)
@@ -99,6 +102,7 @@ def build_cameras(args: CamerasArgs) -> serve.Application:
         tls=settings.tls,
         token=settings.token,
         budget_ms=settings.latency_budget_ms,
+        tracing=tracing_config(),
     )
     manager = CameraManager.options(ray_actor_options={"num_cpus": 0})  # type: ignore[attr-defined]
     application: serve.Application = manager.bind(settings.cameras, options, _broker(settings.kafka))

@@ -218,7 +218,8 @@ class Camera:
         await asyncio.gather(sending, return_exceptions=True)
         await self._sending.give_up()
         if not await asyncio.to_thread(self._capture.join, self._timing.join_s):
-            _log.warning("camera %s: its source hangs and is left behind", self._settings.id)
+            about = {"camera_id": self._settings.id}
+            _log.warning("camera %s: its source hangs and is left behind", self._settings.id, extra=about)
         self._sending.close()
 
     def _measured_fps(self) -> float:

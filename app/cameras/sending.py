@@ -21,11 +21,16 @@ from app.cameras.status import Blocked
 from app.cameras.window import InFlightWindow
 from app.errors import ImageError
 from app.ledger import DropReason
+from app.log_lines import TroubleLog
 
 _log = logging.getLogger(__name__)
 
 FRESH_SHARE = 0.25
 """Of the budget: a frame not older than this is sent, however long answers take."""
+_LASTING = frozenset({DropReason.UNAVAILABLE, DropReason.REJECTED, DropReason.ENCODE_ERROR})
+"""A frame dropped for these is seldom the only one."""
+_BLOCKING = frozenset({DropReason.DEADLINE, DropReason.OVERLOADED})
+"""These are told only once they block the camera: now and then they are the service's way to keep up."""
 
 
 class FrameSender(Protocol):
@@ -93,7 +98,8 @@ class Sending:
         self._room = asyncio.Event()
         self._not_before = 0.0
         self._round_trip_s: float | None = None
-        self._last_reason: DropReason | None = None
+        self._drops = self._trouble_log("frames are dropped", logging.WARNING)
+        self._faults = self._trouble_log("a fault of ours", logging.ERROR)
 
     @property
     def round_trip_ms(self) -> float | None:
@@ -159,9 +165,9 @@ class Sending:
             encoded = await self._encode(sampled)
             if isinstance(encoded, Outcome):
                 outcome = encoded
-        except Exception:  # noqa: BLE001 - a fault of ours costs one frame, not the camera
+        except Exception as fault:  # noqa: BLE001 - a fault of ours costs one frame, not the camera
             outcome = Outcome.dropped(DropReason.ENCODE_ERROR, "a fault of ours")
-            _log.exception("camera %s: a fault of ours while a frame was encoded", self._camera_id)
+            self._faults.again(f"{type(fault).__name__} while a frame was encoded", error=fault)
         finally:
             if not isinstance(encoded, EncodedFrame):
                 self._accounts.settle(outcome)
@@ -175,8 +181,8 @@ class Sending:
         outcome = Outcome.unconfirmed("its answer was not waited for")  # if it is cancelled
         try:
             outcome = await self._deliver(encoded)
-        except Exception:  # noqa: BLE001 - a fault of ours costs one frame, not the camera
-            _log.exception("camera %s: a fault of ours while a frame was sent", self._camera_id)
+        except Exception as fault:  # noqa: BLE001 - a fault of ours costs one frame, not the camera
+            self._faults.again(f"{type(fault).__name__} while a frame was sent", error=fault)
         finally:
             self._accounts.settle(outcome)
         self._after(outcome)
@@ -205,8 +211,8 @@ class Sending:
         return outcome
 
     def _after(self, outcome: Outcome) -> None:
-        self._log_change(outcome)
         self._service.note(outcome)
+        self._tell_drops(outcome)
         if outcome.fate is not Fate.DROPPED:
             self._resend.reset()
         elif outcome.reason is DropReason.UNAVAILABLE:
@@ -217,20 +223,24 @@ class Sending:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), seconds)
 
-    def _log_change(self, outcome: Outcome) -> None:
-        """Say once when frames begin to be dropped for a lasting reason, and once when they pass again."""
-        lasting = outcome.reason in (DropReason.UNAVAILABLE, DropReason.REJECTED, DropReason.ENCODE_ERROR)
-        if lasting and outcome.reason is not self._last_reason:
-            _log.warning(
-                "camera %s: frames are dropped (%s): %s",
-                self._camera_id,
-                outcome.reason.value if outcome.reason else "",
-                outcome.detail,
-            )
-            self._last_reason = outcome.reason
-        elif outcome.fate is Fate.ACCEPTED and self._last_reason is not None:
-            _log.info("camera %s: frames are accepted again", self._camera_id)
-            self._last_reason = None
+    def _tell_drops(self, outcome: Outcome) -> None:
+        if outcome.fate is Fate.ACCEPTED:
+            self._drops.over(f"camera {self._camera_id}: frames are accepted again")
+        elif outcome.reason is not None and (
+            outcome.reason in _LASTING or (outcome.reason in _BLOCKING and self._service.blocked)
+        ):
+            reason = outcome.reason.value
+            self._drops.again(f"{outcome.detail} ({reason})" if outcome.detail else reason, reason=reason)
+
+    def _trouble_log(self, subject: str, level: int) -> TroubleLog:
+        return TroubleLog(
+            _log,
+            f"camera {self._camera_id}: {subject}",
+            unit="frames",
+            camera_id=self._camera_id,
+            level=level,
+            monotonic=self._clock.monotonic,
+        )
 
     def _remaining_s(self, captured: float) -> float:
         return captured + self._budget_s - self._clock.monotonic()

@@ -395,6 +395,37 @@ async def test_a_source_that_stays_away_is_offline_and_tells_why():
         await until(lambda: camera.status().state is CameraState.LIVE)
 
 
+async def test_the_log_of_a_camera_tried_again_and_again_is_two_lines_of_it(caplog: pytest.LogCaptureFixture):
+    sources = Sources(ScriptedSource([SourceUnavailable("nobody there")]))
+    camera = camera_of(sources, Sender())
+    with caplog.at_level(logging.INFO):
+        async with running(camera):
+            await until(lambda: sources.opened >= 6)
+            sources.sources.append(ScriptedSource(forever()))
+            sources.opened = 10
+            await until(lambda: camera.status().ledger.accepted >= 1)
+    away, live = (record for record in caplog.records if record.name == "app.cameras.capture")
+    assert away.getMessage() == "camera gate unreachable: nobody there"
+    assert live.getMessage().startswith("camera gate is live again after ")
+    assert {vars(away)["camera_id"], vars(live)["camera_id"]} == {"gate"}
+
+
+async def test_frames_dropped_again_and_again_are_one_line_and_so_is_their_end(caplog: pytest.LogCaptureFixture):
+    async def refuse_three(frame: EncodedFrame, remaining_s: float) -> Outcome:
+        if len(sender.sent) <= 3:
+            return Outcome.dropped(DropReason.REJECTED, "no valid token")
+        return Outcome.accepted(pb.DetectResponse())
+
+    sender = Sender(refuse_three)
+    camera = camera_of(ScriptedSource(forever()), sender)
+    with caplog.at_level(logging.INFO):
+        async with running(camera):
+            await until(lambda: camera.status().ledger.accepted >= 2)
+    dropped, again = (record for record in caplog.records if record.name == "app.cameras.sending")
+    assert dropped.getMessage() == "camera gate: frames are dropped: no valid token (rejected)"
+    assert again.getMessage().startswith("camera gate: frames are accepted again after ")
+
+
 async def test_a_silent_live_source_is_stalled_and_opened_again(caplog: pytest.LogCaptureFixture):
     seen: list[CameraState] = []
     sources = Sources(ScriptedSource([1, 2]), ScriptedSource(forever()))
@@ -407,7 +438,7 @@ async def test_a_silent_live_source_is_stalled_and_opened_again(caplog: pytest.L
     with caplog.at_level(logging.WARNING):
         async with running(camera):
             await until(look)
-    assert "camera gate is stalled: no frame for 0.3 s" in caplog.text
+    assert "camera gate unreachable: no frame for 0.3 s" in caplog.text
     assert sources.opened == 2
     assert CameraState.RECONNECTING in seen
     assert sources.sources[0].closed == 1

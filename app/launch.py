@@ -31,6 +31,8 @@ TUNED: Mapping[str, str] = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
     # Ray's head keeps what became of the last 100 000 calls for its dashboard: over 300 MB, filled within hours.
     "RAY_task_events_max_num_task_in_gcs": "2000",
+    # Ray lowers its workers' priority (nice 15): beside anything else on the machine, frames would wait for it.
+    "RAY_worker_niceness": "0",
     # Nothing phones home.
     "RAY_USAGE_STATS_ENABLED": "0",
     # Worker logs repeat a line for each process; the status line must not be folded away.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import signal
 import subprocess
 import sys
@@ -41,6 +42,15 @@ LOOPBACK: Mapping[str, str] = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
 """The same, where the cluster that is started is this machine alone."""
+
+
+WHOLE = ("ray", "torch", "ultralytics", "kafka", "fastapi")
+"""What an install for cameras on the edge has none of (``configs/edge/requirements.txt``)."""
+
+
+def missing_packages() -> list[str]:
+    """Tell which packages of the whole install are not here; none is imported for that."""
+    return [name for name in WHOLE if importlib.util.find_spec(name) is None]
 
 
 def read_serve_config(path: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from app.camera_settings import CameraSettings
 from app.cameras import Backoff, Camera, CameraStatus, DetectClient, FrameLatency, Picture
 from app.reporting import Observation, Reporter
 from app.settings import ServiceAddress, TlsSettings
-from app.telemetry import CameraTelemetry
+from app.telemetry import CameraTelemetry, RayMeter
 from app.web import BrokerFacts, CameraFacts, CameraNews, Cursor, Health, Readings, SystemFacts, build_api
 from deployments.observing import ANSWER_TIMEOUT_S, INFERENCE, deployments, ingress_load, publisher_snapshot
 
@@ -67,7 +67,7 @@ class CameraActor:
             client=self._client,
             epoch=epoch,
             budget_ms=options.budget_ms,
-            observer=CameraTelemetry(settings.id),
+            observer=CameraTelemetry(settings.id, RayMeter()),
         )
 
     async def run(self) -> None:

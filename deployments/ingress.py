@@ -23,7 +23,7 @@ from app.rpc.conversion import write_response
 from app.rpc.serving import UnreadableRequest
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.service import DetectionService, DetectorAnswer, DetectorJob, ServiceLimits, ServiceLoad
-from app.telemetry import ServiceTelemetry
+from app.telemetry import RayMeter, ServiceTelemetry
 from deployments.publisher import PUBLISHER
 
 logger = logging.getLogger("ray.serve")
@@ -116,7 +116,7 @@ class DetectionIngress:
             RemoteDetectors(detector),
             self._publisher,
             limits=limits,
-            observer=ServiceTelemetry(),
+            observer=ServiceTelemetry(RayMeter()),
             token=token.get_secret_value() if token else None,
         )
         self._census = asyncio.get_running_loop().create_task(self._count_replicas())

@@ -72,9 +72,14 @@ def _settings(config: str) -> Settings:
 
 
 @app.command()
-def up(config: Config = CONFIG) -> None:
+def up(
+    listen: Annotated[str | None, typer.Option(help="Address for HTTP and gRPC; 0.0.0.0: every interface.")] = None,
+    config: Config = CONFIG,
+) -> None:
     """Start the whole system on this machine; Ctrl-C ends it."""
     settings = _settings(config)
+    serve_config = launch.find_serve_config(config)
+    launch.listening_on(launch.read_serve_config(serve_config), listen)  # a mistake is told before anything starts
     launch.find_the_model(settings, process_environment())
     broker = "the embedded broker" if settings.kafka.embedded else ", ".join(settings.kafka.bootstrap_servers)
     where = f"topic {settings.kafka.topic} on {broker}" if settings.kafka.enabled else "nowhere (Kafka is off)"
@@ -83,7 +88,7 @@ def up(config: Config = CONFIG) -> None:
         "follow them with 'sightline events'; the dashboard is http://127.0.0.1:8265 (its token: ray get-auth-token)",
         markup=False,
     )
-    raise typer.Exit(launch.serve_run(launch.find_serve_config(config), settings, process_environment()))
+    raise typer.Exit(launch.serve_run(serve_config, settings, process_environment(), listen))
 
 
 @app.command()

@@ -85,6 +85,8 @@ class SpoolSettings(Frozen):
     """Beyond, ``Detect`` answers ``UNAVAILABLE`` until Kafka has taken some."""
     synchronous: Literal["normal", "full"] = "normal"
     """``normal``: what was accepted survives the death of any process; ``full``: also the loss of power."""
+    pinned: bool = False
+    """Whether the publisher waits for the node marked ``sightline_spool``: in a cluster whose nodes come one by one."""
 
 
 class Settings(Frozen):

@@ -18,6 +18,7 @@ import yaml
 from tests.conftest import ROOT, wait_for
 from tests.e2e.faults.ground import free_ports
 from tests.e2e.seen.conftest import SOURCE, Watched
+from tests.e2e.system import BIN, running
 
 CONFIGS = ROOT / "configs"
 RULES = yaml.safe_load((CONFIGS / "prometheus" / "rules.yml").read_text())
@@ -32,8 +33,10 @@ NEEDS_A_GPU = re.compile(r"ray_node_(gpus|gram)")
 class Prometheus:
     """One Prometheus, as a test asks it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, edge_port: int) -> None:
         self._address = f"http://127.0.0.1:{port}"
+        self.edge_port = edge_port
+        """Where a camera on the edge is looked for."""
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Give the vector of an expression."""
@@ -66,12 +69,14 @@ def prometheus(watched: Watched, tmp_path_factory: pytest.TempPathFactory) -> It
     assert [Path(file).name for file in discovery["files"]] == ["prom_metrics_service_discovery.json"]
     discovery["files"] = [str(watched.ray / "prom_metrics_service_discovery.json")]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    (port,) = free_ports(1)
+    port, edge_port = free_ports(2)
+    assert config["scrape_configs"][1]["file_sd_configs"] == [{"files": ["edge.yml"]}]
+    (folder / "edge.yml").write_text(yaml.safe_dump([{"targets": [f"127.0.0.1:{edge_port}"]}]))
     command = [binary, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
         try:
-            found = Prometheus(port)
+            found = Prometheus(port, edge_port)
             wait_for(found.ready, 30, "Prometheus")
             wait_for(lambda: found.query("sightline:slo_breaches:burn"), 120, "recorded rates")
             yield found
@@ -115,6 +120,25 @@ def test_the_numbers_are_those_of_the_running_system(prometheus: Prometheus, wat
         return len(rates) == len(watched.status()["cameras"]) and all(1.0 <= rate <= 3.0 for rate in rates)
 
     wait_for(as_asked, 90, "two frames a second of each camera")
+
+
+def test_a_camera_on_the_edge_stands_in_the_same_series_as_one_in_the_cluster(
+    prometheus: Prometheus, watched: Watched, tmp_path: Path
+):
+    """Beside the running system, and in a process of its own: its events are published, its ledger is recorded."""
+    port = yaml.safe_load(watched.config.read_text())["grpc_options"]["port"]
+    command = [str(BIN / "sightline"), "camera", "--id", "edge-1", "--service", f"127.0.0.1:{port}", "--fps", "2"]
+    where = ["--url", "synthetic://street?seed=3&width=640&height=360", "--metrics-port", str(prometheus.edge_port)]
+    with running([*command, *where, "--json"], tmp_path, SIGHTLINE_LATENCY_BUDGET_MS="1000") as edge:
+        for asked in ("camera:sightline_camera_up:frames", "camera:sightline_events_published:rate"):
+            one = f'{asked}{{camera_id="edge-1"}} > 0'
+            wait_for(lambda one=one: prometheus.numbers(one), 90, one)
+        assert prometheus.numbers('up{job="sightline-edge"}') == [1]
+        assert edge.interrupt() == 0
+    last = json.loads(edge.output.splitlines()[-1])
+    assert last["accepted"] > 0
+    assert last["in_flight"] == 0
+    assert last["sampled"] == last["accepted"] + last["unconfirmed"] + sum(last["dropped"].values())
 
 
 def test_every_alert_of_the_issue_is_there_and_fires_in_promtool_s_own_tests():

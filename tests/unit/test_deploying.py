@@ -206,6 +206,15 @@ def test_the_settings_of_the_manifest_are_sound_and_take_their_secrets_from_file
     assert service["spec"]["ports"][0]["port"] == settings.inference_service_url.port
 
 
+def test_a_pinned_publisher_asks_for_the_mark_before_any_node_that_has_it_is_up():
+    from deployments.graph import SPOOL_NODE, delivery_actors
+
+    settings = Settings.model_validate({"kafka": {"bootstrap_servers": "kafka:9093"}, "spool": {"pinned": True}})
+    (publisher,) = delivery_actors(settings)  # no cluster is asked: there is none
+    assert publisher.actor_options["resources"] == {SPOOL_NODE: 0.001}
+    assert SPOOL_NODE in GROUPS["spool"]["rayStartParams"]["resources"]
+
+
 def test_every_pod_has_the_settings_and_the_secrets_and_no_secret_is_a_variable():
     environment = KIND_OF["ConfigMap", "sightline-environment"]["data"]
     assert launch.TUNED.items() <= environment.items()

@@ -17,6 +17,7 @@ from app import launch
 from app.errors import SettingsError
 from app.settings import ENVIRONMENT, SECRETS, KafkaSettings, Settings, load_settings
 from tests.conftest import ROOT
+from tests.manifest import MANIFEST, renewed
 
 BIN = Path(sys.executable).parent
 DOCKER, KUBERNETES = ROOT / "configs" / "docker", ROOT / "configs" / "kubernetes"
@@ -145,6 +146,11 @@ def test_the_embedded_serve_configuration_is_serve_config_yaml_but_for_where_it_
     shipped = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     assert shipped["http_options"]["host"] == "127.0.0.1"
     assert yaml.safe_load(RAY_SERVICE["serveConfigV2"]) == launch.listening_on(shipped, "0.0.0.0")
+
+
+def test_the_embedded_serve_configuration_has_its_reasons_as_well():
+    text, serve_config = MANIFEST.read_text(), (ROOT / "serve_config.yaml").read_text()
+    assert renewed(text, serve_config) == text, "run python -m tests.manifest"
 
 
 def test_the_ray_version_is_the_one_that_is_pinned():

@@ -211,6 +211,29 @@ async def test_a_recording_that_does_not_loop_ends_the_watch_with_every_frame_se
     assert edge.ledger_line(status).startswith("gate-1: 3 sampled = 3 accepted + 0 dropped + 0 unconfirmed")
 
 
+async def test_a_service_that_is_away_is_told_and_taken_up_again_when_it_is_there(caplog: pytest.LogCaptureFixture):
+    service = Service()
+    await service.start()
+    await service.kill()  # its port is known now, and nobody is there
+    settings = load_settings(
+        {"INFERENCE_SERVICE_URL": f"127.0.0.1:{service.port}", "SIGHTLINE_LATENCY_BUDGET_MS": "5000"},
+        camera={"id": "gate-1", "url": STREET, "fps": "10"},
+    )
+    stop, observer = asyncio.Event(), CameraTelemetry("gate-1", PageMeter())
+    watching = asyncio.create_task(edge.watch(settings, observer=observer, epoch=7, stop=stop))
+    await until(lambda: "blocked: the service is away" in caplog.text, within_s=30)
+    await service.start()
+    await until(lambda: "no longer blocked" in caplog.text, within_s=30)
+    stop.set()
+    status = await asyncio.wait_for(watching, 30)
+    await service.kill()
+    assert status.reconnects == 0, "the source stays open"
+    assert status.ledger.dropped[DropReason.UNAVAILABLE] > 0
+    assert status.ledger.accepted > 0
+    assert status.ledger.balanced
+    assert status.ledger.in_flight == 0
+
+
 def test_an_epoch_is_above_the_last_one_even_where_the_clock_was_set_back(tmp_path: Path):
     file = tmp_path / "epochs" / "gate-1"
     epochs = [

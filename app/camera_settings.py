@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -89,12 +89,24 @@ def read_cameras_file(file: Path, environment: Mapping[str, str]) -> tuple[Camer
     return _unique(_entry(index, entry, environment) for index, entry in enumerate(wanted))
 
 
+def camera_by_options(options: Mapping[str, Any], environment: Mapping[str, str]) -> CameraSettings:
+    """Read one camera from a command's options, which are called as its fields; ``${VAR}`` as in a cameras file.
+
+    Raises:
+        SettingsError: a value is wrong, or a variable is not set.
+    """
+    values = {name: value for name, value in options.items() if value is not None}
+    if isinstance(values.get("url"), str):
+        values["url"] = _expand(values["url"], environment, "--url")
+    return _camera(values, lambda field: f"--{field.replace('_', '-')}")
+
+
 def _listed(position: int, entry: str) -> CameraSettings:
     match = _BARE_ID.match(entry)
     camera_id, url = match.groups() if match else (f"cam-{position}", entry)
     # Only the comma is decoded: it alone had to be encoded to stand in this list.
     url = url.replace("%2C", ",").replace("%2c", ",")
-    return _camera({"id": camera_id, "url": url}, f"SIGHTLINE_CAMERAS[{position}]")
+    return _camera({"id": camera_id, "url": url}, lambda field: f"SIGHTLINE_CAMERAS[{position}].{field}")
 
 
 def _entry(index: int, entry: object, environment: Mapping[str, str]) -> CameraSettings:
@@ -103,11 +115,11 @@ def _entry(index: int, entry: object, environment: Mapping[str, str]) -> CameraS
         raise SettingsError(f"{where}: a {type(entry).__name__}; allowed is a mapping with id and url")
     values = dict(entry)
     if isinstance(values.get("url"), str):
-        values["url"] = _expand(values["url"], environment, where)
-    return _camera(values, where)
+        values["url"] = _expand(values["url"], environment, f"{where}.url")
+    return _camera(values, lambda field: f"{where}.{field}")
 
 
-def _expand(text: str, environment: Mapping[str, str], where: str) -> str:
+def _expand(text: str, environment: Mapping[str, str], key: str) -> str:
     account = _ACCOUNT.match(text)
     account_end = account.end() if account else 0
 
@@ -115,7 +127,7 @@ def _expand(text: str, environment: Mapping[str, str], where: str) -> str:
         if match.group(1):
             return "${"  # written as $${
         if match.group(2) not in environment:
-            raise SettingsError(f"{where}.url: the variable {match.group(2)} is not set")
+            raise SettingsError(f"{key}: the variable {match.group(2)} is not set")
         found = environment[match.group(2)]
         # A password may hold what would end the account: /, ?, #, @. What is encoded already stays so.
         return quote(found, safe="%!$&'()*+,;=:") if match.end() < account_end else found
@@ -123,12 +135,12 @@ def _expand(text: str, environment: Mapping[str, str], where: str) -> str:
     return _VARIABLE.sub(value, text)
 
 
-def _camera(values: dict[str, Any], where: str) -> CameraSettings:
+def _camera(values: dict[str, Any], key_of: Callable[[str], str]) -> CameraSettings:
     try:
         return CameraSettings.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        key = ".".join([where, *(str(part) for part in first["loc"])])
+        key = key_of(".".join(str(part) for part in first["loc"]))
         message = first["msg"].removeprefix("Value error, ")
         # A URL may hold a password: what is wrong with it is told by its own parser, redacted.
         value = values.get(str(first["loc"][0])) if first["loc"] and first["loc"][0] != "url" else None

@@ -15,7 +15,7 @@ import yaml
 from platformdirs import user_state_path
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 
-from app.camera_settings import CameraSettings, parse_camera_list, read_cameras_file
+from app.camera_settings import CameraSettings, camera_by_options, parse_camera_list, read_cameras_file
 from app.connection_settings import Frozen, check_security, commas
 from app.connection_settings import KafkaSettings as KafkaSettings
 from app.connection_settings import TlsSettings as TlsSettings
@@ -85,6 +85,8 @@ class SpoolSettings(Frozen):
     """Beyond, ``Detect`` answers ``UNAVAILABLE`` until Kafka has taken some."""
     synchronous: Literal["normal", "full"] = "normal"
     """``normal``: what was accepted survives the death of any process; ``full``: also the loss of power."""
+    pinned: bool = False
+    """Whether the publisher waits for the node marked ``sightline_spool``: in a cluster whose nodes come one by one."""
 
 
 class Settings(Frozen):
@@ -141,12 +143,15 @@ _KUBERNETES = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|
 """What Kubernetes puts into every pod for a Service, which may well be called ``sightline`` or ``detector``."""
 
 
-def load_settings(environment: Mapping[str, str], file: Path | None = None) -> Settings:
+def load_settings(
+    environment: Mapping[str, str], file: Path | None = None, camera: Mapping[str, Any] | None = None
+) -> Settings:
     """Resolve all settings: the environment over the file over the defaults.
 
     Args:
         environment: the variables of the process, for instance ``os.environ``.
         file: a YAML file with the structure of :class:`Settings`, or none.
+        camera: the one camera there is to be, by the options of a command; none: those of environment and file.
 
     Raises:
         SettingsError: one line that names the key, the value and what is allowed.
@@ -156,8 +161,8 @@ def load_settings(environment: Mapping[str, str], file: Path | None = None) -> S
     wanted = values.pop("cameras", DEMO_CAMERAS)
     settings = _validate(values)
     check_security(settings.kafka, settings.tls)
-    cameras = _read_cameras(wanted, environment, settings.inference_fps)
-    return settings.model_copy(update={"cameras": cameras})
+    cameras = _read_cameras(wanted, environment) if camera is None else (camera_by_options(camera, environment),)
+    return settings.model_copy(update={"cameras": _with_rate(cameras, settings.inference_fps)})
 
 
 def find_file(path: str | Path) -> Path:
@@ -262,7 +267,7 @@ def _look_up(values: dict[str, Any], key: str) -> object:
     return here
 
 
-def _read_cameras(wanted: object, environment: Mapping[str, str], fps: float) -> tuple[CameraSettings, ...]:
+def _read_cameras(wanted: object, environment: Mapping[str, str]) -> tuple[CameraSettings, ...]:
     if not isinstance(wanted, str):
         kind = type(wanted).__name__
         raise SettingsError(
@@ -272,9 +277,11 @@ def _read_cameras(wanted: object, environment: Mapping[str, str], fps: float) ->
         file = find_file(wanted)
         if not file.is_file():
             raise SettingsError(f"SIGHTLINE_CAMERAS: {wanted!r} is not there; give a cameras file or id=url,id=url")
-        cameras = read_cameras_file(file, environment)
-    else:
-        cameras = parse_camera_list(wanted)
+        return read_cameras_file(file, environment)
+    return parse_camera_list(wanted)
+
+
+def _with_rate(cameras: tuple[CameraSettings, ...], fps: float) -> tuple[CameraSettings, ...]:
     return tuple(camera if camera.fps else camera.model_copy(update={"fps": fps}) for camera in cameras)
 
 

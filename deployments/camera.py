@@ -22,7 +22,7 @@ from app.cameras import Backoff, Camera, CameraStatus, DetectClient, FrameLatenc
 from app.log_lines import TroubleLog
 from app.reporting import Observation, Reporter
 from app.settings import ServiceAddress, TlsSettings
-from app.telemetry import CameraTelemetry
+from app.telemetry import CameraTelemetry, RayMeter
 from app.web import BrokerFacts, CameraFacts, CameraNews, Cursor, Health, Readings, SystemFacts, build_api
 from deployments.logs import log_as_serve, log_beside_serve, say
 from deployments.observing import ANSWER_TIMEOUT_S, INFERENCE, deployments, ingress_load, publisher_snapshot
@@ -74,7 +74,7 @@ class CameraActor:
             client=self._client,
             epoch=epoch,
             budget_ms=options.budget_ms,
-            observer=CameraTelemetry(settings.id),
+            observer=CameraTelemetry(settings.id, RayMeter()),
         )
 
     async def run(self) -> None:

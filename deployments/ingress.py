@@ -24,7 +24,7 @@ from app.rpc.conversion import write_response
 from app.rpc.serving import UnreadableRequest
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.service import DetectionService, DetectorAnswer, DetectorJob, ServiceLimits, ServiceLoad
-from app.telemetry import ServiceTelemetry
+from app.telemetry import RayMeter, ServiceTelemetry
 from app.tracing import TRACEPARENT, DetectedFrame, ServiceTracing
 from deployments.logs import log_as_serve
 from deployments.publisher import PUBLISHER
@@ -130,7 +130,7 @@ class DetectionIngress:
             RemoteDetectors(detector, self._tracing),
             self._publisher,
             limits=limits,
-            observer=ServiceTelemetry(),
+            observer=ServiceTelemetry(RayMeter()),
             token=token.get_secret_value() if token else None,
         )
         self._faults = TroubleLog(logger, "Detect failed", unit="calls", level=logging.ERROR)

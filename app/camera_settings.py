@@ -193,4 +193,3 @@ def _expand(text: str, environment: Mapping[str, str], where: str) -> str:
         return quote(found, safe="%!$&'()*+,;=:") if match.end() < account_end else found
 
     return _VARIABLE.sub(value, text)
-

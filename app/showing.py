@@ -104,6 +104,8 @@ def _system(status: StatusModel) -> list[Text]:
         "spool": kept,
         "broker": _broker(status.broker),
     }
+    if status.cameras_trouble:
+        lines["cameras"] = f"what is configured now is not taken: {status.cameras_trouble}"
     if status.publisher:
         counts = status.publisher
         lines["ledger"] = (

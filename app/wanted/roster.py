@@ -69,7 +69,7 @@ class Roster(Generic[K]):
     def _reconcile(self) -> None:
         if not self._begun:
             return
-        for camera_id in self._wanted.keys() | self._running.keys():
+        for camera_id in {**self._wanted, **self._running}:  # in the order they are wanted in
             if self._differs(camera_id) and camera_id not in self._converging:
                 work = self._converge(camera_id)
                 self._converging[camera_id] = asyncio.get_running_loop().create_task(work)

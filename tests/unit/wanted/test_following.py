@@ -48,7 +48,9 @@ def test_a_file_that_is_replaced_by_another_is_followed(tmp_path: Path):
     assert ids(looked.look()) == ["a", "b"]
 
 
-@pytest.mark.parametrize("text", ["cameras: [{id: a}]", "cameras: [", "", "\0", "cameras: [{id: a, url: '${NOPE}'}]", None])
+@pytest.mark.parametrize(
+    "text", ["cameras: [{id: a}]", "cameras: [", "", "\0", "cameras: [{id: a, url: '${NOPE}'}]", None]
+)
 def test_a_broken_file_is_one_log_line_and_changes_nothing(
     tmp_path: Path, text: str | None, caplog: pytest.LogCaptureFixture
 ):

@@ -16,7 +16,9 @@ from tests.unit.wanted.cameras import camera, configured
 
 CHANGES = (
     Changes()
-    .having(camera("c", "rtsp://viewer:pa55@gate.example/1?transport=udp", fps=2, resources={"edge": 0.5}), configured())
+    .having(
+        camera("c", "rtsp://viewer:pa55@gate.example/1?transport=udp", fps=2, resources={"edge": 0.5}), configured()
+    )
     .lacking("a", configured(camera("a")))
 )
 

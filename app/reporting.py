@@ -30,7 +30,7 @@ class Reporter:
     def __init__(self, budget_ms: float) -> None:
         self._budget_ms = budget_ms
         self._last: Observation | None = None
-        # By camera and epoch, of cameras that are wanted, however long ago: one that missed an observation has not dropped all anew.
+        # By wanted camera and epoch, however long ago: a camera that missed an observation has not dropped all anew.
         self._ledgers: dict[str, tuple[int, LedgerSnapshot]] = {}
 
     def line(self, now: Observation) -> str:

@@ -57,7 +57,7 @@ class Fleet:
         """
         end = time.monotonic() + patience_s
         try:
-            while not await asyncio.to_thread(self._kept.own) and time.monotonic() < end:
+            while not await asyncio.to_thread(self._kept.own) and time.monotonic() < end:  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(OWNING_PAUSE_S)
             async with self._turn:
                 await self._own()

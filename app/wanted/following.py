@@ -14,7 +14,7 @@ from app.errors import SettingsError
 logger = logging.getLogger("ray.serve")
 
 LOOK_S = 1.0
-"""How often the file is looked at; a change is taken once two looks have found the same, as an editor may still write."""
+"""How often the file is looked at. A change is taken once two looks found the same: an editor may still be writing."""
 
 
 @dataclass(frozen=True)

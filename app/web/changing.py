@@ -11,13 +11,13 @@ from pydantic import Field
 
 from app.camera_settings import CameraSettings
 from app.cameras import CameraStatus
-from app.errors import CameraExists, CameraUnknown, ChangeNotKept, SettingsError, SightlineError
+from app.errors import CameraExists, CameraUnknown, ChangeNotKept, SettingsError
 from app.web.camera_models import CameraFields, NewCamera
 from app.web.models import CameraModel, LedgerModel, Model
 from app.web.problems import problem, problems
 from app.web.routes import Readings
 
-STATUSES: dict[type[SightlineError], int] = {
+STATUSES: dict[type[Exception], int] = {
     SettingsError: 422,
     CameraUnknown: 404,
     CameraExists: 409,

@@ -214,5 +214,6 @@ def _counts(status: CameraStatus) -> dict[str | DropReason, int]:
         "sightline_frames_accepted": status.ledger.accepted,
         "sightline_camera_reconnects": status.reconnects,
     }
-    counts.update(status.ledger.dropped)
+    for reason, count in status.ledger.dropped.items():
+        counts[reason] = count
     return counts

@@ -69,6 +69,7 @@ class CameraManagerBase:
         self.changes = Fleet(plan.configured, KeptChanges(plan.state_dir), self._roster, plan.fps)
         self._following = Following(plan.given, process_environment())
         self._follower: asyncio.Task[None] | None = None
+        self._turning = asyncio.Lock()
         self._config_trouble = ""
         self._configured = asyncio.Event()
         self._reporter = Reporter(options.budget_ms)
@@ -173,7 +174,7 @@ class CameraManagerBase:
     async def _start(self) -> None:
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._configured.wait(), CONFIG_PATIENCE_S)
-        if self._follower is None:
+        if not self._configured.is_set():
             await self._follow(self._plan.given)
         await self.changes.open(PREDECESSOR_PATIENCE_S)
         await self._service_up()
@@ -181,13 +182,14 @@ class CameraManagerBase:
 
     async def _follow(self, given: CamerasGiven) -> None:
         """Take the cameras that are written somewhere, now and whenever that changes."""
-        if self._follower is not None:
-            self._follower.cancel()
-        self._following = Following(given, process_environment())
-        configured = await asyncio.to_thread(self._following.read)
-        if configured is not None:
-            await self.changes.configure(configured)
-        self._follower = asyncio.get_running_loop().create_task(self._following.follow(self.changes.configure))
+        async with self._turning:
+            if self._follower is not None:
+                self._follower.cancel()
+            self._following = Following(given, process_environment())
+            configured = await asyncio.to_thread(self._following.read)
+            if configured is not None:
+                await self.changes.configure(configured)
+            self._follower = asyncio.get_running_loop().create_task(self._following.follow(self.changes.configure))
 
     async def _service_up(self) -> None:
         """Wait while the service of this cluster is being deployed: frames sent before would only be dropped."""

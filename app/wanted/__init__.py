@@ -3,7 +3,7 @@
 from app.wanted.changes import Change, Changes, Origin, WantedCamera
 from app.wanted.fleet import Fleet
 from app.wanted.following import Following
-from app.wanted.kept import KeptChanges
+from app.wanted.kept import KeptChanges, told_of_changes
 from app.wanted.roster import Keeper, Roster
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "Origin",
     "Roster",
     "WantedCamera",
+    "told_of_changes",
 ]

@@ -15,6 +15,7 @@ from app.camera_settings import CameraSettings, camera_of
 from app.errors import ChangeNotKept, SettingsError
 from app.wanted.changes import Change, Changes
 
+FILE = "cameras.json"
 VERSION = 1
 """Of the file's structure."""
 
@@ -27,7 +28,7 @@ class KeptChanges:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "cameras.json"
+        self.path = folder / FILE
         self._lock: int | None = None
 
     def own(self) -> bool:
@@ -84,6 +85,15 @@ class KeptChanges:
 
     def _unreadable(self, why: str) -> ChangeNotKept:
         return ChangeNotKept(f"{str(self.path)!r} cannot be read: {why}; mend it, or move it away to begin anew")
+
+
+def told_of_changes(folder: Path) -> str:
+    """Tell in some words which changes the next start will find; nothing where there are none."""
+    try:
+        count = len(KeptChanges(folder).load().by_id)
+    except ChangeNotKept as error:
+        return f" (changes made at run time are not taken up: {error})"
+    return f" (with {count} changed at run time, kept in {folder / FILE})" if count else ""
 
 
 def _locked(path: Path) -> int | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import ChangeNotKept
-from app.wanted import Changes, KeptChanges
+from app.wanted import Changes, KeptChanges, told_of_changes
 from tests.unit.wanted.cameras import camera, configured
 
 CHANGES = (
@@ -87,6 +87,15 @@ def test_a_second_system_does_not_get_the_folder_until_the_first_has_ended(tmp_p
     other.communicate()
     assert mine.own()
     mine.close()
+
+
+def test_a_start_tells_of_what_was_kept(tmp_path: Path):
+    kept = KeptChanges(tmp_path)
+    assert told_of_changes(tmp_path) == ""
+    kept.save(CHANGES)
+    assert told_of_changes(tmp_path) == f" (with 2 changed at run time, kept in {kept.path})"
+    kept.path.write_text("{")
+    assert "mend it, or move it away" in told_of_changes(tmp_path)
 
 
 def test_the_file_is_json_with_a_version(tmp_path: Path):

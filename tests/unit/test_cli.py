@@ -79,9 +79,9 @@ def test_a_model_that_is_not_the_pinned_one_is_one_line_and_status_2_before_it_i
         (("no-such-command",), "no-such-command"),
         (("events", "--count", "0"), "count"),
         (("preview", "--out", "x.jpg", "--camera", "nobody"), "nobody"),
-        (("cameras", "add", "gate"), "URL"),
+        (("cameras", "add", "gate"), "url"),
         (("cameras", "add", "gate", "rtsp://h/1", "--resource", "edge"), "NAME=AMOUNT"),
-        (("cameras", "remove"), "CAMERA"),
+        (("cameras", "remove"), "camera"),
     ],
 )
 def test_a_wrong_call_is_status_2_and_no_traceback(arguments: tuple[str, ...], told: str):

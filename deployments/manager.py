@@ -87,6 +87,8 @@ class CameraManagerBase:
             self._config_trouble = str(error)
             logger.error("cameras: what is configured now is not taken, all stays as it is: %s", error)
         else:
+            if given is self._plan.given and (user_config or {}).get("cameras") is not None:
+                logger.warning("cameras: SIGHTLINE_CAMERAS is set, and wins over user_config.cameras")
             await self._follow(given)
         self._configured.set()
 

@@ -74,9 +74,12 @@ class Fleet:
         """
         camera.url.refuse_redacted()
         await self._through(self._add(camera))
+        await self._roster.settled(camera.id)
 
     async def replace(self, camera: CameraSettings) -> None:
-        """Change a camera; a URL given as it is shown, without its secret, keeps that secret.
+        """Change a camera, and wait until its last frames as it was are settled.
+
+        A URL given as it is shown, without its secret, keeps that secret.
 
         Raises:
             CameraUnknown: there is none of that id.
@@ -84,6 +87,7 @@ class Fleet:
             ChangeNotKept: the change could not be kept, so it was not made.
         """
         await self._through(self._replace(camera))
+        await self._roster.settled(camera.id)
 
     async def remove(self, camera_id: str) -> CameraStatus | None:
         """Remove a camera and wait until its last frames are settled; give its last word, if it had one.

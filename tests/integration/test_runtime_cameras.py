@@ -14,8 +14,9 @@ import httpx
 import pytest
 import yaml
 from ray import serve
+from ray.serve.context import _get_global_client
+from ray.serve.schema import ServeDeploySchema
 
-from deployments.graph import CamerasArgs, build_cameras
 from tests.conftest import wait_for
 from tests.integration.conftest import Service
 from tests.integration.test_cameras import processes
@@ -25,12 +26,29 @@ STEADY_FPS = 4
 MANAGER = "ray::ServeReplica:cameras:CameraManager"
 
 
+def listed(**fps: float) -> list[dict[str, object]]:
+    """Give cameras as a cameras file lists them."""
+    return [{"id": camera_id, "url": STREET, "fps": rate} for camera_id, rate in fps.items()]
+
+
 class Cameras:
     """The HTTP API, as a program asks it."""
 
-    def __init__(self, address: str, file: Path) -> None:
+    def __init__(self, address: str, file: Path, settings: Path) -> None:
         self._address = f"{address}/api/v1/cameras"
         self._file = file
+        self._settings = settings
+
+    def deploy(self, **user_config: object) -> None:
+        """Do what ``serve deploy`` has Serve do."""
+        application = {
+            "name": "cameras",
+            "route_prefix": "/",
+            "import_path": "deployments.graph:build_cameras",
+            "args": {"settings": str(self._settings)},
+            "deployments": [{"name": "CameraManager", "user_config": user_config}],
+        }
+        _get_global_client().deploy_apps(ServeDeploySchema.model_validate({"applications": [application]}))
 
     def ask(self, method: str, path: str = "", expect: int = 200, **body: object) -> Any:
         answer = httpx.request(method, self._address + path, json=body or None, timeout=40)
@@ -53,19 +71,22 @@ class Cameras:
 
         return wait_for(all_work, timeout_s, f"accepted frames of {', '.join(ids)}")
 
-    def configure(self, **fps: float) -> None:
+    def wait_for_fps(self, camera_id: str, fps: float) -> None:
+        """Wait until a camera runs as it is to."""
+        wait_for(lambda: self.all().get(camera_id, {}).get("fps_asked") == fps, 60, f"{fps} fps of {camera_id}")
+
+    def write(self, **fps: float) -> None:
         """Write the cameras file."""
-        listed = [{"id": camera_id, "url": STREET, "fps": rate} for camera_id, rate in fps.items()]
-        self._file.write_text(yaml.safe_dump({"cameras": listed}))
+        self._file.write_text(yaml.safe_dump({"cameras": listed(**fps)}))
 
 
 @pytest.fixture
 def cameras(service: Service, http_port: int, write_settings: Callable[..., Path], tmp_path: Path) -> Iterator[Cameras]:
     file = tmp_path / "cameras.yaml"
-    made = Cameras(f"http://127.0.0.1:{http_port}", file)
-    made.configure(steady=STEADY_FPS, yard=2)
     settings = write_settings(inference_service_url=service.target, cameras=str(file), latency_budget_ms=5000)
-    serve.run(build_cameras(CamerasArgs(settings=settings)), name="cameras", route_prefix="/")
+    made = Cameras(f"http://127.0.0.1:{http_port}", file, settings)
+    made.write(steady=STEADY_FPS, yard=2)
+    made.deploy()
     made.working("steady", "yard")
     yield made
     with contextlib.suppress(Exception):
@@ -87,10 +108,17 @@ def test_cameras_come_change_and_go_while_the_others_lose_nothing_and_so_they_st
     assert changed["epoch"] > added["epoch"]
     assert changed["fps_asked"] == 1
 
-    cameras.configure(steady=STEADY_FPS, yard=1, gate=2)  # the file is followed
-    now = cameras.working("steady", "yard", "added", "gate")
-    assert (now["yard"]["fps_asked"], now["yard"]["origin"], now["gate"]["origin"]) == (1, "configured", "configured")
-    assert now["added"]["epoch"] == changed["epoch"]
+    cameras.write(steady=STEADY_FPS, yard=1, gate=2)  # the file is followed
+    cameras.wait_for_fps("yard", 1)
+    followed = cameras.working("steady", "yard", "added", "gate")
+    assert followed["yard"]["origin"] == "configured"
+    assert followed["added"]["epoch"] == changed["epoch"]
+
+    cameras.deploy(cameras=listed(steady=STEADY_FPS, yard=1, gate=3))
+    cameras.wait_for_fps("gate", 3)
+    deployed = cameras.working("steady", "yard", "added", "gate")
+    touched = {name for name, one in deployed.items() if one["epoch"] != followed[name]["epoch"]}
+    assert touched == {"gate"}
 
     for removed in ("yard", "gate"):
         last_word = cameras.ask("DELETE", f"/{removed}")["ledger"]

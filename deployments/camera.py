@@ -30,8 +30,8 @@ GROWN_UP_S = 30.0
 """An actor that lived so long did not die of what its predecessors died of."""
 STOP_TIMEOUT_S = 7.0
 """What a camera may take to settle its last frames."""
-COUNT_PERIOD_S = 2.0
-"""How often a camera is asked for what its metrics tell."""
+COUNT_PERIOD_S, KNOCK_PERIOD_S = 2.0, 0.25
+"""How often a camera is asked for what its metrics tell, and how soon again where it does not answer."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ class CameraWatch:
         self._telemetry = CameraTelemetry(settings.id)
         self._epoch = 0
         self._actor: Any = None
+        self._answers = False
         self._pause = Backoff(RESTART_FIRST_S, RESTART_MOST_S)
         self._silence = "its process is being started" + _where(settings)
         self._silent_since = datetime.now(timezone.utc)
@@ -163,6 +164,10 @@ class CameraWatch:
         return last_word
 
     async def _ask(self, method: str, *arguments: object) -> Any:
+        """Ask the actor; none at once where it did not answer when it was asked last: nobody waits for a silent one."""
+        return await self._call(method, *arguments) if self._answers else None
+
+    async def _call(self, method: str, *arguments: object) -> Any:
         if self._actor is None:
             return None
         try:
@@ -172,8 +177,10 @@ class CameraWatch:
 
     async def _count(self) -> None:
         while True:
-            self._telemetry.tell(await self.status())
-            await asyncio.sleep(COUNT_PERIOD_S)
+            status = await self._call("status")
+            self._answers = status is not None
+            self._telemetry.tell(status)
+            await asyncio.sleep(COUNT_PERIOD_S if self._answers else KNOCK_PERIOD_S)
 
     async def _keep(self) -> None:
         while True:
@@ -214,7 +221,7 @@ class CameraWatch:
         if self._actor is not None:
             with contextlib.suppress(RayError, ValueError):
                 ray.kill(self._actor)
-        self._actor = None
+        self._actor, self._answers = None, False
 
 
 def _where(settings: CameraSettings) -> str:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from app.errors import SettingsError, SystemAway, SystemRefused
+from app.errors import NothingThere, SettingsError, SystemAway, SystemRefused
 from app.web.changing import RemovedModel
 from app.web.models import CameraModel, EventModel, StatusModel
 
@@ -93,6 +93,7 @@ class SystemClient:
 
         Raises:
             SettingsError: there is no such camera.
+            NothingThere: it has no picture to show, or does not answer.
         """
         self._require(camera_id)
         body, headers = self._ask(f"/api/v1/cameras/{camera_id}/frame.jpg")
@@ -141,7 +142,7 @@ class SystemClient:
             refusal = self._refusal(error)
             if method != "GET" and error.code in _MISTAKES:
                 raise SettingsError(refusal.removeprefix(f"{self.address}: ").removeprefix("body.")) from None
-            raise SystemRefused(refusal) from None
+            raise (NothingThere if error.code == 404 else SystemRefused)(refusal) from None
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise SystemAway(

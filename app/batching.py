@@ -8,6 +8,7 @@ takes all that has gathered. Plain asyncio; to be used from one event loop.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import heapq
 import itertools
 import math
@@ -105,6 +106,10 @@ class DeadlineBatcher(Generic[T, R]):
         self._slots = max(0, slots)
         self._dispatch()
 
+    def limit(self, max_batch: int) -> None:
+        """Change how many items one call gets at most."""
+        self._max_batch = max(1, max_batch)
+
     async def close(self, refusal: SightlineError) -> None:
         """Refuse what waits, and see the running calls through."""
         for _, _, entry in self._heap:
@@ -130,7 +135,9 @@ class DeadlineBatcher(Generic[T, R]):
 
     def _dispatch(self) -> None:
         while len(self._running) < self._slots and (batch := self._take()):
-            task = asyncio.get_running_loop().create_task(self._carry(batch))
+            # In a context of its own: it is nobody's child. In that of one item's caller, who may be cancelled, Serve
+            # would cancel what is called here along with the caller, and with it the other items of the batch.
+            task = contextvars.Context().run(asyncio.get_running_loop().create_task, self._carry(batch))
             self._running.add(task)
             task.add_done_callback(self._finished)
 

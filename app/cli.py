@@ -98,12 +98,12 @@ def events(
 @app.command()
 def doctor(json: Json = False, config: Config = CONFIG) -> None:
     """Check model, Kafka, cameras, GPU and ports before a start, and say how to mend what fails."""
-    from app import diagnosis
-
     settings = _settings(config)
     if settings.detector.model_sha256 is not None:  # before the model is loaded
         launch.find_the_model(settings, process_environment())
     ports = launch.ports_of(launch.read_serve_config(launch.find_serve_config(config)))
+    from app import diagnosis  # here: it loads torch, for which a mistake need not wait
+
     sound = True
     for finding in diagnosis.examine(settings, ports):
         sound = sound and finding.state is not diagnosis.State.FAILED
@@ -119,9 +119,9 @@ def preview(
     config: Config = CONFIG,
 ) -> None:
     """Draw what the model sees in one frame of a camera, without starting the system."""
-    from app import diagnosis
-
     settings = _settings(config)
+    from app import diagnosis  # here: it loads torch, for which a mistake need not wait
+
     out.print(diagnosis.preview(settings, camera, frame, out_file), markup=False)
 
 

@@ -31,6 +31,7 @@ SightlineError
 ├── ApiError                      a command asks the running system
 │   ├── SystemAway                nothing answers
 │   └── SystemRefused             it answers with an error
+│       └── NothingThere          it has nothing of the kind, for now
 └── BenchFailed                   the system under load did not start, or broke down
 """
 
@@ -159,6 +160,10 @@ class SystemAway(ApiError):
 
 class SystemRefused(ApiError):
     """The running system answers with an error."""
+
+
+class NothingThere(SystemRefused):
+    """The running system has nothing of the kind that was asked for, for now."""
 
 
 class BenchFailed(SightlineError):

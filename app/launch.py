@@ -25,6 +25,8 @@ TUNED: Mapping[str, str] = {
     # seen to carry three times the requests at half the latency with a detector that did nothing.
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    # With these, lines wait in memory for 999 others; ours are few, and meant to be read when they are written.
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
     # How long a replica that nobody asks any more is kept: with HAProxy's default of 30 s Ctrl-C takes 33 s.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
     # Ray's head keeps what became of the last 100 000 calls for its dashboard: over 300 MB, filled within hours.

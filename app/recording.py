@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from app import pictures
 from app.asking import Still, SystemClient
-from app.errors import SightlineError
+from app.errors import NothingThere, SightlineError
 from app.events import SeenObject
 
 POLL_S = 0.1
@@ -85,12 +85,16 @@ def _frames(
     monotonic: Callable[[], float],
     tell: Callable[[float], None],
 ) -> Iterator[tuple[float, Still]]:
-    """Give each new frame once, with the seconds since the first."""
+    """Give each new frame once, with the seconds since the beginning; a camera may be without one for a while."""
     began = monotonic()
     last = ""
     while (now := monotonic() - began) < seconds:
         tell(now)
-        still = client.still(camera_id)
+        try:
+            still = client.still(camera_id)
+        except NothingThere:
+            time.sleep(POLL_S)
+            continue
         if still.frame_id != last:
             last = still.frame_id
             yield now, still

@@ -31,3 +31,5 @@ class DetectionRequest:
     epoch: int
     sequence: int
     encode_ms: float
+    traceparent: str = ""
+    """W3C trace context of its span; empty where it is not traced."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
+from app.batch_sizing import BatchSizer
 from app.batching import DeadlineBatcher
 from app.detection import ImageOutcome
 from app.errors import (
@@ -24,6 +25,7 @@ from app.errors import (
     Unauthenticated,
 )
 from app.events import DetectionEvent, Receipt, SeenObject, StageLatencies, Submission
+from app.procession import Place, Procession
 from app.requests import DetectionRequest
 from app.rpc.conversion import Clock, read_request
 from app.rpc.serving import UnreadableRequest
@@ -39,6 +41,8 @@ class DetectorJob:
     image: bytes = field(repr=False)
     remaining_s: float
     """What is left of its budget, in seconds, when it is handed over."""
+    traceparent: str = ""
+    """W3C trace context of its ``Detect`` call; empty where that is not traced."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class DetectorAnswer:
 
     outcomes: tuple[ImageOutcome, ...]
     model: ModelInfo
+    busy_s: float = 0.0
+    """Seconds that the detector worked on it."""
 
 
 class DetectorClient(Protocol):
@@ -97,6 +103,8 @@ class ServiceLimits:
     max_batch_size: int = 16
     max_waiting: int = 256
     """Frames that may wait for a detector in one ingress replica."""
+    batch_target_s: float = 0.05
+    """What a batch should take at a detector; it gets fewer frames where they would take longer."""
     publish_batch_size: int = 64
     publish_calls: int = 4
     """Calls to the publisher under way at the same time."""
@@ -148,6 +156,8 @@ class DetectionService:
         self._clock = clock or Clock()
         self._ready = False
         self._commits: set[asyncio.Task[Receipt]] = set()
+        self._procession = Procession()
+        self._sizer = BatchSizer(limits.max_batch_size, limits.batch_target_s)
         self._frames: DeadlineBatcher[DetectionRequest, _Seen] = DeadlineBatcher(
             self._detect, max_batch=limits.max_batch_size, max_waiting=limits.max_waiting, slots=0
         )
@@ -171,10 +181,19 @@ class DetectionService:
         """
         self._authenticate(metadata)
         request = read_request(message, self._clock)
+        if traceparent := metadata.get("traceparent"):
+            request = replace(request, traceparent=traceparent)
         if not self._ready:
             raise ModelUnavailable("no detector replica is there")
-        seen = await self._frames.submit(request, request.deadline)
-        return await self._publish(request, seen)
+        place = self._procession.enter(request.camera_id, request.epoch, request.sequence)
+        try:
+            seen = await self._frames.submit(request, request.deadline)
+            await self._procession.turn(place, request.deadline - self._clock.monotonic())
+            commit = self._begin_commit(request, seen, place)
+        except BaseException:
+            self._procession.leave(place)
+            raise
+        return await self._answer(request, *commit)
 
     @property
     def load(self) -> ServiceLoad:
@@ -199,21 +218,32 @@ class DetectionService:
     async def _detect(self, requests: Sequence[DetectionRequest]) -> Sequence[_Seen | SightlineError]:
         now = self._clock.monotonic()
         self._observer.batch(len(requests))
-        jobs = [DetectorJob(request.image, request.deadline - now) for request in requests]
+        jobs = [DetectorJob(request.image, request.deadline - now, request.traceparent) for request in requests]
         answer = await self._detector.detect(jobs)
+        if ran := sum(not isinstance(outcome.error, DeadlineExceeded) for outcome in answer.outcomes):
+            self._sizer.note(ran, answer.busy_s)
+            self._frames.limit(self._sizer.size)
         return [
             outcome.error if outcome.error is not None else _Seen(outcome, answer.model) for outcome in answer.outcomes
         ]
 
-    async def _publish(self, request: DetectionRequest, seen: _Seen) -> Accepted:
+    def _begin_commit(
+        self, request: DetectionRequest, seen: _Seen, place: Place
+    ) -> tuple[DetectionEvent, asyncio.Task[Receipt]]:
+        """Hand the event over: the model has done its work, so it is carried through, whatever the caller does."""
         elapsed_ms = (self._clock.monotonic() - request.arrived) * 1000
         event = _event(request, seen, elapsed_ms)
-        # The model has done its work: from here on the event is carried through, whatever the caller does.
         commit = asyncio.get_running_loop().create_task(
             self._commit(Submission(event, request.epoch, request.sequence))
         )
         self._commits.add(commit)
         commit.add_done_callback(self._settled)
+        commit.add_done_callback(lambda _: self._procession.leave(place))
+        return event, commit
+
+    async def _answer(
+        self, request: DetectionRequest, event: DetectionEvent, commit: asyncio.Task[Receipt]
+    ) -> Accepted:
         await asyncio.shield(commit)
         self._observer.answered(event)
         total_ms = (self._clock.wall_ns() - request.captured_at_ns) / 1e6

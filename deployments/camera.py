@@ -13,14 +13,18 @@ from typing import Any
 import ray
 from pydantic import SecretStr
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
+from ray.serve.schema import TracingConfig
 
 from app.camera_settings import CameraSettings
 from app.cameras import Backoff, Camera, CameraStatus, DetectClient, FrameLatency, Picture
+from app.log_lines import TroubleLog
 from app.settings import ServiceAddress, TlsSettings
 from app.telemetry import CameraTelemetry
 from app.wanted import WantedCamera
 from app.web import CameraFacts, CameraNews, Cursor
+from deployments.logs import log_beside_serve
 from deployments.observing import ANSWER_TIMEOUT_S
+from deployments.tracing import camera_tracing
 
 logger = logging.getLogger("ray.serve")
 
@@ -42,6 +46,8 @@ class CameraServiceOptions:
     tls: TlsSettings
     token: SecretStr | None
     budget_ms: int
+    tracing: TracingConfig | None = None
+    """None: tracing is off."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,9 @@ class CameraActor:
     """One camera in a process of its own; it ends with the manager that made it."""
 
     def __init__(self, settings: CameraSettings, options: CameraServiceOptions, epoch: int) -> None:
-        self._client = DetectClient(options.service, tls=options.tls, token=options.token)
+        log_beside_serve("camera", settings.id)
+        tracing = camera_tracing(settings.id, options.tracing)
+        self._client = DetectClient(options.service, tls=options.tls, token=options.token, tracing=tracing)
         self._camera = Camera(
             settings,
             client=self._client,
@@ -111,6 +119,7 @@ class CameraWatch:
         self._actor: Any = None
         self._answers = False
         self._pause = Backoff(RESTART_FIRST_S, RESTART_MOST_S)
+        self._deaths = TroubleLog(logger, f"camera {settings.id}: its actor died", camera_id=settings.id)
         self._silence = "its process is being started" + _where(settings)
         self._silent_since = datetime.now(timezone.utc)
         loop = asyncio.get_running_loop()
@@ -158,7 +167,8 @@ class CameraWatch:
         try:
             last_word = await asyncio.wait_for(self._actor.stop.remote(), STOP_TIMEOUT_S)
         except (RayError, asyncio.TimeoutError):
-            logger.warning("camera %s did not settle its last frames", self.settings.id)
+            about = {"camera_id": self.settings.id}
+            logger.warning("camera %s did not settle its last frames", self.settings.id, extra=about)
         self._end_actor()
         self._telemetry.tell(last_word)
         return last_word
@@ -196,7 +206,7 @@ class CameraWatch:
                 lines = str(error).strip().splitlines() or [type(error).__name__]
                 # The last line of an error that crossed processes is the error itself; the first says that it did.
                 reason = lines[-1] if isinstance(error, RayTaskError | ActorDiedError) else lines[0]
-                logger.warning("camera %s: its actor died (%s); making it again", self.settings.id, reason)
+                self._deaths.again(reason)
                 self._end_actor()  # it may be only out of reach
             if time.monotonic() - born >= GROWN_UP_S:
                 self._pause.reset()

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from ray import serve
 
 from app.detection import DetectorOptions, ImageOutcome, NoOpOptions, make_detector
-from app.errors import DeadlineExceeded
+from app.errors import DeadlineExceeded, InferenceFailed
+from app.log_lines import TroubleLog
 from app.rpc.conversion import Clock
 from app.service import DetectorAnswer, DetectorJob, ModelInfo, expired
+from deployments.logs import log_as_serve
 
 logger = logging.getLogger("ray.serve")
 
@@ -28,6 +30,7 @@ class ObjectDetector:
             ModelUnavailable: it cannot be loaded; Serve shows the line in the deployment's status.
             SettingsError: an option does not suit the model.
         """
+        log_as_serve()
         started = time.monotonic()
         self._detector = make_detector(options)
         self._detector.warm_up()
@@ -39,6 +42,7 @@ class ObjectDetector:
         self._clock = Clock()
         # One batch at a time owns the device; the next one's frames wait here, a hop nearer.
         self._turn = asyncio.Lock()
+        self._failures = TroubleLog(logger, "the model fails", unit="images", level=logging.ERROR)
         name, form = self._model.name, self._detector.form
         shown = name if form == name else f"{name} (run as its export {form})"
         logger.info("model %s ready on %s in %.1f s", shown, self._model.device, time.monotonic() - started)
@@ -49,9 +53,19 @@ class ObjectDetector:
         async with self._turn:
             late = [expired(job, received, self._clock) for job in jobs]
             images = [job.image for job, error in zip(jobs, late, strict=True) if error is None]
+            began = self._clock.monotonic()
             ran = iter(await asyncio.to_thread(self._detector.run, images) if images else ())
+            busy_s = self._clock.monotonic() - began
         outcomes = tuple(next(ran) if error is None else _refused(error) for error in late)
-        return DetectorAnswer(outcomes, self._model)
+        self._tell_failures(outcomes)
+        return DetectorAnswer(outcomes, self._model, busy_s)
+
+    def _tell_failures(self, outcomes: Sequence[ImageOutcome]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome.error, InferenceFailed):
+                self._failures.again(str(outcome.error))
+            elif outcome.error is None:
+                self._failures.over("the model answers again")
 
     async def describe(self) -> ModelInfo:
         """Tell which model answers here."""

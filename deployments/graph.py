@@ -28,8 +28,10 @@ from app.web import BrokerFacts
 from deployments.camera import CameraServiceOptions
 from deployments.detector import ObjectDetector
 from deployments.ingress import DetectionIngress
+from deployments.logs import lead_proxies
 from deployments.manager import CameraManager, CameraPlan
 from deployments.publisher import BROKER, PUBLISHER, BrokerActor, KafkaPublisher, PublisherOptions, Sealed
+from deployments.tracing import tracing_config
 
 SPOOL_NODE = "sightline_spool"
 """Custom Ray resource of the node that keeps the spool."""
@@ -43,6 +45,7 @@ class InferenceArgs(BaseModel):
     settings: Path | None = None
     slots_per_replica: int = Field(default=2, ge=1)
     max_batch_size: int = Field(default=16, ge=1)
+    batch_target_ms: float = Field(default=50, gt=0)
     max_waiting: int = Field(default=256, ge=1)
     detector_cpus: float = Field(default=1, gt=0)
 
@@ -62,6 +65,7 @@ def build_inference(args: InferenceArgs) -> serve.Application:
         RayServeException: a setting is wrong; one line.
     """
     settings = _settings(args.settings)
+    lead_proxies()
     gpus = _gpus(settings.detector)
     resources = _detector_resources(settings.detector, args, gpus)
     return _inference(args, settings, _detector_options(settings.detector, args, gpus), resources)
@@ -85,7 +89,11 @@ def _inference(
         ray_actor_options={"num_cpus": 0},
         deployment_actors=delivery_actors(settings),
     )
-    limits = ServiceLimits(max_batch_size=args.max_batch_size, max_waiting=args.max_waiting)
+    limits = ServiceLimits(
+        max_batch_size=args.max_batch_size,
+        max_waiting=args.max_waiting,
+        batch_target_s=args.batch_target_ms / 1000,
+    )
     application: serve.Application = ingress.bind(detector, limits, args.slots_per_replica, settings.token)
     return application
 
@@ -102,6 +110,7 @@ def build_cameras(args: CamerasArgs) -> serve.Application:
         tls=settings.tls,
         token=settings.token,
         budget_ms=settings.latency_budget_ms,
+        tracing=tracing_config(),
     )
     # It keeps changes made at run time in a folder, as the publisher keeps its spool: on the same node.
     manager = CameraManager.options(  # type: ignore[attr-defined]

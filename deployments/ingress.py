@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -18,13 +18,17 @@ from ray.serve.schema import DeploymentStatusOverview
 
 from app.errors import DeliveryUnavailable, ModelUnavailable, Overloaded, SightlineError
 from app.events import PublisherSnapshot, Receipt, Submission
+from app.log_lines import TroubleLog
 from app.rpc.codes import LOST_COMMIT, UNKNOWN_FAULT, status_of
 from app.rpc.conversion import write_response
 from app.rpc.serving import UnreadableRequest
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.service import DetectionService, DetectorAnswer, DetectorJob, ServiceLimits, ServiceLoad
 from app.telemetry import ServiceTelemetry
+from app.tracing import TRACEPARENT, DetectedFrame, ServiceTracing
+from deployments.logs import log_as_serve
 from deployments.publisher import PUBLISHER
+from deployments.tracing import service_tracing
 
 logger = logging.getLogger("ray.serve")
 
@@ -39,8 +43,9 @@ ANXIOUS_CENSUS_PERIOD_S = 0.1
 class RemoteDetectors:
     """The detector replicas behind their Serve handle."""
 
-    def __init__(self, handle: DeploymentHandle[Any]) -> None:
+    def __init__(self, handle: DeploymentHandle[Any], tracing: ServiceTracing | None = None) -> None:
         self._handle = handle
+        self._tracing = tracing
 
     async def detect(self, jobs: Sequence[DetectorJob]) -> DetectorAnswer:
         """Run one batch on one replica.
@@ -49,6 +54,12 @@ class RemoteDetectors:
             ModelUnavailable: no replica took it in time, or the one that did died.
             Overloaded: Serve's own queue is full.
         """
+        if self._tracing is None:
+            return await self._call(jobs)
+        with self._tracing.batch([job.traceparent for job in jobs]):
+            return await self._call(jobs)
+
+    async def _call(self, jobs: Sequence[DetectorJob]) -> DetectorAnswer:
         try:
             answer: DetectorAnswer = await asyncio.wait_for(self._handle.detect.remote(list(jobs)), CALL_TIMEOUT_S)
         except (RayActorError, DeploymentUnavailableError):
@@ -65,6 +76,7 @@ class RemotePublisher:
 
     def __init__(self) -> None:
         self._handle: Any = None
+        self._failures = TroubleLog(logger, "the publisher fails", unit="calls", level=logging.ERROR)
 
     async def publish(self, submissions: Sequence[Submission]) -> Sequence[Receipt | SightlineError]:
         """Commit events.
@@ -95,7 +107,7 @@ class RemotePublisher:
             self._handle = None
             raise DeliveryUnavailable(LOST_COMMIT) from None
         except RayError as error:
-            logger.error("publisher call %s failed: %s", method, error)
+            self._failures.again(f"{method}: {_last_line(error)}", error=error)
             raise DeliveryUnavailable("the publisher failed; its log says why") from None
 
 
@@ -110,30 +122,51 @@ class DetectionIngress:
         slots_per_replica: int,
         token: SecretStr | None,
     ) -> None:
+        log_as_serve()
+        self._tracing = service_tracing()
         self._publisher = RemotePublisher()
         self._slots_per_replica = slots_per_replica
         self._service = DetectionService(
-            RemoteDetectors(detector),
+            RemoteDetectors(detector, self._tracing),
             self._publisher,
             limits=limits,
             observer=ServiceTelemetry(),
             token=token.get_secret_value() if token else None,
         )
+        self._faults = TroubleLog(logger, "Detect failed", unit="calls", level=logging.ERROR)
+        self._uncounted = TroubleLog(logger, "the detector replicas cannot be counted", unit="tries")
         self._census = asyncio.get_running_loop().create_task(self._count_replicas())
 
     async def Detect(  # noqa: N802 - the proto file names it
         self, request: pb.DetectRequest | UnreadableRequest, grpc_context: Any
     ) -> pb.DetectResponse:
         """Answer one call; every error is a code of the contract's table."""
+        metadata = {key.lower(): value for key, value in grpc_context.invocation_metadata()}
+        if self._tracing is None:
+            metadata.pop(TRACEPARENT, None)  # nobody here would look at it
+            return await self._answer(request, grpc_context, metadata, None)
+        with self._tracing.detect(metadata) as span:
+            return await self._answer(request, grpc_context, {**metadata, TRACEPARENT: span.traceparent}, span)
+
+    async def _answer(
+        self,
+        request: pb.DetectRequest | UnreadableRequest,
+        grpc_context: Any,
+        metadata: Mapping[str, str],
+        span: DetectedFrame | None,
+    ) -> pb.DetectResponse:
         try:
-            metadata = {key.lower(): value for key, value in grpc_context.invocation_metadata()}
             accepted = await self._service.detect(request, metadata)
+            if span is not None:
+                span.answered(accepted.event)
             return write_response(accepted.event, accepted.total_ms)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - what escapes would be told the client with its stack
             code, details = status_of(error)
+            camera_id = request.camera_id[:64] if isinstance(request, pb.DetectRequest) else ""
             if code is grpc.StatusCode.INTERNAL and details == UNKNOWN_FAULT:
-                camera_id = request.camera_id[:64] if isinstance(request, pb.DetectRequest) else ""
-                logger.exception("Detect failed for camera %r", camera_id)
+                self._faults.again(f"{type(error).__name__}", error=error, camera_id=camera_id)
+            if span is not None:
+                span.failed(camera_id, code.name, details)
             grpc_context.set_code(code)
             grpc_context.set_details(details)
             return pb.DetectResponse()
@@ -159,8 +192,9 @@ class DetectionIngress:
             try:
                 slots = await asyncio.to_thread(self._slots)
                 self._service.resize(slots)
-            except Exception:  # noqa: BLE001 - the controller may be away for a while
-                logger.warning("the detector replicas cannot be counted; going on with the last count")
+                self._uncounted.over("the detector replicas are counted again")
+            except Exception as error:  # noqa: BLE001 - the controller may be away for a while
+                self._uncounted.again(f"{type(error).__name__}; going on with the last count")
                 slots = slots or 1  # no reason to ask a controller in trouble more often
             await asyncio.sleep(CENSUS_PERIOD_S if slots else ANXIOUS_CENSUS_PERIOD_S)
 
@@ -174,6 +208,12 @@ class DetectionIngress:
     async def __del__(self) -> None:
         self._census.cancel()
         await self._service.close()
+
+
+def _last_line(error: BaseException) -> str:
+    """Give the line of an error that crossed processes which is the error itself; those before are its stack."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
 
 
 def _running(deployment: DeploymentStatusOverview) -> int:

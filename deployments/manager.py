@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +19,14 @@ from app.camera_settings import ConfiguredCameras
 from app.cameras import CameraStatus, Picture
 from app.configured_cameras import CamerasGiven
 from app.errors import SettingsError
+from app.log_lines import TroubleLog
 from app.reporting import Observation, Reporter
 from app.settings import process_environment
 from app.wanted import Fleet, Following, KeptChanges, Roster, WantedCamera
 from app.wanted.redeploying import given_by
 from app.web import BrokerFacts, CameraFacts, CameraNews, Cursor, Health, Readings, SystemFacts, build_api
 from deployments.camera import CameraServiceOptions, CameraWatch
+from deployments.logs import log_as_serve, say
 from deployments.observing import INFERENCE, deployments, ingress_load, publisher_snapshot
 
 logger = logging.getLogger("ray.serve")
@@ -60,6 +61,7 @@ class CameraManagerBase:
     """Owns the camera actors, reports, and tells whether the system is ready."""
 
     def __init__(self, plan: CameraPlan, options: CameraServiceOptions, broker: BrokerFacts) -> None:
+        log_as_serve()
         self._plan = plan
         self._options = options
         self._broker = broker
@@ -196,23 +198,25 @@ class CameraManagerBase:
     async def _service_up(self) -> None:
         """Wait while the service of this cluster is being deployed: frames sent before would only be dropped."""
         end = time.monotonic() + STARTUP_PATIENCE_S
+        unread = TroubleLog(logger, "the state of the inference application cannot be read", unit="tries")
         while time.monotonic() < end:
             try:
                 application = (await asyncio.to_thread(serve.status)).applications.get(INFERENCE)
                 if application is None or application.status not in ("DEPLOYING", "NOT_STARTED"):
                     return
             except Exception as error:  # noqa: BLE001 - the controller may be away for a while
-                logger.warning("the state of the inference application cannot be read: %s", type(error).__name__)
+                unread.again(type(error).__name__)
             await asyncio.sleep(0.25)
 
     async def _report(self) -> None:
+        untold = TroubleLog(logger, "the line about the system cannot be written", level=logging.ERROR)
         while True:
             await asyncio.sleep(REPORT_PERIOD_S)
             if self._roster.running:
                 try:
-                    _say(f"sightline: {self._reporter.line(await self._observe())}")
-                except Exception:
-                    logger.exception("no report this time")
+                    say(f"sightline: {self._reporter.line(await self._observe())}")
+                except Exception as error:  # noqa: BLE001 - the next one may succeed
+                    untold.again(type(error).__name__, error=error)
 
     async def _observe(self) -> Observation:
         cameras, publisher = await asyncio.gather(self.statuses(), publisher_snapshot())
@@ -223,13 +227,6 @@ class CameraManagerBase:
         for task in (*self._tasks, *([self._follower] if self._follower else [])):
             task.cancel()
         await self.changes.close()
-
-
-def _say(line: str) -> None:
-    """Write a line to the terminal, past the logs: Serve's tuned mode keeps those away, and replaces print as well."""
-    if sys.__stdout__ is not None:
-        sys.__stdout__.write(f"{line}\n")
-        sys.__stdout__.flush()
 
 
 def _here() -> CameraManagerBase:

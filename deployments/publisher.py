@@ -30,6 +30,7 @@ from app.events import (
 )
 from app.settings import KafkaSettings, SpoolSettings
 from app.telemetry import PublisherTelemetry
+from deployments.logs import log_beside_serve
 
 logger = logging.getLogger("ray.serve")
 
@@ -93,6 +94,7 @@ class BrokerActor:
         Raises:
             BrokerUnavailable: it did not come up.
         """
+        log_beside_serve(BROKER)
         self._broker = EmbeddedBroker(announcement=ANNOUNCEMENT).start()
         threading.Thread(target=self._die_with_it, name="broker-watch", daemon=True).start()
         print(
@@ -122,6 +124,7 @@ class KafkaPublisher:
     """
 
     def __init__(self, sealed: Sealed) -> None:
+        log_beside_serve(PUBLISHER)
         self._options = sealed.options
         self._publisher: EventPublisher | None = None
         self._starting = asyncio.Lock()

@@ -14,6 +14,8 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from tests.idle import pytest_pyfunc_call  # noqa: F401  # a hook
+
 ROOT = Path(__file__).resolve().parents[1]
 T = TypeVar("T")
 

@@ -51,7 +51,10 @@ class ProcessCost:
 
 
 class ProcessMeter:
-    """Reads every process that has a certain line in its environment."""
+    """Reads every process that has a certain line in its environment, and their children.
+
+    (The embedded broker is given no environment.)
+    """
 
     def __init__(self, mark: str) -> None:
         """Make a meter; ``mark`` is the line, ``NAME=value``."""
@@ -59,13 +62,20 @@ class ProcessMeter:
 
     def read(self) -> Mapping[int, Reading]:
         """Give a reading of each process, by its id."""
+        places = [place for place in Path("/proc").iterdir() if place.name.isdigit()]
+        marked = {int(place.name) for place in places if self._is_marked(place)}
         found = {}
-        for place in Path("/proc").iterdir():
-            if place.name.isdigit():
-                with contextlib.suppress(OSError, IndexError):
-                    if self._mark in (place / "environ").read_bytes().split(b"\0"):
-                        found[int(place.name)] = _reading(place)
+        for place in places:
+            with contextlib.suppress(OSError, IndexError):
+                pid, fields = int(place.name), _fields(place)
+                if pid in marked or int(fields[1]) in marked:
+                    found[pid] = _reading(place, fields)
         return found
+
+    def _is_marked(self, place: Path) -> bool:
+        with contextlib.suppress(OSError):
+            return self._mark in (place / "environ").read_bytes().split(b"\0")
+        return False
 
 
 def costs(before: Mapping[int, Reading], after: Mapping[int, Reading]) -> tuple[ProcessCost, ...]:
@@ -81,8 +91,12 @@ def costs(before: Mapping[int, Reading], after: Mapping[int, Reading]) -> tuple[
     return tuple(sorted(told, key=lambda cost: -cost.cpu_s))
 
 
-def _reading(place: Path) -> Reading:
-    fields = (place / "stat").read_text().rpartition(")")[2].split()
+def _fields(place: Path) -> list[str]:
+    """Give the fields of ``stat`` from the third on: state, parent, …"""
+    return (place / "stat").read_text().rpartition(")")[2].split()
+
+
+def _reading(place: Path, fields: list[str]) -> Reading:
     cpu_s = (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
     held = _PROPORTIONAL.search((place / "smaps_rollup").read_text())
     title = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
 
 from app.camera_settings import CameraSettings
 from app.cameras.accounts import Accounts, CameraObserver, SilentObserver
@@ -17,14 +14,16 @@ from app.cameras.backoff import Backoff
 from app.cameras.blocking import ServiceWatch
 from app.cameras.capture import CaptureThread, Health
 from app.cameras.clock import Clock
-from app.cameras.encoder import EncodedFrame, Encoder, SampledFrame
+from app.cameras.encoder import Encoder, SampledFrame
 from app.cameras.mailbox import Mailbox
-from app.cameras.outcomes import Fate, Outcome
+from app.cameras.pace import Pace
 from app.cameras.rate import per_second
 from app.cameras.recent import Recent
+from app.cameras.sending import FrameSender as FrameSender
+from app.cameras.sending import Sending
 from app.cameras.sources import RawFrame, Source, open_source
 from app.cameras.status import CameraState, CameraStatus
-from app.errors import ImageError
+from app.cameras.window import MOST_IN_FLIGHT, InFlightWindow
 from app.frames import Frame
 from app.ledger import CameraLedger, DropReason
 from app.source_url import SourceUrl
@@ -32,11 +31,8 @@ from app.source_url import SourceUrl
 _log = logging.getLogger(__name__)
 
 
-class FrameSender(Protocol):
-    """The inference service, as a camera sees it."""
-
-    async def detect(self, frame: EncodedFrame, remaining_s: float) -> Outcome:
-        """Send a frame with what is left of its budget, in seconds, and tell what became of it."""
+QUEUE_SHARE = 0.25
+"""Of the budget: frames that wait longer for a detector are a sign that there are too many."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +58,11 @@ class CameraTiming:
 class Camera:
     """Samples its source, and sends the newest sampled frame whenever the one before is answered.
 
-    There is no queue: what a newer frame replaces is counted ``superseded``. A frame is encoded when its turn
-    has come, so a superseded one costs no encoding. Every sampled frame ends in one place of the ledger.
+    A camera whose rate asks for it has several frames under way (:class:`InFlightWindow`); one that finds the service
+    busier than it can be sends less often (:class:`Pace`). There is no queue: what a newer frame replaces is counted
+    ``superseded``. A frame is encoded when its turn has come, so a superseded one costs no encoding; and one that is
+    too old to be answered in time is left for a newer one to replace. Frames are encoded and sent in their order.
+    Every sampled frame ends in one place of the ledger.
     """
 
     def __init__(
@@ -78,23 +77,18 @@ class Camera:
         source_factory: Callable[[SourceUrl, float, Clock], Source] = open_source,
         clock: Clock | None = None,
         timing: CameraTiming | None = None,
-        max_in_flight: int = 1,
+        max_in_flight: int = MOST_IN_FLIGHT,
     ) -> None:
         if settings.fps is None:
             raise ValueError(f"camera {settings.id} has no fps: load_settings fills it in")
         self._settings = settings
         self._fps = settings.fps
-        self._client = client
         self._epoch = epoch
-        self._budget_s = budget_ms / 1000
         self._clock = clock or Clock()
         self._timing = timing or CameraTiming()
-        self._in_flight = max_in_flight
         self._observer = observer or SilentObserver()
         self._accounts = Accounts(ledger or CameraLedger(), self._observer)
-        self._encoder = Encoder(settings.max_side, settings.jpeg_quality)
         self._mailbox: Mailbox[SampledFrame] = Mailbox()
-        self._resend = Backoff(self._timing.resend_first_s, self._timing.resend_most_s)
         self._stopping = asyncio.Event()
         self._finished = asyncio.Event()
         self._running = False
@@ -102,10 +96,22 @@ class Camera:
         self._reconnects = 0
         self._size: tuple[int, int] | None = None
         self._samples: deque[float] = deque(maxlen=64)
-        self._round_trip_ms: float | None = None
         self.recent = Recent()
-        self._last_reason: DropReason | None = None
-        self._service = ServiceWatch(self._clock, self._timing.blocked_s)
+        self._sending = Sending(
+            settings.id,
+            mailbox=self._mailbox,
+            encoder=Encoder(settings.max_side, settings.jpeg_quality),
+            client=client,
+            accounts=self._accounts,
+            recent=self.recent,
+            window=InFlightWindow(settings.fps, max_in_flight),
+            pace=Pace(settings.fps, budget_ms / 1000 * QUEUE_SHARE),
+            resend=Backoff(self._timing.resend_first_s, self._timing.resend_most_s),
+            watch=ServiceWatch(self._clock, self._timing.blocked_s),
+            budget_s=budget_ms / 1000,
+            stopping=self._stopping,
+            clock=self._clock,
+        )
         self._capture = CaptureThread(
             settings.id,
             make_source=lambda: source_factory(settings.url, self._fps, self._clock),
@@ -127,18 +133,19 @@ class Camera:
         assert not self._running, "a camera runs once"
         self._running = True
         self._mailbox.bind(asyncio.get_running_loop())
-        encoders = ThreadPoolExecutor(self._in_flight, f"encode-{self._settings.id}")
-        senders = [asyncio.create_task(self._send(encoders)) for _ in range(self._in_flight)]
+        sending = asyncio.create_task(self._sending.run())
         stop = asyncio.create_task(self._stopping.wait())
         watch = asyncio.create_task(self._watch())
         try:
             if not self._stopping.is_set():
                 self._capture.start()
-                await asyncio.wait({stop, *senders}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({stop, sending}, return_when=asyncio.FIRST_COMPLETED)
+                if sending.done():
+                    sending.result()  # a fault of ours there is no end of a recording
         finally:
             stop.cancel()
             watch.cancel()
-            await self._shut_down(senders, encoders)
+            await self._shut_down(sending)
             self._finished.set()
 
     async def stop(self) -> None:
@@ -165,10 +172,10 @@ class Camera:
             height=self._size[1] if self._size else None,
             fps_asked=self._fps,
             fps_measured=self._measured_fps(),
-            round_trip_ms=self._round_trip_ms,
+            round_trip_ms=self._sending.round_trip_ms,
             reconnects=self._reconnects,
             fps_delivered=self.recent.fps(self._clock.monotonic()),
-            blocked=self._service.blocked,
+            blocked=self._sending.blocked,
         )
 
     # In the capture thread.
@@ -194,74 +201,6 @@ class Camera:
 
     # On the event loop.
 
-    async def _send(self, encoders: ThreadPoolExecutor) -> None:
-        while (sampled := await self._mailbox.take()) is not None:
-            outcome = Outcome.dropped(DropReason.SHUTDOWN)
-            try:
-                encoded = await self._encode(sampled, encoders)
-                if isinstance(encoded, Outcome):
-                    outcome = encoded
-                else:
-                    outcome = Outcome.unconfirmed("its answer was not waited for")  # if it is cancelled
-                    outcome = await self._deliver(encoded)
-            except Exception:  # noqa: BLE001 - a fault of ours costs one frame, not the camera
-                if outcome.fate is Fate.DROPPED:
-                    outcome = Outcome.dropped(DropReason.ENCODE_ERROR, "a fault of ours")
-                _log.exception("camera %s: a fault of ours while a frame was sent", self._settings.id)
-            finally:
-                self._accounts.settle(outcome)
-            await self._after(outcome)
-
-    async def _encode(self, sampled: SampledFrame, encoders: ThreadPoolExecutor) -> EncodedFrame | Outcome:
-        if self._remaining_s(sampled.captured) <= 0:
-            return Outcome.dropped(DropReason.DEADLINE, "the budget ran out before it was encoded")
-        loop = asyncio.get_running_loop()
-        try:
-            encoded = await loop.run_in_executor(encoders, self._encoder.encode, sampled)
-        except ImageError as error:
-            return Outcome.dropped(DropReason.ENCODE_ERROR, str(error))
-        if self._stopping.is_set():
-            return Outcome.dropped(DropReason.SHUTDOWN)
-        return encoded
-
-    async def _deliver(self, encoded: EncodedFrame) -> Outcome:
-        began = self._clock.monotonic()
-        outcome = await self._client.detect(encoded, self._remaining_s(encoded.captured))
-        ended = self._clock.monotonic()
-        self._round_trip_ms = (ended - began) * 1000
-        self.recent.note(encoded, outcome, ended)
-        return outcome
-
-    async def _after(self, outcome: Outcome) -> None:
-        self._log_change(outcome)
-        self._service.note(outcome)
-        if outcome.fate is not Fate.DROPPED:
-            self._resend.reset()
-        elif outcome.reason is DropReason.UNAVAILABLE:
-            await self._pause(self._resend.next())
-
-    async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-
-    def _log_change(self, outcome: Outcome) -> None:
-        """Say once when frames begin to be dropped for a lasting reason, and once when they pass again."""
-        lasting = outcome.reason in (DropReason.UNAVAILABLE, DropReason.REJECTED, DropReason.ENCODE_ERROR)
-        if lasting and outcome.reason is not self._last_reason:
-            _log.warning(
-                "camera %s: frames are dropped (%s): %s",
-                self._settings.id,
-                outcome.reason.value if outcome.reason else "",
-                outcome.detail,
-            )
-            self._last_reason = outcome.reason
-        elif outcome.fate is Fate.ACCEPTED and self._last_reason is not None:
-            _log.info("camera %s: frames are accepted again", self._settings.id)
-            self._last_reason = None
-
-    def _remaining_s(self, captured: float) -> float:
-        return captured + self._budget_s - self._clock.monotonic()
-
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(min(0.5, self._timing.stall_s / 4))
@@ -270,18 +209,18 @@ class Camera:
             self._tell_health(self._capture.health)
             self._accounts.tell()
 
-    async def _shut_down(self, senders: list[asyncio.Task[None]], encoders: ThreadPoolExecutor) -> None:
+    async def _shut_down(self, sending: asyncio.Task[None]) -> None:
         self._capture.stop()
         if self._mailbox.discard() is not None:
             self._accounts.drop(DropReason.SHUTDOWN)
-        _, late = await asyncio.wait(senders, timeout=self._timing.settle_s)
-        for sender in late:
-            sender.cancel()
-        await asyncio.gather(*senders, return_exceptions=True)
-        loop = asyncio.get_running_loop()
-        if not await loop.run_in_executor(encoders, self._capture.join, self._timing.join_s):
-            _log.warning("camera %s: its source hangs and is left behind", self._settings.id)
-        encoders.shutdown(wait=False)
+        await asyncio.wait({sending}, timeout=self._timing.settle_s)
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        await self._sending.give_up()
+        if not await asyncio.to_thread(self._capture.join, self._timing.join_s):
+            about = {"camera_id": self._settings.id}
+            _log.warning("camera %s: its source hangs and is left behind", self._settings.id, extra=about)
+        self._sending.close()
 
     def _measured_fps(self) -> float:
         """Give the sampled frames per second over the last 64, or over the last 10 s where that is shorter."""

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from app.cameras.backoff import Backoff
 from app.cameras.clock import Clock
@@ -15,6 +16,7 @@ from app.cameras.sampler import EvenGrid
 from app.cameras.sources import Capture, RawFrame, Source
 from app.cameras.status import CameraState
 from app.errors import SourceEnded, SourceError, SourceUnavailable
+from app.log_lines import TroubleLog
 
 OFFLINE_AFTER = 3
 """Failed tries in a row, after which a camera is offline rather than reconnecting."""
@@ -68,6 +70,10 @@ class CaptureThread:
         self._heard: float | None = None
         self._live_since: float | None = None
         self._next_index = 0
+        self._lived = False
+        self._away = TroubleLog(
+            _log, f"camera {name} unreachable", unit="tries", camera_id=name, monotonic=clock.monotonic
+        )
         self._health = Health(CameraState.STARTING, "", Capture.now(clock).at)
         # A daemon: a library that hangs in a read must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name=f"capture-{name}", daemon=True)
@@ -102,7 +108,8 @@ class CaptureThread:
                 and self._clock.monotonic() - self._heard > self._stall_s
             )
         if silent:
-            self._become(CameraState.STALLED, self._stalled())
+            if self._become(CameraState.STALLED, self._stalled()):
+                self._away.again(self._stalled())
             self._interrupt()
 
     def _run(self) -> None:
@@ -112,16 +119,23 @@ class CaptureThread:
                     self._capture_once()
                 except SourceEnded as ended:
                     self._become(CameraState.ENDED, str(ended))
+                    _log.info("camera %s has ended: %s", self._name, ended, extra={"camera_id": self._name})
                     return
                 except SourceError as failure:
                     # What ends a read that hung is our own doing, and says less than the stall did.
                     stalled = self._health.state is CameraState.STALLED
+                    if not stalled:  # that was told
+                        self._tell_away(str(failure))
                     self._wait_after(self._stalled() if stalled else str(failure))
                 except Exception as fault:  # noqa: BLE001 - whatever a library raises, the camera goes on
                     # Its type and place are told, not its text, which may hold the address with its password.
-                    where = "".join(traceback.format_tb(fault.__traceback__))
-                    _log.error("camera %s: %s in its source\n%s", self._name, type(fault).__name__, where)
-                    self._wait_after(f"the source failed with {type(fault).__name__}")
+                    reason, stack = (
+                        f"the source failed with {type(fault).__name__}",
+                        traceback.extract_tb(fault.__traceback__),
+                    )
+                    place = f"{Path(stack[-1].filename).name}:{stack[-1].lineno}"
+                    self._tell_away(f"{reason} at {place}", stack="".join(stack.format()))
+                    self._wait_after(reason)
         finally:
             self._on_end()
 
@@ -163,7 +177,8 @@ class CaptureThread:
         self._heard = self._clock.monotonic()
         if self._live_since is None:
             self._live_since = self._heard
-            self._become(CameraState.LIVE, "")
+            if self._become(CameraState.LIVE, ""):
+                self._tell_live()
 
     def _wait_after(self, reason: str) -> None:
         if self._stopping.is_set():
@@ -177,17 +192,26 @@ class CaptureThread:
         if not self._clock.wait(self._stopping, pause_s):
             self._on_reopen()
 
-    def _become(self, state: CameraState, reason: str) -> None:
+    def _become(self, state: CameraState, reason: str) -> bool:
+        """Take a state on; whether it is another than before."""
         with self._lock:
             before = self._health
             if (before.state, before.reason) == (state, reason):
-                return
+                return False
             since = before.since if before.state is state else Capture.now(self._clock).at
             self._health = health = Health(state, reason, since)
-        if before.state is not state:
-            level = logging.INFO if state in (CameraState.LIVE, CameraState.ENDED) else logging.WARNING
-            _log.log(level, "camera %s is %s%s", self._name, state, f": {reason}" if reason else "")
         self._on_health(health)
+        return before.state is not state
+
+    def _tell_away(self, reason: str, stack: str | None = None) -> None:
+        if not self._stopping.is_set():
+            self._away.again(reason, stack=stack)
+
+    def _tell_live(self) -> None:
+        told = self._away.over(f"camera {self._name} is live again")
+        if not told and not self._lived:
+            _log.info("camera %s is live", self._name, extra={"camera_id": self._name})
+        self._lived = True
 
     def _stalled(self) -> str:
         return f"no frame for {self._stall_s:g} s"

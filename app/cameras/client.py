@@ -20,8 +20,9 @@ from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.rpc.sightline.inference.v1.inference_pb2_grpc import InferenceServiceStub
 from app.settings import ServiceAddress, TlsSettings
 
-if TYPE_CHECKING:  # it exists for the type checker only
+if TYPE_CHECKING:  # the stub exists for the type checker only; tracing is loaded where it is on
     from app.rpc.sightline.inference.v1.inference_pb2_grpc import InferenceServiceAsyncStub
+    from app.tracing import CameraTracing
 
 ANSWER_MARGIN_S = 1.0
 """How much longer than the frame's budget an answer is waited for: the server, not the wire, decides."""
@@ -57,6 +58,7 @@ class DetectClient:
         *,
         tls: TlsSettings | None = None,
         token: SecretStr | None = None,
+        tracing: CameraTracing | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._address = address
@@ -64,6 +66,7 @@ class DetectClient:
         self._metadata: tuple[tuple[str, str], ...] = (("application", "inference"),)
         if token is not None:
             self._metadata += (("authorization", f"Bearer {token.get_secret_value()}"),)
+        self._tracing = tracing
         self._monotonic = monotonic
         self._channel: grpc.aio.Channel | None = None
         self._stub: InferenceServiceAsyncStub | None = None
@@ -73,6 +76,14 @@ class DetectClient:
 
         Cancelled, it raises ``CancelledError``: whether the frame arrived is then unknown.
         """
+        if self._tracing is None:
+            return await self._call(frame, remaining_s, self._metadata)
+        with self._tracing.send(frame) as sent:
+            outcome = await self._call(frame, remaining_s, (*self._metadata, ("traceparent", sent.traceparent)))
+            sent.settle(outcome)
+        return outcome
+
+    async def _call(self, frame: EncodedFrame, remaining_s: float, metadata: tuple[tuple[str, str], ...]) -> Outcome:
         budget_ms = int(remaining_s * 1000)
         if budget_ms < 1:  # 0 would ask for the service's own, long time-out
             return Outcome.dropped(DropReason.DEADLINE, "the budget ran out before it was sent")
@@ -81,7 +92,7 @@ class DetectClient:
         timeout_s = remaining_s + ANSWER_MARGIN_S
         began = self._monotonic()
         try:
-            response = await stub.Detect(_request(frame, budget_ms), timeout=timeout_s, metadata=self._metadata)
+            response = await stub.Detect(_request(frame, budget_ms), timeout=timeout_s, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             return outcome_of(
                 FailedCall(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -33,16 +34,19 @@ class Mailbox(Generic[T]):
             if self._finished:
                 return item
             displaced, self._item = self._item, item
-        if displaced is None:
-            self._wake()
+        self._wake()
         return displaced
 
-    async def take(self) -> T | None:
-        """Wait for an item; ``None`` once the mailbox is finished and empty."""
+    async def take(self, wanted: Callable[[T], bool] = lambda _: True) -> T | None:
+        """Wait for an item that is wanted; ``None`` once the mailbox is finished and empty.
+
+        What is not wanted stays, for a newer one to displace it; once the mailbox is finished everything is taken.
+        """
         while True:
             with self._lock:
-                item, self._item = self._item, None
-                if item is not None or self._finished:
+                item = self._item
+                if self._finished or (item is not None and wanted(item)):
+                    self._item = None
                     return item
                 self._changed.clear()
             await self._changed.wait()

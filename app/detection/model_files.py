@@ -71,19 +71,21 @@ def check_pin(path: Path, sha256: str | None) -> None:
 
 def _check_name(path: Path) -> None:
     """Refuse what Ultralytics would take for another name, and go and look for that."""
+    if path.suffix.lower() != ".pt":
+        return
     import_ultralytics()
     from ultralytics.utils.checks import check_yolov5u_filename
 
-    if path.suffix.lower() == ".pt" and check_yolov5u_filename(str(path).strip().replace("'", "")) != str(path):
+    if check_yolov5u_filename(str(path).strip().replace("'", "")) != str(path):
         raise SettingsError(f"the model {str(path)!r} has a name that Ultralytics changes; rename the file")
 
 
 def _hub_name(path: Path) -> str | None:
+    if path.name != str(path):
+        return None
     import_ultralytics()
     from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
 
-    if path.name != str(path):
-        return None
     for name in (path.name, f"{path.name}.pt"):
         if name in GITHUB_ASSETS_NAMES:
             return name

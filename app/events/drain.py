@@ -20,6 +20,7 @@ from app.events.event import DetectionEvent, EventRecord, make_record
 from app.events.spool_writer import SpoolWriter
 from app.events.spooled import Delivery, Refusal, Waiting
 from app.events.stored import load
+from app.log_lines import TroubleLog
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +113,14 @@ class Drain:
         self._held = 0
         self._old_up_to = 0
         self._back_at_ns = 0
+        self._losing = TroubleLog(logger, "events wait in the spool", unit="tries", monotonic=monotonic)
+        self._refused = TroubleLog(
+            logger, "events are set aside", unit="events", level=logging.ERROR, monotonic=monotonic
+        )
+        self._unread = TroubleLog(logger, "what waits in the spool cannot be read", unit="tries", monotonic=monotonic)
+        self._uncounted = TroubleLog(
+            logger, "events were published, but not counted in the metrics", level=logging.ERROR, monotonic=monotonic
+        )
         self.trouble = ""
         """Why nothing can be delivered now; empty while it can."""
         self.breaches = 0
@@ -184,7 +193,7 @@ class Drain:
         try:
             rows = await self._spool.waiting(camera_id, lane.read_up_to, READ_AHEAD)
         except DeliveryUnavailable as error:
-            logger.warning("what waits of camera %s cannot be read: %s", camera_id, error)
+            self._unread.again(str(error), camera_id=camera_id)
             await asyncio.sleep(LONGEST_PAUSE_S)
             return
         # What is committed from here on comes into memory again: its id is above all that were read.
@@ -209,7 +218,8 @@ class Drain:
             try:
                 await self._sink.send(self._record(pending, began_ns))
             except DeliveryRefused as error:
-                logger.error("event %s is set aside: %s", pending.event_id, error)
+                camera_id = pending.event.camera_id if pending.event is not None else ""
+                self._refused.again(str(error), camera_id=camera_id, event_id=pending.event_id)
                 self._spool.refuse(Refusal(pending.id, str(error), self._wall_ns()))
                 return
             except DeliveryError as error:
@@ -230,13 +240,12 @@ class Drain:
         return make_record(pending.event, total_ms=total_ms, replayed=replayed)
 
     def _lose(self, reason: str) -> None:
-        if not self.trouble:
-            logger.warning("events wait in the spool: %s", reason)
+        self._losing.again(reason)
         self.trouble = reason
 
     def _acknowledged(self, lane: _Lane, pending: Pending, spool_s: float, publish_s: float) -> None:
         if self.trouble:
-            logger.info("events go to Kafka again")
+            self._losing.over("events go to Kafka again")
             self.trouble, self._back_at_ns = "", self._wall_ns()
         self._spool.deliver(Delivery(pending.id, pending.event_id, self._wall_ns()))
         assert pending.event is not None
@@ -251,8 +260,8 @@ class Drain:
             self._observer.published(
                 pending.event.camera_id, age_ms / 1000, max(0.0, spool_s), max(0.0, publish_s), breach
             )
-        except Exception:
-            logger.exception("an event was published, but its metrics could not be recorded")
+        except Exception as error:  # noqa: BLE001 - metrics are no reason to stop sending
+            self._uncounted.again(type(error).__name__, error=error)
 
     def _age_ms(self, event: DetectionEvent) -> float:
         """Give the time since capture; where the clocks disagree, none."""

@@ -25,6 +25,7 @@ from app.events.spool import REPEAT_WINDOW_S
 from app.events.spool_writer import SpoolWriter
 from app.events.spooled import Arrival, Turn
 from app.events.stored import dump
+from app.log_lines import TroubleLog
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +101,7 @@ class EventPublisher:
         """
         self._spool = spool
         self._observer = observer
+        self._untold = TroubleLog(logger, "the spool's gauges cannot be set", level=logging.ERROR, monotonic=monotonic)
         self._publish_empty = publish_empty
         self._drain: Drain | None = None
         if sink is not None:
@@ -273,8 +275,8 @@ class EventPublisher:
                     self._observer.spool(accounts.spooled, accounts.bytes, self._oldest_s(), accounts.quarantined)
             except DeliveryUnavailable:
                 continue  # told by whoever wanted to write
-            except Exception:
-                logger.exception("the spool's gauges could not be set")
+            except Exception as error:  # noqa: BLE001 - gauges are no reason to stop
+                self._untold.again(type(error).__name__, error=error)
 
     def _oldest_s(self) -> float:
         accounts = self._spool.accounts

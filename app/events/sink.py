@@ -26,6 +26,7 @@ from kafka import KafkaProducer
 from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable
 from app.events.connection import client_options, ensure_topic, translate, translate_invalid
 from app.events.event import EventRecord
+from app.log_lines import TroubleLog
 from app.settings import KafkaSettings
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,8 @@ class KafkaSink:
         self._trouble = "the connection to Kafka is being made"
         self._connecting: asyncio.Task[None] | None = None
         self._failures = 0
+        self._away = TroubleLog(logger, "Kafka is away", unit="tries")
+        self._was_connected = False
         self._made: Any = None
         self._lock = threading.Lock()
         self._unacknowledged: set[asyncio.Future[Acknowledgement]] = set()
@@ -194,14 +197,20 @@ class KafkaSink:
                 bootstrap = await self._find_brokers()
                 self._producer = await asyncio.to_thread(self._build, bootstrap)
             except DeliveryError as error:
-                if str(error) != self._trouble:
-                    logger.warning("%s; trying on", error)
+                self._away.again(str(error))
                 self._trouble = str(error)
                 self._failures += 1
             else:
-                logger.info("events go to topic %s on %s", self._settings.topic, ", ".join(bootstrap))
+                self._tell_connected(bootstrap)
                 self._connecting = None
                 return
+
+    def _tell_connected(self, bootstrap: Sequence[str]) -> None:
+        where = f"topic {self._settings.topic} on {', '.join(bootstrap)}"
+        told = self._away.over(f"connected to Kafka again: {where}")
+        if not told and not self._was_connected:
+            logger.info("events go to %s", where)
+        self._was_connected = True
 
     def _pause_s(self) -> float:
         """Give the wait before the next try: none at first, then doubling until an event is acknowledged."""
@@ -252,7 +261,7 @@ class KafkaSink:
         if self._closed:
             return
         self._failures += 1
-        logger.warning("connecting to Kafka anew: %s", reason)
+        self._away.again(reason)
         self._connecting = asyncio.get_running_loop().create_task(self._connect(producer))
 
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from app.errors import DeliveryUnavailable, SpoolDamaged, SpoolUnavailable
 from app.events.spool import Spool
 from app.events.spooled import Arrival, Delivery, Refusal, SpoolAccounts, Turn, Waiting
+from app.log_lines import TroubleLog
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -40,6 +41,7 @@ class SpoolWriter:
         self._task: asyncio.Task[None] | None = None
         self._accounts: SpoolAccounts | None = None
         self._trouble = "the spool is being opened"
+        self._shut = TroubleLog(logger, "nothing can be committed", unit="tries", level=logging.ERROR)
         self._closing = False
         self.groups = 0
         """Transactions so far that committed arrivals."""
@@ -136,8 +138,7 @@ class SpoolWriter:
             try:
                 await self._write_group()
             except SpoolUnavailable as error:
-                if str(error) != self._trouble:
-                    logger.error("nothing can be committed: %s", error)
+                self._shut.again(str(error))
                 self._trouble = str(error)
                 await self._write_settled()
 
@@ -147,8 +148,7 @@ class SpoolWriter:
             try:
                 self._spool = await loop.run_in_executor(self._thread, self._open_spool)
             except DeliveryUnavailable as error:
-                if str(error) != self._trouble:
-                    logger.error("%s; trying on", error)
+                self._shut.again(str(error))
                 self._trouble = str(error)
                 await asyncio.sleep(OPEN_AGAIN_S)
         turns = await self._ask(lambda spool: spool.turns())
@@ -156,6 +156,7 @@ class SpoolWriter:
         last = await self._ask(lambda spool: spool.last_id())
         self._accounts = await self._ask(lambda spool: spool.accounts())
         self._trouble = ""
+        self._shut.over("the spool is open")
         opened(turns, cameras, last)
         self._open.set()
 
@@ -172,7 +173,7 @@ class SpoolWriter:
                 raise
             self.groups += bool(arrivals)
             if arrivals and self._trouble:
-                logger.info("the spool can be written again")
+                self._shut.over("the spool can be written again")
                 self._trouble = ""
             for (_, committed), given in zip(arrivals, ids, strict=True):
                 if not committed.done():

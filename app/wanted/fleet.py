@@ -121,7 +121,7 @@ class Fleet:
             if self._find(camera.id) is not None:
                 raise CameraExists(f"there is a camera {camera.id!r} already")
             await self._make(self._changes.having(camera, self._configured))
-            logger.info("camera %s: added at run time", camera.id)
+            logger.info("camera %s: added at run time", camera.id, extra={"camera_id": camera.id})
 
     async def _replace(self, camera: CameraSettings) -> None:
         async with self._turn:
@@ -130,14 +130,14 @@ class Fleet:
             whole = camera.model_copy(update={"url": camera.url.with_secrets_of(current.url)})
             if whole != current:
                 await self._make(self._changes.having(whole, self._configured))
-                logger.info("camera %s: changed at run time", camera.id)
+                logger.info("camera %s: changed at run time", camera.id, extra={"camera_id": camera.id})
 
     async def _remove(self, camera_id: str) -> None:
         async with self._turn:
             await self._own()
             self._require(camera_id)
             await self._make(self._changes.lacking(camera_id, self._configured))
-            logger.info("camera %s: removed at run time", camera_id)
+            logger.info("camera %s: removed at run time", camera_id, extra={"camera_id": camera_id})
 
     async def _configure(self, configured: ConfiguredCameras) -> None:
         async with self._turn:
@@ -162,7 +162,11 @@ class Fleet:
         """Hold on to the changes that are still in force."""
         self._changes = changes.in_force(self._configured)
         for camera_id in changes.by_id.keys() - self._changes.by_id.keys():
-            logger.info("camera %s: the configuration has changed; what was said at run time is over", camera_id)
+            logger.info(
+                "camera %s: the configuration has changed; what was said at run time is over",
+                camera_id,
+                extra={"camera_id": camera_id},
+            )
         if self._owned and self._changes != changes:
             try:
                 await asyncio.to_thread(self._kept.save, self._changes)

@@ -81,7 +81,9 @@ class Roster(Generic[K]):
                 last_word = await self._stop(camera_id)
             wanted = self._wanted.get(camera_id)  # as of now: it may have changed meanwhile
             if wanted is not None:
-                logger.info("camera %s: %s at %g fps", camera_id, wanted.url, wanted.fps)
+                logger.info(
+                    "camera %s: %s at %g fps", camera_id, wanted.url, wanted.fps, extra={"camera_id": camera_id}
+                )
                 self._running[camera_id] = self._make(wanted)
         del self._converging[camera_id]
         return last_word
@@ -90,7 +92,7 @@ class Roster(Generic[K]):
         try:
             return await self._running[camera_id].stop()
         except Exception:
-            logger.exception("camera %s was not stopped as it should", camera_id)
+            logger.exception("camera %s was not stopped as it should", camera_id, extra={"camera_id": camera_id})
             return None
         finally:
             del self._running[camera_id]

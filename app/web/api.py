@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from app.log_lines import TroubleLog
 from app.web.changing import CameraChanges, tell_errors, write_routes
 from app.web.facts import HealthSource
 from app.web.guard import Guard
@@ -20,7 +21,7 @@ from app.web.page import page_routes
 from app.web.problems import problem
 from app.web.routes import Readings, read_routes
 
-logger = logging.getLogger("ray.serve")
+logger = logging.getLogger(__name__)
 
 
 class Host(HealthSource, Protocol):
@@ -73,9 +74,11 @@ def build_api(host: Callable[[], Host]) -> FastAPI:
         place = ".".join(str(part) for part in first["loc"])
         return problem(422, f"{place}: {first['msg']}")
 
+    failures = TroubleLog(logger, "requests to the HTTP API failed", unit="requests", level=logging.ERROR)
+
     @api.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:
-        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        failures.again(f"{type(error).__name__} in {request.method} {request.url.path}", error=error)
         return problem(500, "the service failed on this request; its log says why")
 
     return api

@@ -10,10 +10,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from app.cameras import SeenFrame
+from app.log_lines import TroubleLog
 from app.web.cached import Cached
 from app.web.facts import CameraSource, Cursor
 
-logger = logging.getLogger("ray.serve")
+logger = logging.getLogger(__name__)
 
 PERIOD_S = 0.5
 """How often cameras are asked while somebody watches."""
@@ -62,6 +63,9 @@ class EventHub:
         self._after: dict[str, Cursor] = {}
         self._recent: dict[str, deque[SeenFrame]] = {}
         self._viewers: set[Viewer] = set()
+        self._unseen = TroubleLog(
+            logger, "what the cameras see cannot be collected", unit="tries", level=logging.ERROR, monotonic=monotonic
+        )
         self._collected = Cached(self._collect, PERIOD_S * 0.9, monotonic)
         self._collector: asyncio.Task[None] | None = None
 
@@ -105,8 +109,9 @@ class EventHub:
         while True:
             try:
                 await self._collected.get()
-            except Exception:
-                logger.exception("what the cameras see could not be collected")
+                self._unseen.over("what the cameras see is collected again")
+            except Exception as error:  # noqa: BLE001 - those who watch wait for the next try
+                self._unseen.again(type(error).__name__, error=error)
             await asyncio.sleep(PERIOD_S)
 
     async def _collect(self) -> None:

@@ -49,12 +49,13 @@ def address() -> Iterator[str]:
     thread.start()
     wait_for(lambda: server.started, 30, "the server")
     yield f"http://127.0.0.1:{port}/"
-    server.should_exit = True
+    server.should_exit = server.force_exit = True  # it would wait for streams that are open
     thread.join(10)
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
+def page(address: str, tmp_path: Path) -> Iterator[Page]:
+    """A tab that is closed before the server is: neither then waits for the other."""
     with browser(tmp_path) as tab:
         yield tab
 
@@ -66,7 +67,7 @@ def give(page: Page, token: str) -> None:
     page.press("Enter", 13, "\r")
 
 
-def test_the_page_asks_for_the_token_keeps_it_in_the_tab_and_sends_it_with_everything(page: Page, address: str):
+def test_the_page_asks_for_the_token_keeps_it_in_the_tab_and_sends_it_with_everything(address: str, page: Page):
     page.open(address)
     page.wait(ASKED)
     assert page.run("document.getElementById('wrong').hidden") is True

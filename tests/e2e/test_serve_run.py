@@ -193,7 +193,7 @@ def test_up_joins_a_running_cluster_hands_on_settings_without_showing_secrets_an
                 ("rtsp-shut", "401"),
                 ("http-shut", "401"),
             ):
-                assert reason in system.wait_for_line(f"camera {camera} is offline", 60)
+                assert reason in system.wait_for_line(f"camera {camera} unreachable", 60)
             # Ray hands metrics on every ten seconds.
             wait_for(
                 lambda: any("sightline_frames_sampled" in httpx.get(page, timeout=20).text for page in metrics_pages()),

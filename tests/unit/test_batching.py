@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import weakref
 from collections.abc import Sequence
@@ -202,3 +203,21 @@ async def test_what_expires_while_all_slots_are_busy_does_not_pile_up():
     assert sum(one() is not None for one in watched) <= 10
     model.gate.set()
     assert await runs == "RUNS"
+
+
+async def test_a_batch_runs_in_the_context_of_none_of_its_callers():
+    # Serve keeps in it whose request a call belongs to, and cancels the call together with the request.
+    asking: contextvars.ContextVar[str] = contextvars.ContextVar("asking", default="nobody")
+    seen: list[str] = []
+
+    async def run(items: Sequence[str]) -> Sequence[str]:
+        seen.append(asking.get())
+        return items
+
+    async def ask(item: str) -> str:
+        asking.set(item)
+        return await batcher.submit(item, soon())
+
+    batcher = DeadlineBatcher(run, max_batch=1, max_waiting=8)
+    assert await asyncio.gather(*(ask(item) for item in "abc")) == ["a", "b", "c"]
+    assert seen == ["nobody"] * 3

@@ -35,6 +35,7 @@ def call(*arguments: str, stdin: str = "", **environment: str) -> subprocess.Com
     )
 
 
+@pytest.mark.idle
 @pytest.mark.parametrize("command", ["up", "doctor", "events"])
 def test_a_wrong_setting_is_one_line_and_status_2_before_anything_starts(command: str):
     done = call(command, INFERENCE_FPS="fast")
@@ -45,6 +46,7 @@ def test_a_wrong_setting_is_one_line_and_status_2_before_anything_starts(command
     assert "'fast'" in done.stderr
 
 
+@pytest.mark.idle
 @pytest.mark.parametrize("model", ["/nowhere/model.pt", "no-such-model.pt", "https://example.org/model.pt"])
 def test_up_with_a_model_that_is_not_there_is_one_line_before_anything_starts(model: str):
     done = call("up", DETECTOR_MODEL=model)
@@ -54,6 +56,7 @@ def test_up_with_a_model_that_is_not_there_is_one_line_before_anything_starts(mo
     assert "DETECTOR_MODEL" in done.stderr
 
 
+@pytest.mark.idle
 @pytest.mark.parametrize("command", ["up", "doctor"])
 def test_a_model_that_is_not_the_pinned_one_is_one_line_and_status_2_before_it_is_loaded(command: str, tmp_path: Path):
     model, file = tmp_path / "mine.pt", tmp_path / "sightline.yaml"
@@ -71,6 +74,7 @@ def test_a_model_that_is_not_the_pinned_one_is_one_line_and_status_2_before_it_i
     assert "detector.model_sha256" in done.stderr
 
 
+@pytest.mark.idle
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -91,6 +95,7 @@ def test_a_wrong_call_is_status_2_and_no_traceback(arguments: tuple[str, ...], t
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.idle
 @pytest.mark.parametrize(
     "text",
     ["applications: []", "applications: [x]", "applications: [{args: x}]", "applications: [{args: {settings: 5}}]",
@@ -104,12 +109,14 @@ def test_a_serve_configuration_of_another_shape_is_one_line(tmp_path: Path, text
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.idle
 def test_following_a_topic_that_is_turned_off_is_a_mistake():
     done = call("events", KAFKA_ENABLED="false")
     assert done.returncode == 2
     assert "KAFKA_ENABLED" in done.stderr
 
 
+@pytest.mark.idle
 def test_following_a_broker_that_is_away_fails_in_one_line():
     done = call("events", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
     assert done.returncode == 1
@@ -117,6 +124,7 @@ def test_following_a_broker_that_is_away_fails_in_one_line():
     assert "127.0.0.1:1" in done.stderr
 
 
+@pytest.mark.idle
 def test_doctor_finds_what_is_wrong_and_says_how_to_mend_it(tmp_path: Path):
     done = call(
         "doctor",
@@ -199,6 +207,7 @@ def test_up_lets_ray_s_own_processes_listen_on_loopback():
     assert done.stdout.strip() == "127.0.0.1"
 
 
+@pytest.mark.idle
 @pytest.mark.parametrize(
     "command",
     [

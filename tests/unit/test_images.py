@@ -174,10 +174,10 @@ def test_a_jpeg_of_endless_scans_is_refused() -> None:
     ],
 )
 def test_a_file_made_of_empty_parts_takes_no_time(data: bytes) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     with pytest.raises(ImageError):
         probe(data)
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 SOUND = [encode(kind, orientation=orientation) for kind in FORMATS for orientation in (None, 6)]

@@ -239,3 +239,75 @@ async def test_a_box_that_the_model_turned_inside_out_is_published_empty():
     desk.detector.box = [110, 120, 10, 20]
     (seen,) = (await desk.detect()).event.objects
     assert seen.bbox[2:] == (0.0, 0.0)
+
+
+class OutOfStep(Detector):
+    """Each batch waits for its own sign, so that the second can be back before the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.signs = [asyncio.Event() for _ in range(4)]
+        self.busy_s = 0.0
+
+    async def detect(self, jobs: Sequence[DetectorJob]) -> DetectorAnswer:
+        number = len(self.batches)
+        answer = await super().detect(jobs)
+        await self.signs[number].wait()
+        return DetectorAnswer(answer.outcomes, answer.model, self.busy_s)
+
+
+class DeskOutOfStep(Desk):
+    def __init__(self) -> None:
+        super().__init__()
+        self.detector = OutOfStep()
+        self.service = DetectionService(
+            self.detector, self.publisher, limits=ServiceLimits(max_batch_size=4), observer=Silent()
+        )
+        self.service.resize(2)
+
+    @property
+    def published(self) -> list[int]:
+        return [submission.sequence for submission in self.publisher.submissions]
+
+
+async def test_frames_of_a_camera_are_committed_in_their_order_whichever_batch_is_back_first():
+    desk = DeskOutOfStep()
+    first = asyncio.create_task(desk.detect(epoch=1, sequence=1))
+    await until(lambda: len(desk.detector.batches) == 1)
+    second = asyncio.create_task(desk.detect(epoch=1, sequence=2))
+    other = asyncio.create_task(desk.detect(camera_id="other", epoch=1, sequence=7))
+    await until(lambda: len(desk.detector.batches) == 2)
+    for sign in desk.detector.signs[1:]:
+        sign.set()
+    await other
+    assert not second.done()
+    desk.detector.signs[0].set()
+    await asyncio.gather(first, second)
+    assert desk.published == [7, 1, 2]
+
+
+async def test_a_frame_behind_one_that_does_not_come_back_waits_no_longer_than_its_own_budget():
+    desk = DeskOutOfStep()
+    stuck = asyncio.create_task(desk.detect(epoch=1, sequence=1))
+    await until(lambda: len(desk.detector.batches) == 1)
+    desk.detector.signs[1].set()
+    await asyncio.wait_for(desk.detect(epoch=1, sequence=2, latency_budget_ms=50), 10)
+    assert desk.published == [2]
+    desk.detector.signs[0].set()
+    await stuck
+
+
+async def test_a_slow_detector_gets_fewer_frames_at_a_time():
+    desk = DeskOutOfStep()
+    desk.detector.busy_s = 10.0
+    for sign in desk.detector.signs:
+        sign.set()
+    await desk.detect()
+    desk.service.resize(0)
+    desk.service.resize(1)
+    desk.detector.gate.clear()
+    calls = [asyncio.create_task(desk.detect(camera_id=f"cam-{number}")) for number in range(3)]
+    await until(lambda: len(desk.detector.batches) == 2)
+    desk.detector.gate.set()
+    await asyncio.gather(*calls)
+    assert [len(batch) for batch in desk.detector.batches] == [1, 1, 1, 1]

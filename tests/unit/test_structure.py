@@ -65,6 +65,7 @@ def test_only_the_settings_read_the_environment():
     assert readers <= {"app/settings.py", "app/detection/restraint.py"}
 
 
+@pytest.mark.idle
 @pytest.mark.parametrize(
     "module",
     [

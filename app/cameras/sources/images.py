@@ -37,6 +37,7 @@ class ImagesSource:
         self._pacer = Pacer(clock)
         self._files: tuple[Path, ...] = ()
         self._unreadable: set[Path] = set()
+        self._untold: list[str] = []
         self._only: NDArray[np.uint8] | None = None
         self._image: NDArray[np.uint8] | None = None
         self._captured = Capture(0, 0.0)
@@ -90,6 +91,7 @@ class ImagesSource:
                 raise SourceEnded(f"{self._url} is over")
             image = self._read(self._files[self._index % len(self._files)])
             if image is not None:
+                self._tell_unreadable()
                 return image
         raise SourceUnavailable(f"{self._url} holds no image that can be read")
 
@@ -98,15 +100,24 @@ class ImagesSource:
             return self._only
         image = _decoded(file)
         if image is None:
-            self._warn_once(file)
+            self._note(file)
         elif len(self._files) == 1:
             self._only = image
         return image
 
-    def _warn_once(self, file: Path) -> None:
+    def _note(self, file: Path) -> None:
         if file not in self._unreadable:
             self._unreadable.add(file)
-            _log.warning("%s: the image %s cannot be read and is left out", self._url, file.name)
+            self._untold.append(file.name)
+
+    def _tell_unreadable(self) -> None:
+        """Told once another can be read: where none can, that is told, each time it is opened again."""
+        if self._untold:
+            names, more = ", ".join(self._untold[:5]), len(self._untold) - 5
+            _log.warning(
+                "%s: cannot be read and is left out: %s%s", self._url, names, f" and {more} more" if more > 0 else ""
+            )
+            self._untold.clear()
 
 
 def _decoded(file: Path) -> NDArray[np.uint8] | None:

@@ -9,12 +9,13 @@ const MEANING = {
 const SIGNS = { live: "●", starting: "◔", stalled: "▲", reconnecting: "▲", offline: "✖", ended: "■" };
 const LISTED = 100; // events in the list
 const PICTURE_MS = 500; // between two pictures of a camera
+const SILENCE_MS = 15000; // the status comes every two seconds: a stream silent for so long is dead
 const PATIENCE_MS = 1500; // how long a picture waits for its event
 
 const $ = (id) => document.getElementById(id);
 const tiles = new Map(); // by camera id
 const ended = new AbortController(); // ends every request when the page goes
-let budget = 200, paused = false, chosen = "";
+let budget = 200, ahead = 0, paused = false, chosen = "";
 addEventListener("pagehide", () => ended.abort());
 addEventListener("pageshow", (shown) => { if (shown.persisted) location.reload(); });
 
@@ -81,7 +82,7 @@ async function fill() {
 async function read(reader) {
   const decoder = new TextDecoder();
   for (let rest = ""; ; ) {
-    const { done, value } = await reader.read();
+    const { done, value } = await heard(reader);
     if (done) return;
     const parts = (rest + decoder.decode(value, { stream: true })).split("\n\n");
     rest = parts.pop();
@@ -93,8 +94,20 @@ async function read(reader) {
   }
 }
 
+// A connection that died without a word would show old pictures as live for ever.
+async function heard(reader) {
+  const silence = setTimeout(() => reader.cancel().catch(() => {}), SILENCE_MS);
+  try {
+    return await reader.read();
+  } finally {
+    clearTimeout(silence);
+  }
+}
+
 function link(tone, text) {
   if ($("link").textContent === text) return;
+  if (tone === "bad" || document.body.dataset.link === "bad") say(text);
+  document.body.dataset.link = tone;
   $("link").dataset.tone = tone;
   $("link").textContent = text;
 }
@@ -107,6 +120,7 @@ function say(text) {
 
 function told(status) {
   budget = status.budget_ms;
+  ahead = Date.parse(status.at) - Date.now();
   const ids = status.cameras.map((camera) => camera.id);
   for (const id of [...tiles.keys()]) if (!ids.includes(id)) { tiles.get(id).remove(); tiles.delete(id); }
   for (const camera of status.cameras) {
@@ -156,18 +170,33 @@ let saidBefore = null;
 function showTroubles(cameras) {
   const troubled = cameras.filter((camera) => camera.trouble);
   $("attention").hidden = troubled.length === 0;
-  $("troubles").replaceChildren(...troubled.map((camera) => {
-    const row = element("li"), to = element("a", camera.id);
-    to.href = `#camera-${camera.id}`;
-    row.append(to, ` ${camera.trouble}`);
-    return row;
-  }));
-  const states = cameras.map((camera) => `${camera.id} is ${camera.state}${camera.reason ? `: ${camera.reason}` : ""}`);
+  // Rows stay while their trouble does: a link that is made anew takes the keyboard's focus away.
+  const rows = new Map([...$("troubles").children].map((row) => [row.dataset.camera, row]));
+  for (const camera of troubled) {
+    let row = rows.get(camera.id);
+    if (!row) {
+      const to = element("a", camera.id);
+      to.href = `#camera-${camera.id}`;
+      row = element("li");
+      row.dataset.camera = camera.id;
+      row.append(to, element("span"));
+      $("troubles").append(row);
+    }
+    row.lastChild.textContent = ` ${camera.trouble}`;
+    rows.delete(camera.id);
+  }
+  for (const row of rows.values()) row.remove();
+  const states = cameras.map(spoken);
   if (saidBefore) {
     const fresh = states.filter((state) => !saidBefore.includes(state));
     if (fresh.length) say(fresh.join("; "));
   }
   saidBefore = states;
+}
+
+function spoken(camera) {
+  const slow = camera.state === "live" && camera.trouble ? `, ${camera.trouble.split(":")[0]}` : ""; // its numbers change too often
+  return `${camera.id} is ${camera.state}${slow}${camera.reason ? `: ${camera.reason}` : ""}`;
 }
 
 // One camera.
@@ -266,6 +295,7 @@ class Tile {
     }
     // Picture and boxes change together: they are of the same frame, always.
     if (this.image.src) URL.revokeObjectURL(this.image.src);
+    if (this.gone) return URL.revokeObjectURL(url);
     this.image.src = url;
     this.frame = frame;
     this.root.dataset.frame = frame;
@@ -289,11 +319,11 @@ class Tile {
     const { width, height } = event.frame, size = height / 24;
     canvas.setAttribute("viewBox", `0 0 ${width} ${height}`);
     canvas.replaceChildren(...event.detections.flatMap((seen) => {
-      const [x, y, wide, high] = seen.bbox, colour = colourOf(seen.class), text = `${seen.class} ${seen.confidence.toFixed(2)}`;
+      const [x, y, wide, high] = seen.bbox, hue = hueOf(seen.class), text = `${seen.class} ${seen.confidence.toFixed(2)}`;
       const top = y > size * 1.2 ? y - size * 1.2 : y, length = text.length * size * 0.58;
       return [
-        drawn("rect", { class: "box", x, y, width: wide, height: high, stroke: colour }),
-        drawn("rect", { x, y: top, width: length, height: size * 1.2, fill: colour }),
+        drawn("rect", { class: "box", x, y, width: wide, height: high, stroke: `hsl(${hue} 75% 45%)` }),
+        drawn("rect", { x, y: top, width: length, height: size * 1.2, fill: `hsl(${hue} 75% 26%)` }), // white on it is legible in every hue,
         drawn("text", { x: x + size * 0.2, y: top + size * 0.92, textLength: length - size * 0.4 }, text, size),
       ];
     }));
@@ -350,16 +380,16 @@ function drawn(name, attributes, text = "", size = null) {
   return made;
 }
 
-function colourOf(label) {
+function hueOf(label) {
   let mixed = 7;
   for (const letter of label) mixed = (mixed * 31 + letter.codePointAt(0)) % 3600;
-  return `hsl(${mixed % 360} 75% 34%)`;
+  return mixed % 360;
 }
 
 const ms = (value) => value.toFixed(0);
 
 function age(since) {
-  const seconds = Math.max(0, (Date.now() - Date.parse(since)) / 1000);
+  const seconds = Math.max(0, (Date.now() + ahead - Date.parse(since)) / 1000);
   if (seconds < 100) return `${seconds.toFixed(0)} s`;
   if (seconds < 6000) return `${(seconds / 60).toFixed(0)} min`;
   return `${(seconds / 3600).toFixed(1)} h`;

@@ -18,12 +18,15 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--cameras", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--warm-up", type=float, default=3.0)
     parser.add_argument("--threads", type=int, required=True)
     given = parser.parse_args()
     cv2.setNumThreads(1)
     model = Model(given.model, given.threads)
     sources = [frames_of(given.recording) for _ in range(given.cameras)]
-    model.run([next(source) for source in sources])
+    end = time.monotonic() + given.warm_up
+    while time.monotonic() < end:
+        model.run([next(source) for source in sources])
     done, began = 0, time.monotonic()
     while time.monotonic() - began < given.seconds:
         model.run([next(source) for source in sources])

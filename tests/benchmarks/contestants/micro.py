@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+import statistics
 import subprocess
 import sys
 import time
@@ -19,7 +21,7 @@ import numpy as np
 
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.rpc.sightline.inference.v1 import inference_pb2_grpc as pb_grpc
-from tests.benchmarks.contestants.events import Events
+from tests.benchmarks.contestants.events import Events, now_ns
 from tests.benchmarks.contestants.model import Model
 from tests.benchmarks.contestants.recording import frames_of
 
@@ -34,12 +36,16 @@ class Server(pb_grpc.InferenceServiceServicer):
         self._events = events
         self._waiting: asyncio.Queue[tuple[bytes, asyncio.Future[tuple[list[float], float]]]] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1)
+        self.acknowledged: list[tuple[float, float]] = []
+        """Capture to acknowledgement, and the model's part of it, of each event; milliseconds."""
 
     async def Detect(self, request: pb.DetectRequest, context: object) -> pb.DetectResponse:  # noqa: N802
         answer: asyncio.Future[tuple[list[float], float]] = asyncio.get_running_loop().create_future()
         self._waiting.put_nowait((request.image, answer))
         boxes, model_ms = await answer
-        await self._events.send_and_wait(request.camera_id, request.captured_at.ToNanoseconds(), boxes, model_ms)
+        captured_ns = request.captured_at.ToNanoseconds()
+        await self._events.send_and_wait(request.camera_id, captured_ns, boxes, model_ms)
+        self.acknowledged.append(((now_ns() - captured_ns) / 1e6, model_ms))
         return pb.DetectResponse(camera_id=request.camera_id, inference_latency_ms=model_ms)
 
     async def work(self) -> None:
@@ -57,13 +63,33 @@ class Server(pb_grpc.InferenceServiceServicer):
         return self._model.run(frames)
 
 
-async def serve(port: int, model: Model, events: Events) -> None:
+async def serve(port: int, model: Model, events: Events, warm_up_s: float, seconds: float) -> None:
+    """Serve for a while, and print what was acknowledged after the warm-up."""
     server = grpc.aio.server()
     service = Server(model, events)
     pb_grpc.add_InferenceServiceServicer_to_server(service, server)
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
-    await service.work()
+    work = asyncio.create_task(service.work())
+    while not service.acknowledged:
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(warm_up_s)
+    service.acknowledged.clear()
+    began = time.monotonic()
+    await asyncio.sleep(seconds)
+    told, passed = list(service.acknowledged), time.monotonic() - began
+    work.cancel()
+    await server.stop(0)
+    print(
+        json.dumps(
+            {
+                "frames_per_s": len(told) / passed,
+                "capture_to_kafka_ms": statistics.median(total for total, _ in told),
+                "model_ms": statistics.median(model for _, model in told),
+                "within_200_ms": sum(total <= 200 for total, _ in told) / len(told),
+            }
+        )
+    )
 
 
 def watch(port: int, camera: str, recording: str, fps: float) -> None:
@@ -80,7 +106,10 @@ def watch(port: int, camera: str, recording: str, fps: float) -> None:
             request = pb.DetectRequest(camera_id=camera)
             request.captured_at.GetCurrentTime()
             request.image = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
-            stub.Detect(request)
+            try:
+                stub.Detect(request)
+            except grpc.RpcError:
+                return  # the measurement is over
 
 
 def main() -> None:
@@ -93,7 +122,9 @@ def main() -> None:
     parser.add_argument("--cameras", type=int)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--bootstrap")
-    parser.add_argument("--topic")
+    parser.add_argument("--topic", default="bench")
+    parser.add_argument("--warm-up", type=float, default=3.0)
+    parser.add_argument("--seconds", type=float, default=10.0)
     given = parser.parse_args()
     if given.camera:
         watch(given.port, given.camera, given.recording, given.fps)
@@ -104,7 +135,8 @@ def main() -> None:
         for number in range(given.cameras)
     ]
     try:
-        asyncio.run(serve(given.port, Model(given.model, given.threads), Events(given.bootstrap, given.topic)))
+        model, events = Model(given.model, given.threads), Events(given.bootstrap, given.topic)
+        asyncio.run(serve(given.port, model, events, given.warm_up, given.seconds))
     finally:
         for camera in cameras:
             camera.kill()

@@ -16,6 +16,7 @@ import yaml
 
 from tests.conftest import ROOT, wait_for
 from tests.e2e.faults.ground import free_ports
+from tests.e2e.seen.scraping import Prometheus, running_prometheus
 from tests.e2e.system import BIN, System, running
 from tests.streams.http import HttpServer
 
@@ -31,7 +32,7 @@ class Watched:
     config: Path
     api: str
     ray: Path
-    """Ray's own folder, with the list of the pages that Prometheus scrapes."""
+    """Ray's own folder."""
     source: HttpServer
     """What the camera ``gate`` looks at."""
 
@@ -53,9 +54,14 @@ class Watched:
 
         return wait_for(there, 60, f"{camera_id} {' or '.join(states)}")
 
+    @property
+    def targets(self) -> Path:
+        """Ray's list of the pages that Prometheus scrapes."""
+        return self.ray / "prom_metrics_service_discovery.json"
+
     def metrics_pages(self) -> list[str]:
         """Give the addresses that Prometheus scrapes."""
-        groups = json.loads((self.ray / "prom_metrics_service_discovery.json").read_text())
+        groups = json.loads(self.targets.read_text())
         return [f"http://{target}/metrics" for group in groups for target in group["targets"]]
 
     def metrics(self) -> str:
@@ -100,3 +106,10 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
                 yield seen
         finally:
             shutil.rmtree(ray, ignore_errors=True)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def scraping(watched: Watched, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """Prometheus, from the first test on: it needs a minute of readings, in which the other tests look elsewhere."""
+    with running_prometheus(tmp_path_factory.mktemp("prometheus"), watched.targets) as found:
+        yield found

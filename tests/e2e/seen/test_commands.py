@@ -109,5 +109,6 @@ def test_a_camera_that_is_not_there_and_a_call_without_a_file_are_mistakes(
 def test_a_file_that_cannot_be_written_is_one_line(watched: Watched, tmp_path: Path):
     for command in ("snapshot", "video"):
         suffix = "jpg" if command == "snapshot" else "mp4"
-        done = call(watched, command, STEADY, "--out", str(tmp_path / "nowhere" / f"x.{suffix}"))
+        length = ("--seconds", "1") if command == "video" else ()
+        done = call(watched, command, STEADY, *length, "--out", str(tmp_path / "nowhere" / f"x.{suffix}"))
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)

@@ -131,7 +131,7 @@ def test_one_report_after_its_frames_end_a_camera_s_ledger_balances_in_the_metri
             return now if counted == told and not ledger["in_flight"] else None
 
         # Ray hands metrics on every ten seconds, and asks its processes every ten seconds.
-        now = wait_for(balanced, 45, "the same counts in metrics and ledger")
+        now = wait_for(balanced, 90, "the same counts in metrics and ledger")
         ledger = watched.camera(SOURCE)["ledger"]
         sampled = now.total("sightline_frames_sampled_total", camera_id=SOURCE)
         accepted = now.total("sightline_frames_accepted_total", camera_id=SOURCE)
@@ -144,7 +144,7 @@ def test_one_report_after_its_frames_end_a_camera_s_ledger_balances_in_the_metri
             count = read(watched).total("sightline_events_published_total", camera_id=SOURCE)
             return accepted <= count <= accepted + ledger["unconfirmed"]
 
-        wait_for(published, 45, "all that was accepted to be published")
+        wait_for(published, 90, "all that was accepted to be published")
     finally:
         watched.source.listen()
     watched.wait_for_state(SOURCE, "live")

@@ -85,6 +85,12 @@ def test_a_camera_whose_source_dies_turns_red_says_why_and_comes_back(page: Page
         assert page.run("document.getElementById('attention').hidden") is False
         assert SOURCE in page.run("document.getElementById('troubles').textContent")
         page.wait(f"document.getElementById('said').textContent.includes({SOURCE!r})")
+        # The next statuses leave the keyboard's focus where it is.
+        since = f"{tile}.querySelector('.since').textContent"
+        page.run(f"document.querySelector('#troubles li[data-camera={SOURCE}] a').focus()")
+        before = page.run(since)
+        page.wait(f"{since} !== {before!r}")
+        assert page.run("document.activeElement.closest('li').dataset.camera") == SOURCE
     finally:
         watched.source.listen()
     page.wait(f"{tile}.querySelector('.word').textContent === 'live'", 60)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
 from tests.conftest import ROOT, wait_for
-from tests.e2e.faults.ground import free_ports
 from tests.e2e.seen.conftest import SOURCE, Watched
+from tests.e2e.seen.scraping import Prometheus
 
 CONFIGS = ROOT / "configs"
 RULES = yaml.safe_load((CONFIGS / "prometheus" / "rules.yml").read_text())
@@ -29,55 +25,12 @@ PANELS = [(panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for 
 NEEDS_A_GPU = re.compile(r"ray_node_(gpus|gram)")
 
 
-class Prometheus:
-    """One Prometheus, as a test asks it."""
-
-    def __init__(self, port: int) -> None:
-        self._address = f"http://127.0.0.1:{port}"
-
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        """Give the vector of an expression."""
-        answer = httpx.get(f"{self._address}/api/v1/query", params={"query": expression}, timeout=30).json()
-        assert answer["status"] == "success", answer
-        return list(answer["data"]["result"])
-
-    def numbers(self, expression: str) -> list[float]:
-        """Give the values of an expression; nothing while one of them is none (0/0: no two readings differ yet)."""
-        values = [float(sample["value"][1]) for sample in self.query(expression)]
-        return values if not any(math.isnan(value) for value in values) else []
-
-    def ready(self) -> bool:
-        try:
-            return httpx.get(f"{self._address}/-/ready", timeout=5).status_code == 200
-        except httpx.HTTPError:
-            return False
-
-
 @pytest.fixture(scope="module")
-def prometheus(watched: Watched, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Prometheus with the shipped configuration; only the place of Ray's list is the test's own."""
-    binary = shutil.which("prometheus")
-    assert binary, "apt-get install prometheus"
+def prometheus(scraping: Prometheus, watched: Watched) -> Prometheus:
+    """Prometheus, once it has scraped the running system for a while."""
     watched.wait_for_state(SOURCE, "live")
-    folder = tmp_path_factory.mktemp("prometheus")
-    shutil.copy(CONFIGS / "prometheus" / "rules.yml", folder)
-    config = yaml.safe_load((CONFIGS / "prometheus" / "prometheus.yml").read_text())
-    (discovery,) = config["scrape_configs"][0]["file_sd_configs"]
-    assert [Path(file).name for file in discovery["files"]] == ["prom_metrics_service_discovery.json"]
-    discovery["files"] = [str(watched.ray / "prom_metrics_service_discovery.json")]
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    (port,) = free_ports(1)
-    command = [binary, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
-        try:
-            found = Prometheus(port)
-            wait_for(found.ready, 30, "Prometheus")
-            wait_for(lambda: found.query("sightline:slo_breaches:burn"), 120, "recorded rates")
-            yield found
-        finally:
-            process.terminate()
-            process.wait(20)
+    wait_for(lambda: scraping.query("sightline:slo_breaches:burn"), 120, "recorded rates")
+    return scraping
 
 
 def without_threshold(expression: str) -> str:
@@ -107,7 +60,7 @@ def test_every_query_of_every_panel_returns_data(prometheus: Prometheus, title: 
 
 
 def test_the_numbers_are_those_of_the_running_system(prometheus: Prometheus, watched: Watched):
-    assert prometheus.numbers("sightline:detector_replicas:running") == [1]
+    wait_for(lambda: prometheus.numbers("sightline:detector_replicas:running") == [1], 90, "one detector")
     wait_for(lambda: prometheus.numbers("sum(camera:sightline_camera_up:frames)") == [2], 90, "two cameras up")
 
     def as_asked() -> bool:

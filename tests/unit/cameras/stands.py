@@ -177,7 +177,7 @@ def abort_with(code: grpc.StatusCode, details: str = "as the test wants it") -> 
     return answer
 
 
-async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], within_s: float = 30.0) -> None:
     """Wait until a condition holds; fail where it does not come true."""
     end = time.monotonic() + within_s
     while not condition():

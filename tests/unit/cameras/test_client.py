@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from datetime import datetime, timezone
 from pathlib import Path
 
 import grpc
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 from pydantic import SecretStr
 
 from app.cameras import DetectClient, EncodedFrame, Fate
@@ -14,6 +16,7 @@ from app.errors import SettingsError
 from app.ledger import DropReason
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.settings import ServiceAddress, TlsSettings
+from app.tracing import CameraTracing
 from tests.unit.cameras.stands import Service, abort_with
 
 FRAME = EncodedFrame(
@@ -62,6 +65,17 @@ async def test_a_token_goes_along_as_a_bearer(service: Service):
     await client.detect(FRAME, 0.2)
     await client.close()
     assert service.metadata[0]["authorization"] == "Bearer abc"
+
+
+async def test_the_trace_of_a_frame_goes_along_where_it_is_traced(service: Service, client: DetectClient):
+    tracing = CameraTracing(TracerProvider().get_tracer("test"))
+    traced = DetectClient(ServiceAddress(host="127.0.0.1", port=service.port), tracing=tracing)
+    assert (await traced.detect(FRAME, 0.2)).fate is Fate.ACCEPTED
+    await traced.close()
+    await client.detect(FRAME, 0.2)
+    assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-0[13]", service.metadata[0]["traceparent"])
+    assert service.metadata[0]["application"] == "inference"
+    assert "traceparent" not in service.metadata[1]
 
 
 @pytest.mark.parametrize("remaining_s", [0.0009, 0.0, -1.0])

@@ -67,8 +67,8 @@ def test_an_mjpeg_stream_is_timed_by_arrival_and_its_end_is_a_failure():
         source.close()
     assert [timing.index for timing in timings] == list(range(len(timings)))
     assert len(timings) >= 8
-    # FFmpeg would count 25 a second; ten came.
-    assert timings[-1].time_s - timings[3].time_s == pytest.approx(0.1 * (len(timings) - 4), rel=0.4)
+    # FFmpeg would count 25 a second; ten came at most, fewer where the machine is busy.
+    assert timings[-1].time_s - timings[3].time_s >= 0.06 * (len(timings) - 4)
 
 
 def test_a_video_file_over_http_is_a_recording_and_loops(tmp_path: Path):

@@ -1,0 +1,121 @@
+"""How many frames a camera has under way, and how often it sends."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.cameras.outcomes import Outcome
+from app.cameras.pace import Pace
+from app.cameras.window import InFlightWindow
+from app.ledger import DropReason
+from app.rpc.sightline.inference.v1 import inference_pb2 as pb
+
+BUSY = Outcome.accepted(pb.DetectResponse(latency=pb.StageLatency(queue_ms=80)))
+IDLE = Outcome.accepted(pb.DetectResponse(latency=pb.StageLatency(queue_ms=3)))
+
+
+def window_of(fps: float, *round_trips_s: float, queued_s: float = 0.0) -> int:
+    window = InFlightWindow(fps)
+    for round_trip_s in round_trips_s:
+        window.note(round_trip_s, queued_s)
+    return window.size
+
+
+@pytest.mark.parametrize(
+    ("fps", "round_trip_s", "frames"),
+    [(5, 0.05, 1), (5, 0.15, 1), (15, 0.04, 1), (15, 0.06, 2), (30, 0.02, 1), (30, 0.06, 3), (60, 0.06, 4), (60, 9, 4)],
+)
+def test_as_many_frames_are_under_way_as_the_rate_needs(fps: float, round_trip_s: float, frames: int):
+    assert window_of(fps, *[round_trip_s] * 5) == frames
+
+
+def test_a_camera_that_knows_nothing_yet_sends_one_frame():
+    assert window_of(60) == 1
+
+
+def test_time_spent_in_the_queue_makes_no_window_wider():
+    assert window_of(30, *[0.19] * 5, queued_s=0.17) == 1
+
+
+def test_one_slow_answer_makes_no_window_wider():
+    assert window_of(30, 0.02, 0.02, 1.0, 0.02, 0.02) == 1
+
+
+def test_a_window_of_none_is_refused():
+    with pytest.raises(ValueError, match="starts at 1"):
+        InFlightWindow(5, most=0)
+
+
+def test_a_camera_at_its_full_rate_never_waits():
+    pace = Pace(5, 0.05)
+    pace.send(10.0)
+    pace.note(IDLE, 10.02)
+    assert pace.wait_s(10.02) == 0.0
+    assert not pace.slowed
+
+
+@pytest.mark.parametrize(
+    "outcome", [BUSY, Outcome.dropped(DropReason.DEADLINE), Outcome.dropped(DropReason.OVERLOADED)]
+)
+def test_a_long_queue_a_late_frame_and_a_full_service_slow_it(outcome: Outcome):
+    pace = Pace(10, 0.05)
+    pace.send(0.0)
+    pace.note(outcome, 0.1)
+    assert pace.rate == pytest.approx(8.5)
+    assert pace.wait_s(0.1) == pytest.approx(1 / 8.5 - 0.1)
+
+
+@pytest.mark.parametrize("reason", [DropReason.UNAVAILABLE, DropReason.REJECTED, DropReason.OUT_OF_ORDER])
+def test_what_is_no_sign_of_load_does_not_slow_it(reason: DropReason):
+    pace = Pace(10, 0.05)
+    pace.note(Outcome.dropped(reason), 0.1)
+    assert not pace.slowed
+
+
+def test_it_asks_on_however_busy_the_service_is():
+    pace = Pace(10, 0.05)
+    for number in range(100):
+        pace.note(BUSY, float(number))
+    assert pace.rate == pytest.approx(1.0)
+
+
+def test_it_comes_back_to_its_full_rate_and_no_further():
+    pace = Pace(5, 0.05)
+    for number in range(20):
+        pace.note(BUSY, number / 5)
+    slow = pace.rate
+    for number in range(20, 120):
+        pace.note(IDLE, number / 5)
+        assert slow <= pace.rate <= 5
+    assert pace.rate == 5
+
+
+def test_a_long_silence_gives_no_leap():
+    pace = Pace(10, 0.05)
+    for _ in range(20):
+        pace.note(BUSY, 0.0)
+    before = pace.rate
+    pace.note(IDLE, 1000.0)
+    assert pace.rate == pytest.approx(before + 1.0)
+
+
+def shares_after(rates: list[float], capacity: float, seconds: float) -> list[float]:
+    """Simulate cameras at a service whose queue is long whenever more is sent than it can take."""
+    paces = [Pace(rate, 0.05) for rate in rates]
+    due, now, sent = [0.0] * len(paces), 0.0, [0] * len(paces)
+    while now < seconds:
+        now += 0.01
+        offered = sum(pace.rate for pace in paces)
+        for number, pace in enumerate(paces):
+            if now >= due[number]:
+                pace.send(now)
+                pace.note(BUSY if offered > capacity else IDLE, now)
+                due[number] = now + 1 / pace.rate
+                sent[number] += now > seconds / 2
+    return [count / (seconds / 2) for count in sent]
+
+
+def test_cameras_come_to_equal_shares_of_what_there_is_and_use_it():
+    shares = shares_after([10.0] * 8, capacity=40.0, seconds=120)
+    assert sum(shares) == pytest.approx(40, rel=0.1)
+    assert max(shares) < 1.2 * min(shares)

@@ -162,10 +162,9 @@ class Fleet:
         """Hold on to the changes that are still in force."""
         self._changes = changes.in_force(self._configured)
         for camera_id in changes.by_id.keys() - self._changes.by_id.keys():
+            about = {"camera_id": camera_id}
             logger.info(
-                "camera %s: the configuration has changed; what was said at run time is over",
-                camera_id,
-                extra={"camera_id": camera_id},
+                "camera %s: what was said of it at run time is over, by the configuration", camera_id, extra=about
             )
         if self._owned and self._changes != changes:
             try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from app.camera_settings import ConfiguredCameras
 from app.configured_cameras import CamerasGiven
 from app.errors import SettingsError
+from app.log_lines import TroubleLog
 
 logger = logging.getLogger("ray.serve")
 
@@ -50,14 +51,15 @@ class Following:
 
     async def follow(self, changed: Callable[[ConfiguredCameras], Awaitable[None]], look_s: float = LOOK_S) -> None:
         """Look until cancelled, and tell of each change."""
+        untaken = TroubleLog(logger, "the configured cameras cannot be followed", level=logging.ERROR)
         while True:
             await asyncio.sleep(look_s)
             try:
                 found = await asyncio.to_thread(self.look)
                 if found is not None:
                     await changed(found)
-            except Exception:
-                logger.exception("the configured cameras could not be followed this time")
+            except Exception as error:  # noqa: BLE001 - the next change may be taken
+                untaken.again(type(error).__name__, error=error)
 
     def _find(self) -> _Found:
         try:

@@ -81,9 +81,8 @@ class Roster(Generic[K]):
                 last_word = await self._stop(camera_id)
             wanted = self._wanted.get(camera_id)  # as of now: it may have changed meanwhile
             if wanted is not None:
-                logger.info(
-                    "camera %s: %s at %g fps", camera_id, wanted.url, wanted.fps, extra={"camera_id": camera_id}
-                )
+                about = {"camera_id": camera_id}
+                logger.info("camera %s: %s at %g fps", camera_id, wanted.url, wanted.fps, extra=about)
                 self._running[camera_id] = self._make(wanted)
         del self._converging[camera_id]
         return last_word

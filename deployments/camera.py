@@ -24,6 +24,7 @@ from app.wanted import WantedCamera
 from app.web import CameraFacts, CameraNews, Cursor
 from deployments.logs import log_beside_serve
 from deployments.observing import ANSWER_TIMEOUT_S
+from deployments.placing import CameraPlaces
 from deployments.tracing import camera_tracing
 
 logger = logging.getLogger("ray.serve")
@@ -110,8 +111,9 @@ class CameraWatch:
     camera belong to its manager's process, not to the actors that come and go.
     """
 
-    def __init__(self, settings: CameraSettings, options: CameraServiceOptions) -> None:
+    def __init__(self, settings: CameraSettings, options: CameraServiceOptions, places: CameraPlaces) -> None:
         self.settings = settings
+        self._places = places
         self.restarts = 0
         self._options = options
         self._telemetry = CameraTelemetry(settings.id)
@@ -161,6 +163,7 @@ class CameraWatch:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._places.remove(self.settings.id)
         if self._actor is None:
             return None
         last_word: CameraStatus | None = None
@@ -196,7 +199,7 @@ class CameraWatch:
         while True:
             born = time.monotonic()
             try:
-                self._actor = self._make()
+                self._actor = await self._make()
                 await self._actor.run.remote()
                 return  # a recording that does not loop has come to its end
             except (RayError, ValueError) as error:
@@ -208,11 +211,13 @@ class CameraWatch:
                 reason = lines[-1] if isinstance(error, RayTaskError | ActorDiedError) else lines[0]
                 self._deaths.again(reason)
                 self._end_actor()  # it may be only out of reach
+                self._places.lose(self.settings.id)
             if time.monotonic() - born >= GROWN_UP_S:
                 self._pause.reset()
             await asyncio.sleep(self._pause.next())
 
-    def _make(self) -> Any:
+    async def _make(self) -> Any:
+        strategy = await self._places.strategy(self.settings)
         # Milliseconds rise across restarts of everything; the maximum guards against a clock set back.
         self._epoch = max(self._epoch + 1, time.time_ns() // 1_000_000)
         return (
@@ -220,8 +225,7 @@ class CameraWatch:
             .options(
                 num_cpus=0,
                 resources=dict(self.settings.resources),
-                # Ray's own choice would fill one node before it takes the next: an actor that reserves nothing fits.
-                scheduling_strategy="SPREAD",
+                scheduling_strategy=strategy,
                 max_concurrency=16,
             )
             .remote(self.settings, self._options, self._epoch)

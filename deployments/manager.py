@@ -28,6 +28,7 @@ from app.web import BrokerFacts, CameraFacts, CameraNews, Cursor, Health, Readin
 from deployments.camera import CameraServiceOptions, CameraWatch
 from deployments.logs import log_as_serve, say
 from deployments.observing import INFERENCE, deployments, ingress_load, publisher_snapshot
+from deployments.placing import CameraPlaces
 
 logger = logging.getLogger("ray.serve")
 
@@ -67,7 +68,8 @@ class CameraManagerBase:
         self._broker = broker
         self._born = datetime.now(timezone.utc)
         self.readings = Readings(self)
-        self._roster: Roster[CameraWatch] = Roster(lambda settings: CameraWatch(settings, options))
+        places = CameraPlaces()
+        self._roster: Roster[CameraWatch] = Roster(lambda settings: CameraWatch(settings, options, places))
         self.changes = Fleet(plan.configured, KeptChanges(plan.state_dir), self._roster, plan.fps)
         self._following = Following(plan.given, process_environment())
         self._follower: asyncio.Task[None] | None = None

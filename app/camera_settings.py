@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -124,12 +124,24 @@ def parse_cameras(entries: Sequence[object], environment: Mapping[str, str]) -> 
     return _configured([_entry(index, entry, environment) for index, entry in enumerate(entries)])
 
 
-def camera_of(values: Mapping[str, Any], where: str = "") -> CameraSettings:
+def camera_by_options(options: Mapping[str, Any], environment: Mapping[str, str]) -> CameraSettings:
+    """Read one camera from a command's options, which are called as its fields; ``${VAR}`` as in a cameras file.
+
+    Raises:
+        SettingsError: a value is wrong, or a variable is not set.
+    """
+    values = {name: value for name, value in options.items() if value is not None}
+    if isinstance(values.get("url"), str):
+        values["url"] = _expand(values["url"], environment, "--url")
+    return camera_of(values, lambda field: f"--{field.replace('_', '-')}")
+
+
+def camera_of(values: Mapping[str, Any], key_of: Callable[[str], str] = str) -> CameraSettings:
     """Make one camera of its fields.
 
     Args:
         values: the fields by name.
-        where: where they stand, for the error.
+        key_of: what the error calls a field.
 
     Raises:
         SettingsError: a key or a value is wrong; it shows no secret.
@@ -138,7 +150,7 @@ def camera_of(values: Mapping[str, Any], where: str = "") -> CameraSettings:
         return CameraSettings.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        key = ".".join(part for part in (where, *(str(part) for part in first["loc"])) if part)
+        key = key_of(".".join(str(part) for part in first["loc"]))
         message = first["msg"].removeprefix("Value error, ").removeprefix("url: " if key == "url" else "")
         # A URL may hold a password: what is wrong with it is told by its own parser, redacted.
         value = values.get(str(first["loc"][0])) if first["loc"] and first["loc"][0] != "url" else None
@@ -158,7 +170,7 @@ def _entry(index: int, entry: object, environment: Mapping[str, str]) -> tuple[s
         raise SettingsError(f"{where}: a {type(entry).__name__}; allowed is a mapping with id and url")
     values = dict(entry)
     if isinstance(values.get("url"), str):
-        values["url"] = _expand(values["url"], environment, where)
+        values["url"] = _expand(values["url"], environment, f"{where}.url")
     return where, values, dict(entry)
 
 
@@ -167,7 +179,7 @@ def _configured(entries: Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any
     cameras: list[CameraSettings] = []
     fingerprints: dict[str, str] = {}
     for where, values, written in entries:
-        camera = camera_of(values, where)
+        camera = camera_of(values, lambda field, where=where: f"{where}.{field}")  # type: ignore[misc]
         if camera.id in fingerprints:
             raise SettingsError(f"the camera id {camera.id!r} is given twice; ids are unique")
         cameras.append(camera)
@@ -179,7 +191,7 @@ def _fingerprint(written: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(written, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _expand(text: str, environment: Mapping[str, str], where: str) -> str:
+def _expand(text: str, environment: Mapping[str, str], key: str) -> str:
     account = _ACCOUNT.match(text)
     account_end = account.end() if account else 0
 
@@ -187,7 +199,7 @@ def _expand(text: str, environment: Mapping[str, str], where: str) -> str:
         if match.group(1):
             return "${"  # written as $${
         if match.group(2) not in environment:
-            raise SettingsError(f"{where}.url: the variable {match.group(2)} is not set")
+            raise SettingsError(f"{key}: the variable {match.group(2)} is not set")
         found = environment[match.group(2)]
         # A password may hold what would end the account: /, ?, #, @. What is encoded already stays so.
         return quote(found, safe="%!$&'()*+,;=:") if match.end() < account_end else found

@@ -41,6 +41,17 @@ CONFIG = "serve_config.yaml"
 out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+@app.callback()
+def whole(context: typer.Context) -> None:
+    """Camera streams in, detection events out."""
+    missing = launch.missing_packages()
+    if missing and context.invoked_subcommand != "camera":
+        raise SettingsError(
+            f"'sightline {context.invoked_subcommand}' needs the whole install, and {missing[0]} is not here; "
+            "this one is for cameras on the edge ('sightline camera')"
+        )
+
+
 def main() -> None:
     """Run the command and exit with its status."""
     try:
@@ -61,11 +72,16 @@ def _settings(config: str) -> Settings:
 
 
 @app.command()
-def up(config: Config = CONFIG) -> None:
+def up(
+    listen: Annotated[str | None, typer.Option(help="Address for HTTP and gRPC; 0.0.0.0: every interface.")] = None,
+    config: Config = CONFIG,
+) -> None:
     """Start the whole system on this machine; Ctrl-C ends it."""
     from app.wanted import told_of_changes
 
     settings = _settings(config)
+    serve_config = launch.find_serve_config(config)
+    launch.listening_on(launch.read_serve_config(serve_config), listen)  # a mistake is told before anything starts
     launch.find_the_model(settings, process_environment())
     broker = "the embedded broker" if settings.kafka.embedded else ", ".join(settings.kafka.bootstrap_servers)
     where = f"topic {settings.kafka.topic} on {broker}" if settings.kafka.enabled else "nowhere (Kafka is off)"
@@ -76,7 +92,33 @@ def up(config: Config = CONFIG) -> None:
         "follow them with 'sightline events'; the dashboard is http://127.0.0.1:8265 (its token: ray get-auth-token)",
         markup=False,
     )
-    raise typer.Exit(launch.serve_run(launch.find_serve_config(config), settings, process_environment()))
+    raise typer.Exit(launch.serve_run(serve_config, settings, process_environment(), listen))
+
+
+@app.command()
+def camera(
+    camera_id: Annotated[str, typer.Option("--id", help="What the camera is called; unique in the system.")],
+    url: Annotated[str, typer.Option(help="Its source; ${NAME} is read from the environment: a password, say.")],
+    service: Annotated[
+        str | None, typer.Option(help="host:port, or grpcs://host:port; else INFERENCE_SERVICE_URL.")
+    ] = None,
+    fps: Annotated[str | None, typer.Option(help="Frames sampled per second; else INFERENCE_FPS.")] = None,
+    max_side: Annotated[str | None, typer.Option(help="Longest side, in pixels, of what is sent.")] = None,
+    jpeg_quality: Annotated[str | None, typer.Option(help="1 to 100.")] = None,
+    metrics_host: Annotated[str, typer.Option(help="Where /metrics is offered; 0.0.0.0: to every host.")] = "127.0.0.1",
+    metrics_port: Annotated[int, typer.Option(help="Its port; 0: any that is free.", min=0, max=65535)] = 9464,
+    json: Json = False,
+) -> None:
+    """Watch one camera from this machine, without Ray, for a service elsewhere; Ctrl-C ends it and shows its ledger."""
+    from app import edge
+
+    options = {"id": camera_id, "url": url, "fps": fps, "max_side": max_side, "jpeg_quality": jpeg_quality}
+    environment = process_environment()
+    if service:
+        environment = {**environment, "INFERENCE_SERVICE_URL": service}
+    edge.log_to_stderr()
+    last = edge.run(options, edge.Page(metrics_host, metrics_port), environment)
+    print(edge.ledger_json(last) if json else edge.ledger_line(last))
 
 
 @app.command()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
+import ipaddress
 import signal
 import subprocess
 import sys
@@ -31,6 +33,8 @@ TUNED: Mapping[str, str] = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
     # Ray's head keeps what became of the last 100 000 calls for its dashboard: over 300 MB, filled within hours.
     "RAY_task_events_max_num_task_in_gcs": "2000",
+    # Ray lowers its workers' priority (nice 15): beside anything else on the machine, frames would wait for it.
+    "RAY_worker_niceness": "0",
     # Nothing phones home.
     "RAY_USAGE_STATS_ENABLED": "0",
     # Worker logs repeat a line for each process; the status line must not be folded away.
@@ -43,6 +47,15 @@ LOOPBACK: Mapping[str, str] = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
 """The same, where the cluster that is started is this machine alone."""
+
+
+WHOLE = ("ray", "torch", "ultralytics", "kafka", "fastapi")
+"""What an install for cameras on the edge has none of (``configs/edge/requirements.txt``)."""
+
+
+def missing_packages() -> list[str]:
+    """Tell which packages of the whole install are not here; none is imported for that."""
+    return [name for name in WHOLE if importlib.util.find_spec(name) is None]
 
 
 def read_serve_config(path: Path) -> dict[str, Any]:
@@ -134,19 +147,43 @@ def find_the_model(settings: Settings, environment: Mapping[str, str]) -> None:
     check_pin(find_model(detector.model), detector.model_sha256)
 
 
-def serve_run(config_path: Path, settings: Settings, environment: Mapping[str, str]) -> int:
+def listening_on(config: Mapping[str, Any], host: str | None) -> dict[str, Any]:
+    """Give a Serve configuration whose HTTP and gRPC are bound to ``host``; none: as the configuration says.
+
+    Raises:
+        SettingsError: it is no IP address.
+    """
+    if host is None:
+        return dict(config)
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        raise SettingsError(
+            f"--listen: {host!r} is no address; allowed are an IP address of this machine, and 0.0.0.0 for all of them"
+        ) from None
+    return {**config, "http_options": {**(config.get("http_options") or {}), "host": host}}
+
+
+def serve_run(config_path: Path, settings: Settings, environment: Mapping[str, str], listen: str | None = None) -> int:
     """Run ``serve run`` in the foreground until it ends; give its exit status.
 
-    Ctrl-C reaches it by the terminal, a SIGTERM to us is passed on as the same wish.
+    Ctrl-C reaches it by the terminal, a SIGTERM to us is passed on as the same wish. ``listen`` is the address that
+    cameras and browsers reach, in the place of the configuration's own; Ray's own processes stay where they are.
+
+    Raises:
+        SettingsError: ``listen`` is no IP address.
     """
     tuned = {**TUNED, **environment}
-    if not joins_a_cluster(environment):
+    written = read_serve_config(config_path)
+    config = listening_on(written, listen)
+    joins = joins_a_cluster(environment)
+    if not joins and config == written:
         return _foreground([str(config_path)], {**LOOPBACK, **tuned})
     with tempfile.TemporaryDirectory(prefix="sightline-") as folder:  # its owner's alone
-        handed = hand_on(read_serve_config(config_path), environment, settings.cameras, Path(folder))
         file = Path(folder) / "serve_config.yaml"
+        handed = hand_on(config, environment, settings.cameras, Path(folder)) if joins else config
         file.write_text(yaml.safe_dump(handed, sort_keys=False))
-        return _foreground([str(file)], tuned)
+        return _foreground([str(file)], tuned if joins else {**LOOPBACK, **tuned})
 
 
 def find_serve_config(given: str) -> Path:

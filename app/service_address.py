@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 from pydantic import BaseModel, ConfigDict
@@ -35,3 +36,14 @@ class ServiceAddress(BaseModel):
     def target(self) -> str:
         """The address as gRPC wants it."""
         return f"{self.host}:{self.port}"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether it is on this machine."""
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    def __str__(self) -> str:
+        return f"{'grpcs' if self.secure else 'grpc'}://{self.target}"

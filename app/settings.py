@@ -15,7 +15,7 @@ import yaml
 from platformdirs import user_state_path
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 
-from app.camera_settings import CameraSettings
+from app.camera_settings import CameraSettings, camera_by_options
 from app.configured_cameras import CamerasGiven
 from app.connection_settings import Frozen, check_security, commas
 from app.connection_settings import KafkaSettings as KafkaSettings
@@ -86,6 +86,8 @@ class SpoolSettings(Frozen):
     """Beyond, ``Detect`` answers ``UNAVAILABLE`` until Kafka has taken some."""
     synchronous: Literal["normal", "full"] = "normal"
     """``normal``: what was accepted survives the death of any process; ``full``: also the loss of power."""
+    pinned: bool = False
+    """Whether the publisher waits for the node marked ``sightline_spool``: in a cluster whose nodes come one by one."""
 
 
 class Settings(Frozen):
@@ -145,22 +147,28 @@ _KUBERNETES = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|
 """What Kubernetes puts into every pod for a Service, which may well be called ``sightline`` or ``detector``."""
 
 
-def load_settings(environment: Mapping[str, str], file: Path | None = None) -> Settings:
+def load_settings(
+    environment: Mapping[str, str], file: Path | None = None, camera: Mapping[str, Any] | None = None
+) -> Settings:
     """Resolve all settings: the environment over the file over the defaults.
 
     Args:
         environment: the variables of the process, for instance ``os.environ``.
         file: a YAML file with the structure of :class:`Settings`, or none.
+        camera: the one camera there is to be, by the options of a command; none: those of environment and file.
 
     Raises:
         SettingsError: one line that names the key, the value and what is allowed.
     """
     values = _values(environment, file)
-    given = _cameras_given(values.pop("cameras", DEMO_CAMERAS))
+    wanted = values.pop("cameras", DEMO_CAMERAS)
     settings = _validate(values)
     check_security(settings.kafka, settings.tls)
-    cameras = given.read(environment).cameras
-    filled = tuple(camera.with_fps(settings.inference_fps) for camera in cameras)
+    if camera is None:
+        cameras = _cameras_given(wanted).read(environment).cameras
+    else:
+        cameras = (camera_by_options(camera, environment),)
+    filled = tuple(one.with_fps(settings.inference_fps) for one in cameras)
     return settings.model_copy(update={"cameras": filled})
 
 

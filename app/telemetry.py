@@ -1,20 +1,23 @@
 """Every metric, stage and label of Sightline, once (contract, section 6); and the observers that feed them.
 
-The observers are what the plain parts of ``app`` are given, so that they count without knowing Ray. Prometheus shows
-each name with ``ray_`` in front, and counters with ``_total`` behind.
+The observers are what the plain parts of ``app`` are given, so that they count without knowing who keeps the numbers:
+Ray in a cluster (:class:`RayMeter`), a page of its own at a camera on the edge (``app/metrics_page.py``). Prometheus
+shows each name with ``ray_`` in front, and counters with ``_total`` behind, of both.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ray.util.metrics import Counter, Gauge, Histogram
-
-from app.cameras import CameraState, CameraStatus
-from app.events import DetectionEvent
 from app.ledger import DropReason
+
+if TYPE_CHECKING:  # a camera on the edge has no Kafka client
+    from app.cameras import CameraStatus
+    from app.events import DetectionEvent
 
 
 class Stage(str, enum.Enum):
@@ -57,75 +60,105 @@ LATENCY_BUCKETS_S = (
 BATCH_BUCKETS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 
 
-@cache
-def capture_to_publish() -> Histogram:
-    """Capture to the broker's acknowledgement, seconds."""
-    return Histogram(
-        "sightline_capture_to_publish_seconds",
-        "From capture to the broker's acknowledgement.",
-        boundaries=list(LATENCY_BUCKETS_S),
-        tag_keys=("camera_id",),
-    )
+@dataclass(frozen=True)
+class Metric:
+    """One metric: what it is called, and what its series are told apart by."""
+
+    name: str
+    """Without ``ray_`` and ``_total``."""
+    text: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    """Upper bounds, of a histogram only."""
+
+
+_CAMERA = ("camera_id",)
+CAPTURE_TO_PUBLISH = Metric(
+    "sightline_capture_to_publish_seconds", "From capture to the broker's acknowledgement.", _CAMERA, LATENCY_BUCKETS_S
+)
+STAGE_SECONDS = Metric("sightline_stage_seconds", "Where a frame's time goes.", ("stage",), LATENCY_BUCKETS_S)
+BATCH_SIZE = Metric("sightline_batch_size", "Frames in one call to a detector.", (), BATCH_BUCKETS)
+DETECTIONS = Metric("sightline_detections", "Objects seen.", ("label",))
+EVENTS_PUBLISHED = Metric("sightline_events_published", "Events the broker acknowledged.", _CAMERA)
+SLO_BREACHES = Metric("sightline_slo_breaches", "Events acknowledged later than the budget.", _CAMERA)
+SPOOL_EVENTS = Metric("sightline_spool_events", "Events that wait for Kafka.")
+SPOOL_BYTES = Metric("sightline_spool_bytes", "Bytes of the events that wait for Kafka.")
+SPOOL_AGE = Metric("sightline_spool_oldest_age_seconds", "Age of the oldest event that waits.")
+EVENTS_QUARANTINED = Metric("sightline_events_quarantined", "Events that Kafka refused for good.")
+FRAMES_SAMPLED = Metric("sightline_frames_sampled", "Frames picked by the sampling grid.", _CAMERA)
+FRAMES_ACCEPTED = Metric("sightline_frames_accepted", "Frames the service answered OK.", _CAMERA)
+FRAMES_DROPPED = Metric("sightline_frames_dropped", "Sampled frames that became no event.", (*_CAMERA, "reason"))
+FRAMES_IN_FLIGHT = Metric("sightline_frames_in_flight", "Frames sampled and not yet settled.", _CAMERA)
+CAMERA_UP = Metric("sightline_camera_up", "Whether the source gives frames.", _CAMERA)
+CAMERA_RECONNECTS = Metric("sightline_camera_reconnects", "Times the source was opened again.", _CAMERA)
+
+
+class Meter(Protocol):
+    """Keeps the numbers; ``labels`` are the values of a metric's labels, in their order. Thread-safe."""
+
+    def begin(self, counter: Metric, *labels: str) -> None:
+        """Let a counter's series be there, at 0: one that begins with its first count hides that from Prometheus."""
+
+    def add(self, counter: Metric, *labels: str) -> None:
+        """Count one."""
+
+    def set(self, gauge: Metric, value: float, *labels: str) -> None:
+        """Tell what is now."""
+
+    def observe(self, histogram: Metric, value: float, *labels: str) -> None:
+        """Note one value of many."""
+
+
+NOTHING = 5e-324
+"""The smallest number above 0: Ray takes no smaller increment. Beside any other number it vanishes."""
 
 
 @cache
-def stage_seconds() -> Histogram:
-    """Time by stage, seconds."""
-    return Histogram(
-        "sightline_stage_seconds",
-        "Where a frame's time goes.",
-        boundaries=list(LATENCY_BUCKETS_S),
-        tag_keys=("stage",),
-    )
+def _of_ray(kind: str, metric: Metric) -> Any:
+    from ray.util import metrics  # here: a camera on the edge has no Ray
+
+    more = {"boundaries": list(metric.buckets)} if metric.buckets else {}
+    return getattr(metrics, kind)(metric.name, metric.text, tag_keys=metric.labels, **more)
 
 
-@cache
-def batch_size() -> Histogram:
-    """Frames in one call to a detector."""
-    return Histogram("sightline_batch_size", "Frames in one call to a detector.", boundaries=list(BATCH_BUCKETS))
+class RayMeter:
+    """Keeps the numbers in Ray's own metrics of this process."""
+
+    def begin(self, counter: Metric, *labels: str) -> None:
+        """Let a counter's series be there."""
+        _of_ray("Counter", counter).inc(NOTHING, tags=_tags(counter, labels))
+
+    def add(self, counter: Metric, *labels: str) -> None:
+        """Count one."""
+        _of_ray("Counter", counter).inc(tags=_tags(counter, labels))
+
+    def set(self, gauge: Metric, value: float, *labels: str) -> None:
+        """Tell what is now."""
+        _of_ray("Gauge", gauge).set(value, tags=_tags(gauge, labels))
+
+    def observe(self, histogram: Metric, value: float, *labels: str) -> None:
+        """Note one value of many."""
+        _of_ray("Histogram", histogram).observe(value, tags=_tags(histogram, labels))
 
 
-@cache
-def camera_counter(name: str, text: str) -> Counter:
-    """A counter by camera."""
-    return Counter(name, text, tag_keys=("camera_id",))
-
-
-@cache
-def camera_gauge(name: str, text: str) -> Gauge:
-    """A gauge by camera."""
-    return Gauge(name, text, tag_keys=("camera_id",))
-
-
-@cache
-def gauge(name: str, text: str) -> Gauge:
-    """A gauge of the whole system."""
-    return Gauge(name, text)
-
-
-@cache
-def frames_dropped() -> Counter:
-    """Frames that became no event."""
-    return Counter("sightline_frames_dropped", "Sampled frames that became no event.", tag_keys=("camera_id", "reason"))
-
-
-@cache
-def detections() -> Counter:
-    """Objects seen."""
-    return Counter("sightline_detections", "Objects seen.", tag_keys=("label",))
+def _tags(metric: Metric, labels: tuple[str, ...]) -> dict[str, str]:
+    return dict(zip(metric.labels, labels, strict=True))
 
 
 class ServiceTelemetry:
     """Feeds the ingress's metrics."""
 
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
     def batch(self, size: int) -> None:
         """Count the frames of one call to a detector."""
-        batch_size().observe(size)
+        self._meter.observe(BATCH_SIZE, size)
 
     def answered(self, event: DetectionEvent) -> None:
         """Count an accepted frame's objects, and where its time went."""
         for seen in event.objects:
-            detections().inc(tags={"label": seen.label})
+            self._meter.add(DETECTIONS, seen.label)
         spent: Mapping[Stage, float] = {
             Stage.ENCODE: event.latency.encode,
             Stage.TRANSPORT: event.latency.transport,
@@ -134,86 +167,115 @@ class ServiceTelemetry:
             Stage.INFERENCE: event.latency.inference,
         }
         for stage, milliseconds in spent.items():
-            stage_seconds().observe(milliseconds / 1000, tags={"stage": stage.value})
+            self._meter.observe(STAGE_SECONDS, milliseconds / 1000, stage.value)
 
 
 class PublisherTelemetry:
     """Feeds the publisher's metrics."""
 
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
     def published(self, camera_id: str, total_s: float, spool_s: float, publish_s: float, breach: bool) -> None:
         """Count an acknowledged event; seconds from capture, in the spool, and from hand-over to acknowledgement."""
-        tags = {"camera_id": camera_id}
-        capture_to_publish().observe(total_s, tags=tags)
-        stage_seconds().observe(spool_s, tags={"stage": Stage.SPOOL.value})
-        stage_seconds().observe(publish_s, tags={"stage": Stage.PUBLISH.value})
-        camera_counter("sightline_events_published", "Events the broker acknowledged.").inc(tags=tags)
-        breaches = camera_counter("sightline_slo_breaches", "Events acknowledged later than the budget.")
-        breaches.inc(1 if breach else NOTHING, tags=tags)  # a series that is not there counts for nothing in a rate
+        self._meter.observe(CAPTURE_TO_PUBLISH, total_s, camera_id)
+        self._meter.observe(STAGE_SECONDS, spool_s, Stage.SPOOL.value)
+        self._meter.observe(STAGE_SECONDS, publish_s, Stage.PUBLISH.value)
+        self._meter.add(EVENTS_PUBLISHED, camera_id)
+        count = self._meter.add if breach else self._meter.begin  # a series that is not there counts for nothing
+        count(SLO_BREACHES, camera_id)
 
     def spool(self, events: int, size: int, oldest_s: float, quarantined: int) -> None:
         """Tell how many events wait, their bytes, the age of the oldest in seconds, and how many were set aside."""
-        gauge("sightline_spool_events", "Events that wait for Kafka.").set(events)
-        gauge("sightline_spool_bytes", "Bytes of the events that wait for Kafka.").set(size)
-        gauge("sightline_spool_oldest_age_seconds", "Age of the oldest event that waits.").set(oldest_s)
-        gauge("sightline_events_quarantined", "Events that Kafka refused for good.").set(quarantined)
-
-
-_CAMERA_COUNTERS = {
-    "sightline_frames_sampled": "Frames picked by the sampling grid.",
-    "sightline_frames_accepted": "Frames the service answered OK.",
-    "sightline_camera_reconnects": "Times the source was opened again.",
-}
-NOTHING = 5e-324
-"""The smallest number above 0: Ray takes no smaller increment. Beside any other number it vanishes."""
+        self._meter.set(SPOOL_EVENTS, events)
+        self._meter.set(SPOOL_BYTES, size)
+        self._meter.set(SPOOL_AGE, oldest_s)
+        self._meter.set(EVENTS_QUARANTINED, quarantined)
 
 
 class CameraTelemetry:
+    """Feeds one camera's metrics."""
+
+    def __init__(self, camera_id: str, meter: Meter) -> None:
+        self._id = camera_id
+        self._meter = meter
+        for reason in DropReason:
+            meter.begin(FRAMES_DROPPED, camera_id, reason.value)
+        for counter in (FRAMES_SAMPLED, FRAMES_ACCEPTED, CAMERA_RECONNECTS):
+            meter.begin(counter, camera_id)
+
+    def sampled(self) -> None:
+        """Count a sampled frame."""
+        self._meter.add(FRAMES_SAMPLED, self._id)
+
+    def accepted(self) -> None:
+        """Count an accepted frame."""
+        self._meter.add(FRAMES_ACCEPTED, self._id)
+
+    def dropped(self, reason: DropReason) -> None:
+        """Count a dropped frame."""
+        self._meter.add(FRAMES_DROPPED, self._id, reason.value)
+
+    def in_flight(self, frames: int) -> None:
+        """Tell how many frames are sampled and not yet settled."""
+        self._meter.set(FRAMES_IN_FLIGHT, frames, self._id)
+
+    def up(self, live: bool) -> None:
+        """Tell whether the source gives frames."""
+        self._meter.set(CAMERA_UP, int(live), self._id)
+
+    def reconnected(self) -> None:
+        """Count a new try to open the source."""
+        self._meter.add(CAMERA_RECONNECTS, self._id)
+
+
+class ToldTelemetry:
     """Feeds one camera's metrics with what its actor tells of itself, over all its lives."""
 
-    def __init__(self, camera_id: str) -> None:
-        self._tags = {"camera_id": camera_id}
+    def __init__(self, telemetry: CameraTelemetry) -> None:
+        self._telemetry = telemetry
+        self._counters = {
+            "sampled": telemetry.sampled,
+            "accepted": telemetry.accepted,
+            "reconnected": telemetry.reconnected,
+        }
         self._told: CameraStatus | None = None
-        self._begin()
-
-    def _begin(self) -> None:
-        """Let every series be there from the start: what begins with its first count hides that from Prometheus."""
-        for reason in DropReason:
-            frames_dropped().inc(NOTHING, tags={**self._tags, "reason": reason.value})
-        for name, text in _CAMERA_COUNTERS.items():
-            camera_counter(name, text).inc(NOTHING, tags=self._tags)
 
     def tell(self, status: CameraStatus | None) -> None:
         """Count what happened since the last status; none: it does not answer.
 
         To be called again and again: Ray forgets a gauge that is not set.
         """
-        live = status is not None and status.state is CameraState.LIVE
-        camera_gauge("sightline_camera_up", "Whether the source gives frames.").set(int(live), tags=self._tags)
+        self._telemetry.up(status is not None and status.state == "live")
         if status is None:
             return
-        in_flight = camera_gauge("sightline_frames_in_flight", "Frames sampled and not yet settled.")
-        in_flight.set(status.ledger.in_flight, tags=self._tags)
-        for name, count in counted_since(self._told, status).items():
-            if isinstance(name, DropReason):
-                frames_dropped().inc(count, tags={**self._tags, "reason": name.value})
-            else:
-                camera_counter(name, _CAMERA_COUNTERS[name]).inc(count, tags=self._tags)
+        self._telemetry.in_flight(status.ledger.in_flight)
+        for what, count in counted_since(self._told, status).items():
+            for _ in range(count):
+                self._count(what)
         self._told = status
+
+    def _count(self, what: str | DropReason) -> None:
+        if isinstance(what, DropReason):
+            self._telemetry.dropped(what)
+        else:
+            self._counters[what]()
 
 
 def counted_since(before: CameraStatus | None, now: CameraStatus) -> Mapping[str | DropReason, int]:
-    """Give what a camera counted since an earlier status, by counter or reason, without zeros; a new life from zero."""
+    """Give what a camera counted since an earlier status, without zeros; a new life counts from zero."""
     same_life = before is not None and before.epoch == now.epoch
     earlier = _counts(before) if before is not None and same_life else {}
-    return {name: count - earlier.get(name, 0) for name, count in _counts(now).items() if count > earlier.get(name, 0)}
+    return {what: count - earlier.get(what, 0) for what, count in _counts(now).items() if count > earlier.get(what, 0)}
 
 
 def _counts(status: CameraStatus) -> dict[str | DropReason, int]:
+    ledger = status.ledger
     counts: dict[str | DropReason, int] = {
-        "sightline_frames_sampled": status.ledger.sampled,
-        "sightline_frames_accepted": status.ledger.accepted,
-        "sightline_camera_reconnects": status.reconnects,
+        "sampled": ledger.sampled,
+        "accepted": ledger.accepted,
+        "reconnected": status.reconnects,
     }
-    for reason, count in status.ledger.dropped.items():
+    for reason, count in ledger.dropped.items():
         counts[reason] = count
     return counts

@@ -19,7 +19,7 @@ from app.camera_settings import CameraSettings
 from app.cameras import Backoff, Camera, CameraStatus, DetectClient, FrameLatency, Picture
 from app.log_lines import TroubleLog
 from app.settings import ServiceAddress, TlsSettings
-from app.telemetry import CameraTelemetry
+from app.telemetry import CameraTelemetry, RayMeter, ToldTelemetry
 from app.wanted import WantedCamera
 from app.web import CameraFacts, CameraNews, Cursor
 from deployments.logs import log_beside_serve
@@ -116,7 +116,7 @@ class CameraWatch:
         self._places = places
         self.restarts = 0
         self._options = options
-        self._telemetry = CameraTelemetry(settings.id)
+        self._telemetry = ToldTelemetry(CameraTelemetry(settings.id, RayMeter()))
         self._epoch = 0
         self._actor: Any = None
         self._answers = False

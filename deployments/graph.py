@@ -114,7 +114,7 @@ def build_cameras(args: CamerasArgs) -> serve.Application:
     )
     # It keeps changes made at run time in a folder, as the publisher keeps its spool: on the same node.
     manager = CameraManager.options(  # type: ignore[attr-defined]
-        ray_actor_options={"num_cpus": 0, "resources": _spool_node()}
+        ray_actor_options={"num_cpus": 0, "resources": _spool_node(settings.spool.pinned)}
     )
     application: serve.Application = manager.bind(_plan(args.settings, settings), options, _broker(settings.kafka))
     return application
@@ -148,7 +148,7 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
         name=PUBLISHER,
         actor_class=KafkaPublisher,
         init_kwargs={"sealed": Sealed(PublisherOptions(settings.kafka, settings.spool, settings.latency_budget_ms))},
-        actor_options={"num_cpus": 0, "resources": _spool_node()},
+        actor_options={"num_cpus": 0, "resources": _spool_node(settings.spool.pinned)},
     )
     broker = DeploymentActorConfig(
         name=BROKER,
@@ -159,9 +159,9 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
     return [broker, publisher] if settings.kafka.embedded else [publisher]
 
 
-def _spool_node() -> dict[str, float]:
-    """Pin who keeps files to the node that has the spool, where one is marked so (design, decision 3)."""
-    marked = ray.cluster_resources().get(SPOOL_NODE, 0) > 0  # type: ignore[no-untyped-call]
+def _spool_node(pinned: bool) -> dict[str, float]:
+    """Pin who keeps files to the node that has the spool, where one is marked so (design, decision 3), or will be."""
+    marked = pinned or ray.cluster_resources().get(SPOOL_NODE, 0) > 0  # type: ignore[no-untyped-call]
     return {SPOOL_NODE: 0.001} if marked else {}
 
 

@@ -24,7 +24,7 @@ from app.rpc.conversion import write_response
 from app.rpc.serving import UnreadableRequest
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.service import DetectionService, DetectorAnswer, DetectorJob, ServiceLimits, ServiceLoad
-from app.telemetry import ServiceTelemetry
+from app.telemetry import RayMeter, ServiceTelemetry
 from app.tracing import TRACEPARENT, DetectedFrame, ServiceTracing
 from deployments.logs import log_as_serve
 from deployments.publisher import PUBLISHER
@@ -34,8 +34,8 @@ logger = logging.getLogger("ray.serve")
 
 CALL_TIMEOUT_S = 10.0
 """What a call to a detector or to the publisher may take before its frames are given up."""
-CENSUS_PERIOD_S = 1.0
-"""How often the replicas are counted."""
+CENSUS_PERIOD_S = 3.0
+"""How often the replicas are counted: a count costs some 20 ms of processor time, in which frames wait."""
 ANXIOUS_CENSUS_PERIOD_S = 0.1
 """How often while there is none: the first one is not to be kept waiting for work."""
 
@@ -130,7 +130,7 @@ class DetectionIngress:
             RemoteDetectors(detector, self._tracing),
             self._publisher,
             limits=limits,
-            observer=ServiceTelemetry(),
+            observer=ServiceTelemetry(RayMeter()),
             token=token.get_secret_value() if token else None,
         )
         self._faults = TroubleLog(logger, "Detect failed", unit="calls", level=logging.ERROR)

@@ -29,7 +29,7 @@ from app.events import (
     Submission,
 )
 from app.settings import KafkaSettings, SpoolSettings
-from app.telemetry import PublisherTelemetry
+from app.telemetry import PublisherTelemetry, RayMeter
 from deployments.logs import log_beside_serve
 
 logger = logging.getLogger("ray.serve")
@@ -164,7 +164,7 @@ class KafkaPublisher:
             sink,
             SpoolWriter(self._open_spool),
             budget_ms=self._options.budget_ms,
-            observer=PublisherTelemetry(),
+            observer=PublisherTelemetry(RayMeter()),
             publish_empty=kafka.publish_empty,
         )
         publisher.start()

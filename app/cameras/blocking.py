@@ -15,6 +15,8 @@ _TROUBLES: Mapping[DropReason, ServiceTrouble] = {
     DropReason.OVERLOADED: ServiceTrouble.FULL,
     DropReason.UNAVAILABLE: ServiceTrouble.AWAY,
     DropReason.REJECTED: ServiceTrouble.REFUSING,
+    # One frame may come late; a camera all of whose frames do has a namesake, or a clock that was set back.
+    DropReason.OUT_OF_ORDER: ServiceTrouble.REFUSING,
 }
 """The other reasons say nothing of the service."""
 

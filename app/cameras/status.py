@@ -39,7 +39,7 @@ class ServiceTrouble(str, enum.Enum):
     AWAY = "away"
     """It is not there, cannot make events durable, or its answers are lost."""
     REFUSING = "refusing"
-    """It finds the requests at fault: a wrong token, say."""
+    """It finds the requests at fault: a wrong token, or a newer camera of the same id."""
 
     def __str__(self) -> str:
         return self.value

@@ -1,4 +1,7 @@
-"""One local Ray cluster with Serve, one embedded broker, and the inference application, for the whole session."""
+"""One local Ray cluster with Serve, one embedded broker, and the inference application, for all tests here.
+
+They end with the last of these tests: whatever runs on would take its share of the machine from the tests that follow.
+"""
 
 from __future__ import annotations
 
@@ -81,24 +84,24 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def broker() -> Iterator[str]:
     """The address of a broker of the session's own."""
     with EmbeddedBroker(port=free_port()) as running:
         yield running.address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def grpc_port() -> int:
     return free_port()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def http_port() -> int:
     return free_port()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(grpc_port: int, http_port: int) -> Iterator[None]:
     """A local Ray cluster with Serve on free ports."""
     os.environ.update([MARK.split("=")])
@@ -113,7 +116,7 @@ def cluster(grpc_port: int, http_port: int) -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def write_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write a settings file."""
 
@@ -126,7 +129,7 @@ def write_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pa
     return write
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(cluster: None, broker: str, grpc_port: int, write_settings: Callable[..., Path]) -> Iterator[Service]:
     """The inference application, as shipped but with the session's broker."""
     settings = write_settings(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,16 +56,39 @@ class Trend:
     threads: tuple[int, int]
 
 
-class Watched:
-    """Samples the processes that belong to the cluster; the embedded broker and the test itself are none of them."""
+IDLE_MARK = f"IDLE_RAY_OF={os.getpid()}"
+_IDLE = """
+import ray, sys
+ray.init(address="local", num_cpus=1, include_dashboard=False)
+print(flush=True)
+sys.stdin.read()
+"""
 
-    def __init__(self) -> None:
+
+@contextlib.contextmanager
+def idle_ray() -> Iterator[None]:
+    """Run a Ray cluster in which nothing of ours runs: what grows there is Ray's own."""
+    environment = {name: value for name, value in os.environ.items() if f"{name}={value}" != MARK}
+    environment.update([IDLE_MARK.split("=")])
+    command = [sys.executable, "-c", _IDLE]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield
+        process.communicate(timeout=60)
+
+
+class Watched:
+    """Samples the processes that belong to a cluster; the embedded broker and the test itself are none of them."""
+
+    def __init__(self, mark: str = MARK) -> None:
+        self._mark = mark.encode()
         self.titles: dict[Identity, str] = {}
         self._holdings: dict[Identity, list[Holding]] = defaultdict(list)
 
     def sample(self, at: float) -> None:
         """Take one sample of every process."""
-        for place in _processes():
+        for place in _processes(self._mark):
             with contextlib.suppress(OSError, IndexError):
                 fields = (place / "stat").read_text().rpartition(")")[2].split()
                 identity = Identity(int(place.name), fields[19])
@@ -74,7 +99,7 @@ class Watched:
 
     def trends(self, begin: float) -> list[Trend]:
         """Give the trend of each process that was there from ``begin`` to the last sample, the fastest first."""
-        last = max(holdings[-1].at for holdings in self._holdings.values())
+        last = max((holdings[-1].at for holdings in self._holdings.values()), default=0.0)
         lasting = {
             identity: [one for one in holdings if one.at >= begin]
             for identity, holdings in self._holdings.items()
@@ -122,10 +147,10 @@ def _trend(title: str, pid: int, held: list[Holding]) -> Trend:
     )
 
 
-def _processes() -> Iterator[Path]:
+def _processes(mark: bytes) -> Iterator[Path]:
     for place in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            ours = place.name.isdigit() and MARK.encode() in (place / "environ").read_bytes().split(b"\0")
+            ours = place.name.isdigit() and mark in (place / "environ").read_bytes().split(b"\0")
             if ours and int(place.name) != os.getpid():
                 yield place
 

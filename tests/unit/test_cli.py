@@ -31,7 +31,7 @@ def call(*arguments: str, stdin: str = "", **environment: str) -> subprocess.Com
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=240,
     )
 
 

@@ -22,14 +22,14 @@ def test_each_frame_is_counted_once_over_all_lives_of_a_camera():
     ledger.drop(DropReason.DEADLINE)
     first = told(ledger, reconnects=1)
     assert counted_since(None, first) == {
-        "sightline_frames_sampled": 3,
-        "sightline_frames_accepted": 1,
-        "sightline_camera_reconnects": 1,
+        "sampled": 3,
+        "accepted": 1,
+        "reconnected": 1,
         DropReason.DEADLINE: 1,
     }
     assert counted_since(first, first) == {}
     ledger.sample()
-    assert counted_since(first, told(ledger, reconnects=1)) == {"sightline_frames_sampled": 1}
+    assert counted_since(first, told(ledger, reconnects=1)) == {"sampled": 1}
     reborn = CameraLedger()
     reborn.sample()
-    assert counted_since(first, told(reborn, epoch=2)) == {"sightline_frames_sampled": 1}
+    assert counted_since(first, told(reborn, epoch=2)) == {"sampled": 1}

@@ -22,8 +22,10 @@ CONFIGS = ROOT / "configs" / "prometheus"
 class Prometheus:
     """One Prometheus, as a test asks it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, edge_port: int) -> None:
         self._address = f"http://127.0.0.1:{port}"
+        self.edge_port = edge_port
+        """Where a camera on the edge is looked for."""
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Give the vector of an expression."""
@@ -54,12 +56,14 @@ def running_prometheus(folder: Path, targets: Path) -> Iterator[Prometheus]:
     assert [Path(file).name for file in discovery["files"]] == [targets.name]
     discovery["files"] = [str(targets)]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    (port,) = free_ports(1)
+    port, edge_port = free_ports(2)
+    assert config["scrape_configs"][1]["file_sd_configs"] == [{"files": ["edge.yml"]}]
+    (folder / "edge.yml").write_text(yaml.safe_dump([{"targets": [f"127.0.0.1:{edge_port}"]}]))
     command = [binary, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
         try:
-            found = Prometheus(port)
+            found = Prometheus(port, edge_port)
             wait_for(found.ready, 30, "Prometheus")
             yield found
         finally:

@@ -14,6 +14,7 @@ import yaml
 from tests.conftest import ROOT, wait_for
 from tests.e2e.seen.conftest import SOURCE, Watched
 from tests.e2e.seen.scraping import Prometheus
+from tests.e2e.system import BIN, running
 
 CONFIGS = ROOT / "configs"
 RULES = yaml.safe_load((CONFIGS / "prometheus" / "rules.yml").read_text())
@@ -68,6 +69,25 @@ def test_the_numbers_are_those_of_the_running_system(prometheus: Prometheus, wat
         return len(rates) == len(watched.status()["cameras"]) and all(1.0 <= rate <= 3.0 for rate in rates)
 
     wait_for(as_asked, 90, "two frames a second of each camera")
+
+
+def test_a_camera_on_the_edge_stands_in_the_same_series_as_one_in_the_cluster(
+    prometheus: Prometheus, watched: Watched, tmp_path: Path
+):
+    """Beside the running system, and in a process of its own: its events are published, its ledger is recorded."""
+    port = yaml.safe_load(watched.config.read_text())["grpc_options"]["port"]
+    command = [str(BIN / "sightline"), "camera", "--id", "edge-1", "--service", f"127.0.0.1:{port}", "--fps", "2"]
+    where = ["--url", "synthetic://street?seed=3&width=640&height=360", "--metrics-port", str(prometheus.edge_port)]
+    with running([*command, *where, "--json"], tmp_path, SIGHTLINE_LATENCY_BUDGET_MS="1000") as edge:
+        for asked in ("camera:sightline_camera_up:frames", "camera:sightline_events_published:rate"):
+            one = f'{asked}{{camera_id="edge-1"}} > 0'
+            wait_for(lambda one=one: prometheus.numbers(one), 90, one)
+        assert prometheus.numbers('up{job="sightline-edge"}') == [1]
+        assert edge.interrupt() == 0
+    last = json.loads(edge.output.splitlines()[-1])
+    assert last["accepted"] > 0
+    assert last["in_flight"] == 0
+    assert last["sampled"] == last["accepted"] + last["unconfirmed"] + sum(last["dropped"].values())
 
 
 def test_every_alert_of_the_issue_is_there_and_fires_in_promtool_s_own_tests():

@@ -44,6 +44,7 @@ def blocked_after(outcome: Outcome, seconds: float) -> ServiceWatch:
         (AWAY, ServiceTrouble.AWAY),
         (Outcome.unconfirmed(), ServiceTrouble.AWAY),
         (Outcome.dropped(DropReason.REJECTED), ServiceTrouble.REFUSING),
+        (Outcome.dropped(DropReason.OUT_OF_ORDER), ServiceTrouble.REFUSING),
     ],
 )
 def test_frames_that_fail_for_two_seconds_mean_a_block_and_its_kind(outcome: Outcome, trouble: ServiceTrouble):
@@ -61,7 +62,7 @@ def test_a_late_frame_now_and_then_is_no_block():
     assert blocked_after(Outcome.dropped(DropReason.DEADLINE), 1.9).blocked is None
 
 
-@pytest.mark.parametrize("reason", [DropReason.OUT_OF_ORDER, DropReason.ENCODE_ERROR, DropReason.SHUTDOWN])
+@pytest.mark.parametrize("reason", [DropReason.ENCODE_ERROR, DropReason.SHUTDOWN])
 def test_what_says_nothing_of_the_service_neither_begins_a_block_nor_ends_it(reason: DropReason):
     assert blocked_after(Outcome.dropped(reason), 60).blocked is None
     watch = blocked_after(AWAY, 2.0)

@@ -40,7 +40,7 @@ def test_ultralytics_is_restrained_also_where_it_was_imported_before(tmp_path: P
     environment.pop("OMP_NUM_THREADS", None)
     environment.pop("XDG_CONFIG_HOME", None)
     done = subprocess.run(
-        [sys.executable, "-c", first + PROGRAM], env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", first + PROGRAM], env=environment, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
@@ -91,7 +91,7 @@ def watched(folder: Path, *arguments: str) -> dict[str, Any]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("YOLO_", "ULTRALYTICS_"))}
     environment |= {"HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache")}
     done = subprocess.run(
-        [sys.executable, "-c", WATCHED, *arguments], env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", WATCHED, *arguments], env=environment, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from app.ledger import DropReason
 
 if TYPE_CHECKING:  # a camera on the edge has no Kafka client
+    from app.cameras import CameraStatus
     from app.events import DetectionEvent
 
 
@@ -226,3 +227,55 @@ class CameraTelemetry:
     def reconnected(self) -> None:
         """Count a new try to open the source."""
         self._meter.add(CAMERA_RECONNECTS, self._id)
+
+
+class ToldTelemetry:
+    """Feeds one camera's metrics with what its actor tells of itself, over all its lives."""
+
+    def __init__(self, telemetry: CameraTelemetry) -> None:
+        self._telemetry = telemetry
+        self._counters = {
+            "sampled": telemetry.sampled,
+            "accepted": telemetry.accepted,
+            "reconnected": telemetry.reconnected,
+        }
+        self._told: CameraStatus | None = None
+
+    def tell(self, status: CameraStatus | None) -> None:
+        """Count what happened since the last status; none: it does not answer.
+
+        To be called again and again: Ray forgets a gauge that is not set.
+        """
+        self._telemetry.up(status is not None and status.state == "live")
+        if status is None:
+            return
+        self._telemetry.in_flight(status.ledger.in_flight)
+        for what, count in counted_since(self._told, status).items():
+            for _ in range(count):
+                self._count(what)
+        self._told = status
+
+    def _count(self, what: str | DropReason) -> None:
+        if isinstance(what, DropReason):
+            self._telemetry.dropped(what)
+        else:
+            self._counters[what]()
+
+
+def counted_since(before: CameraStatus | None, now: CameraStatus) -> Mapping[str | DropReason, int]:
+    """Give what a camera counted since an earlier status, without zeros; a new life counts from zero."""
+    same_life = before is not None and before.epoch == now.epoch
+    earlier = _counts(before) if before is not None and same_life else {}
+    return {what: count - earlier.get(what, 0) for what, count in _counts(now).items() if count > earlier.get(what, 0)}
+
+
+def _counts(status: CameraStatus) -> dict[str | DropReason, int]:
+    ledger = status.ledger
+    counts: dict[str | DropReason, int] = {
+        "sampled": ledger.sampled,
+        "accepted": ledger.accepted,
+        "reconnected": status.reconnects,
+    }
+    for reason, count in ledger.dropped.items():
+        counts[reason] = count
+    return counts

@@ -7,10 +7,11 @@ import logging
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ray import serve
 
-from app.detection import Detector, DetectorOptions, ImageOutcome, NoOpDetector, NoOpOptions, Thresholds, make_detector
+from app.detection import DetectorOptions, ImageOutcome, NoOpDetector, NoOpOptions, Thresholds, make_detector
 from app.errors import DeadlineExceeded, InferenceFailed, SightlineError
 from app.live_settings import LiveDetector, parse_live
 from app.log_lines import TroubleLog
@@ -18,6 +19,9 @@ from app.rpc.conversion import Clock
 from app.scaling import BatchTimes
 from app.service import DetectorAnswer, DetectorJob, ModelInfo, expired
 from deployments.logs import log_as_serve
+
+if TYPE_CHECKING:
+    from app.detection import Detector  # at run time it would load torch
 
 logger = logging.getLogger("ray.serve")
 

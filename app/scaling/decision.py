@@ -183,7 +183,7 @@ class Scaler:
             return
         if self._late_since is None:
             self._late_since = situation.now
-        if situation.now - self._late_since >= self._numbers.upscale_delay_s:
+        if situation.now - self._late_since >= self._numbers.settle_s:
             self._ceiling_fps = min(self._ceiling_fps, _LEARNED_MARGIN * demand.offered_fps / situation.running)
             self._ceiling_capacity = capacity
 

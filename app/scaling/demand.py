@@ -19,7 +19,7 @@ FORGET_S = 30.0
 LATE_WAIT = 0.5
 """A frame is late if waiting for a detector took more than this share of what was left of its budget on arrival."""
 _PREFIX = "sightline_demand_"
-_STATS = ("numbered_fps", "plain_fps", "cameras", "settled_fps", "late_fps", "max_batch")
+_STATS = ("numbered_fps", "arrived_fps", "plain_fps", "cameras", "settled_fps", "late_fps", "max_batch")
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,10 @@ class Demand:
 
     numbered_fps: float
     """Frames offered per second by clients that number them, replaced ones included."""
+    arrived_fps: float
+    """Those of them that arrived, per second."""
     plain_fps: float
-    """Frames per second of clients that do not."""
+    """Frames per second of clients that do not number theirs."""
     cameras: float
     """Cameras seen in the last ``FORGET_S`` seconds; each has about one frame in hand at a time."""
     settled_fps: float
@@ -46,8 +48,14 @@ class Demand:
 
     @property
     def late_share(self) -> float:
-        """The share of late frames, from 0 to 1."""
-        return self.late_fps / self.settled_fps if self.settled_fps else 0.0
+        """The share of frames that came late or, replaced at their source, never; from 0 to 1.
+
+        A camera sends less often the longer its frames wait (``app/cameras/pace.py``), so few late ones need not mean
+        that all is well.
+        """
+        unsent_fps = max(0.0, self.numbered_fps - self.arrived_fps)
+        settled_fps = self.settled_fps + unsent_fps
+        return (self.late_fps + unsent_fps) / settled_fps if settled_fps else 0.0
 
     def as_stats(self) -> dict[str, float]:
         """Give the numbers as Serve carries them."""
@@ -71,6 +79,7 @@ def join_demands(demands: Sequence[Demand]) -> Demand | None:
         return None
     return Demand(
         numbered_fps=max(each.numbered_fps for each in demands),
+        arrived_fps=sum(each.arrived_fps for each in demands),
         plain_fps=sum(each.plain_fps for each in demands),
         cameras=max(each.cameras for each in demands),
         settled_fps=sum(each.settled_fps for each in demands),
@@ -98,7 +107,7 @@ class DemandMeter:
         self._max_batch = max_batch
         self._monotonic = monotonic
         born = monotonic()
-        self._offered = Window(WINDOW_S, 2, born)
+        self._offered = Window(WINDOW_S, 3, born)
         self._settled = Window(WINDOW_S, 2, born)
         self._tracks: dict[str, _Track] = {}
         self._swept = born
@@ -107,10 +116,10 @@ class DemandMeter:
         """Count an arrived frame, and those that it replaced at its source."""
         now = self._monotonic()
         if epoch and sequence:
-            self._offered.add(now, self._count(camera_id, epoch, sequence, now), 0)
+            self._offered.add(now, self._count(camera_id, epoch, sequence, now), 1, 0)
         else:
             self._track(camera_id, epoch, sequence, now)
-            self._offered.add(now, 0, 1)
+            self._offered.add(now, 0, 0, 1)
 
     def taken(self, waited_s: float, budget_s: float) -> None:
         """Count a frame that a detector takes: how long it waited, and the budget it came with, in seconds."""
@@ -125,10 +134,11 @@ class DemandMeter:
         now = self._monotonic()
         self._sweep(now)
         seconds = self._offered.seconds(now)
-        numbered, plain = self._offered.sums(now)
+        numbered, arrived, plain = self._offered.sums(now)
         settled, late = self._settled.sums(now)
         return Demand(
             numbered_fps=numbered / seconds,
+            arrived_fps=arrived / seconds,
             plain_fps=plain / seconds,
             cameras=len(self._tracks),
             settled_fps=settled / seconds,

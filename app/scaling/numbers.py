@@ -31,7 +31,7 @@ class ScalingNumbers(BaseModel):
     downscale_delay_s: Seconds
     """How long fewer must have been enough before one is let go."""
     settle_s: Seconds
-    """How long after a change late frames say nothing yet."""
+    """How long after a change late frames say nothing yet, and how long they must go on to count."""
     blind_after_s: Seconds
     """How long numbers may be missing before the queue alone decides."""
     ongoing_per_replica: Annotated[float, Field(gt=0, le=1000)]

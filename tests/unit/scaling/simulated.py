@@ -67,7 +67,7 @@ class Simulation:
             seen.append(
                 (
                     now,
-                    Demand(shaken, 0.0, cameras, max(shaken, 1e-9), late * max(shaken, 1e-9), 16),
+                    Demand(shaken, shaken, 0.0, cameras, max(shaken, 1e-9), late * max(shaken, 1e-9), 16),
                     ServiceTime(self.fixed_s * slower, self.frame_s * slower, min(1.0, use)),
                 )
             )

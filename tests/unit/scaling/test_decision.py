@@ -99,8 +99,8 @@ def test_a_hiccup_that_is_shorter_than_the_delay_starts_no_replica():
 
 def test_batches_gain_only_what_the_cameras_can_gather():
     """Two frames in a batch would be 40 a second, but one camera of 20 frames/s has one in hand at a time."""
-    one = Demand(20, 0, cameras=1, settled_fps=20, late_fps=0, max_batch=16)
-    many = Demand(20, 0, cameras=20, settled_fps=20, late_fps=0, max_batch=16)
+    one = Demand(20, 20, 0, cameras=1, settled_fps=20, late_fps=0, max_batch=16)
+    many = Demand(20, 20, 0, cameras=20, settled_fps=20, late_fps=0, max_batch=16)
     service = ServiceTime(fixed_s=0.045, frame_s=0.002, busy=0.5)
     assert decide(one, service) == 2
     assert decide(many, service) == 1
@@ -139,7 +139,7 @@ def test_without_numbers_the_queue_decides_after_a_while_but_never_down():
 
 def test_a_controller_that_starts_anew_lets_no_replica_go_before_it_has_watched_for_the_whole_delay():
     scaler = Scaler(NUMBERS)
-    demand, service = Demand(5, 0, 1, 5, 0, 16), ServiceTime(0, 0.05, 0.1)
+    demand, service = Demand(5, 5, 0, 1, 5, 0, 16), ServiceTime(0, 0.05, 0.1)
     seen = []
     for second in range(100):
         known = second >= 20  # its replicas' numbers come late
@@ -156,7 +156,7 @@ def test_a_controller_that_starts_anew_lets_no_replica_go_before_it_has_watched_
 
 def test_numbers_that_fail_now_and_then_let_no_replica_go():
     scaler = Scaler(NUMBERS)
-    demand, service = Demand(5, 0, 1, 5, 0, 16), ServiceTime(0, 0.05, 0.1)
+    demand, service = Demand(5, 5, 0, 1, 5, 0, 16), ServiceTime(0, 0.05, 0.1)
     for second in range(300):
         known = demand if second % 30 else None
         assert scaler.decide(Situation(second, 4, 4, 1, 9, 0.1, known, service)).replicas == 4
@@ -164,7 +164,7 @@ def test_numbers_that_fail_now_and_then_let_no_replica_go():
 
 def test_late_frames_call_for_more_only_where_replicas_are_at_work():
     """Frames that wait for something else are not helped by another replica."""
-    demand = Demand(10, 0, 8, settled_fps=10, late_fps=5, max_batch=16)
+    demand = Demand(10, 10, 0, 8, settled_fps=10, late_fps=5, max_batch=16)
     assert learned(demand, ServiceTime(0, 0.02, busy=0.9)) == 2
     assert learned(demand, ServiceTime(0, 0.02, busy=0.2)) == 1
 
@@ -179,24 +179,24 @@ def learned(demand: Demand, service: ServiceTime) -> int:
 
 def test_late_frames_while_replicas_are_starting_say_nothing():
     scaler = Scaler(NUMBERS)
-    demand, service = Demand(10, 0, 8, 10, 9, 16), ServiceTime(0, 0.08, 1.0)
+    demand, service = Demand(10, 10, 0, 8, 10, 9, 16), ServiceTime(0, 0.08, 1.0)
     for second in range(200):
         assert scaler.decide(Situation(second, 1, 2, 1, 9, 2.0, demand, service)).replicas == 2
 
 
 def test_the_bounds_are_kept():
-    flood, trickle = Demand(1000, 0, 99, 1000, 900, 16), Demand(0.1, 0, 1, 0.1, 0, 16)
+    flood, trickle = Demand(1000, 1000, 0, 99, 1000, 900, 16), Demand(0.1, 0.1, 0, 1, 0.1, 0, 16)
     assert decide(flood, ServiceTime(0, 0.1, 1.0)) == 9
     assert decide(trickle, ServiceTime(0, 0.1, 0.0), target=1, fewest=3) == 3
 
 
 def test_from_none_the_first_frame_offered_starts_one():
-    demand = Demand(1, 0, 1, 0, 0, 16)
+    demand = Demand(1, 1, 0, 1, 0, 0, 16)
     assert Scaler(NUMBERS).decide(Situation(0, 0, 0, 0, 9, 0, demand, None)).replicas == 1
 
 
 def test_nothing_offered_for_long_needs_the_fewest():
-    quiet = Demand(0, 0, 0, 0, 0, 16)
+    quiet = Demand(0, 0, 0, 0, 0, 0, 16)
     scaler = Scaler(NUMBERS)
     scaler.decide(Situation(0, 2, 2, 0, 9, 0, quiet, ServiceTime(0, 0.1, 0)))
     assert scaler.decide(Situation(61, 2, 2, 0, 9, 0, quiet, None)).replicas == 0
@@ -204,7 +204,7 @@ def test_nothing_offered_for_long_needs_the_fewest():
 
 def test_a_decision_tells_why():
     scaler = Scaler(NUMBERS)
-    demand = Demand(40, 0, 8, 40, 4, 16)
+    demand = Demand(40, 40, 0, 8, 40, 4, 16)
     reason = scaler.decide(Situation(0, 1, 1, 1, 9, 0, demand, ServiceTime(0, 0.075, 1))).reason
     assert reason == "40.0 frames/s offered by 8 cameras, 13.3 a replica, 10% late"
 

@@ -107,6 +107,15 @@ def test_late_are_frames_that_expired_or_waited_half_of_what_they_had(meter: Dem
     assert meter.reading().late_share == pytest.approx(0.5)
 
 
+def test_frames_that_their_camera_did_not_send_are_late_as_well(meter: DemandMeter, clock: Clock):
+    meter.offered("cam", 1, 1)
+    for number in range(2, 60, 3):
+        clock.now += 0.6
+        meter.offered("cam", 1, number)
+        meter.taken(0.01, 0.15)
+    assert meter.reading().late_share == pytest.approx(2 / 3, abs=0.05)
+
+
 def test_nothing_seen_is_nothing_late(meter: DemandMeter):
     assert meter.reading().late_share == 0
 

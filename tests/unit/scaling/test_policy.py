@@ -15,7 +15,7 @@ from app.scaling import Demand, ServiceTime
 from deployments.scaling import FRESH_S, OfferedFrames
 from tests.unit.scaling.simulated import NUMBERS
 
-BUSY = Demand(40, 0, 8, 40, 0, 16).as_stats()
+BUSY = Demand(40, 40, 0, 8, 40, 0, 16).as_stats()
 SLOW = ServiceTime(0, 0.075, 0.9).as_stats()
 
 

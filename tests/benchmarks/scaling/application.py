@@ -48,14 +48,16 @@ class SleepingDetector:
         async with self._turn:
             late = [expired(job, received, self._clock) for job in jobs]
             images = [job.image for job, error in zip(jobs, late, strict=True) if error is None]
+            began = self._clock.monotonic()
             ran = iter(await self._run(images) if images else ())
+            busy_s = self._clock.monotonic() - began
+        if images:
+            self._times.note(len(images), busy_s)
         outcomes = tuple(next(ran) if error is None else ImageOutcome(None, error, 0, 0, 0.0, 0.0) for error in late)
-        return DetectorAnswer(outcomes, ModelInfo("sleep", {}, "none"))
+        return DetectorAnswer(outcomes, ModelInfo("sleep", {}, "none"), busy_s)
 
     async def _run(self, images: list[bytes]) -> list[ImageOutcome]:
-        began = self._clock.monotonic()
         await asyncio.sleep(self._fixed_s + self._frame_s * len(images))
-        self._times.note(len(images), self._clock.monotonic() - began)
         return self._detector.run(images)
 
     def record_autoscaling_stats(self) -> dict[str, float]:

@@ -20,6 +20,8 @@ import yaml
 
 from app.errors import SettingsError
 from app.handing_on import hand_on
+from app.live_settings import check_user_configs
+from app.scaling import ScalingNumbers
 from app.settings import DEMO_MODEL, Settings, find_file, load_settings
 
 TUNED: Mapping[str, str] = {
@@ -121,6 +123,10 @@ def settings_of(config: dict[str, Any], environment: Mapping[str, str]) -> Setti
         told = ", ".join(sorted(map(str, files)))
         raise SettingsError(f"the applications name different settings files ({told}); allowed is one for all")
     (file,) = files
+    check_user_configs(config)
+    for application in config["applications"]:
+        if (numbers := (application.get("args") or {}).get("scaling")) is not None:
+            ScalingNumbers.parse(numbers)
     return load_settings(environment, Path(file) if file else None)
 
 

@@ -30,6 +30,7 @@ from app.requests import DetectionRequest
 from app.rpc.conversion import Clock, read_request
 from app.rpc.serving import UnreadableRequest
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
+from app.scaling import Demand, DemandMeter
 
 BEARER = "bearer "
 
@@ -155,6 +156,7 @@ class DetectionService:
         self._token = token
         self._clock = clock or Clock()
         self._ready = False
+        self._demand = DemandMeter(limits.max_batch_size, self._clock.monotonic)
         self._commits: set[asyncio.Task[Receipt]] = set()
         self._procession = Procession()
         self._sizer = BatchSizer(limits.max_batch_size, limits.batch_target_s)
@@ -183,11 +185,12 @@ class DetectionService:
         request = read_request(message, self._clock)
         if traceparent := metadata.get("traceparent"):
             request = replace(request, traceparent=traceparent)
+        self._demand.offered(request.camera_id, request.epoch, request.sequence)
         if not self._ready:
             raise ModelUnavailable("no detector replica is there")
         place = self._procession.enter(request.camera_id, request.epoch, request.sequence)
         try:
-            seen = await self._frames.submit(request, request.deadline)
+            seen = await self._seen(request)
             await self._procession.turn(place, request.deadline - self._clock.monotonic())
             commit = self._begin_commit(request, seen, place)
         except BaseException:
@@ -199,6 +202,11 @@ class DetectionService:
     def load(self) -> ServiceLoad:
         """What is in hand now."""
         return ServiceLoad(self._frames.waiting, self._frames.running, self._events.waiting)
+
+    @property
+    def demand(self) -> Demand:
+        """What the cameras offer now."""
+        return self._demand.reading()
 
     async def close(self) -> None:
         """See what is under way through."""
@@ -215,13 +223,28 @@ class DetectionService:
         if not hmac.compare_digest(token.encode(), self._token.encode()):
             raise Unauthenticated("this service asks for a bearer token, and the request has no valid one")
 
+    async def _seen(self, request: DetectionRequest) -> _Seen:
+        try:
+            return await self._frames.submit(request, request.deadline)
+        except DeadlineExceeded:
+            self._demand.expired()
+            raise
+
     async def _detect(self, requests: Sequence[DetectionRequest]) -> Sequence[_Seen | SightlineError]:
         now = self._clock.monotonic()
         self._observer.batch(len(requests))
         jobs = [DetectorJob(request.image, request.deadline - now, request.traceparent) for request in requests]
         answer = await self._detector.detect(jobs)
-        if ran := sum(not isinstance(outcome.error, DeadlineExceeded) for outcome in answer.outcomes):
-            self._sizer.note(ran, answer.busy_s)
+        # What expired at the detector is counted where it is raised.
+        ran = [
+            request
+            for request, outcome in zip(requests, answer.outcomes, strict=True)
+            if not isinstance(outcome.error, DeadlineExceeded)
+        ]
+        for request in ran:
+            self._demand.taken(now - request.arrived, request.deadline - request.arrived)
+        if ran:
+            self._sizer.note(len(ran), answer.busy_s)
             self._frames.limit(self._sizer.size)
         return [
             outcome.error if outcome.error is not None else _Seen(outcome, answer.model) for outcome in answer.outcomes

@@ -316,6 +316,11 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def named_by_the_environment(section: str, environment: Mapping[str, str]) -> frozenset[str]:
+    """Give the settings of a section that the environment has set, such as ``confidence`` of ``detector``."""
+    return frozenset(path[-1] for path, _ in _from_environment(environment) if path[:-1] == (section,))
+
+
 def process_environment() -> Mapping[str, str]:
     """Give this process's variables: the one place that reads them (design, decision 12)."""
     return os.environ

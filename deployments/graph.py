@@ -15,6 +15,7 @@ from ray.serve.exceptions import RayServeException
 
 from app.detection import DetectorOptions, NoOpOptions
 from app.errors import SettingsError
+from app.scaling import ScalingNumbers
 from app.service import ServiceLimits
 from app.settings import (
     DetectorSettings,
@@ -22,6 +23,7 @@ from app.settings import (
     Settings,
     cameras_given,
     load_settings,
+    named_by_the_environment,
     process_environment,
 )
 from app.web import BrokerFacts
@@ -48,6 +50,10 @@ class InferenceArgs(BaseModel):
     batch_target_ms: float = Field(default=50, gt=0)
     max_waiting: int = Field(default=256, ge=1)
     detector_cpus: float = Field(default=1, gt=0)
+    revision: str | int = ""
+    """Any word or number: ``serve deploy`` reads the settings anew only where the arguments have changed."""
+    scaling: dict[str, Any] | None = None
+    """What the autoscaling policy is given as well; here it is only looked at, before anything is started."""
 
 
 class CamerasArgs(BaseModel):
@@ -83,7 +89,9 @@ def build_inference_without_model(args: InferenceArgs) -> serve.Application:
 def _inference(
     args: InferenceArgs, settings: Settings, options: DetectorOptions | NoOpOptions, resources: dict[str, Any]
 ) -> serve.Application:
-    detector = ObjectDetector.options(ray_actor_options=resources).bind(options)  # type: ignore[attr-defined]
+    _check_scaling(args.scaling)
+    fixed = named_by_the_environment("detector", process_environment())
+    detector = ObjectDetector.options(ray_actor_options=resources).bind(options, fixed)  # type: ignore[attr-defined]
     ingress = DetectionIngress.options(  # type: ignore[attr-defined]
         # It only waits: what costs CPU is done by the detectors, which reserve it.
         ray_actor_options={"num_cpus": 0},
@@ -171,6 +179,14 @@ def _settings(file: Path | None) -> Settings:
     except SettingsError as error:
         # The one error whose text Serve shows as it is; of any other it shows the stack, after three more tries.
         raise RayServeException(str(error)) from None
+
+
+def _check_scaling(numbers: dict[str, Any] | None) -> None:
+    try:
+        if numbers is not None:
+            ScalingNumbers.parse(numbers)
+    except SettingsError as error:
+        raise RayServeException(f"args.{error}") from None
 
 
 def _gpus(detector: DetectorSettings) -> float:

@@ -183,6 +183,10 @@ class DetectionIngress:
         """Tell what this replica has in hand."""
         return self._service.load
 
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Tell Serve's controller what the cameras offer; ``deployments.scaling`` reads it there."""
+        return self._service.demand.as_stats()
+
     async def _count_replicas(self) -> None:
         """Follow the autoscaler: the batcher may have so many batches out as the replicas can take."""
         with contextlib.suppress(DeliveryUnavailable):
@@ -217,5 +221,5 @@ def _last_line(error: BaseException) -> str:
 
 
 def _running(deployment: DeploymentStatusOverview) -> int:
-    """Count the replicas that take requests."""
-    return sum(count for state, count in deployment.replica_states.items() if state == "RUNNING")
+    """Count the replicas that take requests; one that is given another ``user_config`` is ``UPDATING`` meanwhile."""
+    return sum(count for state, count in deployment.replica_states.items() if state in ("RUNNING", "UPDATING"))

@@ -13,11 +13,12 @@ from app.detection.no_op import NoOpDetector, NoOpOptions
 from app.detection.options import DetectorOptions
 from app.detection.outcomes import ImageOutcome
 from app.detection.restraint import restrain
+from app.detection.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from app.detection.detector import Detector
 
-__all__ = ["Detector", "DetectorOptions", "ImageOutcome", "NoOpDetector", "NoOpOptions", "make_detector"]
+__all__ = ["Detector", "DetectorOptions", "ImageOutcome", "NoOpDetector", "NoOpOptions", "Thresholds", "make_detector"]
 
 restrain()
 

@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from app.detection.network import Network
 from app.detection.options import DetectorOptions
 from app.detection.outcomes import ImageOutcome
 from app.detection.postprocessing import Postprocessor
+from app.detection.thresholds import Thresholds
 from app.detections import Detections
 from app.errors import ImageError, ModelUnavailable, SettingsError, SightlineError
 from app.images import MAX_PIXELS, probe
@@ -42,8 +44,8 @@ class Detector:
 
     def __init__(self, options: DetectorOptions) -> None:
         self._network = Network(options)
-        kept = _class_ids(options.classes, self.labels, self.model_name)
-        self._postprocess = Postprocessor(options, kept, self._network.end_to_end)
+        self._options = options
+        self._postprocess = self._made_for(options)
         self._lock = threading.Lock()
         self._decoders = ThreadPoolExecutor(min(_DECODERS, os.cpu_count() or 1), thread_name_prefix="decode")
         graph = self._network.graph
@@ -68,6 +70,24 @@ class Detector:
     def device(self) -> str:
         """Where the model runs: ``cpu`` or ``cuda:N``."""
         return str(self._network.device)
+
+    def retune(self, thresholds: Thresholds) -> None:
+        """Report by other thresholds from the next image on; one that is under way keeps those it began with.
+
+        Raises:
+            SettingsError: a label to keep is not one of the model's; nothing was changed.
+        """
+        options = replace(
+            self._options, confidence=thresholds.confidence, iou=thresholds.iou, classes=thresholds.classes
+        )
+        postprocess = self._made_for(options)
+        self._options, self._postprocess = options, postprocess
+        if self._lanes is not None:
+            self._lanes.retune(postprocess)
+
+    def _made_for(self, options: DetectorOptions) -> Postprocessor:
+        kept = _class_ids(options.classes, self.labels, self.model_name)
+        return Postprocessor(options, kept, self._network.end_to_end)
 
     def warm_up(self) -> None:
         """Run the model on a few common sizes, so that the first real image is no slower than the rest.
@@ -160,6 +180,7 @@ class Detector:
         """Run images that share one letterboxed shape through the network."""
         boxes = [self._letterbox(image) for image in images]
         shape = boxes[0].shape
+        postprocess = self._postprocess
         on_gpu = self._network.device.type == "cuda"
         # Pinned, the copy to the GPU needs no second copy within the driver.
         batch = torch.empty((len(images), *shape, 3), dtype=torch.uint8, pin_memory=on_gpu)
@@ -168,11 +189,11 @@ class Detector:
         with self._lock, torch.inference_mode():
             output = self._network(self._as_input(batch))
             if on_gpu:
-                rows = self._postprocess.select(output)
+                rows = postprocess.select(output)
             else:
-                rows = [self._postprocess.select_one(each) for each in output.float().numpy()]
+                rows = [postprocess.select_one(each) for each in output.float().numpy()]
         sizes = [(image.shape[0], image.shape[1]) for image in images]
-        return self._postprocess.to_source(rows, shape, sizes)
+        return postprocess.to_source(rows, shape, sizes)
 
     def _as_input(self, batch: torch.Tensor) -> torch.Tensor:
         """Turn (N, H, W, 3) uint8 RGB into (N, 3, H, W) in [0, 1], on the device."""

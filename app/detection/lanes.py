@@ -45,6 +45,10 @@ class Lanes:
         if self._threads is not None:
             list(self._threads.map(self._infer_beside, [image] * self._graph.threads))
 
+    def retune(self, postprocess: Postprocessor) -> None:
+        """Report by another choice from the next picture on."""
+        self._postprocess = postprocess
+
     def close(self) -> None:
         """End the threads."""
         if self._threads is not None:
@@ -76,5 +80,6 @@ class Lanes:
         output = run(picture)
         if output.ndim != 2:
             raise ModelUnavailable(f"the model {self._model_name!r} is no detection model: it gives {output.shape}")
-        rows = self._postprocess.select_one(output)
-        return self._postprocess.to_source([rows], box.shape, [(image.shape[0], image.shape[1])])[0]
+        postprocess = self._postprocess
+        rows = postprocess.select_one(output)
+        return postprocess.to_source([rows], box.shape, [(image.shape[0], image.shape[1])])[0]

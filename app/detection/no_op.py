@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.detection.outcomes import ImageOutcome
+from app.detection.thresholds import Thresholds
 from app.detections import Detections
 from app.errors import ImageError
 from app.images import probe
@@ -25,6 +26,12 @@ class NoOpDetector:
     device = "none"
 
     def warm_up(self) -> None:
+        """Do nothing."""
+
+    def retune(self, thresholds: Thresholds) -> None:
+        """Do nothing: there is nothing to leave out."""
+
+    def close(self) -> None:
         """Do nothing."""
 
     def run(self, images: Sequence[bytes]) -> list[ImageOutcome]:

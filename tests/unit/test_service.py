@@ -311,3 +311,24 @@ async def test_a_slow_detector_gets_fewer_frames_at_a_time():
     desk.detector.gate.set()
     await asyncio.gather(*calls)
     assert [len(batch) for batch in desk.detector.batches] == [1, 1, 1, 1]
+
+
+async def test_frames_are_offered_whatever_becomes_of_them():
+    desk = Desk(slots=0)
+    for sequence in (1, 4):
+        with pytest.raises(ModelUnavailable):
+            await desk.detect(epoch=1, sequence=sequence)
+    demand = desk.service.demand
+    assert demand.numbered_fps > 0
+    assert demand.plain_fps == 0
+    assert demand.cameras == 1
+
+
+async def test_a_frame_that_expires_or_waits_too_long_is_late_and_one_that_is_taken_at_once_is_not():
+    desk = Desk()
+    await desk.detect()
+    assert desk.service.demand.late_share == 0
+    desk.detector.fault = DeadlineExceeded("the budget ran out before the model was free")
+    with pytest.raises(DeadlineExceeded):
+        await desk.detect()
+    assert desk.service.demand.late_share == pytest.approx(0.5)

@@ -110,7 +110,8 @@ def write_config(folder: Path, grpc_port: int, http_port: int, detectors: int, m
     for application in config["applications"]:
         application["args"]["settings"] = str(settings_file)
         for deployment in application["deployments"]:
-            if scaling := deployment.get("autoscaling_config"):
+            if deployment["name"] == "ObjectDetector":
+                scaling = deployment["autoscaling_config"]
                 scaling["min_replicas"], scaling["max_replicas"] = detectors, max(2, detectors)
     path = folder / "serve_config.yaml"
     path.write_text(yaml.safe_dump(config))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from detection_scenes import SIZE, png, scene
 
-from app.detection import Detector, DetectorOptions
+from app.detection import Detector, DetectorOptions, Thresholds
 from app.errors import ImageError, InferenceFailed, ModelUnavailable, SettingsError
 
 GOOD = png(scene(320, 180, 1))
@@ -215,3 +215,25 @@ def test_a_network_that_is_no_detector_is_found_out_when_it_warms_up(tmp_path: P
     )
     with pytest.raises(ModelUnavailable, match="no detection model"):
         detector_of(tmp_path / "c.onnx").warm_up()
+
+
+@pytest.mark.parametrize("name", ["yolo11.pt", "yolo26.pt"])
+def test_other_thresholds_hold_from_the_next_image_on_without_loading_anything(
+    models: dict[str, Path], name: str
+) -> None:
+    detector = detector_of(models[name], confidence=0.25)
+    before = detector.detect([GOOD])[0]
+    detector.retune(Thresholds(confidence=0.6, iou=0.7, classes=("car",)))
+    after = detector.detect([GOOD])[0]
+    kept = (before.scores > 0.6) & (before.class_ids == 0)
+    assert 0 < kept.sum() < len(before)
+    np.testing.assert_allclose(after.scores, before.scores[kept], rtol=1e-5)
+    assert len(detector_of(models[name], confidence=0.6, classes=("car",)).detect([GOOD])[0]) == len(after)
+
+
+def test_a_label_that_the_model_has_not_changes_nothing(models: dict[str, Path]) -> None:
+    detector = detector_of(models["yolo11.pt"])
+    before = detector.detect([GOOD])[0]
+    with pytest.raises(SettingsError, match="'dog' is no label"):
+        detector.retune(Thresholds(confidence=0.9, iou=0.7, classes=("dog",)))
+    assert len(detector.detect([GOOD])[0]) == len(before)

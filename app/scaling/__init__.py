@@ -1,0 +1,25 @@
+"""How many detector replicas the frames offered need: measured where they pass, decided in one place.
+
+The ingress measures the demand, each detector replica its service time; both are plain numbers, which Serve carries to
+its controller, where the :class:`Scaler` decides. Nothing here knows Ray.
+"""
+
+from __future__ import annotations
+
+from app.scaling.decision import Decision, Scaler, Situation
+from app.scaling.demand import Demand, DemandMeter, join_demands
+from app.scaling.numbers import ScalingNumbers
+from app.scaling.service_time import BatchTimes, ServiceTime, join_service_times
+
+__all__ = [
+    "BatchTimes",
+    "Decision",
+    "Demand",
+    "DemandMeter",
+    "Scaler",
+    "ScalingNumbers",
+    "ServiceTime",
+    "Situation",
+    "join_demands",
+    "join_service_times",
+]

@@ -1,0 +1,61 @@
+"""ScalingNumbers: how the scaler is set; their home, with the reasons, is ``serve_config.yaml``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from app.errors import SettingsError
+
+Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+
+
+class ScalingNumbers(BaseModel):
+    """Every number of a scaling decision; none has a default, so that none is set in two places."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch_time_ms: Annotated[float, Field(gt=0, le=600_000)]
+    """Milliseconds that a batch may take: batches that would take longer are not counted on."""
+    utilisation_up: Share
+    """Share of a replica's capacity that may be in use before another one is started."""
+    utilisation_down: Share
+    """Share that the replicas which stay may have in use for one to be let go; below ``utilisation_up``."""
+    late_share: Share
+    """Share of late frames beyond which replicas are too few, whatever was measured."""
+    upscale_delay_s: Seconds
+    """How long more must be needed before more are started."""
+    downscale_delay_s: Seconds
+    """How long fewer must have been enough before one is let go."""
+    settle_s: Seconds
+    """How long after a change late frames say nothing yet, and how long they must go on to count."""
+    blind_after_s: Seconds
+    """How long numbers may be missing before the queue alone decides."""
+    ongoing_per_replica: Annotated[float, Field(gt=0, le=1000)]
+    """Calls (batches) under way and waiting that a replica is worth, where the queue decides."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> ScalingNumbers:
+        if self.utilisation_down >= self.utilisation_up:
+            raise ValueError(
+                f"utilisation_down {self.utilisation_down:g} must be below utilisation_up {self.utilisation_up:g}: "
+                "what lies between keeps replicas from coming and going"
+            )
+        return self
+
+    @classmethod
+    def parse(cls, values: Mapping[str, object]) -> ScalingNumbers:
+        """Read the numbers of a configuration.
+
+        Raises:
+            SettingsError: one is missing, unknown or impossible; one line.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+            key = ".".join(["scaling", *(str(part) for part in first["loc"])])
+            raise SettingsError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from None

@@ -9,21 +9,21 @@ import contextlib
 import json as JSON  # noqa: N812  # an option is called json
 import sys
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
 from app import launch
+from app.camera_commands import cameras_app
+from app.console import CONFIG, Config, Json, client, err, out, settings_by, wide
 from app.detection.exports import KINDS
 from app.errors import SettingsError, SightlineError
-from app.settings import Settings, process_environment
+from app.settings import process_environment
 
 if TYPE_CHECKING:  # at run time it is imported by the commands that ask
-    from app.asking import SystemClient
+    pass
 
 FAILED, MISUSED = 1, 2
 """Exit statuses."""
@@ -35,10 +35,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-Config = Annotated[str, typer.Option("--config", help="The Serve configuration of the system.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document a line, for programs.")]
-CONFIG = "serve_config.yaml"
-out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @app.callback()
@@ -66,11 +62,6 @@ def main() -> None:
         sys.exit(130)
 
 
-def _settings(config: str) -> Settings:
-    path = launch.find_serve_config(config)
-    return launch.settings_of(launch.read_serve_config(path), process_environment())
-
-
 @app.command()
 def up(
     listen: Annotated[str | None, typer.Option(help="Address for HTTP and gRPC; 0.0.0.0: every interface.")] = None,
@@ -79,7 +70,7 @@ def up(
     """Start the whole system on this machine; Ctrl-C ends it."""
     from app.wanted import told_of_changes
 
-    settings = _settings(config)
+    settings = settings_by(config)
     serve_config = launch.find_serve_config(config)
     launch.listening_on(launch.read_serve_config(serve_config), listen)  # a mistake is told before anything starts
     launch.find_the_model(settings, process_environment())
@@ -132,7 +123,7 @@ def events(
     """Follow the topic: camera, labels and latency of each event."""
     from app import following
 
-    settings = _settings(config)
+    settings = settings_by(config)
     for line in following.follow(settings, camera=camera, from_beginning=from_beginning, count=count, raw=json):
         print(line, flush=True)
 
@@ -140,7 +131,7 @@ def events(
 @app.command()
 def doctor(json: Json = False, config: Config = CONFIG) -> None:
     """Check model, Kafka, cameras, GPU and ports before a start, and say how to mend what fails."""
-    settings = _settings(config)
+    settings = settings_by(config)
     if settings.detector.model_sha256 is not None:  # before the model is loaded
         launch.find_the_model(settings, process_environment())
     ports = launch.ports_of(launch.read_serve_config(launch.find_serve_config(config)))
@@ -161,7 +152,7 @@ def preview(
     config: Config = CONFIG,
 ) -> None:
     """Draw what the model sees in one frame of a camera, without starting the system."""
-    settings = _settings(config)
+    settings = settings_by(config)
     from app import diagnosis  # here: it loads torch, for which a mistake need not wait
 
     out.print(diagnosis.preview(settings, camera, frame, out_file), markup=False)
@@ -175,7 +166,7 @@ def export(
     config: Config = CONFIG,
 ) -> None:
     """Write the model in a form that is faster on the CPU, beside its .pt, where it is used from then on."""
-    weights = model or _settings(config).detector.model
+    weights = model or settings_by(config).detector.model
     if kind not in KINDS:
         raise SettingsError(f"--format: {kind!r} is unknown; allowed are {' and '.join(KINDS)}")
     from app.detection.exporting import export as write
@@ -202,14 +193,14 @@ def bench(
 
     width, height = size_of(size)
     plan = BenchPlan(cameras, fps, seconds, warm_up, detector, width, height, recording)
-    _settings(config)  # a mistake in it is told before anything starts
+    settings_by(config)  # a mistake in it is told before anything starts
     serve_config = launch.read_serve_config(launch.find_serve_config(config))
     with _progress(plan.told, seconds) as tell:
         report = Bench(plan, serve_config, process_environment(), tell).run()
     if json:
         print(JSON.dumps(report.as_json()))
     else:
-        _wide().print(screen(report))
+        wide().print(screen(report))
 
 
 quarantine = typer.Typer(help="Events that Kafka refused for good.", no_args_is_help=True)
@@ -223,7 +214,7 @@ def list_quarantine(json: Json = False, config: Config = CONFIG) -> None:
     """Show them, oldest first; on the machine that keeps the spool."""
     from app import quarantine as aside
 
-    for line in aside.lines(_settings(config), raw=json):
+    for line in aside.lines(settings_by(config), raw=json):
         out.print(line, markup=False)
 
 
@@ -232,7 +223,7 @@ def resend_quarantine(event_ids: EventIds = None, everything: Everything = False
     """Have them sent again, once what Kafka minded is mended."""
     from app import quarantine as aside
 
-    count = aside.ask(_settings(config), "resend", event_ids or [], everything=everything)
+    count = aside.ask(settings_by(config), "resend", event_ids or [], everything=everything)
     out.print(f"{count} events are sent again by the publisher", markup=False)
 
 
@@ -241,20 +232,11 @@ def drop_quarantine(event_ids: EventIds = None, everything: Everything = False, 
     """Give them up; they stay counted, as discarded."""
     from app import quarantine as aside
 
-    count = aside.ask(_settings(config), "drop", event_ids or [], everything=everything)
+    count = aside.ask(settings_by(config), "drop", event_ids or [], everything=everything)
     out.print(f"{count} events are dropped by the publisher", markup=False)
 
 
-cameras_app = typer.Typer(help="The cameras of the running system.", no_args_is_help=True)
 app.add_typer(cameras_app, name="cameras")
-
-
-def _client(config: str) -> SystemClient:
-    from app.asking import SystemClient, address_of
-
-    serve_config = launch.read_serve_config(launch.find_serve_config(config))
-    launch.ports_of(serve_config)  # a port that is none is a mistake to be named
-    return SystemClient(address_of(serve_config), _settings(config).token)
 
 
 @app.command()
@@ -262,77 +244,11 @@ def status(json: Json = False, config: Config = CONFIG) -> None:
     """Show the running system on one screen: cameras, latency by stage, replicas, queue, spool and broker."""
     from app import showing
 
-    told = _client(config).status()
+    told = client(config).status()
     if json:
         print(told.model_dump_json(by_alias=True))
     else:
-        _wide().print(showing.screen(told))
-
-
-@cameras_app.command("list")
-def cameras_list(json: Json = False, config: Config = CONFIG) -> None:
-    """List the cameras, with state, rates and latency."""
-    from app import showing
-
-    told = _client(config).status()
-    if json:
-        for camera in told.cameras:
-            print(camera.model_dump_json(by_alias=True))
-    else:
-        _wide().print(showing.cameras_table(told.cameras, told.budget_ms, datetime.now(timezone.utc)))
-
-
-@cameras_app.command("add")
-def cameras_add(
-    camera: Annotated[str, typer.Argument(help="Its id.")],
-    url: Annotated[str, typer.Argument(help="Its source; '-' reads it from standard input, for one with a password.")],
-    fps: Annotated[float | None, typer.Option(help="Frames sampled per second; INFERENCE_FPS by default.")] = None,
-    max_side: Annotated[int | None, typer.Option(help="Longest side, in pixels, of what is sent.")] = None,
-    jpeg_quality: Annotated[int | None, typer.Option(help="1 to 100.")] = None,
-    resource: Annotated[list[str] | None, typer.Option(help="NAME=AMOUNT of a Ray resource that places it.")] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Change the camera of this id, if there is one.")] = False,
-    json: Json = False,
-    config: Config = CONFIG,
-) -> None:
-    """Add a camera to the running system; it is there after a restart as well."""
-    fields = {
-        "url": _address(sys.stdin.readline().strip() if url == "-" else url),
-        "fps": fps,
-        "max_side": max_side,
-        "resources": _amounts(resource or []),
-        **({} if jpeg_quality is None else {"jpeg_quality": jpeg_quality}),
-    }
-    added = _client(config).add(camera, fields, replace=replace)
-    out.print(
-        added.model_dump_json(by_alias=True) if json else f"{added.id} is {added.origin}: {added.url}", markup=False
-    )
-
-
-@cameras_app.command("remove")
-def cameras_remove(
-    camera: Annotated[str, typer.Argument(help="Its id.")], json: Json = False, config: Config = CONFIG
-) -> None:
-    """Remove a camera from the running system, its last frames settled; it stays removed after a restart."""
-    from app import showing
-
-    removed = _client(config).remove(camera)
-    out.print(removed.model_dump_json() if json else showing.removed_line(removed), markup=False)
-
-
-def _address(url: str) -> str:
-    """Let a path of this shell be found by the system, whose working directory is another."""
-    return url if ":" in url or "@" in url else str(Path(url).expanduser().absolute())
-
-
-def _amounts(pairs: list[str]) -> dict[str, float]:
-    amounts = {}
-    for pair in pairs:
-        name, _, amount = pair.partition("=")
-        try:
-            amounts[name] = float(amount)
-        except ValueError:
-            raise SettingsError(f"--resource: {pair!r}; allowed is NAME=AMOUNT, for instance edge=0.01") from None
-    return amounts
+        wide().print(showing.screen(told))
 
 
 @app.command()
@@ -344,7 +260,7 @@ def snapshot(
     """Write the newest frame of a running camera with its boxes."""
     from app import recording
 
-    out.print(recording.snapshot(_client(config), camera, out_file), markup=False)
+    out.print(recording.snapshot(client(config), camera, out_file), markup=False)
 
 
 @app.command()
@@ -357,15 +273,10 @@ def video(
     """Write what a running camera shows for some seconds, with its boxes."""
     from app import recording
 
-    client = _client(config)
+    system = client(config)
     with _progress(f"watching {camera}", seconds) as tell:
-        told = recording.video(client, camera, out_file, seconds, tell=tell)
+        told = recording.video(system, camera, out_file, seconds, tell=tell)
     out.print(told, markup=False)
-
-
-def _wide() -> Console:
-    """Give a console that does not fold tables where no terminal is."""
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=160)
 
 
 @contextlib.contextmanager

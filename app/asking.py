@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +13,15 @@ from typing import Any, TypeVar
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from app.errors import NothingThere, SettingsError, SystemAway, SystemRefused
+from app.web.changing import RemovedModel
 from app.web.models import CameraModel, EventModel, StatusModel
 
 T = TypeVar("T")
 TIMEOUT_S = 15.0
 """How long an answer is waited for."""
 _EVENTS = TypeAdapter(tuple[EventModel, ...])
+_MISTAKES = frozenset({400, 404, 409, 413, 422})
+"""Answers to a change that is wrong, rather than one that could not be made."""
 _CAMERAS = TypeAdapter(tuple[CameraModel, ...])
 
 
@@ -40,6 +44,10 @@ def address_of(config: Mapping[str, Any]) -> str:
     return f"http://{f'[{local}]' if ':' in local else local}:{options.get('port', 8000)}"
 
 
+def _path_of(camera_id: str) -> str:
+    return f"/api/v1/cameras/{urllib.parse.quote(camera_id, safe='')}"
+
+
 class SystemClient:
     """Asks one running system."""
 
@@ -57,6 +65,29 @@ class SystemClient:
         """Ask for every camera."""
         return self._read(_CAMERAS, "/api/v1/cameras")
 
+    def add(self, camera_id: str, fields: Mapping[str, Any], *, replace: bool = False) -> CameraModel:
+        """Add a camera.
+
+        Args:
+            camera_id: its id.
+            fields: what PUT takes, by name.
+            replace: whether one of that id is changed to this.
+
+        Raises:
+            SettingsError: there is one of that id, or a field is wrong.
+        """
+        if replace and camera_id in [camera.id for camera in self.cameras()]:
+            return self._read(TypeAdapter(CameraModel), _path_of(camera_id), "PUT", fields)
+        return self._read(TypeAdapter(CameraModel), "/api/v1/cameras", "POST", {"id": camera_id, **fields})
+
+    def remove(self, camera_id: str) -> RemovedModel:
+        """Remove a camera; its last frames are settled then.
+
+        Raises:
+            SettingsError: there is no such camera.
+        """
+        return self._read(TypeAdapter(RemovedModel), _path_of(camera_id), "DELETE")
+
     def still(self, camera_id: str) -> Still:
         """Ask for the newest picture of a camera, with its event.
 
@@ -65,7 +96,7 @@ class SystemClient:
             NothingThere: it has no picture to show, or does not answer.
         """
         self._require(camera_id)
-        body, headers = self._get(f"/api/v1/cameras/{camera_id}/frame.jpg")
+        body, headers = self._ask(f"/api/v1/cameras/{camera_id}/frame.jpg")
         frame_id = headers.get("x-frame-id", "")
         event = self._event(camera_id, frame_id) if headers.get("x-has-event") == "true" else None
         return Still(frame_id, body, event)
@@ -84,27 +115,34 @@ class SystemClient:
         if camera_id not in known:
             raise SettingsError(f"there is no camera {camera_id!r}; there are {', '.join(known) or 'none'}")
 
-    def _read(self, kind: TypeAdapter[T], path: str) -> T:
-        body, _ = self._get(path)
+    def _read(self, kind: TypeAdapter[T], path: str, method: str = "GET", fields: Mapping[str, Any] | None = None) -> T:
+        body, _ = self._ask(path, method, fields)
         try:
             return kind.validate_json(body)
         except ValidationError:
             raise SystemRefused(f"what answers at {self.address} is not Sightline, or another version of it") from None
 
-    def _get(self, path: str) -> tuple[bytes, Mapping[str, str]]:
+    def _ask(
+        self, path: str, method: str = "GET", fields: Mapping[str, Any] | None = None
+    ) -> tuple[bytes, Mapping[str, str]]:
         """Ask.
 
         Raises:
             SystemAway: nothing answers.
             SystemRefused: it answers with an error.
+            SettingsError: it refuses a change as wrong.
         """
-        request = urllib.request.Request(self.address + path, headers=self._headers)  # noqa: S310 - always http
+        body = None if fields is None else json.dumps(fields).encode()
+        headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
+        request = urllib.request.Request(self.address + path, body, headers, method=method)  # noqa: S310 - always http
         try:
             with self._opener.open(request, timeout=TIMEOUT_S) as answer:
                 return answer.read(), {name.lower(): value for name, value in answer.headers.items()}
         except urllib.error.HTTPError as error:
-            kind = NothingThere if error.code == 404 else SystemRefused
-            raise kind(self._refusal(error)) from None
+            refusal = self._refusal(error)
+            if method != "GET" and error.code in _MISTAKES:
+                raise SettingsError(refusal.removeprefix(f"{self.address}: ").removeprefix("body.")) from None
+            raise (NothingThere if error.code == 404 else SystemRefused)(refusal) from None
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise SystemAway(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -44,6 +47,14 @@ def _custom(resources: Mapping[str, float]) -> Mapping[str, float]:
     return resources
 
 
+Fps = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+"""Frames a second."""
+MaxSide = Annotated[int, Field(ge=16, le=16384)]
+"""Pixels."""
+JpegQuality = Annotated[int, Field(ge=1, le=100)]
+USUAL_JPEG_QUALITY = 85
+
+
 class CameraSettings(BaseModel):
     """One camera."""
 
@@ -51,60 +62,121 @@ class CameraSettings(BaseModel):
 
     id: Annotated[str, Field(pattern=rf"^{CAMERA_ID.pattern}$")]
     url: Annotated[SourceUrl, BeforeValidator(_url), PlainSerializer(str)]
-    fps: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
+    fps: Fps | None = None
     """Frames sampled per second; none: ``INFERENCE_FPS``."""
-    max_side: Annotated[int, Field(ge=16, le=16384)] | None = None
+    max_side: MaxSide | None = None
     """Longest side, in pixels, of what is sent for inference; never enlarged."""
-    jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 85
+    jpeg_quality: JpegQuality = USUAL_JPEG_QUALITY
     resources: Annotated[Mapping[str, float], AfterValidator(_custom)] = Field(default_factory=dict)
     """Ray resources that place this camera's actor: custom ones, as a camera reserves no CPU, GPU or memory."""
 
+    def with_fps(self, usual: float) -> CameraSettings:
+        """Give it with frames per second of its own, the usual ones where it has none."""
+        return self if self.fps else self.model_copy(update={"fps": usual})
 
-def parse_camera_list(text: str) -> tuple[CameraSettings, ...]:
+
+@dataclass(frozen=True)
+class ConfiguredCameras:
+    """What a configuration says of cameras."""
+
+    cameras: tuple[CameraSettings, ...]
+    fingerprints: Mapping[str, str]
+    """By camera id: a digest of what was written of it, ``${VARIABLES}`` as they stand. It tells whether somebody has
+    changed what the configuration says of a camera; a new password in the environment does not change it."""
+
+
+def parse_camera_list(text: str) -> ConfiguredCameras:
     """Read ``id=url,id=url``; an id may be left out (``cam-1``, ``cam-2``, …, by position).
 
     Raises:
         SettingsError: an entry is malformed, or an id is given twice.
     """
     entries = [entry.strip() for entry in text.split(",") if entry.strip()]
-    return _unique(_listed(position, entry) for position, entry in enumerate(entries, start=1))
+    listed = [_listed(position, entry) for position, entry in enumerate(entries, start=1)]
+    return _configured(
+        [(f"SIGHTLINE_CAMERAS[{position}]", values, values) for position, values in enumerate(listed, start=1)]
+    )
 
 
-def read_cameras_file(file: Path, environment: Mapping[str, str]) -> tuple[CameraSettings, ...]:
-    """Read a cameras file; ``${VAR}`` in a URL is taken from ``environment``, as it is: a password needs no encoding.
+def parse_cameras_file(text: str, file: Path, environment: Mapping[str, str]) -> ConfiguredCameras:
+    """Read a cameras file's text; ``${VAR}`` in a URL is taken from ``environment``: a password needs no encoding.
 
     Raises:
-        SettingsError: the file, a key or a value is wrong, or a variable is not set.
+        SettingsError: the text, a key or a value is wrong, or a variable is not set.
     """
     try:
-        content = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError):
-        raise SettingsError(f"cameras file {str(file)!r} cannot be read") from None
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise SettingsError(f"cameras file {str(file)!r} is not YAML: {reason}") from None
     wanted = content.get("cameras") if isinstance(content, dict) and set(content) == {"cameras"} else None
     if not isinstance(wanted, list):
         raise SettingsError(f"cameras file {str(file)!r} must hold one key, cameras, with a list")
-    return _unique(_entry(index, entry, environment) for index, entry in enumerate(wanted))
+    return parse_cameras(wanted, environment)
 
 
-def _listed(position: int, entry: str) -> CameraSettings:
+def parse_cameras(entries: Sequence[object], environment: Mapping[str, str]) -> ConfiguredCameras:
+    """Read the list of a cameras file, as it stands there.
+
+    Raises:
+        SettingsError: a key or a value is wrong, or a variable is not set.
+    """
+    return _configured([_entry(index, entry, environment) for index, entry in enumerate(entries)])
+
+
+def camera_of(values: Mapping[str, Any], where: str = "") -> CameraSettings:
+    """Make one camera of its fields.
+
+    Args:
+        values: the fields by name.
+        where: where they stand, for the error.
+
+    Raises:
+        SettingsError: a key or a value is wrong; it shows no secret.
+    """
+    try:
+        return CameraSettings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        key = ".".join(part for part in (where, *(str(part) for part in first["loc"])) if part)
+        message = first["msg"].removeprefix("Value error, ").removeprefix("url: " if key == "url" else "")
+        # A URL may hold a password: what is wrong with it is told by its own parser, redacted.
+        value = values.get(str(first["loc"][0])) if first["loc"] and first["loc"][0] != "url" else None
+        raise SettingsError(f"{key}: {f'{value!r}: ' if value is not None else ''}{message}") from None
+
+
+def _listed(position: int, entry: str) -> dict[str, Any]:
     match = _BARE_ID.match(entry)
     camera_id, url = match.groups() if match else (f"cam-{position}", entry)
     # Only the comma is decoded: it alone had to be encoded to stand in this list.
-    url = url.replace("%2C", ",").replace("%2c", ",")
-    return _camera({"id": camera_id, "url": url}, f"SIGHTLINE_CAMERAS[{position}]")
+    return {"id": camera_id, "url": url.replace("%2C", ",").replace("%2c", ",")}
 
 
-def _entry(index: int, entry: object, environment: Mapping[str, str]) -> CameraSettings:
+def _entry(index: int, entry: object, environment: Mapping[str, str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
     where = f"cameras[{index}]"
     if not isinstance(entry, dict):
         raise SettingsError(f"{where}: a {type(entry).__name__}; allowed is a mapping with id and url")
     values = dict(entry)
     if isinstance(values.get("url"), str):
         values["url"] = _expand(values["url"], environment, where)
-    return _camera(values, where)
+    return where, values, dict(entry)
+
+
+def _configured(entries: Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any]]]) -> ConfiguredCameras:
+    """Make cameras of where each stands, what it comes to, and what was written."""
+    cameras: list[CameraSettings] = []
+    fingerprints: dict[str, str] = {}
+    for where, values, written in entries:
+        camera = camera_of(values, where)
+        if camera.id in fingerprints:
+            raise SettingsError(f"the camera id {camera.id!r} is given twice; ids are unique")
+        cameras.append(camera)
+        fingerprints[camera.id] = _fingerprint(written)
+    return ConfiguredCameras(tuple(cameras), fingerprints)
+
+
+def _fingerprint(written: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(written, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _expand(text: str, environment: Mapping[str, str], where: str) -> str:
@@ -121,25 +193,3 @@ def _expand(text: str, environment: Mapping[str, str], where: str) -> str:
         return quote(found, safe="%!$&'()*+,;=:") if match.end() < account_end else found
 
     return _VARIABLE.sub(value, text)
-
-
-def _camera(values: dict[str, Any], where: str) -> CameraSettings:
-    try:
-        return CameraSettings.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        key = ".".join([where, *(str(part) for part in first["loc"])])
-        message = first["msg"].removeprefix("Value error, ")
-        # A URL may hold a password: what is wrong with it is told by its own parser, redacted.
-        value = values.get(str(first["loc"][0])) if first["loc"] and first["loc"][0] != "url" else None
-        raise SettingsError(f"{key}: {f'{value!r}: ' if value is not None else ''}{message}") from None
-
-
-def _unique(cameras: Iterable[CameraSettings]) -> tuple[CameraSettings, ...]:
-    listed = tuple(cameras)
-    seen: set[str] = set()
-    for camera in listed:
-        if camera.id in seen:
-            raise SettingsError(f"the camera id {camera.id!r} is given twice; ids are unique")
-        seen.add(camera.id)
-    return listed

@@ -63,12 +63,16 @@ def _settings(config: str) -> Settings:
 @app.command()
 def up(config: Config = CONFIG) -> None:
     """Start the whole system on this machine; Ctrl-C ends it."""
+    from app.wanted import told_of_changes
+
     settings = _settings(config)
     launch.find_the_model(settings, process_environment())
     broker = "the embedded broker" if settings.kafka.embedded else ", ".join(settings.kafka.bootstrap_servers)
     where = f"topic {settings.kafka.topic} on {broker}" if settings.kafka.enabled else "nowhere (Kafka is off)"
+    changed = told_of_changes(settings.state_dir)
     out.print(
-        f"Sightline: {len(settings.cameras)} cameras at {settings.inference_service_url.target}, events to {where}; "
+        f"Sightline: {len(settings.cameras)} cameras{changed} at {settings.inference_service_url.target}, "
+        f"events to {where}; "
         "follow them with 'sightline events'; the dashboard is http://127.0.0.1:8265 (its token: ray get-auth-token)",
         markup=False,
     )
@@ -234,6 +238,59 @@ def cameras_list(json: Json = False, config: Config = CONFIG) -> None:
             print(camera.model_dump_json(by_alias=True))
     else:
         _wide().print(showing.cameras_table(told.cameras, told.budget_ms, datetime.now(timezone.utc)))
+
+
+@cameras_app.command("add")
+def cameras_add(
+    camera: Annotated[str, typer.Argument(help="Its id.")],
+    url: Annotated[str, typer.Argument(help="Its source; '-' reads it from standard input, for one with a password.")],
+    fps: Annotated[float | None, typer.Option(help="Frames sampled per second; INFERENCE_FPS by default.")] = None,
+    max_side: Annotated[int | None, typer.Option(help="Longest side, in pixels, of what is sent.")] = None,
+    jpeg_quality: Annotated[int | None, typer.Option(help="1 to 100.")] = None,
+    resource: Annotated[list[str] | None, typer.Option(help="NAME=AMOUNT of a Ray resource that places it.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Change the camera of this id, if there is one.")] = False,
+    json: Json = False,
+    config: Config = CONFIG,
+) -> None:
+    """Add a camera to the running system; it is there after a restart as well."""
+    fields = {
+        "url": _address(sys.stdin.readline().strip() if url == "-" else url),
+        "fps": fps,
+        "max_side": max_side,
+        "resources": _amounts(resource or []),
+        **({} if jpeg_quality is None else {"jpeg_quality": jpeg_quality}),
+    }
+    added = _client(config).add(camera, fields, replace=replace)
+    out.print(
+        added.model_dump_json(by_alias=True) if json else f"{added.id} is {added.origin}: {added.url}", markup=False
+    )
+
+
+@cameras_app.command("remove")
+def cameras_remove(
+    camera: Annotated[str, typer.Argument(help="Its id.")], json: Json = False, config: Config = CONFIG
+) -> None:
+    """Remove a camera from the running system, its last frames settled; it stays removed after a restart."""
+    from app import showing
+
+    removed = _client(config).remove(camera)
+    out.print(removed.model_dump_json() if json else showing.removed_line(removed), markup=False)
+
+
+def _address(url: str) -> str:
+    """Let a path of this shell be found by the system, whose working directory is another."""
+    return url if ":" in url or "@" in url else str(Path(url).expanduser().absolute())
+
+
+def _amounts(pairs: list[str]) -> dict[str, float]:
+    amounts = {}
+    for pair in pairs:
+        name, _, amount = pair.partition("=")
+        try:
+            amounts[name] = float(amount)
+        except ValueError:
+            raise SettingsError(f"--resource: {pair!r}; allowed is NAME=AMOUNT, for instance edge=0.01") from None
+    return amounts
 
 
 @app.command()

@@ -24,6 +24,10 @@ SightlineError
 │   │       └── SpoolDamaged      its file was damaged
 │   ├── DeliveryRefused           the broker refuses this event for good
 │   └── BrokerUnavailable         the embedded broker did not come up
+├── CamerasError                  a change of the cameras of the running system
+│   ├── CameraUnknown             there is no such camera
+│   ├── CameraExists              its id is taken
+│   └── ChangeNotKept             the change could not be kept, so it was not made
 ├── ApiError                      a command asks the running system
 │   ├── SystemAway                nothing answers
 │   └── SystemRefused             it answers with an error
@@ -128,6 +132,22 @@ class DeliveryRefused(DeliveryError):
 
 class BrokerUnavailable(DeliveryError):
     """The embedded broker did not come up."""
+
+
+class CamerasError(SightlineError):
+    """The cameras of the running system could not be changed as asked."""
+
+
+class CameraUnknown(CamerasError):
+    """There is no camera of that id."""
+
+
+class CameraExists(CamerasError):
+    """There is a camera of that id."""
+
+
+class ChangeNotKept(CamerasError):
+    """The change could not be kept for the next start, so it was not made; the text says why."""
 
 
 class ApiError(SightlineError):

@@ -20,8 +20,8 @@ class Observation:
     cameras: Sequence[CameraStatus]
     publisher: PublisherSnapshot | None
     """None while it cannot be reached."""
-    configured: int
-    """How many cameras there should be."""
+    wanted: frozenset[str]
+    """Ids of the cameras there should be."""
 
 
 class Reporter:
@@ -30,7 +30,7 @@ class Reporter:
     def __init__(self, budget_ms: float) -> None:
         self._budget_ms = budget_ms
         self._last: Observation | None = None
-        # By camera and epoch, however long ago: a camera that missed an observation has not dropped all anew.
+        # By wanted camera and epoch, however long ago: a camera that missed an observation has not dropped all anew.
         self._ledgers: dict[str, tuple[int, LedgerSnapshot]] = {}
 
     def line(self, now: Observation) -> str:
@@ -71,6 +71,8 @@ class Reporter:
 
     def _dropped(self, now: Observation) -> str:
         fresh: Counter[DropReason] = Counter()
+        for gone in self._ledgers.keys() - now.wanted:
+            del self._ledgers[gone]
         for status in now.cameras:
             epoch, earlier = self._ledgers.get(status.id, (status.epoch, None))
             fresh.update(_since(earlier if epoch == status.epoch else None, status.ledger))
@@ -84,7 +86,7 @@ def _cameras(now: Observation) -> str:
     live = sum(status.state == "live" for status in now.cameras)
     troubles = Counter(status.blocked.trouble for status in now.cameras if status.blocked is not None)
     blocked = ", ".join(f"service {trouble} for {count}" for trouble, count in troubles.most_common())
-    return f"cameras {live}/{now.configured} live" + (f", {troubles.total()} blocked ({blocked})" if blocked else "")
+    return f"cameras {live}/{len(now.wanted)} live" + (f", {troubles.total()} blocked ({blocked})" if blocked else "")
 
 
 def _since(earlier: LedgerSnapshot | None, now: LedgerSnapshot) -> dict[DropReason, int]:

@@ -15,7 +15,8 @@ import yaml
 from platformdirs import user_state_path
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 
-from app.camera_settings import CameraSettings, parse_camera_list, read_cameras_file
+from app.camera_settings import CameraSettings
+from app.configured_cameras import CamerasGiven
 from app.connection_settings import Frozen, check_security, commas
 from app.connection_settings import KafkaSettings as KafkaSettings
 from app.connection_settings import TlsSettings as TlsSettings
@@ -104,6 +105,8 @@ class Settings(Frozen):
     kafka: KafkaSettings = KafkaSettings()
     detector: DetectorSettings = DetectorSettings()
     spool: SpoolSettings = Field(default_factory=SpoolSettings)
+    state_dir: Path = Field(default_factory=lambda: user_state_path("sightline"))
+    """Where changes of cameras made at run time are kept; belongs to one running system."""
 
 
 ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
@@ -127,6 +130,7 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "SIGHTLINE_CAMERAS": ("cameras",),
     "SIGHTLINE_LATENCY_BUDGET_MS": ("latency_budget_ms",),
     "SIGHTLINE_SPOOL_DIR": ("spool", "dir"),
+    "SIGHTLINE_STATE_DIR": ("state_dir",),
     "SIGHTLINE_TOKEN": ("token",),
     "SIGHTLINE_TLS_CAFILE": ("tls", "cafile"),
     "SIGHTLINE_TLS_CERTFILE": ("tls", "certfile"),
@@ -151,13 +155,29 @@ def load_settings(environment: Mapping[str, str], file: Path | None = None) -> S
     Raises:
         SettingsError: one line that names the key, the value and what is allowed.
     """
-    values = _read_file(file) if file else {}
-    _apply(values, _from_environment(environment))
-    wanted = values.pop("cameras", DEMO_CAMERAS)
+    values = _values(environment, file)
+    given = _cameras_given(values.pop("cameras", DEMO_CAMERAS))
     settings = _validate(values)
     check_security(settings.kafka, settings.tls)
-    cameras = _read_cameras(wanted, environment, settings.inference_fps)
-    return settings.model_copy(update={"cameras": cameras})
+    cameras = given.read(environment).cameras
+    filled = tuple(camera.with_fps(settings.inference_fps) for camera in cameras)
+    return settings.model_copy(update={"cameras": filled})
+
+
+def cameras_given(environment: Mapping[str, str], file: Path | None = None) -> CamerasGiven:
+    """Tell where the cameras are written, by the same settings.
+
+    Raises:
+        SettingsError: the settings cannot be read.
+    """
+    return _cameras_given(_values(environment, file).get("cameras", DEMO_CAMERAS))
+
+
+def cameras_file_or_list(wanted: str) -> CamerasGiven:
+    """Tell a cameras file's path from ``id=url,id=url``."""
+    if wanted.endswith((".yaml", ".yml")):
+        return CamerasGiven(file=find_file(wanted).absolute())
+    return CamerasGiven(listed=wanted)
 
 
 def find_file(path: str | Path) -> Path:
@@ -262,20 +282,22 @@ def _look_up(values: dict[str, Any], key: str) -> object:
     return here
 
 
-def _read_cameras(wanted: object, environment: Mapping[str, str], fps: float) -> tuple[CameraSettings, ...]:
+def _values(environment: Mapping[str, str], file: Path | None) -> dict[str, Any]:
+    values = _read_file(file) if file else {}
+    _apply(values, _from_environment(environment))
+    return values
+
+
+def _cameras_given(wanted: object) -> CamerasGiven:
     if not isinstance(wanted, str):
         kind = type(wanted).__name__
         raise SettingsError(
             f"cameras (SIGHTLINE_CAMERAS): a {kind}; allowed are a cameras file's path and id=url,id=url"
         )
-    if wanted.endswith((".yaml", ".yml")):
-        file = find_file(wanted)
-        if not file.is_file():
-            raise SettingsError(f"SIGHTLINE_CAMERAS: {wanted!r} is not there; give a cameras file or id=url,id=url")
-        cameras = read_cameras_file(file, environment)
-    else:
-        cameras = parse_camera_list(wanted)
-    return tuple(camera if camera.fps else camera.model_copy(update={"fps": fps}) for camera in cameras)
+    given = cameras_file_or_list(wanted)
+    if given.file is not None and not given.file.is_file():
+        raise SettingsError(f"SIGHTLINE_CAMERAS: {wanted!r} is not there; give a cameras file or id=url,id=url")
+    return given
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cameras import CameraState
+from app.web.changing import RemovedModel
 from app.web.models import BrokerModel, CameraModel, LatencyModel, QuantilesModel, StatusModel
 
 _SIGNS = {
@@ -104,6 +105,8 @@ def _system(status: StatusModel) -> list[Text]:
         "spool": kept,
         "broker": _broker(status.broker),
     }
+    if status.cameras_trouble:
+        lines["cameras"] = f"what is configured now is not taken: {status.cameras_trouble}"
     if status.publisher:
         counts = status.publisher
         lines["ledger"] = (
@@ -120,6 +123,18 @@ def _broker(broker: BrokerModel) -> str:
         "the embedded one, for demonstration: events in memory only" if broker.embedded else ", ".join(broker.servers)
     )
     return f"{where}; topic {broker.topic}" + (f"; TROUBLE: {broker.trouble}" if broker.trouble else "")
+
+
+def removed_line(removed: RemovedModel) -> str:
+    """Tell in one line that a camera was removed, and where its frames went."""
+    ledger = removed.ledger
+    if ledger is None:
+        return f"{removed.id} is removed; its process did not tell any more where its last frames went"
+    dropped = ", ".join(f"{count} {reason}" for reason, count in ledger.dropped.items() if count)
+    return (
+        f"{removed.id} is removed: {ledger.sampled} sampled = {ledger.accepted} accepted + "
+        f"{sum(ledger.dropped.values())} dropped{f' ({dropped})' if dropped else ''} + {ledger.unconfirmed} unconfirmed"
+    )
 
 
 def _age(seconds: float) -> str:

@@ -107,6 +107,29 @@ class SourceUrl:
         """Give the full address as a user would write it, ``loop`` included; it holds its secrets."""
         return self._given
 
+    def with_secrets_of(self, known: SourceUrl) -> SourceUrl:
+        """Give the known address where this one is what the known one is shown as, else this one.
+
+        Raises:
+            SettingsError: it is neither; a secret that is not known stands redacted in it.
+        """
+        if self._given == known.redacted:
+            return known
+        self.refuse_redacted()
+        return self
+
+    def refuse_redacted(self) -> None:
+        """See that no secret stands redacted in it.
+
+        Raises:
+            SettingsError: one does.
+        """
+        if self.kind in (SourceKind.RTSP, SourceKind.HTTP) and HIDDEN in self._given:
+            raise SettingsError(
+                f"url: {self.redacted!r} has {HIDDEN} in the place of a secret; give it whole, or, of a camera that is "
+                "there, unchanged as it is shown"
+            )
+
     @property
     def path(self) -> str:
         """The file system path of a ``FILE`` source."""

@@ -12,6 +12,7 @@ from functools import cache
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
+from app.cameras import CameraState, CameraStatus
 from app.events import DetectionEvent
 from app.ledger import DropReason
 
@@ -167,10 +168,11 @@ NOTHING = 5e-324
 
 
 class CameraTelemetry:
-    """Feeds one camera's metrics."""
+    """Feeds one camera's metrics with what its actor tells of itself, over all its lives."""
 
     def __init__(self, camera_id: str) -> None:
         self._tags = {"camera_id": camera_id}
+        self._told: CameraStatus | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -180,29 +182,38 @@ class CameraTelemetry:
         for name, text in _CAMERA_COUNTERS.items():
             camera_counter(name, text).inc(NOTHING, tags=self._tags)
 
-    def sampled(self) -> None:
-        """Count a sampled frame."""
-        self._count("sightline_frames_sampled")
+    def tell(self, status: CameraStatus | None) -> None:
+        """Count what happened since the last status; none: it does not answer.
 
-    def accepted(self) -> None:
-        """Count an accepted frame."""
-        self._count("sightline_frames_accepted")
-
-    def dropped(self, reason: DropReason) -> None:
-        """Count a dropped frame."""
-        frames_dropped().inc(tags={**self._tags, "reason": reason.value})
-
-    def in_flight(self, frames: int) -> None:
-        """Tell how many frames are sampled and not yet settled."""
-        camera_gauge("sightline_frames_in_flight", "Frames sampled and not yet settled.").set(frames, tags=self._tags)
-
-    def up(self, live: bool) -> None:
-        """Tell whether the source gives frames."""
+        To be called again and again: Ray forgets a gauge that is not set.
+        """
+        live = status is not None and status.state is CameraState.LIVE
         camera_gauge("sightline_camera_up", "Whether the source gives frames.").set(int(live), tags=self._tags)
+        if status is None:
+            return
+        in_flight = camera_gauge("sightline_frames_in_flight", "Frames sampled and not yet settled.")
+        in_flight.set(status.ledger.in_flight, tags=self._tags)
+        for name, count in counted_since(self._told, status).items():
+            if isinstance(name, DropReason):
+                frames_dropped().inc(count, tags={**self._tags, "reason": name.value})
+            else:
+                camera_counter(name, _CAMERA_COUNTERS[name]).inc(count, tags=self._tags)
+        self._told = status
 
-    def reconnected(self) -> None:
-        """Count a new try to open the source."""
-        self._count("sightline_camera_reconnects")
 
-    def _count(self, name: str) -> None:
-        camera_counter(name, _CAMERA_COUNTERS[name]).inc(tags=self._tags)
+def counted_since(before: CameraStatus | None, now: CameraStatus) -> Mapping[str | DropReason, int]:
+    """Give what a camera counted since an earlier status, by counter or reason, without zeros; a new life from zero."""
+    same_life = before is not None and before.epoch == now.epoch
+    earlier = _counts(before) if before is not None and same_life else {}
+    return {name: count - earlier.get(name, 0) for name, count in _counts(now).items() if count > earlier.get(name, 0)}
+
+
+def _counts(status: CameraStatus) -> dict[str | DropReason, int]:
+    counts: dict[str | DropReason, int] = {
+        "sightline_frames_sampled": status.ledger.sampled,
+        "sightline_frames_accepted": status.ledger.accepted,
+        "sightline_camera_reconnects": status.reconnects,
+    }
+    for reason, count in status.ledger.dropped.items():
+        counts[reason] = count
+    return counts

@@ -21,15 +21,17 @@ from app.settings import (
     DetectorSettings,
     KafkaSettings,
     Settings,
+    cameras_given,
     load_settings,
     named_by_the_environment,
     process_environment,
 )
 from app.web import BrokerFacts
-from deployments.camera import CameraManager, CameraServiceOptions
+from deployments.camera import CameraServiceOptions
 from deployments.detector import ObjectDetector
 from deployments.ingress import DetectionIngress
 from deployments.logs import lead_proxies
+from deployments.manager import CameraManager, CameraPlan
 from deployments.publisher import BROKER, PUBLISHER, BrokerActor, KafkaPublisher, PublisherOptions, Sealed
 from deployments.tracing import tracing_config
 
@@ -118,9 +120,28 @@ def build_cameras(args: CamerasArgs) -> serve.Application:
         budget_ms=settings.latency_budget_ms,
         tracing=tracing_config(),
     )
-    manager = CameraManager.options(ray_actor_options={"num_cpus": 0})  # type: ignore[attr-defined]
-    application: serve.Application = manager.bind(settings.cameras, options, _broker(settings.kafka))
+    # It keeps changes made at run time in a folder, as the publisher keeps its spool: on the same node.
+    manager = CameraManager.options(  # type: ignore[attr-defined]
+        ray_actor_options={"num_cpus": 0, "resources": _spool_node()}
+    )
+    application: serve.Application = manager.bind(_plan(args.settings, settings), options, _broker(settings.kafka))
     return application
+
+
+def _plan(file: Path | None, settings: Settings) -> CameraPlan:
+    environment = process_environment()
+    try:
+        given = cameras_given(environment, file)
+        configured = given.read(environment)
+    except SettingsError as error:  # the file changed since the settings were read
+        raise RayServeException(str(error)) from None
+    return CameraPlan(
+        given=given,
+        configured=configured,
+        fps=settings.inference_fps,
+        state_dir=settings.state_dir.absolute(),
+        by_environment=bool(environment.get("SIGHTLINE_CAMERAS")),
+    )
 
 
 def _broker(kafka: KafkaSettings) -> BrokerFacts:
@@ -147,7 +168,7 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
 
 
 def _spool_node() -> dict[str, float]:
-    """Pin the publisher to the node that has its spool, where one is marked so (design, decision 3)."""
+    """Pin who keeps files to the node that has the spool, where one is marked so (design, decision 3)."""
     marked = ray.cluster_resources().get(SPOOL_NODE, 0) > 0  # type: ignore[no-untyped-call]
     return {SPOOL_NODE: 0.001} if marked else {}
 

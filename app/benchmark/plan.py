@@ -121,6 +121,7 @@ def write_files(plan: BenchPlan, config: Mapping[str, Any], places: Places) -> N
         "inference_service_url": f"127.0.0.1:{places.grpc_port}",
         "cameras": str(cameras_file),
         "spool": {**(base.get("spool") or {}), "dir": str(places.folder / "spool")},
+        "state_dir": str(places.folder),
     }
     places.settings.write_text(yaml.safe_dump(settings))
     places.serve_config.write_text(yaml.safe_dump(_serve_config(plan, config, places), sort_keys=False))
@@ -139,6 +140,8 @@ def _serve_config(plan: BenchPlan, config: Mapping[str, Any], places: Places) ->
     for application in changed["applications"]:
         arguments = application["args"] = {**(application.get("args") or {}), "settings": str(places.settings)}
         if application["name"] != "inference":
+            for deployment in application.get("deployments") or []:
+                deployment.pop("user_config", None)  # it may name the real system's cameras
             continue
         if plan.detector == "no-op":
             application["import_path"] = _WITHOUT_MODEL

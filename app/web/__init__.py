@@ -1,6 +1,7 @@
 """The HTTP face of Sightline."""
 
 from app.web.api import build_api
+from app.web.changing import CameraChanges
 from app.web.facts import (
     BrokerFacts,
     CameraFacts,
@@ -15,6 +16,7 @@ from app.web.routes import Readings
 
 __all__ = [
     "BrokerFacts",
+    "CameraChanges",
     "CameraFacts",
     "CameraNews",
     "Cursor",

@@ -10,10 +10,13 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app.log_lines import TroubleLog
+from app.web.changing import CameraChanges, tell_errors, write_routes
 from app.web.facts import HealthSource
 from app.web.guard import Guard
+from app.web.limit import BodyLimit
 from app.web.page import page_routes
 from app.web.problems import problem
 from app.web.routes import Readings, read_routes
@@ -32,10 +35,15 @@ class Host(HealthSource, Protocol):
     def readings(self) -> Readings:
         """What is read of it, shared by all who ask."""
 
+    @property
+    def changes(self) -> CameraChanges:
+        """Who changes its cameras."""
+
 
 def build_api(host: Callable[[], Host]) -> FastAPI:
     """Build the ASGI application over a source of facts, looked up at each request."""
     api = FastAPI(title="Sightline", openapi_url="/api/v1/openapi.json", docs_url=None, redoc_url=None)
+    api.add_middleware(BodyLimit)
     api.add_middleware(Guard, token=lambda: host().token)
 
     @api.get("/healthz", response_class=PlainTextResponse, summary="Whether this process answers")
@@ -50,11 +58,15 @@ def build_api(host: Callable[[], Host]) -> FastAPI:
         return problem(503, "; ".join(health.reasons), title="Not ready", reasons=list(health.reasons))
 
     api.include_router(read_routes(lambda: host().readings))
+    api.include_router(write_routes(lambda: host().changes, lambda: host().readings))
     api.include_router(page_routes())
 
+    tell_errors(api)
+
     @api.exception_handler(HTTPException)
-    async def refused(_request: Request, error: HTTPException) -> JSONResponse:
-        return problem(error.status_code, error.detail, headers=error.headers)
+    async def refused(request: Request, error: HTTPException) -> JSONResponse:
+        headers = {"allow": _allowed(api, request)} if error.status_code == 405 else error.headers
+        return problem(error.status_code, error.detail, headers=headers)
 
     @api.exception_handler(RequestValidationError)
     async def malformed(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -70,3 +82,9 @@ def build_api(host: Callable[[], Host]) -> FastAPI:
         return problem(500, "the service failed on this request; its log says why")
 
     return api
+
+
+def _allowed(api: FastAPI, request: Request) -> str:
+    """Give every method of a path; Starlette names those of the first route that has the path."""
+    routes = [route for route in api.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted(set().union(*(getattr(route, "methods", None) or () for route in routes))))

@@ -36,10 +36,19 @@ class Cached(Generic[T]):
         # Shielded: who leaves must not take the answer away from the others.
         return await asyncio.shield(self._asking)
 
+    def forget(self) -> None:
+        """Ask anew the next time; who waits for an answer still gets the one that was asked for."""
+        self._asking = None
+        self._until = float("-inf")
+
     async def _fetch(self) -> T:
+        asking = asyncio.current_task()
         try:
-            self._answer = await self._ask()
-            self._until = self._monotonic() + self._for_s
-            return self._answer
+            answer = await self._ask()
+            if self._asking is asking:
+                self._answer = answer
+                self._until = self._monotonic() + self._for_s
+            return answer
         finally:
-            self._asking = None
+            if self._asking is asking:
+                self._asking = None

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from app.camera_settings import CameraSettings
 from app.cameras import CameraStatus, FrameLatency, Picture, SeenFrame
 from app.events import PublisherSnapshot
+from app.wanted import Origin
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,9 @@ class CameraFacts:
     """Of its last accepted frames."""
     restarts: int
     """Times its actor died and was made again."""
+    asked: CameraSettings
+    """As it was asked for."""
+    origin: Origin
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,8 @@ class SystemFacts:
     broker: BrokerFacts
     viewers: int
     """Event streams that are open."""
+    cameras_trouble: str = ""
+    """Why what is configured now is not taken; empty: it is."""
 
 
 class HealthSource(Protocol):

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.cameras import CameraState, FrameLatency, SeenFrame
 from app.events import LatencyQuantiles, PublisherSnapshot, SeenObject
 from app.ledger import LedgerSnapshot
+from app.wanted import Origin
+from app.web.camera_models import CameraFields
 from app.web.facts import BrokerFacts, CameraFacts, DeploymentFacts, LoadFacts, SystemFacts
 from app.web.verdict import STAGES, Quantiles, quantiles, trouble_of
 
@@ -101,6 +103,8 @@ class CameraModel(Model):
     restarts: Annotated[int, Field(description="Times its process died and was made again.")]
     epoch: int | None
     ledger: LedgerModel | None
+    origin: Annotated[Origin, Field(description="Whether it is configured, or was added or changed at run time.")]
+    settings: Annotated[CameraFields, Field(description="What was asked for; PUT takes the same.")]
 
     @classmethod
     def of(cls, camera: CameraFacts, budget_ms: float) -> CameraModel:
@@ -126,6 +130,8 @@ class CameraModel(Model):
             restarts=camera.restarts,
             epoch=status.epoch if status else None,
             ledger=LedgerModel.of(status.ledger) if status else None,
+            origin=camera.origin,
+            settings=CameraFields.of(camera.asked),
         )
 
 
@@ -301,6 +307,7 @@ class StatusModel(Model):
     at: Annotated[datetime, Field(description="UTC.")]
     budget_ms: Annotated[float, Field(description="From capture to Kafka.")]
     cameras: tuple[CameraModel, ...]
+    cameras_trouble: Annotated[str, Field(description="Why what is configured now is not taken; empty: it is.")]
     latency: Annotated[LatencyModel, Field(description="Of all cameras together.")]
     capture_to_kafka_ms: Annotated[
         QuantilesModel | None, Field(description="Capture until Kafka's acknowledgement, by the publisher.")
@@ -320,6 +327,7 @@ class StatusModel(Model):
             at=facts.at.astimezone(timezone.utc),
             budget_ms=facts.budget_ms,
             cameras=tuple(CameraModel.of(camera, facts.budget_ms) for camera in facts.cameras),
+            cameras_trouble=facts.cameras_trouble,
             latency=LatencyModel.of(tuple(one for camera in facts.cameras for one in camera.latencies)),
             capture_to_kafka_ms=QuantilesModel.of(publisher.latency) if publisher else None,
             deployments=tuple(DeploymentModel.of(one) for one in facts.deployments),
@@ -329,15 +337,6 @@ class StatusModel(Model):
             broker=BrokerModel.of(facts.broker, publisher),
             viewers=facts.viewers,
         )
-
-
-class ProblemModel(Model):
-    """An error, as RFC 9457 has it."""
-
-    type: str = "about:blank"
-    title: str
-    status: int
-    detail: str
 
 
 def _blocked(camera: CameraFacts) -> str:

@@ -6,9 +6,24 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 PROBLEM = "application/problem+json"
 """The media type of every error."""
+
+
+class ProblemModel(BaseModel):
+    """An error, as RFC 9457 has it."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+
+
+def problems(*codes: int) -> dict[int | str, dict[str, object]]:
+    """Document the errors of a route."""
+    return {code: {"model": ProblemModel, "content": {PROBLEM: {}}} for code in codes}
 
 
 def problem(

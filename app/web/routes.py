@@ -12,8 +12,8 @@ from app.cameras import Picture
 from app.web.cached import Cached
 from app.web.facts import SystemSource
 from app.web.hub import MAX_VIEWERS, EventHub
-from app.web.models import CameraModel, EventModel, ProblemModel, StatusModel
-from app.web.problems import PROBLEM
+from app.web.models import CameraModel, EventModel, StatusModel
+from app.web.problems import problems
 from app.web.streaming import EventStream
 
 STATUS_FOR_S = 1.0
@@ -59,6 +59,10 @@ class Readings:
         cached = self._pictures.setdefault(camera_id, Cached(partial(self._source.picture, camera_id), PICTURE_FOR_S))
         return await cached.get()
 
+    def forget(self) -> None:
+        """Ask anew: the cameras have changed."""
+        self._status.forget()
+
     def require(self, camera_id: str | None) -> None:
         """See that a camera is one of ours.
 
@@ -74,10 +78,6 @@ class Readings:
 
 def _no_such(camera_id: str) -> HTTPException:
     return HTTPException(404, f"there is no camera {camera_id[:64]!r}")
-
-
-def _problems(*codes: int) -> dict[int | str, dict[str, object]]:
-    return {code: {"model": ProblemModel, "content": {PROBLEM: {}}} for code in codes}
 
 
 def read_routes(readings: Callable[[], Readings]) -> APIRouter:
@@ -105,7 +105,7 @@ def _cameras(readings: Callable[[], Readings]) -> Callable[..., object]:
 
 
 def _add_camera(routes: APIRouter, readings: Callable[[], Readings]) -> None:
-    @routes.get("/cameras/{camera_id}", summary="One camera", responses=_problems(404))
+    @routes.get("/cameras/{camera_id}", summary="One camera", responses=problems(404))
     async def camera(camera_id: str) -> CameraModel:
         return await readings().camera(camera_id)
 
@@ -116,7 +116,7 @@ def _add_camera(routes: APIRouter, readings: Callable[[], Readings]) -> None:
         responses={
             200: {"content": {"image/jpeg": {}}},
             304: {"description": "It is still the frame that If-None-Match names."},
-            **_problems(404),
+            **problems(404),
         },
     )
     async def frame(camera_id: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
@@ -145,7 +145,7 @@ def _names(if_none_match: str, etag: str) -> bool:
 
 
 def _add_events(routes: APIRouter, readings: Callable[[], Readings]) -> None:
-    @routes.get("/events", summary="What was seen lately, the newest first", responses=_problems(404, 422))
+    @routes.get("/events", summary="What was seen lately, the newest first", responses=problems(404, 422))
     async def events(
         camera: Annotated[str | None, Query(description="Only this camera's.")] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
@@ -157,7 +157,7 @@ def _add_events(routes: APIRouter, readings: Callable[[], Readings]) -> None:
         "/events/stream",
         summary="What is seen from now on, and the status every two seconds, as server-sent events",
         response_class=Response,
-        responses={200: {"content": {"text/event-stream": {}}}, **_problems(404, 503)},
+        responses={200: {"content": {"text/event-stream": {}}}, **problems(404, 503)},
     )
     async def stream(camera: Annotated[str | None, Query(description="Only this camera's.")] = None) -> Response:
         here = readings()

@@ -32,6 +32,7 @@ def main(folder: Path) -> None:
         "RAY_AUTH_MODE": "disabled",
         "RAY_TMPDIR": str(folder / "ray"),
         "SIGHTLINE_SPOOL_DIR": str(folder / "spool"),
+        "SIGHTLINE_STATE_DIR": str(folder),
         "INFERENCE_SERVICE_URL": f"127.0.0.1:{grpc_port}",
     }
     with running([str(BIN / "serve"), "run", str(config)], folder, **shell) as system, browser(folder) as page:

@@ -120,7 +120,7 @@ def write_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pa
     def write(**values: object) -> Path:
         folder = tmp_path_factory.mktemp("settings")
         path = folder / "sightline.yaml"
-        path.write_text(yaml.safe_dump({"spool": {"dir": str(folder / "spool")}, **values}))
+        path.write_text(yaml.safe_dump({"spool": {"dir": str(folder / "spool")}, "state_dir": str(folder), **values}))
         return path
 
     return write

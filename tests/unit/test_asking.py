@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.asking import SystemClient, address_of
-from app.errors import SystemAway, SystemRefused
+from app.errors import SettingsError, SystemAway, SystemRefused
 
 PROBLEM = b'{"type": "about:blank", "title": "Unavailable", "status": 503, "detail": "the manager is being started"}'
 
@@ -26,6 +27,8 @@ def answering(status: int, body: bytes) -> Iterator[tuple[str, list[str | None]]
             self.send_response(status)
             self.end_headers()
             self.wfile.write(body)
+
+        do_POST = do_DELETE = do_GET  # noqa: N815 - as the standard library has it
 
         def log_message(self, *_: object) -> None:
             pass
@@ -72,6 +75,33 @@ def test_an_answer_that_is_none_is_one_line(status: int, body: bytes, told: str)
     with answering(status, body) as (address, _), pytest.raises(SystemRefused, match=told) as raised:
         SystemClient(address).status()
     assert "\n" not in str(raised.value)
+
+
+def refusal(status: int, detail: str) -> bytes:
+    return json.dumps({"title": "No", "status": status, "detail": detail}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "detail", "told"),
+    [
+        (409, "there is a camera 'a' already", "there is a camera 'a' already"),
+        (422, "body.fps: Input should be greater than 0", "fps: Input should be greater than 0"),
+        (404, "there is no camera 'a'", "there is no camera 'a'"),
+    ],
+)
+def test_a_change_that_is_wrong_is_its_user_s_mistake(status: int, detail: str, told: str):
+    with answering(status, refusal(status, detail)) as (address, _):
+        for change in (lambda: SystemClient(address).add("a", {}), lambda: SystemClient(address).remove("a")):
+            with pytest.raises(SettingsError) as raised:
+                change()
+            assert str(raised.value) == told
+
+
+@pytest.mark.parametrize(("status", "told"), [(401, "SIGHTLINE_TOKEN"), (503, "cannot be written"), (403, "cannot")])
+def test_a_change_that_could_not_be_made_is_a_failure(status: int, told: str):
+    body = refusal(status, "it cannot be written")
+    with answering(status, body) as (address, _), pytest.raises(SystemRefused, match=told):
+        SystemClient(address).remove("a")
 
 
 def test_silence_is_one_line_that_says_what_to_do():

@@ -22,6 +22,8 @@ from app.cameras import CameraState
 from app.errors import SettingsError
 from app.launch import read_serve_config
 from app.settings import load_settings
+from app.wanted import Origin
+from app.web.camera_models import CameraFields
 from app.web.models import BrokerModel, CameraModel, LatencyModel, LedgerModel, PublisherModel, StatusModel
 from tests.conftest import ROOT, wait_for
 
@@ -146,13 +148,14 @@ def camera(name: str, epoch: int, sampled: int, accepted: int, dropped: Mapping[
         fps_sampled=5, fps_delivered=5, width=1, height=1, latency=LatencyModel.of(()), round_trip_ms=1, reconnects=0,
         restarts=0, epoch=epoch,
         ledger=LedgerModel(sampled=sampled, accepted=accepted, unconfirmed=0, in_flight=0, dropped=dict(dropped)),
+        origin=Origin.CONFIGURED, settings=CameraFields(url="synthetic://street"),
     )  # fmt: skip
 
 
 def status(*cameras: CameraModel, published: int, breaches: int) -> StatusModel:
     return StatusModel(
         at=NOW, budget_ms=200, cameras=cameras, latency=LatencyModel.of(()), capture_to_kafka_ms=None, deployments=(),
-        queue=None, spool=None, viewers=0,
+        queue=None, spool=None, viewers=0, cameras_trouble="",
         broker=BrokerModel(enabled=True, embedded=True, servers=(), topic="t", trouble=""),
         publisher=PublisherModel(accepted=published, published=published, quarantined=0, discarded=0, in_flight=0,
                                  failed=0, breaches=breaches),

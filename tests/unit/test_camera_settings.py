@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.camera_settings import parse_camera_list, read_cameras_file
+from app.camera_settings import CameraSettings, parse_camera_list, parse_cameras_file
 from app.errors import SettingsError
 from app.source_url import SourceKind, SourceUrl, Transport, redact
 
@@ -18,8 +18,16 @@ def cameras_file(folder: Path, text: str) -> Path:
     return path
 
 
+def listed(text: str) -> tuple[CameraSettings, ...]:
+    return parse_camera_list(text).cameras
+
+
+def read_cameras_file(file: Path, environment: dict[str, str]) -> tuple[CameraSettings, ...]:
+    return parse_cameras_file(file.read_text(), file, environment).cameras
+
+
 def test_a_list_names_cameras_or_numbers_them():
-    cameras = parse_camera_list("gate=rtsp://gate.example/1, synthetic://street?seed=3&fps=10,/data/clip.mp4")
+    cameras = listed("gate=rtsp://gate.example/1, synthetic://street?seed=3&fps=10,/data/clip.mp4")
     assert [camera.id for camera in cameras] == ["gate", "cam-2", "cam-3"]
     assert [camera.url.kind for camera in cameras] == [
         SourceKind.RTSP,
@@ -29,7 +37,7 @@ def test_a_list_names_cameras_or_numbers_them():
 
 
 def test_a_comma_within_a_url_is_percent_encoded():
-    (camera,) = parse_camera_list("a=http://host/x?area=1%2C2&name=b%20c")
+    (camera,) = listed("a=http://host/x?area=1%2C2&name=b%20c")
     assert camera.url.reveal() == "http://host/x?area=1,2&name=b%20c"
 
 
@@ -47,7 +55,7 @@ def test_a_comma_within_a_url_is_percent_encoded():
 )
 def test_a_mistake_in_the_list_is_one_line(text: str, told: str):
     with pytest.raises(SettingsError) as caught:
-        parse_camera_list(text)
+        listed(text)
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -116,12 +124,12 @@ def test_no_text_of_a_url_shows_its_secret(secret: str):
 )
 def test_an_error_about_a_url_shows_no_secret(text: str):
     with pytest.raises(SettingsError) as caught:
-        parse_camera_list(f"a={text}")
+        listed(f"a={text}")
     assert "hunter2" not in str(caught.value)
 
 
 def test_a_camera_written_out_as_data_shows_no_secret():
-    (camera,) = parse_camera_list("a=rtsp://viewer:hunter2@gate.example/1")
+    (camera,) = listed("a=rtsp://viewer:hunter2@gate.example/1")
     assert "hunter2" not in repr(camera.model_dump()) + camera.model_dump_json()
 
 
@@ -185,6 +193,35 @@ def test_the_transport_of_an_rtsp_stream_is_read_and_taken_off_the_address():
 def test_a_transport_that_cannot_be_is_told(address: str):
     with pytest.raises(SettingsError, match="allowed is tcp"):
         SourceUrl.parse(address)
+
+
+def test_what_was_written_of_a_camera_has_a_fingerprint_that_no_new_password_changes(tmp_path: Path):
+    written = "{id: a, url: 'rtsp://u:${SECRET}@h/1', fps: 2}"
+    text = f"cameras: [{written}, {{id: b, url: 'rtsp://h/2'}}]"
+    before = parse_cameras_file(text, tmp_path, {"SECRET": "one"})
+    after = parse_cameras_file(text, tmp_path, {"SECRET": "two"})
+    assert before.cameras[0] != after.cameras[0]
+    assert before.fingerprints == after.fingerprints
+    changed = parse_cameras_file(text.replace("fps: 2", "fps: 3"), tmp_path, {"SECRET": "one"})
+    assert changed.fingerprints["a"] != before.fingerprints["a"]
+    assert changed.fingerprints["b"] == before.fingerprints["b"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["rtsp://viewer:pa55@gate.example/1", "http://gate.example/live?token=pa55", "rtsp://gate.example/pass=pa55/x"],
+)
+def test_an_address_given_as_it_is_shown_keeps_its_secret_and_no_other_gets_it(text: str):
+    known = SourceUrl.parse(text)
+    shown = SourceUrl.parse(str(known))
+    assert "pa55" not in str(shown)
+    assert shown.with_secrets_of(known) is known
+    elsewhere = SourceUrl.parse(str(known).replace("gate.example", "evil.example"))
+    for refused in (lambda: elsewhere.with_secrets_of(known), shown.refuse_redacted):
+        with pytest.raises(SettingsError, match=r"\*\*\* in the place of a secret"):
+            refused()
+    whole = SourceUrl.parse(text.replace("pa55", "other"))
+    assert whole.with_secrets_of(known) is whole
 
 
 def test_loop_is_read_and_taken_off_the_address():

@@ -20,13 +20,14 @@ from tests.conftest import ROOT
 SIGHTLINE = Path(sys.executable).parent / "sightline"
 
 
-def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def call(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     ours = ("SIGHTLINE_", "DETECTOR_", "KAFKA_", "INFERENCE_", "RAY_ADDRESS")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return subprocess.run(
         [str(SIGHTLINE), *arguments],
         cwd=ROOT,
         env={**clean, **environment},
+        input=stdin,
         capture_output=True,
         text=True,
         check=False,
@@ -82,6 +83,9 @@ def test_a_model_that_is_not_the_pinned_one_is_one_line_and_status_2_before_it_i
         (("no-such-command",), "no-such-command"),
         (("events", "--count", "0"), "count"),
         (("preview", "--out", "x.jpg", "--camera", "nobody"), "nobody"),
+        (("cameras", "add", "gate"), "url"),
+        (("cameras", "add", "gate", "rtsp://h/1", "--resource", "edge"), "NAME=AMOUNT"),
+        (("cameras", "remove"), "camera"),
     ],
 )
 def test_a_wrong_call_is_status_2_and_no_traceback(arguments: tuple[str, ...], told: str):
@@ -206,7 +210,14 @@ def test_up_lets_ray_s_own_processes_listen_on_loopback():
 @pytest.mark.idle
 @pytest.mark.parametrize(
     "command",
-    [("status",), ("cameras", "list"), ("snapshot", "gate", "--out", "x.jpg"), ("video", "gate", "--out", "x.mp4")],
+    [
+        ("status",),
+        ("cameras", "list"),
+        ("cameras", "add", "a", "rtsp://h/1"),
+        ("cameras", "remove", "a"),
+        ("snapshot", "gate", "--out", "x.jpg"),
+        ("video", "gate", "--out", "x.mp4"),
+    ],
 )
 def test_asking_a_system_that_does_not_run_is_one_line_and_status_1(tmp_path: Path, command: tuple[str, ...]):
     config = tmp_path / "serve_config.yaml"

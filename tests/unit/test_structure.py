@@ -67,7 +67,15 @@ def test_only_the_settings_read_the_environment():
 
 @pytest.mark.idle
 @pytest.mark.parametrize(
-    "module", ["deployments.camera", "deployments.ingress", "deployments.publisher", "app.cli", "app.cameras"]
+    "module",
+    [
+        "deployments.camera",
+        "deployments.manager",
+        "deployments.ingress",
+        "deployments.publisher",
+        "app.cli",
+        "app.cameras",
+    ],
 )
 def test_a_process_without_a_model_does_not_import_torch(module: str):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'ultralytics' in sys.modules)"

@@ -26,7 +26,7 @@ class Host:
 async def ask(host: Host, method: str, path: str, client: str = "127.0.0.1", **how) -> httpx.Response:
     api = build_api(lambda: host)
 
-    @api.put("/api/v1/cameras/{number}")
+    @api.put("/api/v1/numbers/{number}")
     async def change(number: int) -> int:
         return number
 
@@ -41,7 +41,7 @@ async def ask(host: Host, method: str, path: str, client: str = "127.0.0.1", **h
         "/api/v1/openapi.json",
         "/api/v1/status",
         "/page.js/",
-        "/api/v1/cameras/1",
+        "/api/v1/numbers/1",
         "/nowhere",
         "/healthz/",
         "http://127.0.0.1:8000//healthz",
@@ -63,12 +63,12 @@ async def test_where_a_token_is_set_every_path_but_the_health_ones_asks_for_it(p
 async def test_the_right_token_opens_the_api_also_from_afar(scheme: str):
     headers = {"authorization": f"{scheme} right"}
     assert (await ask(Host(token="right"), "GET", "/api/v1/openapi.json", headers=headers)).status_code == 200
-    changed = await ask(Host(token="right"), "PUT", "/api/v1/cameras/1", client="10.0.0.9", headers=headers)
+    changed = await ask(Host(token="right"), "PUT", "/api/v1/numbers/1", client="10.0.0.9", headers=headers)
     assert changed.status_code == 200
 
 
 async def test_a_token_is_asked_for_on_this_machine_too():
-    assert (await ask(Host(token="right"), "PUT", "/api/v1/cameras/1")).status_code == 401
+    assert (await ask(Host(token="right"), "PUT", "/api/v1/numbers/1")).status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/", "/page.css", "/page.js"])
@@ -88,7 +88,7 @@ async def test_without_a_token_everyone_may_read():
 
 @pytest.mark.parametrize("client", ["127.0.0.1", "127.3.2.1", "::1"])
 async def test_without_a_token_this_machine_may_write(client: str):
-    assert (await ask(Host(), "PUT", "/api/v1/cameras/1", client=client)).status_code == 200
+    assert (await ask(Host(), "PUT", "/api/v1/numbers/1", client=client)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ async def test_without_a_token_this_machine_may_write(client: str):
     ],
 )
 async def test_without_a_token_nobody_else_may_write_and_no_page_of_another_site(client: str, headers: dict[str, str]):
-    answer = await ask(Host(), "PUT", "/api/v1/cameras/1", client=client, headers=headers)
+    answer = await ask(Host(), "PUT", "/api/v1/numbers/1", client=client, headers=headers)
     assert answer.status_code == 403
     assert answer.headers["content-type"] == PROBLEM
     assert "SIGHTLINE_TOKEN" in answer.json()["detail"]
@@ -113,7 +113,7 @@ async def test_without_a_token_nobody_else_may_write_and_no_page_of_another_site
     [
         ("GET", "/nowhere", 404, "Not Found"),
         ("DELETE", "/healthz", 405, "Method Not Allowed"),
-        ("PUT", "/api/v1/cameras/x", 422, "path.number"),
+        ("PUT", "/api/v1/numbers/x", 422, "path.number"),
     ],
 )
 async def test_every_error_is_a_problem_document(method: str, path: str, status: int, told: str):

@@ -11,9 +11,11 @@ from datetime import datetime, timezone
 import httpx
 import pytest
 
+from app.camera_settings import camera_of
 from app.cameras import Blocked, CameraState, CameraStatus, FrameLatency, Picture, SeenFrame, ServiceTrouble
 from app.events import LatencyQuantiles, PublisherSnapshot, SeenObject
 from app.ledger import CameraLedger, DropReason
+from app.wanted import Origin
 from app.web import (
     BrokerFacts,
     CameraFacts,
@@ -30,6 +32,7 @@ from app.web.problems import PROBLEM
 from app.web.verdict import trouble_of
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=timezone.utc)
+ASKED = camera_of({"id": "gate", "url": "rtsp://viewer:pa55@gate.example/1", "fps": 5, "resources": {"edge": 0.5}})
 FINE = FrameLatency(1, 2, 3, 4, 5, 6, 21)
 SLOW = FrameLatency(1, 250, 3, 4, 5, 6, 269)
 
@@ -61,7 +64,16 @@ def status(state: CameraState = CameraState.LIVE, reason: str = "", delivered: f
 
 def camera(told: CameraStatus | None, latencies: tuple[FrameLatency, ...] = (FINE,), restarts: int = 0) -> CameraFacts:
     return CameraFacts(
-        "gate", "rtsp://viewer:***@gate.example/1", 5.0, told, "its process died", NOW, latencies, restarts
+        "gate",
+        "rtsp://viewer:***@gate.example/1",
+        5.0,
+        told,
+        "its process died",
+        NOW,
+        latencies,
+        restarts,
+        ASKED,
+        Origin.CONFIGURED,
     )
 
 

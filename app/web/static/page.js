@@ -127,9 +127,9 @@ function told(status) {
     if (!tiles.has(camera.id)) tiles.set(camera.id, new Tile(camera.id));
     tiles.get(camera.id).show(camera);
   }
-  if ($("filter").options.length !== ids.length + 1) {
+  if ([...$("filter").options].slice(1).map((option) => option.value).join() !== ids.join()) {
     $("filter").replaceChildren(new Option("all", ""), ...ids.map((id) => new Option(id, id)));
-    $("filter").value = chosen;
+    choose(ids.includes(chosen) ? chosen : "");
   }
   showSystem(status);
   showTroubles(status.cameras);
@@ -149,6 +149,7 @@ function showSystem(status) {
     ["ingress", replicas(of("DetectionIngress")), of("DetectionIngress")?.running ? "" : "bad"],
     ["queue", status.queue ? `${status.queue.frames_waiting} frames` : "unknown", ""],
     ["spool", spool ? `${spool.events} events${spool.events > 50 ? `, oldest ${spool.oldest_s.toFixed(0)} s` : ""}` : "unknown", ""],
+    ...(status.cameras_trouble ? [["configured cameras", `not taken: ${status.cameras_trouble}`, "bad"]] : []),
     ["Kafka", kafka(status.broker), status.broker.trouble ? "bad" : status.broker.embedded || !status.broker.enabled ? "wait" : ""],
   ];
   $("system").replaceChildren(...rows.map(([name, text, tone]) => {

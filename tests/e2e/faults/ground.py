@@ -142,6 +142,7 @@ def ground(
         "RAY_AUTH_MODE": "disabled",
         "KAFKA_BOOTSTRAP_SERVERS": network.bootstrap,
         "SIGHTLINE_SPOOL_DIR": str(spool),
+        "SIGHTLINE_STATE_DIR": str(folder),
         "SIGHTLINE_CAMERAS": f"{CAMERA}=synthetic://street?seed=7&width=640&height=360",
         "INFERENCE_FPS": "2",
         "INFERENCE_SERVICE_URL": f"127.0.0.1:{grpc_port}",

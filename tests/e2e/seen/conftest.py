@@ -91,6 +91,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             "RAY_AUTH_MODE": "disabled",
             "RAY_TMPDIR": str(ray),
             "SIGHTLINE_SPOOL_DIR": str(folder / "spool"),
+            "SIGHTLINE_STATE_DIR": str(folder),
             "SIGHTLINE_CAMERAS": (
                 f"{STEADY}=synthetic://street?seed=7&width=640&height=360&objects=6,{SOURCE}={source.url('live')}"
             ),

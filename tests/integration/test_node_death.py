@@ -1,0 +1,31 @@
+"""A node's death moves its cameras (long): a cluster of three nodes on this machine, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT, Table
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("how", [[], ["--silent", "--quick"]], ids=["killed", "silent"])
+def test_a_node_s_cameras_are_back_on_other_nodes_within_15_s_in_a_new_epoch(how: list[str], table: Table):
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.integration.node_death", *how],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=500,
+    )
+    told = json.loads(done.stdout.splitlines()[-1])
+    table.write([f"A node {'fell silent' if how else 'was killed'}: {told}"])
+    assert told["lost"] > 0
+    assert told["left_there"] == 0
+    assert told["others_kept"] == sum(told["cameras_by_node"]) - told["lost"]
+    assert max(told["back_s"].values()) < 15

@@ -1,0 +1,62 @@
+"""Cameras for these tests, and one who keeps them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.camera_settings import CameraSettings, ConfiguredCameras, camera_of, parse_cameras
+from app.cameras import CameraStatus
+from app.wanted import Fleet, KeptChanges, Roster
+
+
+def camera(camera_id: str, url: str = "rtsp://viewer:pa55@gate.example/1", **fields: object) -> CameraSettings:
+    return camera_of({"id": camera_id, "url": url, **fields})
+
+
+def configured(*cameras: CameraSettings) -> ConfiguredCameras:
+    return parse_cameras(
+        [{**one.model_dump(exclude={"url"}), "url": one.url.written()} for one in cameras],
+        {},
+    )
+
+
+@dataclass
+class Runner:
+    """Starts stand-ins of cameras, and notes what was done."""
+
+    done: list[str] = field(default_factory=list)
+    settling: Callable[[], asyncio.Event | None] = lambda: None
+    """What a stopped camera waits for before its last frames are settled."""
+
+    def start(self, settings: CameraSettings) -> Running:
+        self.done.append(f"start {settings.id} {settings.fps:g}")
+        return Running(settings, self)
+
+    def take(self) -> list[str]:
+        taken, self.done = self.done, []
+        return taken
+
+
+@dataclass
+class Running:
+    settings: CameraSettings
+    runner: Runner
+
+    async def stop(self) -> CameraStatus | None:
+        self.runner.done.append(f"stop {self.settings.id}")
+        settled = self.runner.settling()
+        if settled is not None:
+            await settled.wait()
+        self.runner.done.append(f"settled {self.settings.id}")
+        return None
+
+
+def fleet(runner: Runner, folder: Path, *cameras: CameraSettings) -> Fleet:
+    """Give a fleet that runs, before it has taken up what was kept."""
+    roster = Roster(runner.start)
+    made = Fleet(configured(*cameras), KeptChanges(folder), roster, 5)
+    roster.begin()
+    return made

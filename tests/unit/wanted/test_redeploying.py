@@ -1,0 +1,40 @@
+"""What ``serve deploy`` may say of cameras without restarting their manager."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.configured_cameras import CamerasGiven
+from app.errors import SettingsError
+from app.wanted.redeploying import given_by
+
+USUAL = CamerasGiven(file=Path("/etc/cameras.yaml"))
+
+
+@pytest.mark.parametrize("nothing", [None, {}, {"cameras": None}])
+def test_without_a_word_of_it_the_cameras_are_where_the_settings_say(nothing: object):
+    assert given_by(nothing, USUAL, by_environment=False) == USUAL
+
+
+def test_a_list_a_file_or_entries_may_be_given():
+    assert given_by({"cameras": "a=rtsp://h/1"}, USUAL, by_environment=False).listed == "a=rtsp://h/1"
+    assert given_by({"cameras": "/other.yaml"}, USUAL, by_environment=False).file == Path("/other.yaml")
+    (camera,) = (
+        given_by({"cameras": [{"id": "a", "url": "rtsp://${H}/1"}]}, USUAL, by_environment=False)
+        .read({"H": "gate"})
+        .cameras
+    )
+    assert str(camera.url) == "rtsp://gate/1"
+
+
+def test_the_environment_wins():
+    assert given_by({"cameras": "a=rtsp://h/1"}, USUAL, by_environment=True) == USUAL
+
+
+@pytest.mark.parametrize("wrong", [5, [], {"camera": "x"}, {"cameras": 5}, {"cameras": {}}])
+def test_anything_else_is_a_mistake_in_one_line(wrong: object):
+    with pytest.raises(SettingsError, match="user_config") as caught:
+        given_by(wrong, USUAL, by_environment=False)
+    assert "\n" not in str(caught.value)

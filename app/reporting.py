@@ -33,6 +33,10 @@ class Reporter:
         # By wanted camera and epoch, however long ago: a camera that missed an observation has not dropped all anew.
         self._ledgers: dict[str, tuple[int, LedgerSnapshot]] = {}
 
+    def rebudget(self, budget_ms: float) -> None:
+        """Tell of another budget from now on."""
+        self._budget_ms = budget_ms
+
     def line(self, now: Observation) -> str:
         """Tell what happened since the last observation, in one line."""
         last, self._last = self._last, now

@@ -32,6 +32,10 @@ DEMO_MODEL = _bundled if _bundled.is_file() else Path(__file__).parent / "_bundl
 DEMO_CAMERAS = "configs/cameras.yaml"
 
 
+MOST_BUDGET_MS = 600_000
+"""The longest latency budget; milliseconds."""
+
+
 def _device(value: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
         raise ValueError("allowed are auto, cpu, cuda and cuda:N")
@@ -98,7 +102,7 @@ class Settings(Frozen):
     )
     inference_fps: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = 5.0
     """Frames sampled per second and camera, where the camera does not say its own."""
-    latency_budget_ms: Annotated[int, Field(ge=1, le=600_000)] = 200
+    latency_budget_ms: Annotated[int, Field(ge=1, le=MOST_BUDGET_MS)] = 200
     """From capture to Kafka."""
     token: Annotated[SecretStr | None, BeforeValidator(_token)] = None
     """Bearer token for ``Detect`` and for the HTTP API."""

@@ -99,6 +99,10 @@ class CameraActor:
         number = after.number if after.epoch == status.epoch else 0
         return CameraNews(status.id, status.epoch, self._camera.recent.after(number))
 
+    async def rebudget(self, budget_ms: int) -> None:
+        """Give frames that are sent from now on another budget."""
+        self._camera.rebudget(budget_ms)
+
     async def picture(self) -> Picture | None:
         """Give the newest frame that was answered."""
         return self._camera.recent.picture
@@ -157,6 +161,11 @@ class CameraWatch:
         """Ask the actor for its newest frame; none while it does not answer."""
         picture: Picture | None = await self._ask("picture")
         return picture
+
+    async def rebudget(self, options: CameraServiceOptions) -> None:
+        """Give the camera's frames another budget, and those of every actor that is made from now on."""
+        self._options = options
+        await self._ask("rebudget", options.budget_ms)
 
     async def stop(self) -> CameraStatus | None:
         """End the actor, its last frames settled if it still can; give its last word, if it had one."""

@@ -141,6 +141,7 @@ def _plan(file: Path | None, settings: Settings) -> CameraPlan:
         fps=settings.inference_fps,
         state_dir=settings.state_dir.absolute(),
         by_environment=bool(environment.get("SIGHTLINE_CAMERAS")),
+        budget_by_environment=bool(environment.get("SIGHTLINE_LATENCY_BUDGET_MS")),
     )
 
 

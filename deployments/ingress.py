@@ -96,6 +96,14 @@ class RemotePublisher:
         snapshot: PublisherSnapshot = await self._call("snapshot")
         return snapshot
 
+    async def rebudget(self, budget_ms: int) -> None:
+        """Have breaches of another budget counted.
+
+        Raises:
+            DeliveryUnavailable: the publisher is not there, or did not answer.
+        """
+        await self._call("rebudget", budget_ms)
+
     async def _call(self, method: str, *arguments: object) -> Any:
         try:
             if self._handle is None:
@@ -178,6 +186,14 @@ class DetectionIngress:
             DeliveryUnavailable: the publisher is away.
         """
         return await self._publisher.snapshot()
+
+    async def rebudget(self, budget_ms: int) -> None:
+        """Have the publisher count breaches of another budget; the budget of a frame comes with the frame.
+
+        Raises:
+            DeliveryUnavailable: the publisher is away.
+        """
+        await self._publisher.rebudget(budget_ms)
 
     async def load(self) -> ServiceLoad:
         """Tell what this replica has in hand."""

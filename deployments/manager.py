@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,11 @@ from app.log_lines import TroubleLog
 from app.reporting import Observation, Reporter
 from app.settings import process_environment
 from app.wanted import Fleet, Following, KeptChanges, Roster, WantedCamera
-from app.wanted.redeploying import given_by
+from app.wanted.redeploying import budget_by, given_by
 from app.web import BrokerFacts, CameraFacts, CameraNews, Cursor, Health, Readings, SystemFacts, build_api
 from deployments.camera import CameraServiceOptions, CameraWatch
 from deployments.logs import log_as_serve, say
-from deployments.observing import INFERENCE, deployments, ingress_load, publisher_snapshot
+from deployments.observing import INFERENCE, deployments, ingress_load, publisher_snapshot, tell_budget
 from deployments.placing import CameraPlaces
 
 logger = logging.getLogger("ray.serve")
@@ -56,6 +56,8 @@ class CameraPlan:
     """Where changes made at run time are kept."""
     by_environment: bool
     """Whether ``SIGHTLINE_CAMERAS`` named them, which no ``user_config`` overrules."""
+    budget_by_environment: bool
+    """The same of ``SIGHTLINE_LATENCY_BUDGET_MS``."""
 
 
 class CameraManagerBase:
@@ -65,11 +67,12 @@ class CameraManagerBase:
         log_as_serve()
         self._plan = plan
         self._options = options
+        self._usual_budget_ms = options.budget_ms
         self._broker = broker
         self._born = datetime.now(timezone.utc)
         self.readings = Readings(self)
         places = CameraPlaces()
-        self._roster: Roster[CameraWatch] = Roster(lambda settings: CameraWatch(settings, options, places))
+        self._roster: Roster[CameraWatch] = Roster(lambda settings: CameraWatch(settings, self._options, places))
         self.changes = Fleet(plan.configured, KeptChanges(plan.state_dir), self._roster, plan.fps)
         self._following = Following(plan.given, process_environment())
         self._follower: asyncio.Task[None] | None = None
@@ -87,14 +90,29 @@ class CameraManagerBase:
         self._config_trouble = ""
         try:
             given = given_by(user_config, self._plan.given, by_environment=self._plan.by_environment)
+            fixed = self._plan.budget_by_environment
+            budget_ms = budget_by(user_config, self._usual_budget_ms, by_environment=fixed)
         except SettingsError as error:
             self._config_trouble = str(error)
             logger.error("cameras: what is configured now is not taken, all stays as it is: %s", error)
         else:
             if given is self._plan.given and (user_config or {}).get("cameras") is not None:
                 logger.warning("cameras: SIGHTLINE_CAMERAS is set, and wins over user_config.cameras")
+            if fixed and (user_config or {}).get("latency_budget_ms") is not None:
+                logger.warning("SIGHTLINE_LATENCY_BUDGET_MS is set, and wins over user_config.latency_budget_ms")
+            await self._rebudget(budget_ms)
             await self._follow(given)
         self._configured.set()
+
+    async def _rebudget(self, budget_ms: int) -> None:
+        """Give every frame that is sent from now on this budget; no camera is started anew."""
+        if budget_ms == self._options.budget_ms:
+            return
+        logger.info("the latency budget is %d ms instead of %d", budget_ms, self._options.budget_ms)
+        self._options = replace(self._options, budget_ms=budget_ms)
+        self._reporter.rebudget(budget_ms)
+        watches = list(self._roster.running.values())
+        await asyncio.gather(tell_budget(budget_ms), *(watch.rebudget(self._options) for watch in watches))
 
     @property
     def token(self) -> str | None:
@@ -214,6 +232,8 @@ class CameraManagerBase:
         untold = TroubleLog(logger, "the line about the system cannot be written", level=logging.ERROR)
         while True:
             await asyncio.sleep(REPORT_PERIOD_S)
+            if self._options.budget_ms != self._usual_budget_ms:
+                await tell_budget(self._options.budget_ms)  # a publisher that was started anew knows the settings' only
             if self._roster.running:
                 try:
                     say(f"sightline: {self._reporter.line(await self._observe())}")

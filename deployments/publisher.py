@@ -143,6 +143,10 @@ class KafkaPublisher:
                 raise outcome
         return answers
 
+    async def rebudget(self, budget_ms: int) -> None:
+        """Count breaches of another budget from now on."""
+        (await self._started()).rebudget(budget_ms)
+
     async def snapshot(self) -> PublisherSnapshot:
         """Read the accounts."""
         publisher = await self._started()

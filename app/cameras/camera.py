@@ -97,6 +97,7 @@ class Camera:
         self._size: tuple[int, int] | None = None
         self._samples: deque[float] = deque(maxlen=64)
         self.recent = Recent()
+        self._pace = Pace(settings.fps, budget_ms / 1000 * QUEUE_SHARE)
         self._sending = Sending(
             settings.id,
             mailbox=self._mailbox,
@@ -105,7 +106,7 @@ class Camera:
             accounts=self._accounts,
             recent=self.recent,
             window=InFlightWindow(settings.fps, max_in_flight),
-            pace=Pace(settings.fps, budget_ms / 1000 * QUEUE_SHARE),
+            pace=self._pace,
             resend=Backoff(self._timing.resend_first_s, self._timing.resend_most_s),
             watch=ServiceWatch(self._clock, self._timing.blocked_s),
             budget_s=budget_ms / 1000,
@@ -156,6 +157,11 @@ class Camera:
         self._stopping.set()
         if self._running:
             await self._finished.wait()
+
+    def rebudget(self, budget_ms: float) -> None:
+        """Give frames that are sent from now on another latency budget, in milliseconds."""
+        self._sending.rebudget(budget_ms / 1000)
+        self._pace.aim(budget_ms / 1000 * QUEUE_SHARE)
 
     def status(self) -> CameraStatus:
         """Tell how the camera is; callable at any time."""

@@ -46,6 +46,10 @@ class Pace:
         """Whether fewer frames are sent than sampled."""
         return self._rate < self._fps
 
+    def aim(self, queue_target_s: float) -> None:
+        """Take longer, or shorter, waits for a sign of too many frames."""
+        self._target_s = queue_target_s
+
     def send(self, now: float) -> None:
         """A frame is sent; ``now`` is monotonic seconds."""
         self._sent = now

@@ -111,6 +111,10 @@ class Sending:
         """What keeps frames from becoming events, where something does for a while."""
         return self._service.blocked
 
+    def rebudget(self, budget_s: float) -> None:
+        """Give frames that are sent from now on another budget, in seconds."""
+        self._budget_s = budget_s
+
     async def run(self) -> None:
         """Take frame after frame; end when there are no more, and all are settled."""
         while True:

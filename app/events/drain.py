@@ -103,7 +103,8 @@ class Drain:
     ) -> None:
         self._sink = sink
         self._spool = spool
-        self._budget_ms = budget_ms
+        self.budget_ms = budget_ms
+        """From capture to acknowledgement; later is a breach."""
         self._observer = observer
         self._max_held = max_held
         self._wall_ns = wall_ns
@@ -252,7 +253,7 @@ class Drain:
         lane.published += 1
         lane.used_at = self._monotonic()
         age_ms = self._age_ms(pending.event)
-        breach = age_ms > self._budget_ms
+        breach = age_ms > self.budget_ms
         self.breaches += breach
         if not (pending.old or pending.tried or pending.stored_at_ns < self._back_at_ns):
             self._latencies.append(age_ms)

@@ -147,6 +147,11 @@ class EventPublisher:
             task = self._begin(submission, event_id)
         return await asyncio.shield(task)
 
+    def rebudget(self, budget_ms: float) -> None:
+        """Count as a breach what is acknowledged later than this from now on; milliseconds from capture."""
+        if self._drain is not None:
+            self._drain.budget_ms = budget_ms
+
     def snapshot(self) -> PublisherSnapshot:
         """Read all accounts at one instant."""
         counts, spool, drain = self._counts, self._spool.accounts, self._drain

@@ -138,3 +138,25 @@ def test_cameras_come_change_and_go_while_the_others_lose_nothing_and_so_they_st
     reborn = cameras.working("steady", "added")
     assert reborn["steady"]["epoch"] > after["epoch"]
     assert (reborn["added"]["origin"], reborn["added"]["fps_asked"]) == ("added", 1)
+
+
+def test_another_budget_reaches_every_camera_and_restarts_none(cameras: Cameras):
+    before = cameras.all()
+
+    def late() -> dict[str, int]:
+        return {name: one["ledger"]["dropped"]["deadline"] for name, one in cameras.all().items()}
+
+    usual = late()
+    cameras.deploy(latency_budget_ms=1)
+    wait_for(lambda: all(late().get(name, 0) >= usual[name] + 2 for name in usual), 60, "frames that are too late")
+    cameras.deploy(latency_budget_ms="much")  # refused in one line of the log
+    cameras.deploy()
+    accepted = {name: one["ledger"]["accepted"] for name, one in cameras.all().items()}
+    wait_for(
+        lambda: all(one["ledger"]["accepted"] >= accepted[name] + 2 for name, one in cameras.all().items()),
+        60,
+        "frames that are in time again",
+    )
+    after = cameras.all()
+    assert {name: one["epoch"] for name, one in after.items()} == {name: one["epoch"] for name, one in before.items()}
+    assert all(balanced(one["ledger"]) for one in after.values())

@@ -564,3 +564,20 @@ async def test_a_mailbox_keeps_what_is_not_wanted_for_a_newer_one_to_displace():
     assert mailbox.put(0) is None
     mailbox.finish()
     assert await mailbox.take(lambda item: item > 1) == 0
+
+
+async def test_another_budget_holds_from_the_next_frame_on():
+    left: list[float] = []
+
+    async def note(frame: EncodedFrame, remaining_s: float) -> Outcome:
+        left.append(remaining_s)
+        return Outcome.accepted(pb.DetectResponse())
+
+    camera = camera_of(ScriptedSource(forever()), Sender(note), budget_ms=60_000)
+    async with running(camera):
+        await until(lambda: len(left) >= 2)
+        camera.rebudget(10_000)
+        seen = len(left)
+        await until(lambda: len(left) >= seen + 3)
+    assert min(left[:seen]) > 10
+    assert 0 < max(left[seen + 1 :]) <= 10  # one may have been under way

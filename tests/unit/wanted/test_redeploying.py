@@ -8,7 +8,7 @@ import pytest
 
 from app.configured_cameras import CamerasGiven
 from app.errors import SettingsError
-from app.wanted.redeploying import given_by
+from app.wanted.redeploying import budget_by, given_by
 
 USUAL = CamerasGiven(file=Path("/etc/cameras.yaml"))
 
@@ -38,3 +38,16 @@ def test_anything_else_is_a_mistake_in_one_line(wrong: object):
     with pytest.raises(SettingsError, match="user_config") as caught:
         given_by(wrong, USUAL, by_environment=False)
     assert "\n" not in str(caught.value)
+
+
+def test_the_budget_is_what_is_given_else_what_the_settings_say():
+    assert budget_by({"latency_budget_ms": 150}, 200, by_environment=False) == 150
+    assert budget_by({"latency_budget_ms": 150}, 200, by_environment=True) == 200
+    for nothing in (None, {}, {"latency_budget_ms": None}):
+        assert budget_by(nothing, 200, by_environment=False) == 200
+
+
+@pytest.mark.parametrize("wrong", [0, 600_001, "150", 1.5, True])
+def test_a_budget_that_is_none_is_a_mistake_in_one_line(wrong: object):
+    with pytest.raises(SettingsError, match=r"user_config\.latency_budget_ms: .*; allowed are"):
+        budget_by({"latency_budget_ms": wrong}, 200, by_environment=False)

@@ -11,7 +11,16 @@ from datetime import datetime, timezone
 import httpx
 import pytest
 
-from app.cameras import Blocked, CameraState, CameraStatus, FrameLatency, Picture, SeenFrame, ServiceTrouble
+from app.cameras import (
+    Blocked,
+    CameraState,
+    CameraStatus,
+    DroppedLately,
+    FrameLatency,
+    Picture,
+    SeenFrame,
+    ServiceTrouble,
+)
 from app.events import LatencyQuantiles, PublisherSnapshot, SeenObject
 from app.ledger import CameraLedger, DropReason
 from app.web import (
@@ -34,7 +43,9 @@ FINE = FrameLatency(1, 2, 3, 4, 5, 6, 21)
 SLOW = FrameLatency(1, 250, 3, 4, 5, 6, 269)
 
 
-def status(state: CameraState = CameraState.LIVE, reason: str = "", delivered: float = 5.0) -> CameraStatus:
+def status(
+    state: CameraState = CameraState.LIVE, reason: str = "", delivered: float = 5.0, lately: DroppedLately | None = None
+) -> CameraStatus:
     ledger = CameraLedger()
     for _ in range(10):
         ledger.sample()
@@ -56,6 +67,8 @@ def status(state: CameraState = CameraState.LIVE, reason: str = "", delivered: f
         round_trip_ms=20.0,
         reconnects=2,
         fps_delivered=delivered,
+        fps_sent=delivered + 0.1,
+        dropped_lately=lately or DroppedLately(),
     )
 
 
@@ -63,6 +76,10 @@ def camera(told: CameraStatus | None, latencies: tuple[FrameLatency, ...] = (FIN
     return CameraFacts(
         "gate", "rtsp://viewer:***@gate.example/1", 5.0, told, "its process died", NOW, latencies, restarts
     )
+
+
+def behind(dropped: dict[DropReason, int], held_back: int = 0) -> CameraFacts:
+    return camera(status(delivered=1.0, lately=DroppedLately(dropped, held_back)))
 
 
 PUBLISHER = PublisherSnapshot(
@@ -134,6 +151,7 @@ async def test_the_status_tells_cameras_replicas_ledger_stages_spool_and_broker(
     told = (await get(System(), "/api/v1/status")).json()
     gate = told["cameras"][0]
     assert (gate["state"], gate["reason"], gate["blocked"], gate["epoch"]) == ("live", "", "", 7)
+    assert (gate["fps_sent"], gate["dropped_lately"]) == (5.1, {"by_reason": {}, "held_back": 0})
     assert datetime.fromisoformat(gate["since"]) == NOW
     ledger = gate["ledger"]
     settled = ledger["accepted"] + sum(ledger["dropped"].values()) + ledger["unconfirmed"] + ledger["in_flight"]
@@ -277,7 +295,13 @@ async def test_the_stream_tells_status_and_frames_and_leaves_nothing_when_its_vi
         (camera(status(CameraState.ENDED, "over")), []),
         (camera(status(CameraState.OFFLINE, "connection refused")), ["offline", "connection refused"]),
         (camera(status(), (FINE,) * 18 + (SLOW,) * 2), ["slow", "p95 269 ms of 200 ms", "transport", "the way to"]),
-        (camera(status(delivered=1.0)), ["behind", "1.0 of 5.0", "deadline", "time ran out"]),
+        # Most of its life's drops are of another reason than those of late: the ledger says deadline.
+        (behind({DropReason.OUT_OF_ORDER: 1, DropReason.UNAVAILABLE: 9}), ["1.0 of 5.0", "unavailable", "no service"]),
+        (behind({DropReason.SUPERSEDED: 9}), ["1.0 of 5.0", "superseded", "a newer frame"]),
+        (behind({DropReason.SUPERSEDED: 9, DropReason.DEADLINE: 2}, held_back=7), ["service is busy", "1.1 of 5.0"]),
+        (behind({DropReason.SUPERSEDED: 9, DropReason.DEADLINE: 8}, held_back=7), ["deadline", "time ran out"]),
+        (behind({}), []),
+        (camera(status(lately=DroppedLately({DropReason.SUPERSEDED: 3}, 3))), []),  # it keeps up all the same
         (camera(replace(status(), blocked=Blocked(ServiceTrouble.AWAY, "", NOW))), ["blocked", "away"]),
         (camera(None), ["its process died"]),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -35,6 +36,7 @@ from app.web import (
     SystemFacts,
     build_api,
 )
+from app.web.hub import MAX_VIEWERS
 from app.web.problems import PROBLEM
 from app.web.verdict import trouble_of
 
@@ -220,6 +222,17 @@ async def test_every_error_is_a_problem_document(method: str, path: str, code: i
     assert answer.status_code == answer.json()["status"] == code
     assert answer.headers["content-type"] == PROBLEM
     assert answer.json()["detail"]
+
+
+async def test_one_viewer_too_many_is_told_so_in_a_problem_document():
+    system = System()
+    async with contextlib.AsyncExitStack() as watching:
+        for _ in range(MAX_VIEWERS):
+            await watching.enter_async_context(system.readings.hub.watch())
+        answer = await get(system, "/api/v1/events/stream")
+    assert (answer.status_code, answer.headers["content-type"]) == (503, PROBLEM)
+    assert answer.headers["retry-after"] == "5"
+    assert answer.json()["detail"] == f"too many viewers: {MAX_VIEWERS} event streams are open already"
 
 
 async def test_a_camera_without_a_frame_has_no_picture_to_show():

@@ -255,12 +255,14 @@ def status(json: Json = False, config: Config = CONFIG) -> None:
 def snapshot(
     camera: Annotated[str, typer.Argument(help="Which camera.")],
     out_file: Annotated[Path, typer.Option("--out", help="Where the picture goes (.jpg or .png).")],
+    json: Json = False,
     config: Config = CONFIG,
 ) -> None:
     """Write the newest frame of a running camera with its boxes."""
     from app import recording
 
-    out.print(recording.snapshot(client(config), camera, out_file), markup=False)
+    told = recording.snapshot(client(config), camera, out_file)
+    print(told.as_json() if json else told.as_line())
 
 
 @app.command()
@@ -268,6 +270,7 @@ def video(
     camera: Annotated[str, typer.Argument(help="Which camera.")],
     out_file: Annotated[Path, typer.Option("--out", help="Where the film goes (.mp4).")],
     seconds: Annotated[float, typer.Option(help="How long.", min=1, max=3600)] = 10,
+    json: Json = False,
     config: Config = CONFIG,
 ) -> None:
     """Write what a running camera shows for some seconds, with its boxes."""
@@ -276,7 +279,7 @@ def video(
     system = client(config)
     with _progress(f"watching {camera}", seconds) as tell:
         told = recording.video(system, camera, out_file, seconds, tell=tell)
-    out.print(told, markup=False)
+    print(told.as_json() if json else told.as_line())
 
 
 @contextlib.contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,15 +23,68 @@ POLL_S = 0.1
 """Pause between two questions for a new frame; the service shares a picture for longer than that."""
 
 
-def snapshot(client: SystemClient, camera_id: str, path: Path) -> str:
-    """Write the newest frame of a camera with its boxes; give one line about it.
+@dataclass(frozen=True)
+class Snapshot:
+    """One frame that was written."""
+
+    path: str
+    camera_id: str
+    frame_id: str
+    event_id: str | None
+    """None, as are the next two, where the frame became no event."""
+    detections: int | None
+    """How many objects were seen in it."""
+    total_ms: float | None
+    """From capture until the event was durable."""
+
+    @classmethod
+    def of(cls, still: Still, camera_id: str, path: Path) -> Snapshot:
+        """Tell of a frame and its event."""
+        if still.event is None:
+            return cls(str(path), camera_id, still.frame_id, None, None, None)
+        event = still.event
+        return cls(str(path), camera_id, still.frame_id, event.event_id, len(event.detections), event.latency_ms.total)
+
+    def as_line(self) -> str:
+        """Give it as a line for a person."""
+        about = f"{self.path}: frame {self.frame_id} of {self.camera_id}"
+        if self.event_id is None:
+            return f"{about}, which became no event"
+        return f"{about}, {self.detections} objects, {self.total_ms:.0f} ms"
+
+    def as_json(self) -> str:
+        """Give it as a JSON document."""
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True)
+class Film:
+    """What was written of some seconds."""
+
+    path: str
+    camera_id: str
+    frames: int
+    seconds: float
+    """How long the camera was watched."""
+
+    def as_line(self) -> str:
+        """Give it as a line for a person."""
+        return f"{self.path}: {self.frames} frames of {self.camera_id} in {self.seconds:g} s"
+
+    def as_json(self) -> str:
+        """Give it as a JSON document."""
+        return json.dumps(asdict(self))
+
+
+def snapshot(client: SystemClient, camera_id: str, path: Path) -> Snapshot:
+    """Write the newest frame of a camera with its boxes.
 
     Raises:
         SightlineError: no system, camera or frame, or the file cannot be written.
     """
     still = client.still(camera_id)
     pictures.write(draw(still), path)
-    return f"{path}: frame {still.frame_id} of {camera_id}, {_summary(still)}"
+    return Snapshot.of(still, camera_id, path)
 
 
 def draw(still: Still) -> NDArray[np.uint8]:
@@ -49,7 +104,7 @@ def video(
     *,
     monotonic: Callable[[], float] = time.monotonic,
     tell: Callable[[float], None] = lambda _: None,
-) -> str:
+) -> Film:
     """Write what a camera shows for some seconds, with boxes; ``tell`` is told of the seconds done.
 
     Raises:
@@ -75,7 +130,7 @@ def video(
         raise SightlineError(f"{str(path)!r} cannot be written: {error}") from None
     if not frames:
         raise SightlineError(f"camera {camera_id} showed no frame within {seconds:g} s")
-    return f"{path}: {frames} frames of {camera_id} in {seconds:g} s"
+    return Film(str(path), camera_id, frames, seconds)
 
 
 def _frames(
@@ -127,9 +182,3 @@ def _objects(still: Still, width: int, height: int) -> list[SeenObject]:
         )
         for seen in still.event.detections
     ]
-
-
-def _summary(still: Still) -> str:
-    if still.event is None:
-        return "which became no event"
-    return f"{len(still.event.detections)} objects, {still.event.latency_ms.total:.0f} ms"

@@ -93,6 +93,9 @@ class ServiceObserver(Protocol):
     def batch(self, size: int) -> None:
         """A batch was handed to a detector."""
 
+    def waiting(self, frames: int) -> None:
+        """So many frames wait for a detector."""
+
     def answered(self, event: DetectionEvent) -> None:
         """A frame was accepted."""
 
@@ -208,6 +211,10 @@ class DetectionService:
         """What the cameras offer now."""
         return self._demand.reading()
 
+    def tell(self) -> None:
+        """Tell the observer how many frames wait; called now and then too: a gauge that is not set is forgotten."""
+        self._observer.waiting(self._frames.waiting)
+
     async def close(self) -> None:
         """See what is under way through."""
         await self._frames.close(ModelUnavailable("the service is shutting down"))
@@ -233,6 +240,7 @@ class DetectionService:
     async def _detect(self, requests: Sequence[DetectionRequest]) -> Sequence[_Seen | SightlineError]:
         now = self._clock.monotonic()
         self._observer.batch(len(requests))
+        self.tell()
         jobs = [DetectorJob(request.image, request.deadline - now, request.traceparent) for request in requests]
         answer = await self._detector.detect(jobs)
         # What expired at the detector is counted where it is raised.

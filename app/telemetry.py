@@ -78,6 +78,7 @@ CAPTURE_TO_PUBLISH = Metric(
 )
 STAGE_SECONDS = Metric("sightline_stage_seconds", "Where a frame's time goes.", ("stage",), LATENCY_BUCKETS_S)
 BATCH_SIZE = Metric("sightline_batch_size", "Frames in one call to a detector.", (), BATCH_BUCKETS)
+FRAMES_WAITING = Metric("sightline_frames_waiting", "Frames that wait for a detector, at this ingress replica.")
 DETECTIONS = Metric("sightline_detections", "Objects seen.", ("label",))
 EVENTS_PUBLISHED = Metric("sightline_events_published", "Events the broker acknowledged.", _CAMERA)
 SLO_BREACHES = Metric("sightline_slo_breaches", "Events acknowledged later than the budget.", _CAMERA)
@@ -154,6 +155,10 @@ class ServiceTelemetry:
     def batch(self, size: int) -> None:
         """Count the frames of one call to a detector."""
         self._meter.observe(BATCH_SIZE, size)
+
+    def waiting(self, frames: int) -> None:
+        """Tell how many frames wait for a detector."""
+        self._meter.set(FRAMES_WAITING, frames)
 
     def answered(self, event: DetectionEvent) -> None:
         """Count an accepted frame's objects, and where its time went."""

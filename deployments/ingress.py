@@ -216,6 +216,7 @@ class DetectionIngress:
             except Exception as error:  # noqa: BLE001 - the controller may be away for a while
                 self._uncounted.again(f"{type(error).__name__}; going on with the last count")
                 slots = slots or 1  # no reason to ask a controller in trouble more often
+            self._service.tell()
             await asyncio.sleep(CENSUS_PERIOD_S if slots else ANXIOUS_CENSUS_PERIOD_S)
 
     def _slots(self) -> int:

@@ -8,6 +8,7 @@ from app.cameras.clock import Clock
 from app.cameras.encoder import EncodedFrame, Encoder, SampledFrame
 from app.cameras.outcomes import Fate, Outcome
 from app.cameras.recent import FrameLatency, Picture, Recent, SeenFrame
+from app.cameras.recent_drops import DroppedLately
 from app.cameras.sampler import EvenGrid
 from app.cameras.sources import Capture, FrameTime, RawFrame, Source, open_source
 from app.cameras.status import Blocked, CameraState, CameraStatus, ServiceTrouble
@@ -23,6 +24,7 @@ __all__ = [
     "Capture",
     "Clock",
     "DetectClient",
+    "DroppedLately",
     "EncodedFrame",
     "Encoder",
     "EvenGrid",

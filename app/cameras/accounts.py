@@ -1,10 +1,11 @@
-"""CameraObserver, and Accounts: the ledger and the observer, always told the same."""
+"""CameraObserver, and Accounts: the ledger, the last drops and the observer, always told the same."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from app.cameras.outcomes import Fate, Outcome
+from app.cameras.recent_drops import DroppedLately, RecentDrops
 from app.ledger import CameraLedger, DropReason, LedgerSnapshot
 
 
@@ -55,8 +56,9 @@ class SilentObserver:
 class Accounts:
     """Writes each frame's fate into the ledger and tells the observer; thread-safe as both are."""
 
-    def __init__(self, ledger: CameraLedger, observer: CameraObserver) -> None:
+    def __init__(self, ledger: CameraLedger, recent: RecentDrops, observer: CameraObserver) -> None:
         self._ledger = ledger
+        self._recent = recent
         self._observer = observer
 
     def sample(self) -> None:
@@ -65,9 +67,10 @@ class Accounts:
         self._observer.sampled()
         self.tell()
 
-    def drop(self, reason: DropReason) -> None:
-        """A frame ends, without an event."""
+    def drop(self, reason: DropReason, *, held_back: bool = False) -> None:
+        """A frame ends, without an event; ``held_back``: it was not sent because the service is busy."""
         self._ledger.drop(reason)
+        self._recent.note(reason, held_back=held_back)
         self._observer.dropped(reason)
         self.tell()
 
@@ -87,6 +90,10 @@ class Accounts:
     def snapshot(self) -> LedgerSnapshot:
         """Read the ledger."""
         return self._ledger.snapshot()
+
+    def dropped_lately(self) -> DroppedLately:
+        """Read the last drops."""
+        return self._recent.read()
 
     def tell(self) -> None:
         """Tell the observer how many frames are in flight."""

@@ -19,6 +19,7 @@ from app.cameras.mailbox import Mailbox
 from app.cameras.pace import Pace
 from app.cameras.rate import per_second
 from app.cameras.recent import Recent
+from app.cameras.recent_drops import RecentDrops
 from app.cameras.sending import FrameSender as FrameSender
 from app.cameras.sending import Sending
 from app.cameras.sources import RawFrame, Source, open_source
@@ -87,7 +88,7 @@ class Camera:
         self._clock = clock or Clock()
         self._timing = timing or CameraTiming()
         self._observer = observer or SilentObserver()
-        self._accounts = Accounts(ledger or CameraLedger(), self._observer)
+        self._accounts = Accounts(ledger or CameraLedger(), RecentDrops(self._clock.monotonic), self._observer)
         self._mailbox: Mailbox[SampledFrame] = Mailbox()
         self._stopping = asyncio.Event()
         self._finished = asyncio.Event()
@@ -165,7 +166,7 @@ class Camera:
 
     def status(self) -> CameraStatus:
         """Tell how the camera is; callable at any time."""
-        health = self._capture.health
+        health, now = self._capture.health, self._clock.monotonic()
         return CameraStatus(
             id=self._settings.id,
             url=str(self._settings.url),
@@ -180,7 +181,9 @@ class Camera:
             fps_measured=self._measured_fps(),
             round_trip_ms=self._sending.round_trip_ms,
             reconnects=self._reconnects,
-            fps_delivered=self.recent.fps(self._clock.monotonic()),
+            fps_delivered=self.recent.fps(now),
+            fps_sent=self._sending.fps(now),
+            dropped_lately=self._accounts.dropped_lately(),
             blocked=self._sending.blocked,
         )
 
@@ -194,9 +197,10 @@ class Camera:
         self._samples.append(raw.captured.monotonic)
         sampled = SampledFrame(frame, self._epoch, self._sequence, raw.captured.monotonic)
         displaced = self._mailbox.put(sampled)
-        if displaced is not None:
-            newest = displaced is not sampled
-            self._accounts.drop(DropReason.SUPERSEDED if newest else DropReason.SHUTDOWN)
+        if displaced is sampled:
+            self._accounts.drop(DropReason.SHUTDOWN)
+        elif displaced is not None:
+            self._accounts.drop(DropReason.SUPERSEDED, held_back=self._sending.held_back(displaced))
 
     def _tell_health(self, health: Health) -> None:
         self._observer.up(health.state is CameraState.LIVE)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -16,6 +18,7 @@ from app.cameras.encoder import EncodedFrame, Encoder, SampledFrame
 from app.cameras.mailbox import Mailbox
 from app.cameras.outcomes import Fate, Outcome
 from app.cameras.pace import Pace
+from app.cameras.rate import per_second
 from app.cameras.recent import Recent
 from app.cameras.status import Blocked
 from app.cameras.window import InFlightWindow
@@ -98,6 +101,8 @@ class Sending:
         self._room = asyncio.Event()
         self._not_before = 0.0
         self._round_trip_s: float | None = None
+        self._sent_at: deque[float] = deque(maxlen=64)
+        self._held_until = -math.inf
         self._drops = self._trouble_log("frames are dropped", logging.WARNING)
         self._faults = self._trouble_log("a fault of ours", logging.ERROR)
 
@@ -114,6 +119,14 @@ class Sending:
     def rebudget(self, budget_s: float) -> None:
         """Give frames that are sent from now on another budget, in seconds."""
         self._budget_s = budget_s
+
+    def fps(self, now: float) -> float:
+        """Give the frames sent per second, lately; ``now`` is monotonic."""
+        return per_second(tuple(self._sent_at), now)
+
+    def held_back(self, sampled: SampledFrame) -> bool:
+        """Tell whether a frame that was not sent had to wait for its turn because the service is busy."""
+        return sampled.captured < self._held_until
 
     async def run(self) -> None:
         """Take frame after frame; end when there are no more, and all are settled."""
@@ -147,7 +160,10 @@ class Sending:
             self._room.clear()
             await self._room.wait()
         now = self._clock.monotonic()
-        await self._pause(max(self._not_before - now, self._pace.wait_s(now)))
+        resend_s, pace_s = self._not_before - now, self._pace.wait_s(now)
+        if pace_s > max(0.0, resend_s):
+            self._held_until = now + pace_s
+        await self._pause(max(resend_s, pace_s))
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
@@ -205,6 +221,7 @@ class Sending:
 
     async def _deliver(self, encoded: EncodedFrame) -> Outcome:
         began = self._clock.monotonic()
+        self._sent_at.append(began)
         outcome = await self._client.detect(encoded, self._remaining_s(encoded.captured))
         ended = self._clock.monotonic()
         self._round_trip_s = ended - began

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from app.cameras.recent_drops import DroppedLately
 from app.ledger import LedgerSnapshot
 
 
@@ -88,3 +89,6 @@ class CameraStatus:
     """Set while the service takes none of its frames, whatever state the source is in."""
     fps_delivered: float = 0.0
     """Frames accepted per second, lately."""
+    fps_sent: float = 0.0
+    """Frames sent to the service per second, lately."""
+    dropped_lately: DroppedLately = field(default_factory=DroppedLately)

@@ -81,12 +81,12 @@ class EventHub:
         Raises:
             TooManyViewers: there are enough of them.
         """
-        if len(self._viewers) >= MAX_VIEWERS:
-            raise TooManyViewers(f"{MAX_VIEWERS} streams are open already")
-        viewer = Viewer()
         if not self._viewers:
             with contextlib.suppress(Exception):  # whatever it is, the next collection tells
                 await self._collected.get()  # what was seen before anybody watched is no news
+        if len(self._viewers) >= MAX_VIEWERS:
+            raise TooManyViewers(f"too many viewers: {MAX_VIEWERS} event streams are open already")
+        viewer = Viewer()
         self._viewers.add(viewer)
         if self._collector is None:
             self._collector = asyncio.ensure_future(self._keep_collecting())

@@ -5,81 +5,20 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from app.cameras import CameraState, FrameLatency, SeenFrame
-from app.events import LatencyQuantiles, PublisherSnapshot, SeenObject
-from app.ledger import LedgerSnapshot
+from app.cameras import CameraState, DroppedLately, SeenFrame
+from app.events import PublisherSnapshot, SeenObject
 from app.wanted import Origin
 from app.web.camera_models import CameraFields
 from app.web.facts import BrokerFacts, CameraFacts, DeploymentFacts, LoadFacts, SystemFacts
-from app.web.verdict import STAGES, Quantiles, quantiles, trouble_of
-
-
-class Model(BaseModel):
-    """An answer; new fields may be added, none is renamed, retyped or removed."""
-
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
-
-
-class QuantilesModel(Model):
-    """Milliseconds."""
-
-    p50: float
-    p95: float
-    p99: float
-
-    @classmethod
-    def of(cls, spread: Quantiles | LatencyQuantiles | None) -> QuantilesModel | None:
-        """Tell quantiles."""
-        if spread is None:
-            return None
-        if isinstance(spread, LatencyQuantiles):
-            return cls(p50=_ms(spread.p50_ms), p95=_ms(spread.p95_ms), p99=_ms(spread.p99_ms))
-        return cls(p50=_ms(spread.p50), p95=_ms(spread.p95), p99=_ms(spread.p99))
-
-
-class LatencyModel(Model):
-    """Quantiles of the last accepted frames: capture until the event was durable, and each stage of that."""
-
-    frames: Annotated[int, Field(description="How many frames they are of.")]
-    total: QuantilesModel | None
-    stages: Annotated[
-        dict[str, QuantilesModel],
-        Field(description="In the order of a frame's way: encode, transport, queue, decode, inference, commit."),
-    ]
-
-    @classmethod
-    def of(cls, latencies: tuple[FrameLatency, ...]) -> LatencyModel:
-        """Tell where time went."""
-        stages = {}
-        for stage in STAGES:
-            spread = QuantilesModel.of(quantiles([getattr(one, stage) for one in latencies]))
-            if spread is not None:
-                stages[stage] = spread
-        total = QuantilesModel.of(quantiles([one.total for one in latencies]))
-        return cls(frames=len(latencies), total=total, stages=stages)
-
-
-class LedgerModel(Model):
-    """Where the camera's frames went; ``sampled = accepted + dropped + unconfirmed + in_flight``."""
-
-    sampled: int
-    accepted: int
-    unconfirmed: int
-    in_flight: int
-    dropped: dict[str, int]
-
-    @classmethod
-    def of(cls, ledger: LedgerSnapshot) -> LedgerModel:
-        """Tell a ledger."""
-        return cls(
-            sampled=ledger.sampled,
-            accepted=ledger.accepted,
-            unconfirmed=ledger.unconfirmed,
-            in_flight=ledger.in_flight,
-            dropped={reason.value: count for reason, count in ledger.dropped.items()},
-        )
+from app.web.figures import DroppedLatelyModel as DroppedLatelyModel
+from app.web.figures import LatencyModel as LatencyModel
+from app.web.figures import LedgerModel as LedgerModel
+from app.web.figures import Model as Model
+from app.web.figures import QuantilesModel as QuantilesModel
+from app.web.figures import milliseconds
+from app.web.verdict import STAGES, trouble_of
 
 
 class CameraModel(Model):
@@ -94,7 +33,9 @@ class CameraModel(Model):
     trouble: Annotated[str, Field(description="What is wrong and why, in one sentence; empty: all is well.")]
     fps_asked: float
     fps_sampled: Annotated[float, Field(description="Frames sampled per second, lately.")]
+    fps_sent: Annotated[float, Field(description="Frames sent to the service per second, lately.")]
     fps_delivered: Annotated[float, Field(description="Frames that became events per second, lately.")]
+    dropped_lately: DroppedLatelyModel
     width: int | None
     height: int | None
     latency: LatencyModel
@@ -121,11 +62,13 @@ class CameraModel(Model):
             trouble=trouble_of(camera, budget_ms),
             fps_asked=camera.fps_asked,
             fps_sampled=round(status.fps_measured, 2) if status else 0.0,
+            fps_sent=round(status.fps_sent, 2) if status else 0.0,
             fps_delivered=round(status.fps_delivered, 2) if status else 0.0,
+            dropped_lately=DroppedLatelyModel.of(status.dropped_lately if status else DroppedLately()),
             width=status.width if status else None,
             height=status.height if status else None,
             latency=LatencyModel.of(camera.latencies),
-            round_trip_ms=_ms(status.round_trip_ms) if status and status.round_trip_ms is not None else None,
+            round_trip_ms=milliseconds(status.round_trip_ms) if status and status.round_trip_ms is not None else None,
             reconnects=status.reconnects if status else 0,
             restarts=camera.restarts,
             epoch=status.epoch if status else None,
@@ -197,7 +140,7 @@ class EventModel(Model):
             frame=SizeModel(width=seen.width, height=seen.height),
             model=seen.model,
             detections=tuple(DetectionModel.of(one) for one in seen.objects),
-            latency_ms=StagesModel(**{name: _ms(getattr(seen.latency, name)) for name in (*STAGES, "total")}),
+            latency_ms=StagesModel(**{name: milliseconds(getattr(seen.latency, name)) for name in (*STAGES, "total")}),
         )
 
 
@@ -342,7 +285,3 @@ class StatusModel(Model):
 def _blocked(camera: CameraFacts) -> str:
     status = camera.status
     return str(status.blocked) if status and status.blocked else ""
-
-
-def _ms(value: float) -> float:
-    return round(value, 2)

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, HTTPException, Query, Response
 from app.cameras import Picture
 from app.web.cached import Cached
 from app.web.facts import SystemSource
-from app.web.hub import MAX_VIEWERS, EventHub
+from app.web.hub import EventHub
 from app.web.models import CameraModel, EventModel, StatusModel
 from app.web.problems import problems
 from app.web.streaming import EventStream
@@ -162,6 +162,4 @@ def _add_events(routes: APIRouter, readings: Callable[[], Readings]) -> None:
     async def stream(camera: Annotated[str | None, Query(description="Only this camera's.")] = None) -> Response:
         here = readings()
         here.require(camera)
-        if here.hub.viewers >= MAX_VIEWERS:
-            raise HTTPException(503, f"{MAX_VIEWERS} streams are open already", headers={"retry-after": "5"})
         return EventStream(here.hub, here.status, camera)

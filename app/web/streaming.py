@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-from app.web.hub import EventHub, Viewer
+from app.web.hub import EventHub, TooManyViewers, Viewer
 from app.web.models import EventModel, Model, StatusModel
+from app.web.problems import problem
 
 STATUS_PERIOD_S = 2.0
 """How often a stream tells the status; it also shows a connection that has gone."""
@@ -33,7 +34,13 @@ class EventStream(Response):
         self._camera_id = camera_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the viewer leaves."""
+        """Send until the viewer leaves; where too many watch already, answer with a problem document."""
+        try:
+            await self._send(receive, send)
+        except TooManyViewers as refusal:
+            await problem(503, str(refusal), headers={"retry-after": "5"})(scope, receive, send)
+
+    async def _send(self, receive: Receive, send: Send) -> None:
         async with self._hub.watch() as viewer:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             telling = asyncio.ensure_future(self._tell(viewer, send))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from app.cameras import CameraState, FrameLatency
+from app.cameras import CameraState, CameraStatus, FrameLatency
 from app.ledger import DropReason
 from app.web.facts import CameraFacts
 
@@ -86,13 +87,23 @@ def _behind(camera: CameraFacts) -> str:
     assert status is not None
     # A source may give fewer frames than asked; that is its own matter, and no fault.
     wanted = min(status.fps_asked, status.fps_measured)
-    if not status.ledger.sampled or status.fps_delivered >= DELIVERED_SHARE * wanted:
+    if status.fps_delivered >= DELIVERED_SHARE * wanted or not status.dropped_lately.by_reason:
         return ""
-    dropped = {reason: count for reason, count in status.ledger.dropped.items() if count}
-    if not dropped:
-        return ""
-    reason = max(dropped, key=lambda one: dropped[one])
+    return f"behind: {_cause(status, wanted)}"
+
+
+def _cause(status: CameraStatus, wanted: float) -> str:
+    """Say what most frames were dropped for of late."""
+    held_back = status.dropped_lately.held_back
+    counts = Counter(status.dropped_lately.by_reason)
+    counts[DropReason.SUPERSEDED] -= held_back  # a busy service is why, not the newer frame
+    ((reason, count),) = counts.most_common(1)
+    if held_back >= count:
+        return (
+            f"the service is busy, so the camera sends it {status.fps_sent:.1f} of {wanted:.1f} frames a second; "
+            f"{status.fps_delivered:.1f} become events"
+        )
     return (
-        f"behind: {status.fps_delivered:.1f} of {wanted:.1f} frames a second become events; "
-        f"of those dropped most were {reason.value} ({_REASONS[reason]})"
+        f"{status.fps_delivered:.1f} of {wanted:.1f} frames a second become events; "
+        f"of those dropped lately most were {reason.value} ({_REASONS[reason]})"
     )

@@ -2,55 +2,30 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
-import uvicorn
 
-from app.cameras import Picture
-from app.web import build_api
-from tests.conftest import wait_for
 from tests.e2e.browser import Page, browser
-from tests.e2e.faults.ground import free_ports
-from tests.unit.test_web_reading import NOW, System
+from tests.e2e.standing_in import LINKED, Seen, serving
 
 TOKEN = "right-7f3a"
-PICTURE = cv2.imencode(".jpg", np.full((36, 64, 3), 90, np.uint8))[1].tobytes()
 ASKED = "document.getElementById('ask').open"
-LINKED = "document.getElementById('link').textContent === 'connected'"
 
 
-class Guarded(System):
-    """The stand-in, with a token and a picture that is one."""
+class Guarded(Seen):
+    """The stand-in, with a token."""
 
     def __init__(self) -> None:
         super().__init__()
         self.token = TOKEN
 
-    async def picture(self, camera_id: str) -> Picture | None:
-        return Picture(camera_id, "7-1", NOW, True, PICTURE)
-
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    (port,) = free_ports(1)
-    made: list[Guarded] = []
-
-    def host() -> Guarded:
-        made[:] = made or [Guarded()]  # on the server's own event loop
-        return made[0]
-
-    server = uvicorn.Server(uvicorn.Config(build_api(host), port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    wait_for(lambda: server.started, 30, "the server")
-    yield f"http://127.0.0.1:{port}/"
-    server.should_exit = server.force_exit = True  # it would wait for streams that are open
-    thread.join(10)
+    with serving(Guarded) as (address, _):
+        yield address
 
 
 @pytest.fixture

@@ -24,7 +24,15 @@ from app.launch import read_serve_config
 from app.settings import load_settings
 from app.wanted import Origin
 from app.web.camera_models import CameraFields
-from app.web.models import BrokerModel, CameraModel, LatencyModel, LedgerModel, PublisherModel, StatusModel
+from app.web.models import (
+    BrokerModel,
+    CameraModel,
+    DroppedLatelyModel,
+    LatencyModel,
+    LedgerModel,
+    PublisherModel,
+    StatusModel,
+)
 from tests.conftest import ROOT, wait_for
 
 
@@ -145,8 +153,8 @@ NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 def camera(name: str, epoch: int, sampled: int, accepted: int, dropped: Mapping[str, int]) -> CameraModel:
     return CameraModel(
         id=name, url="", state=CameraState.LIVE, reason="", since=NOW, blocked="", trouble="", fps_asked=5,
-        fps_sampled=5, fps_delivered=5, width=1, height=1, latency=LatencyModel.of(()), round_trip_ms=1, reconnects=0,
-        restarts=0, epoch=epoch,
+        fps_sampled=5, fps_sent=5, fps_delivered=5, dropped_lately=DroppedLatelyModel(by_reason={}, held_back=0),
+        width=1, height=1, latency=LatencyModel.of(()), round_trip_ms=1, reconnects=0, restarts=0, epoch=epoch,
         ledger=LedgerModel(sampled=sampled, accepted=accepted, unconfirmed=0, in_flight=0, dropped=dict(dropped)),
         origin=Origin.CONFIGURED, settings=CameraFields(url="synthetic://street"),
     )  # fmt: skip

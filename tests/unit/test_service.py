@@ -62,9 +62,17 @@ class Publisher:
         return [self.answer or Receipt(one.event.event_id) for one in submissions]
 
 
-class Silent:
+class Observer:
+    """Keeps how many frames waited, each time it was told."""
+
+    def __init__(self) -> None:
+        self.waits: list[int] = []
+
     def batch(self, size: int) -> None:
         """Do nothing."""
+
+    def waiting(self, frames: int) -> None:
+        self.waits.append(frames)
 
     def answered(self, event: DetectionEvent) -> None:
         """Do nothing."""
@@ -74,9 +82,9 @@ class Desk:
     """A service with all it needs, within reach."""
 
     def __init__(self, slots: int = 1, token: str | None = None, **limits: int) -> None:
-        self.detector, self.publisher = Detector(), Publisher()
+        self.detector, self.publisher, self.observer = Detector(), Publisher(), Observer()
         self.service = DetectionService(
-            self.detector, self.publisher, limits=ServiceLimits(**limits), observer=Silent(), token=token
+            self.detector, self.publisher, limits=ServiceLimits(**limits), observer=self.observer, token=token
         )
         self.service.resize(slots)
 
@@ -194,6 +202,19 @@ async def test_frames_that_wait_go_to_the_model_together():
     assert [len(batch) for batch in desk.detector.batches] == [1, 3]
 
 
+async def test_how_many_frames_wait_for_a_detector_is_told_with_every_batch_and_when_asked():
+    desk = Desk(max_batch_size=2)
+    desk.detector.gate.clear()
+    calls = [asyncio.create_task(desk.detect()) for _ in range(4)]
+    await until(lambda: len(desk.detector.batches) == 1)
+    desk.service.tell()
+    assert desk.observer.waits == [3, 3]
+    desk.detector.gate.set()
+    await asyncio.gather(*calls)
+    assert [len(batch) for batch in desk.detector.batches] == [1, 2, 1]
+    assert desk.observer.waits == [3, 3, 1, 0]
+
+
 def test_a_replica_drops_what_expired_in_its_own_queue():
     class Late:
         @staticmethod
@@ -261,7 +282,7 @@ class DeskOutOfStep(Desk):
         super().__init__()
         self.detector = OutOfStep()
         self.service = DetectionService(
-            self.detector, self.publisher, limits=ServiceLimits(max_batch_size=4), observer=Silent()
+            self.detector, self.publisher, limits=ServiceLimits(max_batch_size=4), observer=self.observer
         )
         self.service.resize(2)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +13,16 @@ import httpx
 import pytest
 
 from app.camera_settings import camera_of
-from app.cameras import Blocked, CameraState, CameraStatus, FrameLatency, Picture, SeenFrame, ServiceTrouble
+from app.cameras import (
+    Blocked,
+    CameraState,
+    CameraStatus,
+    DroppedLately,
+    FrameLatency,
+    Picture,
+    SeenFrame,
+    ServiceTrouble,
+)
 from app.events import LatencyQuantiles, PublisherSnapshot, SeenObject
 from app.ledger import CameraLedger, DropReason
 from app.wanted import Origin
@@ -28,6 +38,7 @@ from app.web import (
     SystemFacts,
     build_api,
 )
+from app.web.hub import MAX_VIEWERS
 from app.web.problems import PROBLEM
 from app.web.verdict import trouble_of
 
@@ -37,7 +48,9 @@ FINE = FrameLatency(1, 2, 3, 4, 5, 6, 21)
 SLOW = FrameLatency(1, 250, 3, 4, 5, 6, 269)
 
 
-def status(state: CameraState = CameraState.LIVE, reason: str = "", delivered: float = 5.0) -> CameraStatus:
+def status(
+    state: CameraState = CameraState.LIVE, reason: str = "", delivered: float = 5.0, lately: DroppedLately | None = None
+) -> CameraStatus:
     ledger = CameraLedger()
     for _ in range(10):
         ledger.sample()
@@ -59,6 +72,8 @@ def status(state: CameraState = CameraState.LIVE, reason: str = "", delivered: f
         round_trip_ms=20.0,
         reconnects=2,
         fps_delivered=delivered,
+        fps_sent=delivered + 0.1,
+        dropped_lately=lately or DroppedLately(),
     )
 
 
@@ -75,6 +90,10 @@ def camera(told: CameraStatus | None, latencies: tuple[FrameLatency, ...] = (FIN
         ASKED,
         Origin.CONFIGURED,
     )
+
+
+def behind(dropped: dict[DropReason, int], held_back: int = 0) -> CameraFacts:
+    return camera(status(delivered=1.0, lately=DroppedLately(dropped, held_back)))
 
 
 PUBLISHER = PublisherSnapshot(
@@ -146,6 +165,7 @@ async def test_the_status_tells_cameras_replicas_ledger_stages_spool_and_broker(
     told = (await get(System(), "/api/v1/status")).json()
     gate = told["cameras"][0]
     assert (gate["state"], gate["reason"], gate["blocked"], gate["epoch"]) == ("live", "", "", 7)
+    assert (gate["fps_sent"], gate["dropped_lately"]) == (5.1, {"by_reason": {}, "held_back": 0})
     assert datetime.fromisoformat(gate["since"]) == NOW
     ledger = gate["ledger"]
     settled = ledger["accepted"] + sum(ledger["dropped"].values()) + ledger["unconfirmed"] + ledger["in_flight"]
@@ -214,6 +234,17 @@ async def test_every_error_is_a_problem_document(method: str, path: str, code: i
     assert answer.status_code == answer.json()["status"] == code
     assert answer.headers["content-type"] == PROBLEM
     assert answer.json()["detail"]
+
+
+async def test_one_viewer_too_many_is_told_so_in_a_problem_document():
+    system = System()
+    async with contextlib.AsyncExitStack() as watching:
+        for _ in range(MAX_VIEWERS):
+            await watching.enter_async_context(system.readings.hub.watch())
+        answer = await get(system, "/api/v1/events/stream")
+    assert (answer.status_code, answer.headers["content-type"]) == (503, PROBLEM)
+    assert answer.headers["retry-after"] == "5"
+    assert answer.json()["detail"] == f"too many viewers: {MAX_VIEWERS} event streams are open already"
 
 
 async def test_a_camera_without_a_frame_has_no_picture_to_show():
@@ -289,7 +320,13 @@ async def test_the_stream_tells_status_and_frames_and_leaves_nothing_when_its_vi
         (camera(status(CameraState.ENDED, "over")), []),
         (camera(status(CameraState.OFFLINE, "connection refused")), ["offline", "connection refused"]),
         (camera(status(), (FINE,) * 18 + (SLOW,) * 2), ["slow", "p95 269 ms of 200 ms", "transport", "the way to"]),
-        (camera(status(delivered=1.0)), ["behind", "1.0 of 5.0", "deadline", "time ran out"]),
+        # Most of its life's drops are of another reason than those of late: the ledger says deadline.
+        (behind({DropReason.OUT_OF_ORDER: 1, DropReason.UNAVAILABLE: 9}), ["1.0 of 5.0", "unavailable", "no service"]),
+        (behind({DropReason.SUPERSEDED: 9}), ["1.0 of 5.0", "superseded", "a newer frame"]),
+        (behind({DropReason.SUPERSEDED: 9, DropReason.DEADLINE: 2}, held_back=7), ["service is busy", "1.1 of 5.0"]),
+        (behind({DropReason.SUPERSEDED: 9, DropReason.DEADLINE: 8}, held_back=7), ["deadline", "time ran out"]),
+        (behind({}), []),
+        (camera(status(lately=DroppedLately({DropReason.SUPERSEDED: 3}, 3))), []),  # it keeps up all the same
         (camera(replace(status(), blocked=Blocked(ServiceTrouble.AWAY, "", NOW))), ["blocked", "away"]),
         (camera(None), ["its process died"]),
     ],

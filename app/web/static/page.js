@@ -9,7 +9,6 @@ const MEANING = {
 const SIGNS = { live: "●", starting: "◔", stalled: "▲", reconnecting: "▲", offline: "✖", ended: "■" };
 const LISTED = 100; // events in the list
 const PICTURE_MS = 500; // between two pictures of a camera
-const SILENCE_MS = 15000; // the status comes every two seconds: a stream silent for so long is dead
 const PATIENCE_MS = 1500; // how long a picture waits for its event
 
 const $ = (id) => document.getElementById(id);
@@ -50,21 +49,31 @@ async function get(path, headers = {}) {
   }
 }
 
+class Refused extends Error {}
+
+// What a problem document says; a proxy in between may answer with something else.
+async function problem(answer) {
+  const told = await answer.json().catch(() => null);
+  return told?.detail ?? `the system answers ${answer.status}`;
+}
+
 // Events and status.
 
 async function follow() {
   for (let pause = 500; ; pause = Math.min(5000, pause * 2)) {
+    let why = "no connection";
     try {
       const answer = await get("api/v1/events/stream");
-      if (!answer.ok) throw new Error(`${answer.status}`);
+      if (!answer.ok) throw new Refused(await problem(answer));
       link("good", "connected");
       pause = 250;
       await fill();
       await read(answer.body.getReader());
     } catch (error) {
       if (ended.signal.aborted) return;
+      if (error instanceof Refused) why = error.message;
     }
-    link("bad", "no connection; trying again");
+    link("bad", `${why}; trying again`);
     await new Promise((resolve) => setTimeout(resolve, pause));
   }
 }
@@ -94,9 +103,9 @@ async function read(reader) {
   }
 }
 
-// A connection that died without a word would show old pictures as live for ever.
+// A connection that died without a word would show old pictures as live for ever. The status comes every two seconds.
 async function heard(reader) {
-  const silence = setTimeout(() => reader.cancel().catch(() => {}), SILENCE_MS);
+  const silence = setTimeout(() => reader.cancel().catch(() => {}), Number(document.body.dataset.silenceMs));
   try {
     return await reader.read();
   } finally {

@@ -83,12 +83,23 @@ def test_a_snapshot_is_a_picture_with_the_boxes_of_its_own_frame(watched: Watche
     assert cv2.imread(str(out)).shape == (360, 640, 3)
 
 
+def test_a_snapshot_for_programs_is_one_json_document(watched: Watched, tmp_path: Path):
+    out = tmp_path / "seen.jpg"
+    done = call(watched, "snapshot", STEADY, "--out", str(out), "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert (told["path"], told["camera_id"]) == (str(out), STEADY)
+    assert told["frame_id"]
+
+
 def test_a_video_plays_and_shows_different_frames(watched: Watched, tmp_path: Path):
     out = tmp_path / "seen.mp4"
-    done = call(watched, "video", STEADY, "--seconds", "4", "--out", str(out))
+    done = call(watched, "video", STEADY, "--seconds", "4", "--out", str(out), "--json")
     assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
     with av.open(str(out)) as container:
         frames = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+        assert told == {"path": str(out), "camera_id": STEADY, "frames": len(frames), "seconds": 4.0}
         assert len(frames) >= 3
         assert 1 <= float(container.duration or 0) / 1e6 <= 6
     assert any((frames[0] != frame).mean() > 0.001 for frame in frames[1:])

@@ -30,6 +30,7 @@ CONTRACT: dict[str, set[str]] = {
     "sightline_spool_oldest_age_seconds": set(),
     "sightline_events_quarantined": set(),
     "sightline_batch_size_bucket": {"le"},
+    "sightline_frames_waiting": set(),
 }
 """Every name, as Prometheus shows it behind ``ray_``, and the labels that are ours."""
 STAGES = {"encode", "transport", "queue", "decode", "inference", "spool", "publish"}

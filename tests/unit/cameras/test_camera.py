@@ -549,7 +549,24 @@ async def test_a_busy_service_is_asked_less_often():
     async with running(camera):
         await until(lambda: camera.status().ledger.sampled >= 100)
         assert len(sender.sent) < 70
-        assert camera.status().ledger.dropped[DropReason.SUPERSEDED] > 20
+        status = camera.status()
+        assert status.ledger.dropped[DropReason.SUPERSEDED] > 20
+        assert status.dropped_lately.by_reason[DropReason.SUPERSEDED] > 20
+        assert status.dropped_lately.held_back > 20
+        assert 0 < status.fps_sent < 0.8 * status.fps_measured
+
+
+async def test_a_frame_that_waited_for_an_answer_was_not_held_back_for_a_busy_service():
+    async def far_away(frame: EncodedFrame, remaining_s: float) -> Outcome:
+        await asyncio.sleep(0.2)
+        return Outcome.accepted(pb.DetectResponse())
+
+    camera = camera_of(ScriptedSource(forever()), Sender(far_away), max_in_flight=1)
+    async with running(camera):
+        await until(lambda: camera.status().ledger.accepted >= 3)
+        lately = camera.status().dropped_lately
+        assert lately.by_reason[DropReason.SUPERSEDED] >= 10
+        assert lately.held_back == 0
 
 
 async def test_a_mailbox_keeps_what_is_not_wanted_for_a_newer_one_to_displace():

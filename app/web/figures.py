@@ -1,0 +1,100 @@
+"""Figures in the answers of the HTTP API: quantiles, latency by stage, and where frames went."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.cameras import DroppedLately, FrameLatency
+from app.events import LatencyQuantiles
+from app.ledger import LedgerSnapshot
+from app.web.verdict import STAGES, Quantiles, quantiles
+
+
+class Model(BaseModel):
+    """An answer; new fields may be added, none is renamed, retyped or removed."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class QuantilesModel(Model):
+    """Milliseconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+    @classmethod
+    def of(cls, spread: Quantiles | LatencyQuantiles | None) -> QuantilesModel | None:
+        """Tell quantiles."""
+        if spread is None:
+            return None
+        if isinstance(spread, LatencyQuantiles):
+            return cls(
+                p50=milliseconds(spread.p50_ms), p95=milliseconds(spread.p95_ms), p99=milliseconds(spread.p99_ms)
+            )
+        return cls(p50=milliseconds(spread.p50), p95=milliseconds(spread.p95), p99=milliseconds(spread.p99))
+
+
+class LatencyModel(Model):
+    """Quantiles of the last accepted frames: capture until the event was durable, and each stage of that."""
+
+    frames: Annotated[int, Field(description="How many frames they are of.")]
+    total: QuantilesModel | None
+    stages: Annotated[
+        dict[str, QuantilesModel],
+        Field(description="In the order of a frame's way: encode, transport, queue, decode, inference, commit."),
+    ]
+
+    @classmethod
+    def of(cls, latencies: tuple[FrameLatency, ...]) -> LatencyModel:
+        """Tell where time went."""
+        stages = {}
+        for stage in STAGES:
+            spread = QuantilesModel.of(quantiles([getattr(one, stage) for one in latencies]))
+            if spread is not None:
+                stages[stage] = spread
+        total = QuantilesModel.of(quantiles([one.total for one in latencies]))
+        return cls(frames=len(latencies), total=total, stages=stages)
+
+
+class LedgerModel(Model):
+    """Where the camera's frames went; ``sampled = accepted + dropped + unconfirmed + in_flight``."""
+
+    sampled: int
+    accepted: int
+    unconfirmed: int
+    in_flight: int
+    dropped: dict[str, int]
+
+    @classmethod
+    def of(cls, ledger: LedgerSnapshot) -> LedgerModel:
+        """Tell a ledger."""
+        return cls(
+            sampled=ledger.sampled,
+            accepted=ledger.accepted,
+            unconfirmed=ledger.unconfirmed,
+            in_flight=ledger.in_flight,
+            dropped={reason.value: count for reason, count in ledger.dropped.items()},
+        )
+
+
+class DroppedLatelyModel(Model):
+    """Why frames became no events in the last ten seconds."""
+
+    by_reason: Annotated[dict[str, int], Field(description="The reasons of the ledger; those that are 0 are left out.")]
+    held_back: Annotated[
+        int, Field(description="How many of the superseded ones were not sent because the service was busy.")
+    ]
+
+    @classmethod
+    def of(cls, dropped: DroppedLately) -> DroppedLatelyModel:
+        """Tell the last drops."""
+        by_reason = {reason.value: count for reason, count in dropped.by_reason.items()}
+        return cls(by_reason=by_reason, held_back=dropped.held_back)
+
+
+def milliseconds(value: float) -> float:
+    """Round them to what is worth telling."""
+    return round(value, 2)

@@ -111,7 +111,8 @@ class Spool:
 
     def turns(self) -> list[Turn]:
         """Give the last committed frame of each camera."""
-        return [Turn(*row) for row in self._database.execute("SELECT camera_id, epoch, sequence FROM camera")]
+        rows = self._database.execute("SELECT camera_id, epoch, sequence FROM camera")
+        return [Turn(camera_id, _number(epoch), _number(sequence)) for camera_id, epoch, sequence in rows]
 
     def last_id(self) -> int:
         """Give the highest id given so far."""
@@ -238,7 +239,7 @@ class Spool:
                 "INSERT INTO camera VALUES (?, ?, ?, ?) ON CONFLICT (camera_id) DO UPDATE SET epoch = excluded.epoch, "
                 "sequence = excluded.sequence, at_ns = excluded.at_ns "
                 "WHERE (excluded.epoch, excluded.sequence) > (epoch, sequence)",
-                (arrival.camera_id, arrival.epoch, arrival.sequence, arrival.at_ns),
+                (arrival.camera_id, _stored(arrival.epoch), _stored(arrival.sequence), arrival.at_ns),
             )
         return given
 
@@ -285,3 +286,15 @@ class Spool:
 
 def _remember(database: sqlite3.Connection, event_id: str, at_ns: int) -> None:
     database.execute("INSERT OR REPLACE INTO acknowledged VALUES (?, ?)", (event_id, at_ns))
+
+
+def _stored(number: int) -> int | bytes:
+    """Give an unsigned 64-bit number as SQLite keeps it: its integers are signed, and any BLOB sorts above them.
+
+    (https://www.sqlite.org/datatype3.html, "Sort Order"; big-endian, so that the BLOBs are in order as well.)
+    """
+    return number if number < 1 << 63 else number.to_bytes(8, "big")
+
+
+def _number(stored: int | bytes) -> int:
+    return int.from_bytes(stored, "big") if isinstance(stored, bytes) else stored

@@ -54,6 +54,20 @@ def test_an_event_waits_until_it_is_acknowledged_and_its_id_is_known_from_then_o
     assert read_accounts(tmp_path) == accounts
 
 
+def test_numbers_of_all_64_bits_are_kept_in_their_order(tmp_path: Path):
+    spool = Spool(SpoolOptions(tmp_path))
+    top = 2**64 - 1
+    for number, (epoch, sequence) in enumerate([(1, 5), (1, 2**63 - 1), (1, 2**63), (1, top), (2**63, 1), (top, top)]):
+        for late in (0, 1, sequence):  # one that comes late changes nothing
+            event_id = f"e{number}-{late}"
+            spool.commit([Arrival(event_id, "cam", epoch, late or sequence, dump(event(event_id)), NOW)])
+        assert [(turn.epoch, turn.sequence) for turn in spool.turns()] == [(epoch, sequence)]
+    spool.close()
+    spool = Spool(SpoolOptions(tmp_path))
+    assert [(turn.epoch, turn.sequence) for turn in spool.turns()] == [(top, top)]
+    spool.close()
+
+
 def test_an_acknowledged_id_is_forgotten_after_ten_minutes(tmp_path: Path):
     spool = Spool(SpoolOptions(tmp_path))
     (given,) = spool.commit([arrival("a")])

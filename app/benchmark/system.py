@@ -6,7 +6,6 @@ import collections
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from app.benchmark.plan import BenchPlan, Places, bench_environment, write_files
 from app.benchmark.processes import ProcessMeter
 from app.errors import BenchFailed, SightlineError
 from app.launch import LOOPBACK, TUNED
+from app.ports import free_port
 from app.settings import ROOT
 from app.web.models import StatusModel
 
@@ -143,13 +143,6 @@ class BenchSystem:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
         self._folder.cleanup()
-
-
-def free_port() -> int:
-    """Give a port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _delivers(status: StatusModel, cameras: int) -> bool:

@@ -27,9 +27,9 @@ from pathlib import Path
 
 from app.benchmark import Bench, BenchPlan
 from app.benchmark.bench import machine
-from app.benchmark.system import free_port
 from app.events import EmbeddedBroker
 from app.launch import read_serve_config
+from app.ports import free_port
 from tests.benchmarks.contestants.recording import record
 
 ROOT = Path(__file__).resolve().parents[2]

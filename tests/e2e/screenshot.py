@@ -12,9 +12,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from app.ports import free_ports
 from tests.conftest import ROOT
 from tests.e2e.browser import browser
-from tests.e2e.faults.ground import free_ports
 from tests.e2e.seen.conftest import on_ports
 from tests.e2e.system import BIN, running
 

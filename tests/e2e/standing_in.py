@@ -12,9 +12,9 @@ import numpy as np
 import uvicorn
 
 from app.cameras import Picture
+from app.ports import free_ports
 from app.web import build_api
 from tests.conftest import wait_for
-from tests.e2e.faults.ground import free_ports
 from tests.unit.test_web_reading import NOW, System
 
 PICTURE = cv2.imencode(".jpg", np.full((36, 64, 3), 90, np.uint8))[1].tobytes()

@@ -15,11 +15,11 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from app.detection.restraint import import_ultralytics
 from app.events import EmbeddedBroker
+from app.ports import free_port
 from app.settings import DEMO_MODEL
 from app.simulation import Street, StreetSpec
 from tests.conftest import ROOT, TopicReader, wait_for
 from tests.e2e.system import BIN, running
-from tests.integration.conftest import free_port
 
 pytestmark = pytest.mark.timeout(420)
 LABELS = {0: "walker", 1: "rider", 2: "auto", 3: "coach", 4: "lorry"}

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from app.ports import free_ports
 from tests.conftest import ROOT, wait_for
-from tests.e2e.faults.ground import free_ports
 from tests.e2e.system import BIN, running
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(420)]

@@ -6,7 +6,6 @@ They end with the last of these tests: whatever runs on would take its share of 
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 
 from app.launch import TUNED
+from app.ports import free_port
 
 # Ray reads these when it is imported or started.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -76,12 +76,6 @@ class Service:
             return routed and (code is not grpc.StatusCode.UNAVAILABLE or "spool" in details)
 
         wait_for(reaches_a_detector, what=f"a detector of {application}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="package")

@@ -15,9 +15,10 @@ import pytest
 from ray import serve
 
 from app.cameras import CameraState, CameraStatus
+from app.ports import free_port
 from deployments.graph import CamerasArgs, build_cameras
 from tests.conftest import Record, Table, TopicReader, wait_for
-from tests.integration.conftest import MARK, Service, free_port
+from tests.integration.conftest import MARK, Service
 
 CAMERAS = """
 cameras:

@@ -22,6 +22,7 @@ from ray import serve
 from app.detection import ImageOutcome
 from app.detections import Detections
 from app.errors import InferenceFailed
+from app.ports import free_port
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.service import DetectorAnswer, DetectorJob, ModelInfo, ServiceLimits
 from app.settings import load_settings
@@ -29,7 +30,7 @@ from app.simulation import Street, StreetSpec
 from deployments.graph import InferenceArgs, build_inference, delivery_actors
 from deployments.ingress import DetectionIngress
 from tests.conftest import TopicReader, wait_for
-from tests.integration.conftest import Service, free_port
+from tests.integration.conftest import Service
 
 TOKEN = "a-long-enough-token"
 

@@ -16,9 +16,9 @@ import pytest
 
 from app.errors import BrokerUnavailable
 from app.events import EmbeddedBroker, read_announced
+from app.ports import free_port
 from tests.conftest import ROOT, wait_for
 from tests.e2e.system import listening
-from tests.integration.conftest import free_port
 
 
 def test_it_is_ready_when_it_has_started_and_gone_when_it_has_stopped():

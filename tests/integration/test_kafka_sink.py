@@ -17,9 +17,9 @@ from confluent_kafka.admin import AdminClient
 
 from app.errors import DeliveryRefused, DeliveryUnavailable
 from app.events import DetectionEvent, EmbeddedBroker, KafkaSink, SeenObject, StageLatencies, TopicFollower, make_record
+from app.ports import free_port
 from app.settings import KafkaSettings
 from tests.conftest import TopicReader
-from tests.integration.conftest import free_port
 
 
 def record(frame: str, camera: str = "cam", label: str = "car"):

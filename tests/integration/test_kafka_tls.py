@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from app.events import DetectionEvent, EmbeddedBroker, KafkaSink, StageLatencies, make_record
+from app.ports import free_port
 from app.settings import KafkaSettings
 from tests.certificates import Authority, Pair
-from tests.integration.conftest import free_port
 
 TOPIC = "tls.test"
 

@@ -13,12 +13,12 @@ import pytest
 from app.cameras import DetectClient, EncodedFrame, Fate, Outcome
 from app.errors import SettingsError
 from app.ledger import DropReason
+from app.ports import free_port
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.settings import ServiceAddress, TlsSettings, load_settings
 from tests.certificates import Authority, Pair
 from tests.conftest import ROOT, wait_for
 from tests.e2e.system import listening
-from tests.integration.conftest import free_port
 from tests.unit.cameras.stands import Service
 
 BUDGET_S = 4.0

@@ -17,7 +17,6 @@ import asyncio
 import json
 import math
 import os
-import socket
 import tempfile
 import time
 from pathlib import Path
@@ -53,12 +52,6 @@ CAPTION = (
     f"{FRAME_S * 1000:g} ms a frame: replicas run short, not cores."
 )
 POLICIES = ("offered-frames", "serve-as-tuned", "serve-default")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def configuration(policy: str, spool: str, grpc_port: int) -> dict[str, Any]:

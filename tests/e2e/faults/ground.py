@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from app.events import EmbeddedBroker, SpoolAccounts, read_accounts
+from app.ports import free_ports
 from tests.conftest import ROOT, wait_for
 from tests.cuts import TcpProxy
 from tests.e2e.faults.load import Load, load
@@ -27,15 +27,6 @@ CAMERA = "street"
 PUBLISHER, DETECTOR, INGRESS = "KafkaPublisher", "ObjectDetector", "DetectionIngress"
 PROXY, CONTROLLER, CAMERA_ACTOR = "ProxyActor", "ServeController", "CameraActor"
 """How Ray names the processes of each kind."""
-
-
-def free_ports(count: int) -> list[int]:
-    """Give ports that nobody listens on now."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 class Network:

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import yaml
 
+from app.ports import free_ports
 from tests.conftest import ROOT, wait_for
-from tests.e2e.faults.ground import free_ports
 
 CONFIGS = ROOT / "configs" / "prometheus"
 

@@ -81,7 +81,7 @@ def test_every_camera_s_frames_become_events_in_the_source_s_own_size(manager: M
     for key in ("steady", "small"):
         frames = [one.value for one in records if one.key == key]
         assert all(frame["frame"] == {"width": 640, "height": 360} for frame in frames)
-        numbers = [int(frame["frame_id"].split("-")[1]) for frame in frames]
+        numbers = [tuple(map(int, frame["frame_id"].split("-"))) for frame in frames]  # (epoch, frame of the source)
         assert numbers == sorted(numbers)
 
 

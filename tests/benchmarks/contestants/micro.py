@@ -72,6 +72,8 @@ async def serve(port: int, model: Model, events: Events, warm_up_s: float, secon
     await server.start()
     work = asyncio.create_task(service.work())
     while not service.acknowledged:
+        if work.done():
+            work.result()  # the model failed
         await asyncio.sleep(0.05)
     await asyncio.sleep(warm_up_s)
     service.acknowledged.clear()

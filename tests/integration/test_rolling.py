@@ -218,6 +218,7 @@ def test_a_new_model_takes_over_under_load_in_the_replica_that_serves(
     every_event_names_the_model_that_answered(answers, topic_of_rolling)
 
 
+@pytest.mark.long
 def test_frames_that_never_left_their_camera_bring_another_replica(rolling: Rolling, service: Service):
     """One frame in a hundred arrives: few calls, no queue, and yet 500 frames a second are offered."""
     rolling.deploy(max_replicas=2)

@@ -32,7 +32,6 @@ from app.cameras import (
     Source,
     open_source,
 )
-from app.cameras.mailbox import Mailbox
 from app.cameras.sources import Capture
 from app.errors import SourceUnavailable
 from app.ledger import DropReason
@@ -486,26 +485,6 @@ async def test_several_frames_may_be_in_flight_where_it_is_asked_for():
     assert most == 2
 
 
-async def test_a_mailbox_holds_the_newest_only():
-    mailbox: Mailbox[int] = Mailbox()
-    mailbox.bind(asyncio.get_running_loop())
-    assert [mailbox.put(1), mailbox.put(2), mailbox.put(3)] == [None, 1, 2]
-    assert await mailbox.take() == 3
-    assert mailbox.put(4) is None
-    mailbox.finish()
-    assert mailbox.put(5) == 5
-    assert [await mailbox.take(), await mailbox.take()] == [4, None]
-
-
-async def test_a_mailbox_wakes_its_taker_from_another_thread():
-    mailbox: Mailbox[int] = Mailbox()
-    mailbox.bind(asyncio.get_running_loop())
-    taker = asyncio.create_task(mailbox.take())
-    await asyncio.sleep(0)
-    threading.Thread(target=mailbox.put, args=(1,)).start()
-    assert await asyncio.wait_for(taker, 5) == 1
-
-
 def test_a_camera_needs_its_rate():
     bare = CameraSettings.model_validate({"id": "gate", "url": "synthetic://street"})
     with pytest.raises(ValueError, match="fps"):
@@ -567,20 +546,6 @@ async def test_a_frame_that_waited_for_an_answer_was_not_held_back_for_a_busy_se
         lately = camera.status().dropped_lately
         assert lately.by_reason[DropReason.SUPERSEDED] >= 10
         assert lately.held_back == 0
-
-
-async def test_a_mailbox_keeps_what_is_not_wanted_for_a_newer_one_to_displace():
-    mailbox: Mailbox[int] = Mailbox()
-    mailbox.bind(asyncio.get_running_loop())
-    taker = asyncio.create_task(mailbox.take(lambda item: item > 1))
-    assert mailbox.put(1) is None
-    await asyncio.sleep(0)
-    assert not taker.done()
-    assert mailbox.put(2) == 1
-    assert await asyncio.wait_for(taker, 5) == 2
-    assert mailbox.put(0) is None
-    mailbox.finish()
-    assert await mailbox.take(lambda item: item > 1) == 0
 
 
 async def test_another_budget_holds_from_the_next_frame_on():

@@ -25,7 +25,6 @@ from app.cameras.sending import Sending
 from app.cameras.sources import RawFrame, Source, open_source
 from app.cameras.status import CameraState, CameraStatus
 from app.cameras.window import MOST_IN_FLIGHT, InFlightWindow
-from app.frames import Frame
 from app.ledger import CameraLedger, DropReason
 from app.source_url import SourceUrl
 
@@ -95,7 +94,6 @@ class Camera:
         self._running = False
         self._sequence = 0
         self._reconnects = 0
-        self._size: tuple[int, int] | None = None
         self._samples: deque[float] = deque(maxlen=64)
         self.recent = Recent()
         self._pace = Pace(settings.fps, budget_ms / 1000 * QUEUE_SHARE)
@@ -166,7 +164,7 @@ class Camera:
 
     def status(self) -> CameraStatus:
         """Tell how the camera is; callable at any time."""
-        health, now = self._capture.health, self._clock.monotonic()
+        health, size, now = self._capture.health, self._sending.size, self._clock.monotonic()
         return CameraStatus(
             id=self._settings.id,
             url=str(self._settings.url),
@@ -175,8 +173,8 @@ class Camera:
             since=health.since,
             epoch=self._epoch,
             ledger=self._accounts.snapshot(),
-            width=self._size[0] if self._size else None,
-            height=self._size[1] if self._size else None,
+            width=size[0] if size else None,
+            height=size[1] if size else None,
             fps_asked=self._fps,
             fps_measured=self._measured_fps(),
             round_trip_ms=self._sending.round_trip_ms,
@@ -190,12 +188,10 @@ class Camera:
     # In the capture thread.
 
     def _hand_over(self, index: int, raw: RawFrame) -> None:
-        frame = Frame(self._settings.id, f"{self._epoch}-{index}", raw.captured.at, raw.image)
         self._accounts.sample()
         self._sequence += 1
-        self._size = (frame.width, frame.height)
         self._samples.append(raw.captured.monotonic)
-        sampled = SampledFrame(frame, self._epoch, self._sequence, raw.captured.monotonic)
+        sampled = SampledFrame(self._settings.id, f"{self._epoch}-{index}", raw, self._epoch, self._sequence)
         displaced = self._mailbox.put(sampled)
         if displaced is sampled:
             self._accounts.drop(DropReason.SHUTDOWN)

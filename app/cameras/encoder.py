@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.cameras.sources import RawFrame
 from app.errors import ImageError
 from app.frames import Frame
 from app.images import MAX_ENCODED_BYTES, MAX_PIXELS
@@ -20,12 +21,17 @@ from app.images import MAX_ENCODED_BYTES, MAX_PIXELS
 class SampledFrame:
     """A frame that a grid point picked, waiting for its turn."""
 
-    frame: Frame
+    camera_id: str
+    frame_id: str
+    raw: RawFrame
     epoch: int
     sequence: int
     """Rising within the epoch, from 1."""
-    captured: float
-    """Monotonic seconds; the start of its latency budget."""
+
+    @property
+    def captured(self) -> float:
+        """Monotonic seconds; the start of its latency budget."""
+        return self.raw.captured.monotonic
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class EncodedFrame:
     """Pixels, before it was shrunk."""
     source_height: int
     encode_ms: float
-    """What shrinking and encoding took."""
+    """What making its pixels (where that was left), shrinking and encoding took."""
 
 
 class Encoder:
@@ -63,9 +69,11 @@ class Encoder:
 
         Raises:
             ImageError: it has no JPEG form, or one that is over the service's limits.
+            SourceUnavailable: its pixels cannot be decoded.
         """
         began = self._monotonic()
-        frame = sampled.frame
+        raw = sampled.raw
+        frame = Frame(sampled.camera_id, sampled.frame_id, raw.captured.at, raw.image)
         jpeg = self._compress(self._shrink(frame.image))
         return EncodedFrame(
             camera_id=frame.camera_id,

@@ -22,7 +22,7 @@ from app.cameras.rate import per_second
 from app.cameras.recent import Recent
 from app.cameras.status import Blocked
 from app.cameras.window import InFlightWindow
-from app.errors import ImageError
+from app.errors import ImageError, SourceError
 from app.ledger import DropReason
 from app.log_lines import TroubleLog
 
@@ -101,6 +101,8 @@ class Sending:
         self._room = asyncio.Event()
         self._not_before = 0.0
         self._round_trip_s: float | None = None
+        self.size: tuple[int, int] | None = None
+        """Width and height in pixels of the newest frame that was encoded, before it was shrunk."""
         self._sent_at: deque[float] = deque(maxlen=64)
         self._held_until = -math.inf
         self._drops = self._trouble_log("frames are dropped", logging.WARNING)
@@ -213,8 +215,9 @@ class Sending:
         loop = asyncio.get_running_loop()
         try:
             encoded = await loop.run_in_executor(self._thread, self._encoder.encode, sampled)
-        except ImageError as error:
+        except (ImageError, SourceError) as error:
             return Outcome.dropped(DropReason.ENCODE_ERROR, str(error))
+        self.size = (encoded.source_width, encoded.source_height)
         if self._stopping.is_set():
             return Outcome.dropped(DropReason.SHUTDOWN)
         return encoded

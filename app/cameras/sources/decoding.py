@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from typing import cast
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
 
 import av
+import cv2
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -20,10 +24,27 @@ _ORDINARY_FPS = 25.0
 _MAX_BROKEN_PACKETS = 250
 """So many undecodable packets in a row are no stream."""
 _NO_ANSWER = "no answer within its time-out"
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_PADDING = 8
+"""So many bytes may follow a picture's end: containers pad."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """One frame of a video."""
+
+    stamp_s: float | None
+    """Its own timestamp in seconds; none where it lacks."""
+    pixels: Callable[[], NDArray[np.uint8]]
+    """Gives (H, W, 3) uint8 BGR, upright; in any thread."""
 
 
 class VideoDecoder:
     """The best video stream of a file or an address, frame by frame.
+
+    Motion JPEG is decoded where a frame's pixels are asked for: each of its pictures stands for itself, so the others
+    cost nothing. The first of a stream is decoded by FFmpeg as well, to see that both read it alike, and all of
+    them after one that cannot be read.
 
     PyAV's errors carry the whole address with its password: only their short reason is passed on.
     """
@@ -42,6 +63,8 @@ class VideoDecoder:
         self._timeout = None if open_s is None else (open_s, read_s)
         self._container: InputContainer | None = None
         self._stream: VideoStream | None = None
+        self._jpegs = False
+        """Whether pictures may be decoded one by one."""
 
     def open(self, low_delay: bool = False) -> None:
         """Open the address and its best video stream.
@@ -73,8 +96,9 @@ class VideoDecoder:
         if low_delay:
             best.codec_context.flags |= int(av.codec.context.Flags.low_delay)
         self._stream = best
+        self._jpegs = False
 
-    def frames(self) -> Iterator[VideoFrame | None]:
+    def frames(self) -> Iterator[Shot | None]:
         """Give the frames in order of presentation; ``None`` for a packet that completed none.
 
         Raises:
@@ -82,10 +106,13 @@ class VideoDecoder:
         """
         assert self._container is not None, "open() comes first"
         assert self._stream is not None, "open() comes first"
-        broken = 0
+        broken, first = 0, self._stream.codec_context.name == "mjpeg"
         try:
             # Every stream's packets: where sound goes on without pictures, the caller must get to see its clock.
             for packet in self._container.demux():
+                if self._jpegs and packet.stream_index == self._stream.index and _is_jpeg(packet):
+                    yield Shot(_seconds(packet), partial(self._decoded, packet))
+                    continue
                 try:
                     frames = packet.decode() if packet.stream_index == self._stream.index else []
                 except av.InvalidDataError:
@@ -95,7 +122,10 @@ class VideoDecoder:
                     frames = []
                 else:
                     broken = 0 if frames else broken
-                yield from (frame for frame in frames if isinstance(frame, VideoFrame))
+                pictures = [frame for frame in frames if isinstance(frame, VideoFrame)]
+                if first and pictures:
+                    first, self._jpegs = False, _is_jpeg(packet) and _same(packet, pictures[0])
+                yield from (Shot(_stamp(frame), partial(_converted, frame)) for frame in pictures)
                 yield None
         except (av.FFmpegError, OSError) as error:
             raise SourceUnavailable(f"{self._url} stopped: {reason(error)}") from None
@@ -116,6 +146,13 @@ class VideoDecoder:
         rate = self._stream and (self._stream.average_rate or self._stream.guessed_rate)
         return 1.0 / float(rate) if rate and 0.01 <= rate <= 1000 else 1.0 / _ORDINARY_FPS
 
+    def _decoded(self, packet: Packet[Any]) -> NDArray[np.uint8]:
+        image = _read_jpeg(packet)
+        if image is None:
+            self._jpegs = False  # from the next on FFmpeg tells whether this is a stream at all
+            raise SourceUnavailable(f"{self._url} gave a picture that cannot be decoded")
+        return image
+
     def _is_late(self, began: float) -> bool:
         return self._timeout is not None and time.monotonic() - began >= self._timeout[0]
 
@@ -126,16 +163,40 @@ class VideoDecoder:
             container.close()
 
 
-def stamp_of(frame: VideoFrame) -> float | None:
-    """Give a frame's own timestamp in seconds, or ``None`` where it lacks."""
+def _stamp(frame: VideoFrame) -> float | None:
     if frame.pts is not None:
         return frame.time
-    if frame.dts is not None and frame.time_base:
-        return float(frame.dts * frame.time_base)
-    return None
+    return _seconds(frame)
 
 
-def pixels(frame: VideoFrame) -> NDArray[np.uint8]:
+def _seconds(timed: VideoFrame | Packet[Any]) -> float | None:
+    ticks = timed.dts if timed.pts is None else timed.pts
+    return None if ticks is None or not timed.time_base else float(ticks * timed.time_base)
+
+
+def _is_jpeg(packet: Packet[Any]) -> bool:
+    """Tell whether a packet looks like one whole picture, at hardly any cost."""
+    data = memoryview(packet)
+    tail = bytes(data[-_PADDING - len(_JPEG_END) :])
+    return bytes(data[: len(_JPEG_START)]) == _JPEG_START and _JPEG_END in tail
+
+
+def _same(packet: Packet[Any], frame: VideoFrame) -> bool:
+    """Tell whether the picture is read as FFmpeg reads it: not so where it is one field of two, say."""
+    image = _read_jpeg(packet)
+    return image is not None and image.shape == _converted(frame).shape
+
+
+def _read_jpeg(packet: Packet[Any]) -> NDArray[np.uint8] | None:
+    try:
+        return cast(
+            "NDArray[np.uint8] | None", cv2.imdecode(np.frombuffer(memoryview(packet), np.uint8), cv2.IMREAD_COLOR)
+        )
+    except cv2.error:
+        return None
+
+
+def _converted(frame: VideoFrame) -> NDArray[np.uint8]:
     """Convert a frame to (H, W, 3) uint8 BGR, turned upright by its rotation metadata."""
     image = cast("NDArray[np.uint8]", frame.to_ndarray(format="bgr24"))
     quarters = round(frame.rotation / 90) % 4

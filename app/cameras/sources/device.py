@@ -65,7 +65,7 @@ class DeviceSource:
         found, image = self._device.retrieve()
         if not found or image.ndim != 3:
             raise SourceUnavailable(f"{self._url} gave a frame without a picture")
-        return RawFrame(image=cast("NDArray[np.uint8]", image), captured=self._captured)
+        return RawFrame.of(cast("NDArray[np.uint8]", image), self._captured)
 
     def interrupt(self) -> None:
         """End ``grab`` when the device gives its next frame, or OpenCV's own wait for it ends."""

@@ -74,7 +74,7 @@ class ImagesSource:
     def retrieve(self) -> RawFrame:
         """Give the image."""
         assert self._image is not None, "grab() comes first"
-        return RawFrame(image=self._image, captured=self._captured)
+        return RawFrame.of(self._image, self._captured)
 
     def interrupt(self) -> None:
         """End the wait for the next image."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 
-from av.video.frame import VideoFrame
-
 from app.cameras.clock import Clock
-from app.cameras.sources.decoding import VideoDecoder, pixels, stamp_of
+from app.cameras.sources.decoding import Shot, VideoDecoder
 from app.cameras.sources.pacing import Timeline
 from app.cameras.sources.source import Capture, FrameTime, RawFrame, Source
 from app.cameras.sources.video import VideoSource
@@ -65,9 +63,9 @@ class LiveSource:
         self._has_stamps = True
         self._stamp_s: float | None = None
         self._arrived_s: float | None = None
-        self._frames: Iterator[VideoFrame | None] = iter(())
-        self._first: VideoFrame | None = None
-        self._frame: VideoFrame | None = None
+        self._frames: Iterator[Shot | None] = iter(())
+        self._first: Shot | None = None
+        self._frame: Shot | None = None
         self._captured = Capture(0, 0.0)
         self._index = -1
 
@@ -87,7 +85,7 @@ class LiveSource:
         self._frames = self._decoder.frames()
         if not self.is_recording:
             self._first = self._next(KEYFRAME_S)
-            if self._has_stamps and self._first is not None and stamp_of(self._first) is None:
+            if self._has_stamps and self._first is not None and self._first.stamp_s is None:
                 # FFmpeg gives the first frame of an RTSP stream without its time: the second begins the timeline.
                 self._first = self._next(self._read_s)
 
@@ -101,9 +99,9 @@ class LiveSource:
         return None if frame is None or self._interrupted.is_set() else self._taken(frame)
 
     def retrieve(self) -> RawFrame:
-        """Convert the frame."""
+        """Give the frame; it is converted where it is encoded."""
         assert self._frame is not None, "grab() comes first"
-        return RawFrame(image=pixels(self._frame), captured=self._captured)
+        return RawFrame(self._frame.pixels, self._captured)
 
     def interrupt(self) -> None:
         """End ``grab`` at the next packet, or when the read time-out ends the wait for it."""
@@ -114,7 +112,7 @@ class LiveSource:
         self._first, self._frame, self._frames = None, None, iter(())
         self._decoder.close()
 
-    def _next(self, patience_s: float) -> VideoFrame | None:
+    def _next(self, patience_s: float) -> Shot | None:
         """Give the next frame; ``None`` where it was interrupted."""
         latest = self._clock.monotonic() + patience_s
         for frame in self._frames:
@@ -128,7 +126,7 @@ class LiveSource:
             raise SourceUnavailable(f"{self._url} is a single picture: name the camera's video or MJPEG address")
         raise SourceUnavailable(f"{self._url} ended")
 
-    def _taken(self, frame: VideoFrame) -> FrameTime:
+    def _taken(self, frame: Shot) -> FrameTime:
         self._index += 1
         self._frame, self._captured = frame, Capture.now(self._clock)
         arrived_s = self._captured.monotonic
@@ -136,11 +134,11 @@ class LiveSource:
         self._arrived_s = arrived_s
         return FrameTime(self._index, self._timeline.place(self._new_stamp(frame), passed_s))
 
-    def _new_stamp(self, frame: VideoFrame) -> float | None:
+    def _new_stamp(self, frame: Shot) -> float | None:
         """Give the frame's own time, where it has one that says something."""
         if not self._has_stamps:
             return None
-        before, self._stamp_s = self._stamp_s, stamp_of(frame)
+        before, self._stamp_s = self._stamp_s, frame.stamp_s
         return None if self._stamp_s == before else self._stamp_s
 
 

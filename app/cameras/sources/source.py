@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Protocol
@@ -46,11 +47,25 @@ class Capture:
 
 @dataclass(frozen=True, eq=False)
 class RawFrame:
-    """One decoded frame."""
+    """One frame of a source, at its instant; its pixels may not have been made yet."""
 
-    image: NDArray[np.uint8]
-    """(H, W, 3) uint8, blue, green, red; upright (rotation and EXIF orientation applied)."""
+    make_image: Callable[[], NDArray[np.uint8]]
+    """Gives the pixels; called at most once, in any thread, also after the source went on or was closed."""
     captured: Capture
+
+    @classmethod
+    def of(cls, image: NDArray[np.uint8], captured: Capture) -> RawFrame:
+        """Make a frame of pixels that are there."""
+        return cls(lambda: image, captured)
+
+    @property
+    def image(self) -> NDArray[np.uint8]:
+        """Make the pixels: (H, W, 3) uint8, blue, green, red; upright (rotation and EXIF orientation applied).
+
+        Raises:
+            SourceUnavailable: the picture cannot be decoded.
+        """
+        return self.make_image()
 
 
 class Source(Protocol):
@@ -79,7 +94,9 @@ class Source(Protocol):
         """
 
     def retrieve(self) -> RawFrame:
-        """Give the pixels of the frame that ``grab`` returned last; asked for sampled frames only.
+        """Give the frame that ``grab`` returned last; asked for sampled frames only, most of which are sent.
+
+        What can be left until the frame is encoded is left: it may be superseded before.
 
         Raises:
             SourceUnavailable: the picture cannot be had.

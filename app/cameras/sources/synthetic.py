@@ -44,7 +44,7 @@ class SyntheticSource:
         """Draw the frame."""
         assert self._street is not None, "open() comes first"
         image = self._street.frame(self._index).image
-        return RawFrame(image=image, captured=Capture.now(self._clock))
+        return RawFrame.of(image, Capture.now(self._clock))
 
     def interrupt(self) -> None:
         """End the wait for the next frame."""

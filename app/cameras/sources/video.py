@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from av.video.frame import VideoFrame
-
 from app.cameras.clock import Clock
-from app.cameras.sources.decoding import VideoDecoder, pixels, stamp_of
+from app.cameras.sources.decoding import Shot, VideoDecoder
 from app.cameras.sources.pacing import LATE_S, SLIP_S, Pacer, Timeline
 from app.cameras.sources.source import Capture, FrameTime, RawFrame
 from app.errors import SourceEnded, SourceUnavailable
@@ -37,8 +35,8 @@ class VideoSource:
         self._decoder = VideoDecoder(url, address, options or {}, timeout_s, timeout_s)
         self._pacer = Pacer(clock)
         self._timeline = Timeline()
-        self._frames: Iterator[VideoFrame | None] = iter(())
-        self._frame: VideoFrame | None = None
+        self._frames: Iterator[Shot | None] = iter(())
+        self._frame: Shot | None = None
         self._captured = Capture(0, 0.0)
         self._index = -1
 
@@ -63,7 +61,7 @@ class VideoSource:
             if frame is None:
                 continue
             self._index += 1
-            time_s = self._timeline.place(stamp_of(frame), self._decoder.step_s)
+            time_s = self._timeline.place(frame.stamp_s, self._decoder.step_s)
             if self._is_over(time_s):
                 continue
             if not self._pacer.wait_for(time_s):
@@ -73,9 +71,9 @@ class VideoSource:
         return None
 
     def retrieve(self) -> RawFrame:
-        """Convert the frame."""
+        """Give the frame; it is converted where it is encoded."""
         assert self._frame is not None, "grab() comes first"
-        return RawFrame(image=pixels(self._frame), captured=self._captured)
+        return RawFrame(self._frame.pixels, self._captured)
 
     def interrupt(self) -> None:
         """End the wait for the next frame."""
@@ -93,7 +91,7 @@ class VideoSource:
             return False
         return late_s > LATE_S
 
-    def _next(self) -> VideoFrame | None:
+    def _next(self) -> Shot | None:
         try:
             return next(self._frames)
         except StopIteration:

@@ -96,7 +96,7 @@ class _Ticks:
         return FrameTime(self._index, self._index * self._period_s)
 
     def retrieve(self) -> RawFrame:
-        return RawFrame(PICTURE, Capture.now(Clock()))
+        return RawFrame.of(PICTURE, Capture.now(Clock()))
 
     def interrupt(self) -> None:
         self._over.set()

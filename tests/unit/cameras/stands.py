@@ -111,7 +111,7 @@ class ScriptedSource:
         self.retrieved.append(self._index)
         level = self._script[self._index]
         assert isinstance(level, int)
-        return RawFrame(grey(level), Capture.now(Clock()))
+        return RawFrame.of(grey(level), Capture.now(Clock()))
 
     def interrupt(self) -> None:
         self._interrupted.set()

@@ -257,7 +257,7 @@ class StaleSource(ScriptedSource):
 
     def retrieve(self) -> RawFrame:
         fresh = super().retrieve().captured
-        return RawFrame(grey(1), Capture(fresh.wall_ns - 10**9, fresh.monotonic - 1.0))
+        return RawFrame.of(grey(1), Capture(fresh.wall_ns - 10**9, fresh.monotonic - 1.0))
 
 
 async def test_a_frame_out_of_time_is_dropped_before_it_costs_anything():
@@ -272,7 +272,7 @@ class UnencodableSource(ScriptedSource):
     """Its frames are wider than JPEG allows."""
 
     def retrieve(self) -> RawFrame:
-        return RawFrame(np.zeros((1, 70_000, 3), np.uint8), Capture.now(Clock()))
+        return RawFrame.of(np.zeros((1, 70_000, 3), np.uint8), Capture.now(Clock()))
 
 
 async def test_a_frame_that_cannot_be_encoded_is_counted_and_the_camera_goes_on():

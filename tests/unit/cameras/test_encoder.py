@@ -6,17 +6,17 @@ import cv2
 import numpy as np
 import pytest
 
-from app.cameras import EncodedFrame, Encoder, SampledFrame
+from app.cameras import Capture, EncodedFrame, Encoder, RawFrame, SampledFrame
 from app.errors import ImageError
-from app.frames import Frame
 from app.images import probe
 
 NOON = datetime(2026, 1, 10, 12, tzinfo=timezone.utc)
+NOON_NS = int(NOON.timestamp()) * 10**9
 
 
 def encode(width: int, height: int, max_side: int | None, quality: int = 85) -> EncodedFrame:
     image = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
-    sampled = SampledFrame(Frame("gate", "7-3", NOON, image), epoch=7, sequence=4, captured=12.5)
+    sampled = SampledFrame("gate", "7-3", RawFrame.of(image, Capture(NOON_NS, 12.5)), epoch=7, sequence=4)
     return Encoder(max_side, quality).encode(sampled)
 
 
@@ -53,7 +53,7 @@ def test_the_quality_is_the_one_asked_for():
 def test_the_picture_survives():
     image = np.zeros((64, 64, 3), np.uint8)
     image[:, :32] = (250, 20, 20)
-    encoded = Encoder(None, 90).encode(SampledFrame(Frame("a", "1", NOON, image), 1, 1, 0.0))
+    encoded = Encoder(None, 90).encode(SampledFrame("a", "1", RawFrame.of(image, Capture(NOON_NS, 0.0)), 1, 1))
     back = cv2.imdecode(np.frombuffer(encoded.jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert np.abs(back.astype(int) - image).mean() < 5
 
@@ -61,4 +61,4 @@ def test_the_picture_survives():
 def test_a_frame_that_jpeg_cannot_hold_is_an_error_of_ours():
     image = np.zeros((2, 70_000, 3), np.uint8)
     with pytest.raises(ImageError, match="70000"):
-        Encoder(None, 85).encode(SampledFrame(Frame("a", "1", NOON, image), 1, 1, 0.0))
+        Encoder(None, 85).encode(SampledFrame("a", "1", RawFrame.of(image, Capture(NOON_NS, 0.0)), 1, 1))

@@ -64,6 +64,7 @@ class DeadlineBatcher(Generic[T, R]):
         self._heap: list[tuple[float, int, _Waiting[T, R]]] = []
         self._waiting = 0
         self._running: set[asyncio.Task[None]] = set()
+        self._dispatching = False
 
     @property
     def waiting(self) -> int:
@@ -91,6 +92,8 @@ class DeadlineBatcher(Generic[T, R]):
         if loop.time() >= deadline:
             raise DeadlineExceeded("the latency budget had run out on arrival")
         if self._waiting >= self._max_waiting:
+            self._dispatch()  # what came in this very moment may have a slot
+        if self._waiting >= self._max_waiting:
             raise Overloaded(f"{self._waiting} frames are waiting already")
         entry: _Waiting[T, R] = _Waiting(item, deadline, loop.create_future())
         if deadline < math.inf:
@@ -98,13 +101,13 @@ class DeadlineBatcher(Generic[T, R]):
         heapq.heappush(self._heap, (deadline, next(self._order), entry))
         self._waiting += 1
         entry.answer.add_done_callback(lambda _: self._forget(entry))
-        self._dispatch()
+        self._dispatch_soon()
         return await entry.answer
 
     def resize(self, slots: int) -> None:
         """Change how many calls may run at the same time; 0 holds everything back."""
         self._slots = max(0, slots)
-        self._dispatch()
+        self._dispatch_soon()
 
     def limit(self, max_batch: int) -> None:
         """Change how many items one call gets at most."""
@@ -133,7 +136,14 @@ class DeadlineBatcher(Generic[T, R]):
                 self._heap = [kept for kept in self._heap if not kept[2].answer.done()]
                 heapq.heapify(self._heap)
 
+    def _dispatch_soon(self) -> None:
+        """Dispatch after what else is ready in the loop: items that come together go together, and wait for nothing."""
+        if not self._dispatching:
+            self._dispatching = True
+            asyncio.get_running_loop().call_soon(self._dispatch)
+
     def _dispatch(self) -> None:
+        self._dispatching = False
         while len(self._running) < self._slots and (batch := self._take()):
             # In a context of its own: it is nobody's child. In that of one item's caller, who may be cancelled, Serve
             # would cancel what is called here along with the caller, and with it the other items of the batch.
@@ -167,7 +177,7 @@ class DeadlineBatcher(Generic[T, R]):
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        self._dispatch()
+        self._dispatch_soon()
 
 
 def _settle(future: asyncio.Future[R], answer: R | BaseException) -> None:

@@ -110,7 +110,7 @@ class ServiceLimits:
     batch_target_s: float = 0.05
     """What a batch should take at a detector; it gets fewer frames where they would take longer."""
     publish_batch_size: int = 64
-    publish_calls: int = 4
+    publish_calls: int = 1
     """Calls to the publisher under way at the same time."""
 
 

@@ -65,10 +65,17 @@ async def test_a_batch_is_never_larger_than_asked():
     model = Model(open_gate=False)
     batcher = DeadlineBatcher(model.run, max_batch=2, max_waiting=8)
     tasks = [asyncio.create_task(batcher.submit(str(number), soon())) for number in range(6)]
-    await until(lambda: batcher.waiting == 5)
+    await until(lambda: batcher.waiting == 4)
     model.gate.set()
     await asyncio.gather(*tasks)
-    assert max(len(batch) for batch in model.batches) == 2
+    assert [len(batch) for batch in model.batches] == [2, 2, 2]
+
+
+async def test_items_that_come_in_the_same_moment_go_together():
+    model = Model()
+    batcher = DeadlineBatcher(model.run, max_batch=8, max_waiting=8, slots=3)
+    await asyncio.gather(*(batcher.submit(name, soon()) for name in "abc"))
+    assert model.batches == [["a", "b", "c"]]
 
 
 async def test_an_item_whose_deadline_passes_while_it_waits_never_reaches_the_model():

@@ -195,8 +195,10 @@ async def test_a_frame_whose_event_cannot_be_made_durable_is_not_answered_ok():
 async def test_frames_that_wait_go_to_the_model_together():
     desk = Desk(max_batch_size=8)
     desk.detector.gate.clear()
-    calls = [asyncio.create_task(desk.detect()) for _ in range(4)]
+    calls = [asyncio.create_task(desk.detect())]
     await until(lambda: len(desk.detector.batches) == 1)
+    calls += [asyncio.create_task(desk.detect()) for _ in range(3)]
+    await until(lambda: desk.service.load.frames_waiting == 3)
     desk.detector.gate.set()
     await asyncio.gather(*calls)
     assert [len(batch) for batch in desk.detector.batches] == [1, 3]
@@ -205,13 +207,13 @@ async def test_frames_that_wait_go_to_the_model_together():
 async def test_how_many_frames_wait_for_a_detector_is_told_with_every_batch_and_when_asked():
     desk = Desk(max_batch_size=2)
     desk.detector.gate.clear()
-    calls = [asyncio.create_task(desk.detect()) for _ in range(4)]
+    calls = [asyncio.create_task(desk.detect()) for _ in range(5)]
     await until(lambda: len(desk.detector.batches) == 1)
     desk.service.tell()
     assert desk.observer.waits == [3, 3]
     desk.detector.gate.set()
     await asyncio.gather(*calls)
-    assert [len(batch) for batch in desk.detector.batches] == [1, 2, 1]
+    assert [len(batch) for batch in desk.detector.batches] == [2, 2, 1]
     assert desk.observer.waits == [3, 3, 1, 0]
 
 

@@ -76,7 +76,7 @@ class DetectorSettings(Frozen):
     use_export: bool = True
     """Whether on the CPU a ``.pt`` is run as the export beside it that ``sightline export`` made of it."""
     half: bool | None = None
-    """Whether to compute in half precision: none, on a GPU only (see ``DetectorOptions``)."""
+    """Whether to compute in half precision: none, where the device is made for it (see ``DetectorOptions``)."""
     gpus_per_replica: Annotated[float | Literal["auto"], BeforeValidator(_gpus)] = "auto"
     """``auto``: 1 where the cluster has a GPU and the device is not the CPU, else 0."""
 

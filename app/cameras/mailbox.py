@@ -21,6 +21,8 @@ class Mailbox(Generic[T]):
         self._lock = threading.Lock()
         self._item: T | None = None
         self._finished = False
+        self._waits = False
+        """Whether somebody waits to be woken; waking a loop from another thread costs a system call."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
 
@@ -49,6 +51,7 @@ class Mailbox(Generic[T]):
                     self._item = None
                     return item
                 self._changed.clear()
+                self._waits = True
             await self._changed.wait()
 
     def finish(self) -> None:
@@ -66,7 +69,9 @@ class Mailbox(Generic[T]):
         return item
 
     def _wake(self) -> None:
-        if self._loop is not None:
+        with self._lock:
+            waits, self._waits = self._waits, False
+        if waits and self._loop is not None:
             # A capture thread that outlives its camera's loop has nobody left to wake.
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._changed.set)

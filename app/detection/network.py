@@ -181,7 +181,7 @@ class Network:
             return OnnxGraph(path, threads) if single else None
         if single and backend.backend.read_model is None:  # it is set for INT8 on AMX, which needs Ultralytics' care
             backend.backend.ov_compiled_model = None
-            return OpenVinoGraph(path, threads, exact=not options.half)
+            return OpenVinoGraph(path, threads, exact=options.half is False)
         return None
 
 

@@ -25,8 +25,9 @@ class DetectorOptions:
     """Longest side of the model's input in pixels; none: what ``predict`` takes (its training size for
     ``.pt``, its export's for a static export, 640 for a dynamic one)."""
     half: bool | None = None
-    """Whether to compute in FP16; none: on a GPU. An OpenVINO export on the CPU then computes in BF16 where the CPU
-    has it, as under ``predict``: faster, and scores differ by up to 0.15; otherwise in FP32, like the weights."""
+    """Whether to compute in less than FP32; none: where that is what the device is fastest at, so in FP16 on a GPU,
+    and an OpenVINO export in BF16 on a CPU that has it, as under ``predict``: some 1.7 times as fast, and the demo
+    model saw one object more than 569, no score off by more than 0.03. ``.pt`` and ONNX stay in FP32 on the CPU."""
     max_detections: int = 300
     """At most so many per image, best first."""
     threads: int | None = None

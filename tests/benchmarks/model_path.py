@@ -4,8 +4,8 @@
 faster). Each side is a process of its own, so that neither lives with the other's thread settings; they take turns,
 round by round, and a cell is the ratio of the medians of its rounds. Forms:
 
-* ``pt``, ``onnx``, ``openvino``: the detector and ``predict`` are both given that file (``openvino`` with ``half``,
-  because ``predict`` computes in BF16 there where the CPU has it);
+* ``pt``, ``onnx``, ``openvino``: the detector and ``predict`` are both given that file, and both compute an OpenVINO
+  export in BF16 where the CPU has it;
 * ``shipped``: the detector is given the ``.pt`` with its exports beside it, ``predict`` the ``.pt``.
 """
 
@@ -228,7 +228,7 @@ def _ours(file: str) -> Callable[[list[bytes]], object]:
     from app.detection import Detector, DetectorOptions
 
     size = None if file.endswith(".pt") else _image_size(file)
-    detector = Detector(DetectorOptions(file, device="cpu", image_size=size, half=file.endswith("_openvino_model")))
+    detector = Detector(DetectorOptions(file, device="cpu", image_size=size))
     detector.warm_up()
     return detector.run
 

@@ -37,6 +37,8 @@ class Shot:
     """Its own timestamp in seconds; none where it lacks."""
     pixels: Callable[[], NDArray[np.uint8]]
     """Gives (H, W, 3) uint8 BGR, upright; in any thread."""
+    jpeg: Callable[[], bytes] | None = None
+    """Gives the picture as it came, where it came as a JPEG."""
 
 
 class VideoDecoder:
@@ -111,7 +113,7 @@ class VideoDecoder:
             # Every stream's packets: where sound goes on without pictures, the caller must get to see its clock.
             for packet in self._container.demux():
                 if self._jpegs and packet.stream_index == self._stream.index and _is_jpeg(packet):
-                    yield Shot(_seconds(packet), partial(self._decoded, packet))
+                    yield Shot(_seconds(packet), partial(self._decoded, packet), partial(bytes, packet))
                     continue
                 try:
                     frames = packet.decode() if packet.stream_index == self._stream.index else []

@@ -101,7 +101,7 @@ class LiveSource:
     def retrieve(self) -> RawFrame:
         """Give the frame; it is converted where it is encoded."""
         assert self._frame is not None, "grab() comes first"
-        return RawFrame(self._frame.pixels, self._captured)
+        return RawFrame(self._frame.pixels, self._captured, self._frame.jpeg)
 
     def interrupt(self) -> None:
         """End ``grab`` at the next packet, or when the read time-out ends the wait for it."""

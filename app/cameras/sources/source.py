@@ -52,6 +52,8 @@ class RawFrame:
     make_image: Callable[[], NDArray[np.uint8]]
     """Gives the pixels; called at most once, in any thread, also after the source went on or was closed."""
     captured: Capture
+    jpeg: Callable[[], bytes] | None = None
+    """Gives the picture as it came, where it came as one JPEG of its own."""
 
     @classmethod
     def of(cls, image: NDArray[np.uint8], captured: Capture) -> RawFrame:

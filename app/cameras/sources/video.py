@@ -73,7 +73,7 @@ class VideoSource:
     def retrieve(self) -> RawFrame:
         """Give the frame; it is converted where it is encoded."""
         assert self._frame is not None, "grab() comes first"
-        return RawFrame(self._frame.pixels, self._captured)
+        return RawFrame(self._frame.pixels, self._captured, self._frame.jpeg)
 
     def interrupt(self) -> None:
         """End the wait for the next frame."""

@@ -64,7 +64,8 @@ def write_video(
     height, width = images[0].shape[:2]
     with av.open(str(path), "w", format=form) as container:
         stream = container.add_stream(codec, rate=25)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.width, stream.height = width, height
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
         if rotation is not None:
             stream.set_display_rotation(rotation)

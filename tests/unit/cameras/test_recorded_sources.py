@@ -275,3 +275,41 @@ def test_opening_a_video_a_hundred_times_leaks_no_file(tmp_path: Path):
         assert next(frame for frame in decoder.frames() if frame is not None)
         decoder.close()
         assert held() == 0
+
+
+def write_motion_jpeg(path: Path, frames: int) -> None:
+    write_video(path, [n * 100 for n in range(frames)], [grey(60 + 20 * n) for n in range(frames)], "mjpeg")
+
+
+def test_a_motion_jpeg_s_pictures_can_be_had_as_they_came_or_decoded_and_after_the_source_went_on(
+    tmp_path: Path, manual: ManualClock
+):
+    write_motion_jpeg(tmp_path / "a.avi", 4)
+    source = opened(f"{tmp_path / 'a.avi'}?loop=false", manual.clock())
+    frames = [source.retrieve() for _ in range(4) if source.grab() is not None]
+    source.close()
+    assert frames[0].jpeg is None  # by FFmpeg, to see that both read it alike
+    for number, frame in enumerate(frames):
+        assert round(float(frame.image.mean())) == pytest.approx(60 + 20 * number, abs=2)
+        assert frame.jpeg is None or cv2.imdecode(np.frombuffer(frame.jpeg(), np.uint8), 1).mean() == frame.image.mean()
+    assert sum(frame.jpeg is not None for frame in frames) == 3
+
+
+def test_after_a_picture_of_a_motion_jpeg_that_cannot_be_decoded_ffmpeg_decodes_the_rest(
+    tmp_path: Path, manual: ManualClock
+):
+    write_motion_jpeg(tmp_path / "a.avi", 6)
+    data = (tmp_path / "a.avi").read_bytes()
+    second = data.index(b"\xff\xd8", data.index(b"\xff\xd8") + 2)
+    size = data.index(b"\xff\xc0", second)  # where it tells its size
+    (tmp_path / "a.avi").write_bytes(data[: size + 1] + b"\xe9" + data[size + 2 :])
+    source = opened(f"{tmp_path / 'a.avi'}?loop=false", manual.clock())
+    source.grab()
+    source.retrieve()
+    source.grab()
+    with pytest.raises(SourceUnavailable, match="a picture that cannot be decoded"):
+        _ = source.retrieve().image
+    source.grab()
+    later = source.retrieve()
+    assert later.jpeg is None
+    assert later.image.mean() == pytest.approx(100, abs=2)

@@ -21,6 +21,8 @@ MAX_GROUP = 500
 """Events of one transaction at most, so that none waits long for the others."""
 OPEN_AGAIN_S = 0.5
 """Pause between two tries to open a spool that is in use, or whose disk is away."""
+WRITE_DOWN_S = 0.02
+"""How long an acknowledgement waits for arrivals to share a transaction with."""
 RETRY_S = 0.25
 """Pause before acknowledgements that could not be written down are tried again."""
 
@@ -36,6 +38,7 @@ class SpoolWriter:
         self._arrivals: list[tuple[Arrival, asyncio.Future[int | None]]] = []
         self._deliveries: list[Delivery] = []
         self._refusals: list[Refusal] = []
+        self._writing_down: asyncio.TimerHandle | None = None
         self._work = asyncio.Event()
         self._open = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -90,8 +93,16 @@ class SpoolWriter:
         return await committed
 
     def deliver(self, delivery: Delivery) -> None:
-        """Have an acknowledgement written down with the next group."""
+        """Have an acknowledgement written down with the next group of arrivals, or in a moment where none comes.
+
+        Until it is, the death of the process means that the event is sent once more.
+        """
         self._deliveries.append(delivery)
+        if self._writing_down is None:
+            self._writing_down = asyncio.get_running_loop().call_later(WRITE_DOWN_S, self._write_down)
+
+    def _write_down(self) -> None:
+        self._writing_down = None
         self._work.set()
 
     def refuse(self, refusal: Refusal) -> None:
@@ -116,6 +127,8 @@ class SpoolWriter:
     async def close(self) -> None:
         """Write down what has gathered, and close the file."""
         self._closing = True
+        if self._writing_down is not None:
+            self._writing_down.cancel()
         self._work.set()
         if self._task is not None:
             if not self._open.is_set():

@@ -31,10 +31,6 @@ from app.source_url import SourceUrl
 _log = logging.getLogger(__name__)
 
 
-QUEUE_SHARE = 0.25
-"""Of the budget: frames that wait longer for a detector are a sign that there are too many."""
-
-
 @dataclass(frozen=True)
 class CameraTiming:
     """How patient a camera is; all in seconds."""
@@ -96,7 +92,7 @@ class Camera:
         self._reconnects = 0
         self._samples: deque[float] = deque(maxlen=64)
         self.recent = Recent()
-        self._pace = Pace(settings.fps, budget_ms / 1000 * QUEUE_SHARE)
+        self._pace = Pace(settings.fps, budget_ms / 1000)
         self._sending = Sending(
             settings.id,
             mailbox=self._mailbox,
@@ -160,7 +156,7 @@ class Camera:
     def rebudget(self, budget_ms: float) -> None:
         """Give frames that are sent from now on another latency budget, in milliseconds."""
         self._sending.rebudget(budget_ms / 1000)
-        self._pace.aim(budget_ms / 1000 * QUEUE_SHARE)
+        self._pace.rebudget(budget_ms / 1000)
 
     def status(self) -> CameraStatus:
         """Tell how the camera is; callable at any time."""

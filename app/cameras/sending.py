@@ -230,7 +230,7 @@ class Sending:
         self._round_trip_s = ended - began
         if outcome.response is not None:
             self._window.note(ended - began, outcome.response.latency.queue_ms / 1000)
-        self._pace.note(outcome, ended)
+        self._pace.note(outcome, ended, ended - encoded.captured)
         self._recent.note(encoded, outcome, ended)
         return outcome
 

@@ -1,8 +1,8 @@
 """The layout of a spool folder: where the shards' spools lie in it, and the lock under which that may change.
 
-One publisher has its spool in the folder itself. Of several each has one in a folder below it, ``shard-2-of-4``. How many
-there are is written in the file ``layout``; without it there is one. The file is replaced as a whole, and is what says
-which spools count: see :mod:`app.events.resharding` for the steps of a move.
+One publisher has its spool in the folder itself. Of several each has one in a folder below it, ``shard-2-of-4``. How
+many there are is written in the file ``layout``; without it there is one. The file is replaced as a whole, and is what
+says which spools count: see :mod:`app.events.resharding` for the steps of a move.
 
 The lock is on the folder itself (``flock`` of its descriptor), so that it leaves no file: shared for whoever takes the
 layout as it is and opens a spool, alone for whoever changes it. It is given up with the process, however that ends.

@@ -5,21 +5,21 @@ acknowledged lately; the quarantine, with what was asked of it; the ledger. A ca
 it from now on. An acknowledged id tells no camera, so every shard gets it. The ledger's past (published, discarded)
 belongs to no camera, so the first shard gets it: the sums over all shards stay what they were.
 
-What is guaranteed, whenever and however often the process is killed (with ``spool.synchronous: full`` or not, also when
-power fails): before the one write of the layout file that decides, the old spools are whole and count, and the attempt
-is thrown away by the next one; after it the new ones are whole and count, and the next one to open a spool finishes.
-Nothing is lost, nothing moved twice, and nothing is committed to a new spool before. The steps:
+What is guaranteed, whenever and however often the process is killed, or power fails: before the one write of the
+layout file that decides, the old spools are whole and count, and the attempt is thrown away by the next one; after it
+the new ones are whole and count, and the next one to open a spool finishes. Nothing is lost, nothing moved twice, and
+nothing is committed to a new spool before. The steps:
 
-1. alone with the folder (:func:`app.events.layout.hold`), take every spool in it under its own exclusive lock: a publisher
-   that still runs keeps its spool, and the move waits for its end;
+1. alone with the folder (:func:`app.events.layout.hold`), take every spool in it under its own exclusive lock: a
+   publisher that still runs keeps its spool, and the move waits for its end;
 2. build the new spools in the staging folder, and write them through to the disk;
 3. the layout says: so many shards, these folders are leaving, new spools arrive;
 4. remove what leaves, 5. put the new spools in their place, 6. the layout says: settled.
 
 Several shards that start together need no other agreement: the first one to hold the folder moves, the others find it
-done. Spools that are there though the layout knows nothing of them (an older Sightline made one in the folder itself) are
-taken in in the same way. A move needs room on the disk for a second copy; without it nothing is changed, and setting
-``publisher.shards`` back takes the old spools up at once.
+done. Spools that are there though the layout knows nothing of them (an older Sightline made one in the folder itself)
+are taken in in the same way. A move needs room on the disk for a second copy; without it nothing is changed, and
+setting ``publisher.shards`` back takes the old spools up at once.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _move(options: SpoolOptions, count: int, step: Callable[[str], None]) -> Non
     staging = root / STAGING
     with contextlib.ExitStack() as held:
         for folder in sources:
-            # Opened as any publisher does: under its lock, brought to this schema, what is damaged salvaged and counted.
+            # As any publisher opens it: under its lock, brought to this schema, what is damaged salvaged and counted.
             held.enter_context(contextlib.closing(Spool(replace(options, folder=folder))))
         if sources:
             step("the old spools are held")
@@ -213,7 +213,7 @@ def _copy_rows(old: Sequence[sqlite3.Connection], fresh: Sequence[sqlite3.Connec
 
 
 def _in_order(databases: Sequence[sqlite3.Connection], table: str, columns: str) -> Iterator[Row]:
-    """Give the rows of several spools: each spool's in the order of their ids, all of them by time as far as that lets."""
+    """Give the rows of several spools: each one's in the order of their ids, and by time as far as that lets."""
 
     def rows(place: int, database: sqlite3.Connection) -> Iterator[tuple[int, int, Row]]:
         latest = 0
@@ -227,7 +227,9 @@ def _in_order(databases: Sequence[sqlite3.Connection], table: str, columns: str)
 
 def _write_ledgers(old: Sequence[sqlite3.Connection], fresh: Sequence[sqlite3.Connection]) -> int:
     past = {
-        name: sum(database.execute("SELECT count FROM account WHERE name = ?", (name,)).fetchone()[0] for database in old)
+        name: sum(
+            database.execute("SELECT count FROM account WHERE name = ?", (name,)).fetchone()[0] for database in old
+        )
         for name in ("published", "discarded", "destroyed")
     }
     waiting = 0

@@ -62,9 +62,9 @@ class ShardReading:
 def merge_readings(readings: Sequence[ShardReading | SightlineError]) -> PublisherSnapshot:
     """Give what all shards say as one: in the order of their numbers, an error for one that does not answer.
 
-    Each part of the ledger is summed over the shards that answered, so it balances; what the others have is missing from
-    it, which ``away`` and ``trouble`` tell. The oldest event is the oldest of all. The quantiles are those of the
-    latencies of all shards together: each gives its last ones, so where traffic is uneven a calm shard's go further back.
+    Each part of the ledger is summed over the shards that answered, so it balances; what the others have is missing
+    from it, which ``away`` and ``trouble`` tell. The oldest event is the oldest of all. The quantiles are those of the
+    latencies of all shards together: each gives its last ones, so a calm shard's go further back than a busy one's.
 
     Raises:
         SightlineError: none answered; the first one's error.

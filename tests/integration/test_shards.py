@@ -98,7 +98,6 @@ def cameras(cluster: None, grpc_port: int, settings_of: Callable[[int], Path]) -
     serve.delete(NAME)
 
 
-@pytest.mark.long
 def test_a_shard_s_death_costs_the_other_s_cameras_nothing_and_no_change_of_their_number_costs_an_event(
     cameras: Cameras, settings_of: Callable[[int], Path], broker: str, tmp_path: Path
 ):
@@ -117,7 +116,7 @@ def test_a_shard_s_death_costs_the_other_s_cameras_nothing_and_no_change_of_thei
     os.kill(victim, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as pool:
         stuck: Future[tuple[grpc.StatusCode, str]] = pool.submit(cameras.ask, lost[0])
-        for _ in range(5):
+        for _ in range(2):
             for camera in spared:
                 assert cameras.ask(camera)[0] is grpc.StatusCode.OK
         assert not stuck.done()
@@ -147,20 +146,21 @@ def test_a_shard_s_death_costs_the_other_s_cameras_nothing_and_no_change_of_thei
     wait_for(lambda: snapshot().spooled == 0, what="an empty spool")
     accounts = read_accounts(spool)
     assert accounts.accepted == accounts.published
-    check_topic(TopicReader(broker, TOPIC), cameras, accounts.published)
+    check_topic(TopicReader(broker, TOPIC), cameras)
 
 
-def check_topic(topic: TopicReader, cameras: Cameras, published: int) -> None:
-    """See that each camera's events are in its order, each once, and all there that were answered ``OK``."""
-    records = [record for record in topic.read(lambda found: len(found) >= published) if record.key in CAMERAS]
+def check_topic(topic: TopicReader, cameras: Cameras) -> None:
+    """See that all is there that was answered ``OK``, and each camera's events in its order."""
+    wanted = {(camera, frame) for camera, frames in cameras.accepted.items() for frame in frames}
+    records = topic.read(lambda found: wanted <= {(one.key, int(one.value["frame_id"])) for one in ours(found)})
     topic.close()
     for camera in CAMERAS:
-        frames = [int(record.value["frame_id"]) for record in records if record.key == camera]
-        once = list(dict.fromkeys(frames))
+        frames = [int(one.value["frame_id"]) for one in ours(records) if one.key == camera]
+        once = list(dict.fromkeys(frames))  # what a publisher's death cut off may be there twice, under one id
         assert once == sorted(once)
-        assert set(cameras.accepted[camera]) <= set(once)
-        assert _ids(records, camera) == {make_event_id(camera, str(one), CAPTURED_NS + one) for one in once}
+        ids = {one.value["event_id"] for one in ours(records) if one.key == camera}
+        assert ids == {make_event_id(camera, str(frame), CAPTURED_NS + frame) for frame in once}
 
 
-def _ids(records: list[Record], camera: str) -> set[str]:
-    return {record.value["event_id"] for record in records if record.key == camera}
+def ours(records: list[Record]) -> list[Record]:
+    return [record for record in records if record.key in CAMERAS]

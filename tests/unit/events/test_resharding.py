@@ -30,6 +30,7 @@ from app.events import (
 )
 from app.events.layout import LAYOUT, STAGING
 from app.events.spool_file import FILE
+from app.events.spool_mark import LOG, SpoolMark
 from app.events.spooled import Arrival, Delivery, Refusal
 from app.events.stored import dump
 from tests.conftest import ROOT
@@ -225,17 +226,42 @@ def test_a_publisher_that_still_runs_keeps_its_spool_and_the_move_waits_for_its_
     world.check(3)
 
 
-def test_a_spool_that_an_older_release_made_meanwhile_is_taken_in(tmp_path: Path):
-    world = World(tmp_path, random.Random(6))
-    world.live(2)
-    older = Spool(SpoolOptions(tmp_path))
+def older_release(world: World) -> None:
+    """Let a release that knows no shards run in the folder of two."""
+    older = Spool(SpoolOptions(world.root))
     for number in range(3):
         older.commit([Arrival(f"older-{number}", "cam-0", 2, number + 1, dump(event("f", "cam-0")), NOW + 10**6)])
         world.waiting["cam-0"].append(f"older-{number}")
     older.close()
     world.turns["cam-0"] = (2, 3)
     world.made += 3
+
+
+def test_a_spool_that_an_older_release_made_meanwhile_is_taken_in_wherever_that_is_cut_off(tmp_path: Path):
+    for number in itertools.count(1):
+        world = World(tmp_path / str(number), random.Random(number))
+        world.live(2)
+        older_release(world)
+        killed = KilledAt(number)
+        try:
+            with opened(world.root, 2, killed):
+                pass
+        except Killed:
+            world.check(2)
+            continue
+        break
     world.check(2)
+    assert number > 8
+
+
+def test_what_lies_about_where_a_new_spool_comes_is_not_taken_for_a_part_of_it(tmp_path: Path):
+    world = World(tmp_path, random.Random(10))
+    world.live(2)
+    mark = SpoolMark(tmp_path)
+    mark.write(10**6)
+    mark.close()
+    (tmp_path / LOG).write_bytes(b"no log of this spool")
+    world.check(1)
 
 
 def test_the_waiting_events_that_were_destroyed_on_disk_are_counted_and_the_others_moved(tmp_path: Path):

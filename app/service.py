@@ -15,12 +15,11 @@ import numpy as np
 
 from app.batch_sizing import BatchSizer
 from app.batching import DeadlineBatcher
+from app.commits import Commits, PublisherClient
 from app.detection import ImageOutcome
 from app.errors import (
     DeadlineExceeded,
-    DeliveryUnavailable,
     ModelUnavailable,
-    Overloaded,
     SightlineError,
     Unauthenticated,
 )
@@ -76,17 +75,6 @@ class DetectorClient(Protocol):
         """
 
 
-class PublisherClient(Protocol):
-    """The publisher, wherever it runs."""
-
-    async def publish(self, submissions: Sequence[Submission]) -> Sequence[Receipt | SightlineError]:
-        """Commit events; each gets a receipt or what befell it.
-
-        Raises:
-            DeliveryUnavailable: the publisher is not there.
-        """
-
-
 class ServiceObserver(Protocol):
     """Who wants to know how long things took."""
 
@@ -111,7 +99,7 @@ class ServiceLimits:
     """What a batch should take at a detector; it gets fewer frames where they would take longer."""
     publish_batch_size: int = 64
     publish_calls: int = 1
-    """Calls to the publisher under way at the same time."""
+    """Calls to one shard of the publisher under way at the same time."""
 
 
 @dataclass(frozen=True)
@@ -146,14 +134,17 @@ class DetectionService:
     def __init__(
         self,
         detector: DetectorClient,
-        publisher: PublisherClient,
+        publishers: Sequence[PublisherClient],
         *,
         limits: ServiceLimits,
         observer: ServiceObserver,
         token: str | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """Wire a service; it holds all frames back until :meth:`resize` says how many slots there are."""
+        """Wire a service; it holds all frames back until :meth:`resize` says how many slots there are.
+
+        ``publishers`` are the shards of the publisher, in the order of their numbers.
+        """
         self._detector = detector
         self._observer = observer
         self._token = token
@@ -166,11 +157,11 @@ class DetectionService:
         self._frames: DeadlineBatcher[DetectionRequest, _Seen] = DeadlineBatcher(
             self._detect, max_batch=limits.max_batch_size, max_waiting=limits.max_waiting, slots=0
         )
-        self._events: DeadlineBatcher[Submission, Receipt] = DeadlineBatcher(
-            publisher.publish,
+        self._events = Commits(
+            publishers,
             max_batch=limits.publish_batch_size,
             max_waiting=limits.max_waiting,
-            slots=limits.publish_calls,
+            calls=limits.publish_calls,
         )
 
     def resize(self, slots: int) -> None:
@@ -220,7 +211,7 @@ class DetectionService:
         await self._frames.close(ModelUnavailable("the service is shutting down"))
         if self._commits:
             await asyncio.wait(self._commits)
-        await self._events.close(DeliveryUnavailable("the service is shutting down"))
+        await self._events.close()
 
     def _authenticate(self, metadata: Mapping[str, str]) -> None:
         if self._token is None:
@@ -265,7 +256,7 @@ class DetectionService:
         elapsed_ms = (self._clock.monotonic() - request.arrived) * 1000
         event = _event(request, seen, elapsed_ms)
         commit = asyncio.get_running_loop().create_task(
-            self._commit(Submission(event, request.epoch, request.sequence))
+            self._events.commit(Submission(event, request.epoch, request.sequence))
         )
         self._commits.add(commit)
         commit.add_done_callback(self._settled)
@@ -279,12 +270,6 @@ class DetectionService:
         self._observer.answered(event)
         total_ms = (self._clock.wall_ns() - request.captured_at_ns) / 1e6
         return Accepted(event, max(0.0, total_ms))
-
-    async def _commit(self, submission: Submission) -> Receipt:
-        try:
-            return await self._events.submit(submission)
-        except Overloaded:
-            raise DeliveryUnavailable("too many events wait for Kafka already") from None
 
     def _settled(self, commit: asyncio.Task[Receipt]) -> None:
         self._commits.discard(commit)

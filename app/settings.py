@@ -85,13 +85,21 @@ class SpoolSettings(Frozen):
     """Where undelivered events are kept."""
 
     dir: Path = Field(default_factory=lambda: user_state_path("sightline") / "spool")
-    """Belongs to one publisher on one node."""
+    """Belongs to one system's publisher, on one node."""
     max_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
-    """Beyond, ``Detect`` answers ``UNAVAILABLE`` until Kafka has taken some."""
+    """Of all shards together, each has its equal part; beyond, ``Detect`` answers ``UNAVAILABLE`` until Kafka has taken
+    some."""
     synchronous: Literal["normal", "full"] = "normal"
     """``normal``: what was accepted survives the death of any process; ``full``: also the loss of power."""
     pinned: bool = False
     """Whether the publisher waits for the node marked ``sightline_spool``: in a cluster whose nodes come one by one."""
+
+
+class PublisherSettings(Frozen):
+    """How events are committed and sent."""
+
+    shards: Annotated[int, Field(strict=True, ge=1, le=16)] = 1
+    """Publishers that share the cameras, each with a spool of its own; changed at a restart, which loses nothing."""
 
 
 class Settings(Frozen):
@@ -111,6 +119,7 @@ class Settings(Frozen):
     kafka: KafkaSettings = KafkaSettings()
     detector: DetectorSettings = DetectorSettings()
     spool: SpoolSettings = Field(default_factory=SpoolSettings)
+    publisher: PublisherSettings = PublisherSettings()
     state_dir: Path = Field(default_factory=lambda: user_state_path("sightline"))
     """Where changes of cameras made at run time are kept; belongs to one running system."""
 
@@ -145,7 +154,7 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
 """Each environment variable and the setting it sets."""
 SECRETS = frozenset({"SIGHTLINE_TOKEN", "KAFKA_SASL_PASSWORD", "KAFKA_SASL_USERNAME"})
 """Variables that may be given as ``NAME_FILE``, a path; their values are never shown."""
-_SECTIONS = frozenset({"cameras", "tls", "kafka", "detector", "spool", "token"})
+_SECTIONS = frozenset({"cameras", "tls", "kafka", "detector", "spool", "publisher", "token"})
 _OURS = ("SIGHTLINE_", "DETECTOR_")
 _KUBERNETES = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$")
 """What Kubernetes puts into every pod for a Service, which may well be called ``sightline`` or ``detector``."""

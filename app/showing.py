@@ -113,6 +113,8 @@ def _system(status: StatusModel) -> list[Text]:
             f"{counts.accepted} accepted = {counts.published} published + {spool.events if spool else 0} spooled + "
             f"{counts.quarantined} quarantined + {counts.discarded} discarded; {counts.breaches} over the budget"
         )
+        if counts.away:
+            lines["ledger"] += f"; WITHOUT publisher {', '.join(map(str, counts.away))}, which does not answer"
     return [Text(f"{name:<9} {text}") for name, text in lines.items()]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -178,8 +178,20 @@ class ServiceTelemetry:
 class PublisherTelemetry:
     """Feeds the publisher's metrics."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, shard: int | None = None) -> None:
+        """Wire it.
+
+        Args:
+            meter: keeps the numbers.
+            shard: the publisher's number, where there are several: then the spool's gauges have it as their label, so
+                that they can be summed over the shards, without what a dead process of the same shard left behind.
+        """
         self._meter = meter
+        self._shard = () if shard is None else (str(shard),)
+        labels = ("shard",) * len(self._shard)
+        self._gauges = tuple(
+            replace(gauge, labels=labels) for gauge in (SPOOL_EVENTS, SPOOL_BYTES, SPOOL_AGE, EVENTS_QUARANTINED)
+        )
 
     def published(self, camera_id: str, total_s: float, spool_s: float, publish_s: float, breach: bool) -> None:
         """Count an acknowledged event; seconds from capture, in the spool, and from hand-over to acknowledgement."""
@@ -192,10 +204,8 @@ class PublisherTelemetry:
 
     def spool(self, events: int, size: int, oldest_s: float, quarantined: int) -> None:
         """Tell how many events wait, their bytes, the age of the oldest in seconds, and how many were set aside."""
-        self._meter.set(SPOOL_EVENTS, events)
-        self._meter.set(SPOOL_BYTES, size)
-        self._meter.set(SPOOL_AGE, oldest_s)
-        self._meter.set(EVENTS_QUARANTINED, quarantined)
+        for gauge, value in zip(self._gauges, (events, size, oldest_s, quarantined), strict=True):
+            self._meter.set(gauge, value, *self._shard)
 
 
 class CameraTelemetry:

@@ -15,6 +15,7 @@ from ray.serve.exceptions import RayServeException
 
 from app.detection import DetectorOptions, NoOpOptions
 from app.errors import SettingsError
+from app.events import shards_of
 from app.scaling import ScalingNumbers
 from app.service import ServiceLimits
 from app.settings import (
@@ -32,7 +33,7 @@ from deployments.detector import ObjectDetector
 from deployments.ingress import DetectionIngress
 from deployments.logs import lead_proxies
 from deployments.manager import CameraManager, CameraPlan
-from deployments.publisher import BROKER, PUBLISHER, BrokerActor, KafkaPublisher, PublisherOptions, Sealed
+from deployments.publisher import BROKER, BrokerActor, KafkaPublisher, PublisherOptions, Sealed, publisher_name
 from deployments.tracing import tracing_config
 
 SPOOL_NODE = "sightline_spool"
@@ -102,7 +103,9 @@ def _inference(
         max_waiting=args.max_waiting,
         batch_target_s=args.batch_target_ms / 1000,
     )
-    application: serve.Application = ingress.bind(detector, limits, args.slots_per_replica, settings.token)
+    application: serve.Application = ingress.bind(
+        detector, limits, args.slots_per_replica, settings.token, settings.publisher.shards
+    )
     return application
 
 
@@ -152,20 +155,25 @@ def _broker(kafka: KafkaSettings) -> BrokerFacts:
 
 
 def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
-    """Give the actors that Serve keeps alive beside the ingress: publisher, and broker where none is named."""
-    publisher = DeploymentActorConfig(
-        name=PUBLISHER,
-        actor_class=KafkaPublisher,
-        init_kwargs={"sealed": Sealed(PublisherOptions(settings.kafka, settings.spool, settings.latency_budget_ms))},
-        actor_options={"num_cpus": 0, "resources": _spool_node(settings.spool.pinned)},
-    )
+    """Give the actors that Serve keeps alive beside the ingress: publishers, and broker where none is named."""
+    publishers = [
+        DeploymentActorConfig(
+            name=publisher_name(shard),
+            actor_class=KafkaPublisher,
+            init_kwargs={
+                "sealed": Sealed(PublisherOptions(settings.kafka, settings.spool, settings.latency_budget_ms, shard))
+            },
+            actor_options={"num_cpus": 0, "resources": _spool_node(settings.spool.pinned)},
+        )
+        for shard in shards_of(settings.publisher.shards)
+    ]
     broker = DeploymentActorConfig(
         name=BROKER,
         actor_class=BrokerActor,
         init_kwargs={"topic": settings.kafka.topic},
         actor_options={"num_cpus": 0},
     )
-    return [broker, publisher] if settings.kafka.embedded else [publisher]
+    return [broker, *publishers] if settings.kafka.embedded else publishers
 
 
 def _spool_node(pinned: bool) -> dict[str, float]:

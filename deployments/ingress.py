@@ -11,15 +11,15 @@ from typing import Any
 import grpc
 from pydantic import SecretStr
 from ray import serve
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import DeploymentStatusOverview
 
-from app.errors import DeliveryUnavailable, ModelUnavailable, Overloaded, SightlineError
-from app.events import PublisherSnapshot, Receipt, Submission
+from app.errors import DeliveryUnavailable, ModelUnavailable, Overloaded
+from app.events import PublisherSnapshot
 from app.log_lines import TroubleLog
-from app.rpc.codes import LOST_COMMIT, UNKNOWN_FAULT, status_of
+from app.rpc.codes import UNKNOWN_FAULT, status_of
 from app.rpc.conversion import write_response
 from app.rpc.serving import UnreadableRequest
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
@@ -27,13 +27,13 @@ from app.service import DetectionService, DetectorAnswer, DetectorJob, ServiceLi
 from app.telemetry import RayMeter, ServiceTelemetry
 from app.tracing import TRACEPARENT, DetectedFrame, ServiceTracing
 from deployments.logs import log_as_serve
-from deployments.publisher import PUBLISHER
+from deployments.publishing import RemotePublishers
 from deployments.tracing import service_tracing
 
 logger = logging.getLogger("ray.serve")
 
 CALL_TIMEOUT_S = 10.0
-"""What a call to a detector or to the publisher may take before its frames are given up."""
+"""What a call to a detector may take before its frames are given up."""
 CENSUS_PERIOD_S = 3.0
 """How often the replicas are counted: a count costs some 20 ms of processor time, in which frames wait."""
 ANXIOUS_CENSUS_PERIOD_S = 0.1
@@ -73,54 +73,6 @@ class RemoteDetectors:
         return answer
 
 
-class RemotePublisher:
-    """The publisher actor; looked up again whenever it was recreated."""
-
-    def __init__(self) -> None:
-        self._handle: Any = None
-        self._failures = TroubleLog(logger, "the publisher fails", unit="calls", level=logging.ERROR)
-
-    async def publish(self, submissions: Sequence[Submission]) -> Sequence[Receipt | SightlineError]:
-        """Commit events.
-
-        Raises:
-            DeliveryUnavailable: the publisher is not there, or did not answer.
-        """
-        answers: Sequence[Receipt | SightlineError] = await self._call("publish", list(submissions))
-        return answers
-
-    async def snapshot(self) -> PublisherSnapshot:
-        """Read the publisher's accounts.
-
-        Raises:
-            DeliveryUnavailable: the publisher is not there, or did not answer.
-        """
-        snapshot: PublisherSnapshot = await self._call("snapshot")
-        return snapshot
-
-    async def rebudget(self, budget_ms: int) -> None:
-        """Have breaches of another budget counted.
-
-        Raises:
-            DeliveryUnavailable: the publisher is not there, or did not answer.
-        """
-        await self._call("rebudget", budget_ms)
-
-    async def _call(self, method: str, *arguments: object) -> Any:
-        try:
-            if self._handle is None:
-                self._handle = serve.get_deployment_actor(PUBLISHER)
-            return await asyncio.wait_for(getattr(self._handle, method).remote(*arguments), CALL_TIMEOUT_S)
-        except ValueError:
-            raise DeliveryUnavailable("the publisher is away; it is being started again") from None
-        except (RayActorError, asyncio.TimeoutError):
-            self._handle = None
-            raise DeliveryUnavailable(LOST_COMMIT) from None
-        except RayError as error:
-            self._failures.again(f"{method}: {_last_line(error)}", error=error)
-            raise DeliveryUnavailable("the publisher failed; its log says why") from None
-
-
 @serve.deployment(name="DetectionIngress")
 class DetectionIngress:
     """Checks, batches, detects, publishes and answers ``Detect`` calls."""
@@ -131,14 +83,15 @@ class DetectionIngress:
         limits: ServiceLimits,
         slots_per_replica: int,
         token: SecretStr | None,
+        shards: int = 1,
     ) -> None:
         log_as_serve()
         self._tracing = service_tracing()
-        self._publisher = RemotePublisher()
+        self._publishers = RemotePublishers(shards)
         self._slots_per_replica = slots_per_replica
         self._service = DetectionService(
             RemoteDetectors(detector, self._tracing),
-            self._publisher,
+            self._publishers.shards,
             limits=limits,
             observer=ServiceTelemetry(RayMeter()),
             token=token.get_secret_value() if token else None,
@@ -185,9 +138,9 @@ class DetectionIngress:
         """Read the publisher's accounts, for status and for tests.
 
         Raises:
-            DeliveryUnavailable: the publisher is away.
+            DeliveryUnavailable: the publisher is away, with all its shards.
         """
-        return await self._publisher.snapshot()
+        return await self._publishers.snapshot()
 
     async def rebudget(self, budget_ms: int) -> None:
         """Have the publisher count breaches of another budget; the budget of a frame comes with the frame.
@@ -195,7 +148,7 @@ class DetectionIngress:
         Raises:
             DeliveryUnavailable: the publisher is away.
         """
-        await self._publisher.rebudget(budget_ms)
+        await self._publishers.rebudget(budget_ms)
 
     async def load(self) -> ServiceLoad:
         """Tell what this replica has in hand."""
@@ -208,7 +161,7 @@ class DetectionIngress:
     async def _count_replicas(self) -> None:
         """Follow the autoscaler: the batcher may have so many batches out as the replicas can take."""
         with contextlib.suppress(DeliveryUnavailable):
-            await self._publisher.snapshot()  # wakes it: it connects before the first event
+            await self._publishers.snapshot()  # wakes them: they connect before the first event
         slots = 0
         while True:
             try:
@@ -231,12 +184,6 @@ class DetectionIngress:
     async def __del__(self) -> None:
         self._census.cancel()
         await self._service.close()
-
-
-def _last_line(error: BaseException) -> str:
-    """Give the line of an error that crossed processes which is the error itself; those before are its stack."""
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__
 
 
 def _running(deployment: DeploymentStatusOverview) -> int:

@@ -21,12 +21,14 @@ from app.events import (
     EmbeddedBroker,
     EventPublisher,
     KafkaSink,
-    PublisherSnapshot,
     Receipt,
+    Shard,
+    ShardReading,
     Spool,
     SpoolOptions,
     SpoolWriter,
     Submission,
+    open_shard,
 )
 from app.settings import KafkaSettings, SpoolSettings
 from app.telemetry import PublisherTelemetry, RayMeter
@@ -37,7 +39,7 @@ logger = logging.getLogger("ray.serve")
 BROKER = "broker"
 """Name of the embedded broker among the ingress's actors."""
 PUBLISHER = "publisher"
-"""Name of the publisher among the ingress's actors."""
+"""Name of the publisher among the ingress's actors; of several it is what their names begin with."""
 BROKER_WATCH_S = 0.5
 """How often the embedded broker is looked at."""
 BROKER_LOOKUP_S = 0.25
@@ -51,6 +53,13 @@ class PublisherOptions:
     kafka: KafkaSettings
     spool: SpoolSettings
     budget_ms: int
+    shard: Shard
+    """Which of the publishers it is."""
+
+
+def publisher_name(shard: Shard) -> str:
+    """Give a publisher's name among the ingress's actors: ``publisher``, or ``publisher-2-of-4``."""
+    return PUBLISHER if shard.alone else f"{PUBLISHER}-{shard.part}"
 
 
 class Sealed(str):
@@ -78,7 +87,7 @@ class Sealed(str):
         return isinstance(other, Sealed) and self.options == other.options
 
     def __hash__(self) -> int:
-        return hash(self.options.budget_ms)
+        return hash((self.options.budget_ms, self.options.shard))
 
     def __ne__(self, other: object) -> bool:
         return not self == other
@@ -117,15 +126,16 @@ class BrokerActor:
 
 @ray.remote
 class KafkaPublisher:
-    """The one that commits events; a shell around ``app.events``.
+    """The one that commits events, or one of several that share the cameras; a shell around ``app.events``.
 
     Serve ends it without a word (``ray.kill``). That loses no event that was answered: ``OK`` follows the commit to
     the spool, and the next publisher on this node takes up what Kafka has not.
     """
 
     def __init__(self, sealed: Sealed) -> None:
-        log_beside_serve(PUBLISHER)
         self._options = sealed.options
+        shard = self._options.shard
+        log_beside_serve(PUBLISHER, None if shard.alone else shard.part)
         self._publisher: EventPublisher | None = None
         self._starting = asyncio.Lock()
 
@@ -147,10 +157,9 @@ class KafkaPublisher:
         """Count breaches of another budget from now on."""
         (await self._started()).rebudget(budget_ms)
 
-    async def snapshot(self) -> PublisherSnapshot:
+    async def reading(self) -> ShardReading:
         """Read the accounts."""
-        publisher = await self._started()
-        return publisher.snapshot()
+        return (await self._started()).reading()
 
     async def _started(self) -> EventPublisher:
         """Start at the first call: an actor's constructor runs outside its event loop."""
@@ -160,7 +169,7 @@ class KafkaPublisher:
             return self._publisher
 
     async def _start(self) -> EventPublisher:
-        kafka = self._options.kafka
+        kafka, shard = self._options.kafka, self._options.shard
         sink = KafkaSink(kafka, self._bootstrap) if kafka.enabled else None
         if sink is not None:
             sink.start()
@@ -168,7 +177,7 @@ class KafkaPublisher:
             sink,
             SpoolWriter(self._open_spool),
             budget_ms=self._options.budget_ms,
-            observer=PublisherTelemetry(RayMeter()),
+            observer=PublisherTelemetry(RayMeter(), shard=None if shard.alone else shard.number),
             publish_empty=kafka.publish_empty,
         )
         publisher.start()
@@ -176,7 +185,8 @@ class KafkaPublisher:
 
     def _open_spool(self) -> Spool:
         spool = self._options.spool
-        return Spool(SpoolOptions(spool.dir.expanduser(), spool.max_bytes, spool.synchronous))
+        options = SpoolOptions(spool.dir.expanduser(), spool.max_bytes, spool.synchronous)
+        return open_shard(options, self._options.shard)
 
     async def _bootstrap(self) -> Sequence[str]:
         return self._options.kafka.bootstrap_servers or (await self._find_broker(),)
@@ -185,7 +195,7 @@ class KafkaPublisher:
         """Find the broker beside us: Serve names both by one pattern, whose last part is the actor's own."""
         ours = ray.get_runtime_context().get_actor_name()
         assert ours is not None
-        name = ours.removesuffix(PUBLISHER) + BROKER
+        name = ours.removesuffix(publisher_name(self._options.shard)) + BROKER
         while True:
             with contextlib.suppress(ValueError, RayError):
                 broker: Any = ray.get_actor(name, namespace=ray.get_runtime_context().namespace)

@@ -21,10 +21,12 @@ from app.events.event import (
     make_record,
 )
 from app.events.publisher import EventPublisher, Receipt, Submission
+from app.events.resharding import open_shard
+from app.events.sharding import Shard, ShardReading, merge_readings, shard_of, shards_of
 from app.events.spool import Spool
-from app.events.spool_file import ask_quarantine, quarantined, read_accounts
 from app.events.spool_writer import SpoolWriter
 from app.events.spooled import Quarantined, SpoolAccounts, SpoolOptions
+from app.events.spools import ask_quarantine, quarantined, read_accounts
 
 if TYPE_CHECKING:
     from app.events.follower import ReceivedEvent, TopicFollower
@@ -52,6 +54,8 @@ __all__ = [
     "Receipt",
     "ReceivedEvent",
     "SeenObject",
+    "Shard",
+    "ShardReading",
     "Sink",
     "Spool",
     "SpoolAccounts",
@@ -64,9 +68,13 @@ __all__ = [
     "check_broker",
     "make_event_id",
     "make_record",
+    "merge_readings",
+    "open_shard",
     "quarantined",
     "read_accounts",
     "read_announced",
+    "shard_of",
+    "shards_of",
 ]
 
 

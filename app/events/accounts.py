@@ -50,6 +50,8 @@ class PublisherSnapshot:
     """None before the first event."""
     trouble: str = ""
     """Why events cannot be committed or delivered now; empty while they can."""
+    away: tuple[int, ...] = ()
+    """Numbers of the publisher's shards that did not answer; their part of every number is missing here."""
 
 
 def quantiles(latencies: deque[float]) -> LatencyQuantiles | None:

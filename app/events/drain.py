@@ -142,6 +142,11 @@ class Drain:
         """Capture to acknowledgement of the last events that waited out no outage."""
         return quantiles(self._latencies)
 
+    @property
+    def latencies_ms(self) -> tuple[float, ...]:
+        """What the quantiles are taken of."""
+        return tuple(self._latencies)
+
     def take_up(self, cameras: Sequence[str], last_id: int) -> None:
         """Have what a publisher before us left sent, up to its last id; it counts as replayed."""
         self._old_up_to = last_id

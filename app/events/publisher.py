@@ -21,6 +21,7 @@ from app.errors import DeliveryUnavailable, EpochSuperseded, FrameRepeated, Orde
 from app.events.accounts import PublisherSnapshot
 from app.events.drain import CAMERA_IDLE_S, MAX_CAMERAS, MAX_HELD, Drain, Pending, PublishObserver, Sink
 from app.events.event import DetectionEvent
+from app.events.sharding import ShardReading
 from app.events.spool import REPEAT_WINDOW_S
 from app.events.spool_writer import SpoolWriter
 from app.events.spooled import Arrival, Turn
@@ -173,6 +174,10 @@ class EventPublisher:
             latency=drain.latency if drain else None,
             trouble=self._spool.trouble or (drain.trouble if drain else ""),
         )
+
+    def reading(self) -> ShardReading:
+        """Read all accounts at one instant, with the latencies that their quantiles are taken of."""
+        return ShardReading(self.snapshot(), self._drain.latencies_ms if self._drain else ())
 
     async def close(self) -> None:
         """Stop sending, write down what was acknowledged, and close the spool; what waits there stays."""

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 
 from app.errors import SpoolDamaged, SpoolFull, SpoolUnavailable
 from app.events import salvage
-from app.events.spool_file import FILE, RESERVE, ROW_BYTES, accounts_of, connect, lock, read_totals, upgrade
+from app.events.spool_file import FILE, KEEP_TURN, RESERVE, ROW_BYTES, accounts_of, connect, lock, read_totals, upgrade
 from app.events.spool_mark import SpoolMark
 from app.events.spooled import Arrival, Delivery, Refusal, SpoolAccounts, SpoolOptions, Turn, Waiting
 from app.events.stored import digest
@@ -235,12 +235,8 @@ class Spool:
             self._count("discarded", 1)
         self._count("accepted", 1)
         if arrival.epoch:
-            database.execute(
-                "INSERT INTO camera VALUES (?, ?, ?, ?) ON CONFLICT (camera_id) DO UPDATE SET epoch = excluded.epoch, "
-                "sequence = excluded.sequence, at_ns = excluded.at_ns "
-                "WHERE (excluded.epoch, excluded.sequence) > (epoch, sequence)",
-                (arrival.camera_id, _stored(arrival.epoch), _stored(arrival.sequence), arrival.at_ns),
-            )
+            turn = (arrival.camera_id, _stored(arrival.epoch), _stored(arrival.sequence), arrival.at_ns)
+            database.execute(KEEP_TURN, turn)
         return given
 
     def _forget(self, database: sqlite3.Connection, delivery: Delivery) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from app.errors import SpoolDamaged, SpoolUnavailable
+from app.events.spool_mark import BEFORE, LOG, MARK
 from app.events.spooled import Quarantined, SpoolAccounts
 
 FILE, LOCK, RESERVE = "spool.db", "spool.lock", "reserve"
@@ -38,6 +39,11 @@ SCHEMA: tuple[str, ...] = (
     """,
 )
 """Each entry takes the file from the version of its index to the next one."""
+KEEP_TURN = (
+    "INSERT INTO camera VALUES (?, ?, ?, ?) ON CONFLICT (camera_id) DO UPDATE SET epoch = excluded.epoch, "
+    "sequence = excluded.sequence, at_ns = excluded.at_ns WHERE (excluded.epoch, excluded.sequence) > (epoch, sequence)"
+)
+"""Writes a camera's turn down, unless there is a later one."""
 
 
 def quarantined(folder: Path) -> list[Quarantined]:
@@ -114,6 +120,16 @@ def lock(folder: Path) -> int:
         os.close(held)
         raise SpoolUnavailable(f"the spool in {str(folder)!r} is in use by another publisher") from None
     return held
+
+
+def remove_spool(folder: Path) -> None:
+    """Remove a spool that was moved; its lock stays, and so do files that were put aside as damaged.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    for name in (FILE, LOG, f"{FILE}-shm", BEFORE, MARK, RESERVE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def connect(path: Path, synchronous: str) -> sqlite3.Connection:

@@ -14,7 +14,7 @@ import time
 import zlib
 from pathlib import Path
 
-_MARK, _LOG, _BEFORE = "accepted", "spool.db-wal", "spool.db-wal.before"
+MARK, LOG, BEFORE = "accepted", "spool.db-wal", "spool.db-wal.before"
 _RECORD = struct.Struct("<QI")
 """The count, and its CRC-32."""
 
@@ -29,11 +29,11 @@ class SpoolMark:
             OSError: the folder cannot be written.
         """
         self._folder = folder
-        self._file = os.open(folder / _MARK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        log = folder / _LOG
+        self._file = os.open(folder / MARK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        log = folder / LOG
         if log.is_file() and log.stat().st_size:
             with contextlib.suppress(OSError):  # a full disk keeps no copy, and loses nothing by that
-                shutil.copyfile(log, folder / _BEFORE)
+                shutil.copyfile(log, folder / BEFORE)
 
     def read(self) -> int:
         """Give the count; 0 where there is none that can be read."""
@@ -51,13 +51,13 @@ class SpoolMark:
 
     def settle(self, *, damaged: bool) -> str:
         """Drop the copy of the log, or keep it for people to look at; give its name then."""
-        before = self._folder / _BEFORE
+        before = self._folder / BEFORE
         if not before.exists():
             return ""
         if not damaged:
             before.unlink()
             return ""
-        kept = before.with_name(f"{_LOG}.damaged-{time.time_ns()}")
+        kept = before.with_name(f"{LOG}.damaged-{time.time_ns()}")
         before.rename(kept)
         return kept.name
 

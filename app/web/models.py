@@ -192,6 +192,9 @@ class PublisherModel(Model):
     in_flight: int
     failed: int
     breaches: Annotated[int, Field(description="Events acknowledged later than the budget.")]
+    away: Annotated[
+        tuple[int, ...], Field(description="Shards of it that do not answer; their part of the numbers is missing.")
+    ] = ()
 
     @classmethod
     def of(cls, publisher: PublisherSnapshot) -> PublisherModel:
@@ -204,6 +207,7 @@ class PublisherModel(Model):
             in_flight=publisher.in_flight,
             failed=publisher.failed,
             breaches=publisher.breaches,
+            away=publisher.away,
         )
 
 

@@ -285,6 +285,14 @@ def test_the_page_counts_from_0_and_knows_histograms_and_gauges_without_labels()
     assert shown["ray_sightline_spool_oldest_age_seconds", None] == 1.5
 
 
+def test_the_spool_s_gauges_tell_shards_apart_where_there_are_several():
+    meter = PageMeter()
+    PublisherTelemetry(meter, shard=1).spool(3, 300, 1.5, 0)
+    PublisherTelemetry(meter, shard=2).spool(4, 400, 2.5, 1)
+    waiting = {one.labels["shard"]: one.value for one in read(meter) if one.name == "ray_sightline_spool_events"}
+    assert waiting == {"1": 3, "2": 4}
+
+
 def test_a_port_that_is_taken_is_one_line():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

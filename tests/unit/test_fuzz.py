@@ -59,7 +59,7 @@ class Silent:
 
 
 async def answer(message: bytes) -> tuple[grpc.StatusCode, str]:
-    service = DetectionService(DecodingDetector(), Acknowledging(), limits=ServiceLimits(), observer=Silent())
+    service = DetectionService(DecodingDetector(), [Acknowledging()], limits=ServiceLimits(), observer=Silent())
     service.resize(1)
     try:
         accepted = await service.detect(read_message(message), {})

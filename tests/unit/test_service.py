@@ -84,7 +84,7 @@ class Desk:
     def __init__(self, slots: int = 1, token: str | None = None, **limits: int) -> None:
         self.detector, self.publisher, self.observer = Detector(), Publisher(), Observer()
         self.service = DetectionService(
-            self.detector, self.publisher, limits=ServiceLimits(**limits), observer=self.observer, token=token
+            self.detector, [self.publisher], limits=ServiceLimits(**limits), observer=self.observer, token=token
         )
         self.service.resize(slots)
 
@@ -284,7 +284,7 @@ class DeskOutOfStep(Desk):
         super().__init__()
         self.detector = OutOfStep()
         self.service = DetectionService(
-            self.detector, self.publisher, limits=ServiceLimits(max_batch_size=4), observer=self.observer
+            self.detector, [self.publisher], limits=ServiceLimits(max_batch_size=4), observer=self.observer
         )
         self.service.resize(2)
 

@@ -106,6 +106,18 @@ def test_an_impossible_value_is_one_line_with_key_value_and_what_is_allowed(vari
     assert told in line
 
 
+@pytest.mark.parametrize("value", ["0", "17", "1.5", "true", "'4'", "many"])
+def test_a_number_of_shards_that_cannot_be_is_one_line_with_key_and_value(tmp_path: Path, value: str):
+    with pytest.raises(SettingsError, match=r"^publisher\.shards: .*: input should be") as caught:
+        load_settings({}, settings_file(tmp_path, f"publisher: {{shards: {value}}}"))
+    assert "\n" not in str(caught.value)
+
+
+def test_there_is_one_shard_unless_the_file_says_otherwise(tmp_path: Path):
+    assert load_settings({}).publisher.shards == 1
+    assert load_settings({}, settings_file(tmp_path, "publisher: {shards: 16}")).publisher.shards == 16
+
+
 def test_a_mistyped_variable_of_ours_is_refused_and_the_right_ones_named():
     with pytest.raises(SettingsError, match=r"DETECTOR_CONFIDNCE is not a setting.*DETECTOR_CONFIDENCE"):
         load_settings({"DETECTOR_CONFIDNCE": "0.5"})

@@ -13,8 +13,13 @@ import jsonschema
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from hypothesis import settings
 
 from tests.idle import pytest_pyfunc_call  # noqa: F401  # a hook
+
+# An example that takes long says that the machine is busy, and nothing else.
+settings.register_profile("sightline", deadline=None)
+settings.load_profile("sightline")
 
 ROOT = Path(__file__).resolve().parents[1]
 T = TypeVar("T")

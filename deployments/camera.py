@@ -226,7 +226,8 @@ class CameraWatch:
             self._answers = status is not None
             self._telemetry.tell(status)
             waited_s = time.monotonic() - began
-            if self._silence_of_actor.note(actor, answered=self._answers, waited_s=waited_s):
+            silent = self._silence_of_actor.note(actor, answered=self._answers, waited_s=waited_s)
+            if silent or not (self._answers or actor is None) and self._places.is_doubtful(self.settings.id):
                 await self._give_up(actor)
             await asyncio.sleep(COUNT_PERIOD_S if self._answers else KNOCK_PERIOD_S)
 
@@ -252,14 +253,14 @@ class CameraWatch:
             await asyncio.sleep(self._pause.next())
 
     async def _give_up(self, actor: Any) -> None:
-        """End an actor that has fallen silent where another node can take its camera, and have it made again there.
+        """End an actor that does not answer where another node can take its camera, and have it made again there.
 
         Its node may be dead without a word, which Ray's head finds after a minute. Should it live on, then its frames
         are refused: they are of an older epoch.
         """
         if await self._places.elsewhere(self.settings) and actor is self._actor:
             about = {"camera_id": self.settings.id}
-            logger.warning("camera %s: its process fell silent; it is moved", self.settings.id, extra=about)
+            logger.warning("camera %s: its process does not answer; it is moved", self.settings.id, extra=about)
             with contextlib.suppress(RayError, ValueError):
                 ray.kill(actor)
 

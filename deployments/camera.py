@@ -227,7 +227,8 @@ class CameraWatch:
             self._telemetry.tell(status)
             waited_s = time.monotonic() - began
             silent = self._silence_of_actor.note(actor, answered=self._answers, waited_s=waited_s)
-            if silent or not (self._answers or actor is None) and self._places.is_doubtful(self.settings.id):
+            starts_in_doubt = not self._answers and self._places.is_doubtful(self.settings.id)
+            if actor is not None and (silent or starts_in_doubt):
                 await self._give_up(actor)
             await asyncio.sleep(COUNT_PERIOD_S if self._answers else KNOCK_PERIOD_S)
 

@@ -25,6 +25,7 @@ def test_cameras_on_a_node_without_a_proxy_ask_another_node_s():
         timeout=250,
     )
     told = json.loads(done.stdout.splitlines()[-1])
+    assert not told["served_by_its_own_loopback"]
     assert told["proxies"] == 1  # the head's, though Serve was told EveryNode
     assert all(camera["accepted"] >= 10 for camera in told["cameras"].values())
     assert len(told["cameras"]) == 2

@@ -80,6 +80,15 @@ def nodes(folder: Path) -> Iterator[None]:
         cluster.shutdown()
 
 
+def _answers_there(port: int) -> bool:
+    """Tell whether anything listens on the namespace's own loopback."""
+    connect = f"import socket; socket.create_connection(('127.0.0.1', {port}), 3)"
+    tried = subprocess.run(
+        ["ip", "netns", "exec", SPACE, sys.executable, "-c", connect], stderr=subprocess.DEVNULL, check=False
+    )
+    return tried.returncode == 0
+
+
 def measure() -> dict[str, Any]:
     """Run cameras on the node without a proxy, and tell how they fare."""
     from ray import serve
@@ -121,6 +130,7 @@ def measure() -> dict[str, Any]:
             wait_for(lambda: len(now := accepted()) == len(CAMERAS) and min(now.values()) >= 10, 45)
         told = handle.statuses.remote().result(timeout_s=30)
         result = {
+            "served_by_its_own_loopback": _answers_there(grpc_port),
             "proxies": len(serve.status().proxies),
             "seconds": round(time.monotonic() - began, 1),
             "cameras": {

@@ -17,6 +17,7 @@ from ray.serve.schema import TracingConfig
 
 from app.camera_settings import CameraSettings
 from app.cameras import Backoff, Camera, CameraStatus, DetectClient, FrameLatency, Picture
+from app.cancelling import end
 from app.log_lines import TroubleLog
 from app.proxies import Proxy, addresses
 from app.settings import ServiceAddress, TlsSettings
@@ -191,9 +192,7 @@ class CameraWatch:
 
     async def stop(self) -> CameraStatus | None:
         """End the actor, its last frames settled if it still can; give its last word, if it had one."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         self._places.remove(self.settings.id)
         if self._actor is None:
             return None

@@ -38,6 +38,9 @@ TUNED: Mapping[str, str] = {
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
     # Ray's head keeps what became of the last 100 000 calls for its dashboard: over 300 MB, filled within hours.
     "RAY_task_events_max_num_task_in_gcs": "2000",
+    # How often Ray's head looks whether a node is there: it gives up one that refuses it five times, by default within
+    # 15 s, and starts actors there meanwhile. What a node that says nothing is given stays: five times 10 s.
+    "RAY_health_check_period_ms": "1000",
     # Ray lowers its workers' priority (nice 15): beside anything else on the machine, frames would wait for it.
     "RAY_worker_niceness": "0",
     # Nothing phones home.

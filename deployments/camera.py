@@ -17,10 +17,12 @@ from ray.serve.schema import TracingConfig
 
 from app.camera_settings import CameraSettings
 from app.cameras import Backoff, Camera, CameraStatus, DetectClient, FrameLatency, Picture
+from app.cancelling import end
 from app.log_lines import TroubleLog
+from app.proxies import Proxy, addresses
 from app.settings import ServiceAddress, TlsSettings
 from app.telemetry import CameraTelemetry, RayMeter, ToldTelemetry
-from app.wanted import WantedCamera
+from app.wanted import Silence, WantedCamera
 from app.web import CameraFacts, CameraNews, Cursor
 from deployments.logs import log_beside_serve
 from deployments.observing import ANSWER_TIMEOUT_S
@@ -35,6 +37,9 @@ GROWN_UP_S = 30.0
 """An actor that lived so long did not die of what its predecessors died of."""
 STOP_TIMEOUT_S = 7.0
 """What a camera may take to settle its last frames."""
+A_BYTE = 1
+"""Every node has it. An actor that asks for nothing at all is handed to a node by chance first, even to one that has
+fallen silent, where it hangs; and where it lands there it stays: a soft affinity was heeded for 2 of 6 (Ray 2.60)."""
 COUNT_PERIOD_S, KNOCK_PERIOD_S = 2.0, 0.25
 """How often a camera is asked for what its metrics tell, and how soon again where it does not answer."""
 
@@ -49,6 +54,8 @@ class CameraServiceOptions:
     budget_ms: int
     tracing: TracingConfig | None = None
     """None: tracing is off."""
+    proxies: tuple[Proxy, ...] = ()
+    """Serve's healthy ones, where there are several nodes."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +71,11 @@ class CameraActor:
 
     def __init__(self, settings: CameraSettings, options: CameraServiceOptions, epoch: int) -> None:
         log_beside_serve("camera", settings.id)
+        self._id, self._service = settings.id, options.service
+        self._node: str = ray.get_runtime_context().get_node_id()
         tracing = camera_tracing(settings.id, options.tracing)
         self._client = DetectClient(options.service, tls=options.tls, token=options.token, tracing=tracing)
+        self._route(options.proxies)
         self._camera = Camera(
             settings,
             client=self._client,
@@ -103,9 +113,16 @@ class CameraActor:
         """Give frames that are sent from now on another budget."""
         self._camera.rebudget(budget_ms)
 
+    async def reroute(self, proxies: tuple[Proxy, ...]) -> None:
+        """Send frames from now on by these proxies of Serve's, as far as the camera is to ask one."""
+        self._route(proxies)
+
     async def picture(self) -> Picture | None:
         """Give the newest frame that was answered."""
         return self._camera.recent.picture
+
+    def _route(self, proxies: tuple[Proxy, ...]) -> None:
+        self._client.route(addresses(self._service, proxies, node=self._node, camera_id=self._id))
 
 
 class CameraWatch:
@@ -124,6 +141,7 @@ class CameraWatch:
         self._epoch = 0
         self._actor: Any = None
         self._answers = False
+        self._silence_of_actor = Silence(ANSWER_TIMEOUT_S)
         self._pause = Backoff(RESTART_FIRST_S, RESTART_MOST_S)
         self._deaths = TroubleLog(logger, f"camera {settings.id}: its actor died", camera_id=settings.id)
         self._silence = "its process is being started" + _where(settings)
@@ -167,11 +185,14 @@ class CameraWatch:
         self._options = options
         await self._ask("rebudget", options.budget_ms)
 
+    async def reroute(self, options: CameraServiceOptions) -> None:
+        """Tell the camera, and every actor that is made from now on, of Serve's proxies."""
+        self._options = options
+        await self._ask("reroute", options.proxies)
+
     async def stop(self) -> CameraStatus | None:
         """End the actor, its last frames settled if it still can; give its last word, if it had one."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         self._places.remove(self.settings.id)
         if self._actor is None:
             return None
@@ -199,9 +220,15 @@ class CameraWatch:
 
     async def _count(self) -> None:
         while True:
+            actor, began = self._actor, time.monotonic()
             status = await self._call("status")
             self._answers = status is not None
             self._telemetry.tell(status)
+            waited_s = time.monotonic() - began
+            silent = self._silence_of_actor.note(actor, answered=self._answers, waited_s=waited_s)
+            starts_in_doubt = not self._answers and self._places.is_doubtful(self.settings.id)
+            if actor is not None and (silent or starts_in_doubt):
+                await self._give_up(actor)
             await asyncio.sleep(COUNT_PERIOD_S if self._answers else KNOCK_PERIOD_S)
 
     async def _keep(self) -> None:
@@ -225,6 +252,18 @@ class CameraWatch:
                 self._pause.reset()
             await asyncio.sleep(self._pause.next())
 
+    async def _give_up(self, actor: Any) -> None:
+        """End an actor that does not answer where another node can take its camera, and have it made again there.
+
+        Its node may be dead without a word, which Ray's head finds after a minute. Should it live on, then its frames
+        are refused: they are of an older epoch.
+        """
+        if await self._places.elsewhere(self.settings) and actor is self._actor:
+            about = {"camera_id": self.settings.id}
+            logger.warning("camera %s: its process does not answer; it is moved", self.settings.id, extra=about)
+            with contextlib.suppress(RayError, ValueError):
+                ray.kill(actor)
+
     async def _make(self) -> Any:
         strategy = await self._places.strategy(self.settings)
         # Milliseconds rise across restarts of everything; the maximum guards against a clock set back.
@@ -233,6 +272,7 @@ class CameraWatch:
             ray.remote(CameraActor)
             .options(
                 num_cpus=0,
+                memory=A_BYTE,
                 resources=dict(self.settings.resources),
                 scheduling_strategy=strategy,
                 max_concurrency=16,

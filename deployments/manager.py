@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -27,13 +27,22 @@ from app.wanted.redeploying import budget_by, given_by
 from app.web import BrokerFacts, CameraFacts, CameraNews, Cursor, Health, Readings, SystemFacts, build_api
 from deployments.camera import CameraServiceOptions, CameraWatch
 from deployments.logs import log_as_serve, say
-from deployments.observing import INFERENCE, deployments, ingress_load, publisher_snapshot, tell_budget
+from deployments.observing import (
+    INFERENCE,
+    deployments,
+    healthy_proxies,
+    ingress_load,
+    publisher_snapshot,
+    tell_budget,
+)
 from deployments.placing import CameraPlaces
 
 logger = logging.getLogger("ray.serve")
 
 REPORT_PERIOD_S = 10.0
 """How often the one line about the whole system is written."""
+PROXIES_PERIOD_S = 3.0
+"""How often cameras are told of Serve's proxies."""
 STARTUP_PATIENCE_S = 120.0
 """How long cameras wait for the inference application before they start all the same."""
 PREDECESSOR_PATIENCE_S = 15.0
@@ -80,7 +89,10 @@ class CameraManagerBase:
         self._config_trouble = ""
         self._configured = asyncio.Event()
         self._reporter = Reporter(options.budget_ms)
-        self._tasks = [asyncio.get_running_loop().create_task(work) for work in (self._start(), self._report())]
+        self._tasks = [asyncio.get_running_loop().create_task(work) for work in self._work()]
+
+    def _work(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        return self._start(), self._report(), self._tell_proxies()
 
     async def reconfigure(self, user_config: Any) -> None:
         """Take the deployment's ``user_config``; ``serve deploy`` with another one reaches a running manager here.
@@ -227,6 +239,18 @@ class CameraManagerBase:
             except Exception as error:  # noqa: BLE001 - the controller may be away for a while
                 unread.again(type(error).__name__)
             await asyncio.sleep(0.25)
+
+    async def _tell_proxies(self) -> None:
+        """Keep the cameras told of Serve's proxies; again and again, for one that was being started missed it."""
+        if not self._options.service.loopback:
+            return
+        while True:
+            proxies = await healthy_proxies()
+            if proxies:
+                self._options = replace(self._options, proxies=proxies)
+                watches = list(self._roster.running.values())
+                await asyncio.gather(*(watch.reroute(self._options) for watch in watches))
+            await asyncio.sleep(PROXIES_PERIOD_S)
 
     async def _report(self) -> None:
         untold = TroubleLog(logger, "the line about the system cannot be written", level=logging.ERROR)

@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 
 from ray import serve
+from ray.serve.schema import ProxyStatus
 
 from app.events import PublisherSnapshot
+from app.proxies import Proxy
 from app.service import ServiceLoad
 from app.web import DeploymentFacts, LoadFacts
+from deployments.placing import living_nodes
 
 INFERENCE = "inference"
 """Name of the inference application in ``serve_config.yaml``."""
@@ -50,6 +53,21 @@ async def deployments() -> tuple[DeploymentFacts, ...]:
         return await asyncio.wait_for(asyncio.to_thread(_deployments), ANSWER_TIMEOUT_S)
     except Exception:  # noqa: BLE001 - the controller may be away for a while
         return ()
+
+
+async def healthy_proxies() -> tuple[Proxy, ...] | None:
+    """Ask which nodes run a healthy proxy of Serve's; none is known where the controller is away.
+
+    In a cluster of one node there is nothing to choose, and the controller is not asked.
+    """
+    nodes = await living_nodes()
+    if len(nodes) < 2:
+        return () if nodes else None
+    try:
+        proxies = (await asyncio.wait_for(asyncio.to_thread(serve.status), ANSWER_TIMEOUT_S)).proxies
+    except Exception:  # noqa: BLE001 - the controller may be away for a while
+        return None
+    return tuple(Proxy(node.id, node.ip) for node in nodes if proxies.get(node.id) == ProxyStatus.HEALTHY)
 
 
 def _deployments() -> tuple[DeploymentFacts, ...]:

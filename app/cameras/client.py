@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ class DetectClient:
         tracing: CameraTracing | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._address = address
+        self._target = address.target
         self._credentials = _credentials(tls or TlsSettings()) if address.secure else None
         self._metadata: tuple[tuple[str, str], ...] = (("application", "inference"),)
         if token is not None:
@@ -70,6 +71,23 @@ class DetectClient:
         self._monotonic = monotonic
         self._channel: grpc.aio.Channel | None = None
         self._stub: InferenceServiceAsyncStub | None = None
+        self._left: set[grpc.aio.Channel] = set()
+        """Channels that no new frame takes."""
+        self._under_way: Counter[grpc.aio.Channel] = Counter()
+
+    def route(self, addresses: Sequence[ServiceAddress]) -> None:
+        """Send frames from now on to the first of these that can be reached; what is under way is left to its end.
+
+        Args:
+            addresses: one; or several, IP addresses all of one family, with the TLS of the first address.
+        """
+        target = _target(addresses)
+        if target == self._target:
+            return
+        self._target = target
+        if self._channel is not None:
+            self._left.add(self._channel)
+        self._channel, self._stub = None, None
 
     async def detect(self, frame: EncodedFrame, remaining_s: float) -> Outcome:
         """Send a frame that has ``remaining_s`` left of its budget, and tell what became of it.
@@ -84,15 +102,28 @@ class DetectClient:
         return outcome
 
     async def _call(self, frame: EncodedFrame, remaining_s: float, metadata: tuple[tuple[str, str], ...]) -> Outcome:
-        budget_ms = int(remaining_s * 1000)
-        if budget_ms < 1:  # 0 would ask for the service's own, long time-out
+        if remaining_s < 0.001:  # 0 would ask for the service's own, long time-out
             return Outcome.dropped(DropReason.DEADLINE, "the budget ran out before it was sent")
         channel, stub = self._connected()
+        self._under_way[channel] += 1
+        try:
+            return await self._through(channel, stub, frame, remaining_s, metadata)
+        finally:
+            await self._settle(channel)
+
+    async def _through(
+        self,
+        channel: grpc.aio.Channel,
+        stub: InferenceServiceAsyncStub,
+        frame: EncodedFrame,
+        remaining_s: float,
+        metadata: tuple[tuple[str, str], ...],
+    ) -> Outcome:
         was_ready = _is_ready(channel)
         timeout_s = remaining_s + ANSWER_MARGIN_S
         began = self._monotonic()
         try:
-            response = await stub.Detect(_request(frame, budget_ms), timeout=timeout_s, metadata=metadata)
+            response = await stub.Detect(_request(frame, int(remaining_s * 1000)), timeout=timeout_s, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             return outcome_of(
                 FailedCall(
@@ -111,8 +142,17 @@ class DetectClient:
     async def close(self) -> None:
         """Close the channel; a call under way is cancelled. Closing twice is fine."""
         channel, self._channel, self._stub = self._channel, None, None
-        if channel is not None:
-            await channel.close(grace=None)
+        left, self._left = self._left, set()
+        for one in (*left, *([channel] if channel is not None else [])):
+            await one.close(grace=None)
+
+    async def _settle(self, channel: grpc.aio.Channel) -> None:
+        """Note a call's end, and close the channels that nothing goes through any more."""
+        self._under_way[channel] -= 1
+        for left in [one for one in self._left if not self._under_way[one]]:
+            self._left.discard(left)
+            await left.close(grace=None)
+        self._under_way = +self._under_way
 
     def _connected(self) -> tuple[grpc.aio.Channel, InferenceServiceAsyncStub]:
         if self._channel is None or self._stub is None:
@@ -122,8 +162,8 @@ class DetectClient:
 
     def _open(self) -> grpc.aio.Channel:
         if self._credentials is None:
-            return grpc.aio.insecure_channel(self._address.target, options=_CHANNEL_OPTIONS)
-        return grpc.aio.secure_channel(self._address.target, self._credentials, options=_CHANNEL_OPTIONS)
+            return grpc.aio.insecure_channel(self._target, options=_CHANNEL_OPTIONS)
+        return grpc.aio.secure_channel(self._target, self._credentials, options=_CHANNEL_OPTIONS)
 
 
 def _request(frame: EncodedFrame, budget_ms: int) -> pb.DetectRequest:
@@ -141,6 +181,14 @@ def _request(frame: EncodedFrame, budget_ms: int) -> pb.DetectRequest:
         sequence=frame.sequence,
         encode_ms=frame.encode_ms,
     )
+
+
+def _target(addresses: Sequence[ServiceAddress]) -> str:
+    """Give addresses as gRPC wants them: of several it takes the first that it can connect to (``pick_first``)."""
+    if len(addresses) == 1:
+        return addresses[0].target
+    family = "ipv6" if addresses[0].host.startswith("[") else "ipv4"
+    return f"{family}:{','.join(address.target for address in addresses)}"
 
 
 def _is_ready(channel: grpc.aio.Channel) -> bool:

@@ -5,6 +5,7 @@ from app.wanted.fleet import Fleet
 from app.wanted.following import Following
 from app.wanted.kept import KeptChanges, told_of_changes
 from app.wanted.roster import Keeper, Roster
+from app.wanted.silence import Silence
 
 __all__ = [
     "Change",
@@ -15,6 +16,7 @@ __all__ = [
     "KeptChanges",
     "Origin",
     "Roster",
+    "Silence",
     "WantedCamera",
     "told_of_changes",
 ]

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from app.camera_settings import CameraSettings
 
-SHUNNED_S = 30.0
-"""How long a node on which an actor died is taken only where there is no other: it may be dead, and not known to be."""
+SHUNNED_S = 90.0
+"""How long a node on which an actor died is taken only where there is no other: it may be dead, and not known to be.
+Ray's head takes 15 s to give up a node that is gone, and 65 s for one that has fallen silent."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Node:
     id: str
     resources: Mapping[str, float]
     """All it has."""
+    ip: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,19 @@ class Placement:
         chosen = min(able, key=lambda node: (self._is_shunned(node.id), cameras[node.id]))
         self._placed[camera.id] = _Placed(chosen.id, camera.resources)
         return chosen.id
+
+    def may_move(self, camera: CameraSettings, nodes: Sequence[Node]) -> bool:
+        """Tell whether a camera could as well run on another node than its own."""
+        placed = self._placed.get(camera.id)
+        return placed is not None and any(
+            node.id != placed.node and not self._is_shunned(node.id) and self._has_room(node, camera.resources)
+            for node in nodes
+        )
+
+    def is_doubtful(self, camera_id: str) -> bool:
+        """Tell whether a camera was placed on a shunned node, for want of another."""
+        placed = self._placed.get(camera_id)
+        return placed is not None and self._is_shunned(placed.node)
 
     def lose(self, camera_id: str) -> None:
         """Hear that a camera's actor died: its node is shunned for a while."""

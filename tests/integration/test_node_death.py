@@ -13,7 +13,7 @@ from tests.conftest import ROOT, Table
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("how", [[], ["--silent", "--quick"]], ids=["killed", "silent"])
+@pytest.mark.parametrize("how", [[], ["--silent"]], ids=["killed", "silent"])
 def test_a_node_s_cameras_are_back_on_other_nodes_within_15_s_in_a_new_epoch(how: list[str], table: Table):
     done = subprocess.run(
         [sys.executable, "-m", "tests.integration.node_death", *how],
@@ -25,6 +25,7 @@ def test_a_node_s_cameras_are_back_on_other_nodes_within_15_s_in_a_new_epoch(how
     )
     told = json.loads(done.stdout.splitlines()[-1])
     table.write([f"A node {'fell silent' if how else 'was killed'}: {told}"])
+    assert told["cameras_by_node"] == [2, 2, 2]
     assert told["lost"] > 0
     assert told["left_there"] == 0
     assert told["others_kept"] == sum(told["cameras_by_node"]) - told["lost"]

@@ -1,4 +1,4 @@
-"""Two hundred cameras added and removed: what is left of them (long)."""
+"""Two hundred cameras (``--cycles``) added and removed: what is left of them (long)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.integration.test_runtime_cameras import STREET, Cameras, cameras
 
 __all__ = ["cameras"]
 
-CYCLES, AT_ONCE, WARM_UP = 200, 5, 3
-"""Cameras added and removed; how many at the same time; and how many times so many before it counts."""
+AT_ONCE, WARM_UP = 5, 3
+"""How many cameras are added and removed at the same time; and how many times so many before it counts."""
 IDS = [f"cycled-{number}" for number in range(AT_ONCE)]
 _SERIES = re.compile(r"^(ray_\w+\{[^}]*\})", re.MULTILINE)
 
@@ -45,13 +45,16 @@ def cycle(api: Cameras) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_two_hundred_cameras_added_and_removed_leave_everything_as_it_was(cameras: Cameras, table: Table):
+def test_two_hundred_cameras_added_and_removed_leave_everything_as_it_was(
+    cameras: Cameras, table: Table, pytestconfig: pytest.Config
+):
+    cycles: int = pytestconfig.getoption("--cycles")
     for _ in range(WARM_UP):
         cycle(cameras)
     watched, began = Watched(), time.monotonic()
     steady = cameras.all()["steady"]
     actors, before = len(processes("ray::CameraActor")), settled_series()
-    for _ in range(CYCLES // AT_ONCE):
+    for _ in range(cycles // AT_ONCE):
         watched.sample(time.monotonic())
         cycle(cameras)
     watched.sample(time.monotonic())
@@ -60,7 +63,7 @@ def test_two_hundred_cameras_added_and_removed_leave_everything_as_it_was(camera
     after, trends = settled_series(), watched.trends(began)
     table.write(
         [
-            f"{CYCLES} cameras added and removed in {minutes:.1f} minutes. Series of ours: {len(ours(before))} before, "
+            f"{cycles} cameras added and removed in {minutes:.1f} minutes. Series of ours: {len(ours(before))} before, "
             f"{len(ours(after))} after; of Ray: {len(before - ours(before))} before, {len(after - ours(after))} after.",
             "",
             *rows_of(trends),

@@ -202,6 +202,54 @@ async def test_a_service_that_comes_back_is_found_again(service: Service, client
         await asyncio.sleep(0.05)
 
 
+async def test_the_first_address_that_can_be_reached_is_asked(service: Service):
+    with socket.socket() as away:
+        away.bind(("127.0.0.1", 0))
+        nobody = ServiceAddress(host="127.0.0.1", port=away.getsockname()[1])
+        client = DetectClient(nobody)
+        client.route([nobody, ServiceAddress(host="127.0.0.1", port=service.port)])
+        assert (await client.detect(FRAME, 0.5)).fate is Fate.ACCEPTED
+        await client.close()
+
+
+async def test_frames_go_elsewhere_once_told_and_the_one_under_way_gets_its_answer(service: Service):
+    other = Service()
+    await other.start()
+    client = DetectClient(ServiceAddress(host="127.0.0.1", port=other.port))
+    let_go = asyncio.Event()
+
+    async def answer(request: pb.DetectRequest, context: grpc.aio.ServicerContext) -> pb.DetectResponse:
+        await let_go.wait()
+        return pb.DetectResponse()
+
+    other.answer = answer
+    under_way = asyncio.create_task(client.detect(FRAME, 5.0))
+    await other.received.wait()
+    client.route([ServiceAddress(host="127.0.0.1", port=service.port)])
+    assert (await client.detect(FRAME, 0.5)).fate is Fate.ACCEPTED
+    assert len(service.requests) == 1
+    let_go.set()
+    assert (await under_way).fate is Fate.ACCEPTED
+    await client.close()
+    await other.kill()
+
+
+async def test_a_client_that_was_led_elsewhere_closes_with_calls_under_way_on_the_old_way(service: Service):
+    client = DetectClient(ServiceAddress(host="127.0.0.1", port=service.port))
+
+    async def answer(request: pb.DetectRequest, context: grpc.aio.ServicerContext) -> pb.DetectResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    service.answer = answer
+    under_way = asyncio.create_task(client.detect(FRAME, 5.0))
+    await service.received.wait()
+    client.route([ServiceAddress(host="127.0.0.1", port=1)])
+    await asyncio.wait_for(client.close(), 3)
+    (ended,) = await asyncio.gather(under_way, return_exceptions=True)
+    assert isinstance(ended, asyncio.CancelledError)
+
+
 async def test_a_16_mib_image_goes_through_and_a_larger_one_is_rejected(service: Service, client: DetectClient):
     large = EncodedFrame(**{**vars(FRAME), "jpeg": bytes(17 * 1024 * 1024)})
     assert (await client.detect(large, 2.0)).reason is DropReason.REJECTED

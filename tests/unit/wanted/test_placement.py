@@ -41,3 +41,26 @@ def test_a_node_on_which_an_actor_died_is_taken_only_where_there_is_no_other_for
     now[0] += SHUNNED_S + 1
     placement.remove("e")
     assert placement.place(camera("f"), NODES) == "one"
+
+
+def test_a_camera_on_a_shunned_node_is_there_for_want_of_another():
+    placement = Placement()
+    placement.place(camera("a"), NODES[:1])
+    assert not placement.is_doubtful("a")
+    placement.lose("a")
+    assert not placement.is_doubtful("a")
+    placement.place(camera("a"), NODES[:1])
+    assert placement.is_doubtful("a")
+    assert placement.may_move(camera("a"), NODES)
+
+
+def test_a_camera_may_move_where_another_node_has_its_resources_and_is_not_shunned():
+    placement = Placement()
+    edge = camera("a", resources={"edge": 0.5})
+    assert not placement.may_move(edge, NODES)  # it is nowhere yet
+    placement.place(edge, NODES)
+    assert placement.may_move(edge, NODES)
+    assert not placement.may_move(edge, [NODES[0], NODES[2]])
+    placement.place(camera("b"), NODES[1:2])
+    placement.lose("b")
+    assert not placement.may_move(edge, NODES)

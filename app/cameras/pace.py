@@ -7,10 +7,10 @@ from collections import deque
 from app.cameras.outcomes import Fate, Outcome
 from app.ledger import DropReason
 
-QUEUE_SHARE = 0.25
+QUEUE_SHARE = 0.4
 """Of the budget: frames that wait longer for a detector are a sign that there are too many."""
-LATE_SHARE = 0.75
-"""Of the budget: answers that come so late are such a sign too, where others came in half the time: what is too busy
+SLOW_SHARE = 0.6
+"""Of the budget: answers that take so long are such a sign too, where others came in half the time: what is too busy
 need not be the detector."""
 _REMEMBERED = 64
 _CONGESTED = (DropReason.DEADLINE, DropReason.OVERLOADED)
@@ -25,8 +25,8 @@ _LEAST = 0.1
 class Pace:
     """Keeps the service's queue short by sending less often: what is left out is superseded before it costs anything.
 
-    Additive increase, multiplicative decrease, on the time that frames waited for a detector and on their age when they
-    were answered. A way that is always long is no sign of anything, and slows no camera. Every camera does the
+    Additive increase, multiplicative decrease, on the time that frames waited for a detector and on the time that their
+    answers took. A way that is always long is no sign of anything, and slows no camera. Every camera does the
     same, so they come to equal rates (Chiu and Jain, "Analysis of the increase and decrease algorithms for congestion
     avoidance in computer networks", Computer Networks and ISDN Systems 17, 1989). At its full rate a camera is not
     slowed at all.
@@ -41,7 +41,7 @@ class Pace:
         """
         self._fps = fps
         self._budget_s = budget_s
-        self._ages: deque[float] = deque(maxlen=_REMEMBERED)
+        self._round_trips: deque[float] = deque(maxlen=_REMEMBERED)
         self._rate = fps
         self._noted: float | None = None
         self._sent: float | None = None
@@ -70,19 +70,19 @@ class Pace:
             return 0.0
         return max(0.0, self._sent + 1 / self._rate - now)
 
-    def note(self, outcome: Outcome, now: float, age_s: float) -> None:
-        """Hear what became of a frame, ``age_s`` seconds after its capture."""
+    def note(self, outcome: Outcome, now: float, round_trip_s: float) -> None:
+        """Hear what became of a frame, ``round_trip_s`` seconds after it was sent."""
         rest_s = 0.0 if self._noted is None else min(_LONGEST_REST_S, now - self._noted)
-        if self._is_congested(outcome, age_s):
+        if self._is_congested(outcome, round_trip_s):
             self._noted = now
             self._rate = max(_LEAST * self._fps, self._rate * _BACK)
         elif outcome.fate is Fate.ACCEPTED:
             self._noted = now
             self._rate = min(self._fps, self._rate + _FORTH_FPS_PER_S * rest_s)
 
-    def _is_congested(self, outcome: Outcome, age_s: float) -> bool:
+    def _is_congested(self, outcome: Outcome, round_trip_s: float) -> bool:
         if outcome.response is None:
             return outcome.reason in _CONGESTED
-        self._ages.append(age_s)
-        late = age_s > LATE_SHARE * self._budget_s and age_s > 2 * min(self._ages)
-        return late or outcome.response.latency.queue_ms > QUEUE_SHARE * self._budget_s * 1000
+        self._round_trips.append(round_trip_s)
+        slow = round_trip_s > SLOW_SHARE * self._budget_s and round_trip_s > 2 * min(self._round_trips)
+        return slow or outcome.response.latency.queue_ms > QUEUE_SHARE * self._budget_s * 1000

@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 FRESH_SHARE = 0.25
 """Of the budget: a frame not older than this is sent, however long answers take."""
+SPARE = 1.3
+"""Times the last round trip is what an older frame must have left: half of all round trips are longer than the last."""
 _LASTING = frozenset({DropReason.UNAVAILABLE, DropReason.REJECTED, DropReason.ENCODE_ERROR})
 """A frame dropped for these is seldom the only one."""
 _BLOCKING = frozenset({DropReason.DEADLINE, DropReason.OVERLOADED})
@@ -177,7 +179,7 @@ class Sending:
         left_s = self._budget_s - age_s
         if left_s <= 0 or age_s <= self._budget_s * FRESH_SHARE:
             return True  # what is over is taken too, and counted for what it is
-        return left_s >= (self._round_trip_s or 0.0)
+        return left_s >= SPARE * (self._round_trip_s or 0.0)
 
     async def _encoded(self, sampled: SampledFrame) -> EncodedFrame | None:
         """Encode a frame; none where it ended there."""
@@ -230,7 +232,7 @@ class Sending:
         self._round_trip_s = ended - began
         if outcome.response is not None:
             self._window.note(ended - began, outcome.response.latency.queue_ms / 1000)
-        self._pace.note(outcome, ended, ended - encoded.captured)
+        self._pace.note(outcome, ended, ended - began)
         self._recent.note(encoded, outcome, ended)
         return outcome
 

@@ -10,7 +10,7 @@ from app.cameras.window import InFlightWindow
 from app.ledger import DropReason
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 
-BUSY = Outcome.accepted(pb.DetectResponse(latency=pb.StageLatency(queue_ms=80)))
+BUSY = Outcome.accepted(pb.DetectResponse(latency=pb.StageLatency(queue_ms=100)))
 IDLE = Outcome.accepted(pb.DetectResponse(latency=pb.StageLatency(queue_ms=3)))
 
 
@@ -49,7 +49,7 @@ def test_a_window_of_none_is_refused():
 def test_a_camera_at_its_full_rate_never_waits():
     pace = Pace(5, 0.2)
     pace.send(10.0)
-    pace.note(IDLE, 10.02, age_s=0.05)
+    pace.note(IDLE, 10.02, round_trip_s=0.05)
     assert pace.wait_s(10.02) == 0.0
     assert not pace.slowed
 
@@ -60,7 +60,7 @@ def test_a_camera_at_its_full_rate_never_waits():
 def test_a_long_queue_a_late_frame_and_a_full_service_slow_it(outcome: Outcome):
     pace = Pace(10, 0.2)
     pace.send(0.0)
-    pace.note(outcome, 0.1, age_s=0.05)
+    pace.note(outcome, 0.1, round_trip_s=0.05)
     assert pace.rate == pytest.approx(8.5)
     assert pace.wait_s(0.1) == pytest.approx(1 / 8.5 - 0.1)
 
@@ -68,24 +68,24 @@ def test_a_long_queue_a_late_frame_and_a_full_service_slow_it(outcome: Outcome):
 @pytest.mark.parametrize("reason", [DropReason.UNAVAILABLE, DropReason.REJECTED, DropReason.OUT_OF_ORDER])
 def test_what_is_no_sign_of_load_does_not_slow_it(reason: DropReason):
     pace = Pace(10, 0.2)
-    pace.note(Outcome.dropped(reason), 0.1, age_s=0.05)
+    pace.note(Outcome.dropped(reason), 0.1, round_trip_s=0.05)
     assert not pace.slowed
 
 
 def test_it_asks_on_however_busy_the_service_is():
     pace = Pace(10, 0.2)
     for number in range(100):
-        pace.note(BUSY, float(number), age_s=0.05)
+        pace.note(BUSY, float(number), round_trip_s=0.05)
     assert pace.rate == pytest.approx(1.0)
 
 
 def test_it_comes_back_to_its_full_rate_and_no_further():
     pace = Pace(5, 0.2)
     for number in range(20):
-        pace.note(BUSY, number / 5, age_s=0.05)
+        pace.note(BUSY, number / 5, round_trip_s=0.05)
     slow = pace.rate
     for number in range(20, 120):
-        pace.note(IDLE, number / 5, age_s=0.05)
+        pace.note(IDLE, number / 5, round_trip_s=0.05)
         assert slow <= pace.rate <= 5
     assert pace.rate == 5
 
@@ -93,9 +93,9 @@ def test_it_comes_back_to_its_full_rate_and_no_further():
 def test_a_long_silence_gives_no_leap():
     pace = Pace(10, 0.2)
     for _ in range(20):
-        pace.note(BUSY, 0.0, age_s=0.05)
+        pace.note(BUSY, 0.0, round_trip_s=0.05)
     before = pace.rate
-    pace.note(IDLE, 1000.0, age_s=0.05)
+    pace.note(IDLE, 1000.0, round_trip_s=0.05)
     assert pace.rate == pytest.approx(before + 1.0)
 
 
@@ -109,7 +109,7 @@ def shares_after(rates: list[float], capacity: float, seconds: float) -> list[fl
         for number, pace in enumerate(paces):
             if now >= due[number]:
                 pace.send(now)
-                pace.note(BUSY if offered > capacity else IDLE, now, age_s=0.05)
+                pace.note(BUSY if offered > capacity else IDLE, now, round_trip_s=0.05)
                 due[number] = now + 1 / pace.rate
                 sent[number] += now > seconds / 2
     return [count / (seconds / 2) for count in sent]
@@ -121,15 +121,15 @@ def test_cameras_come_to_equal_shares_of_what_there_is_and_use_it():
     assert max(shares) < 1.2 * min(shares)
 
 
-def test_answers_that_come_late_slow_a_camera_where_others_came_in_half_the_time():
+def test_answers_that_take_long_slow_a_camera_where_others_came_in_half_the_time():
     pace = Pace(10, 0.2)
-    pace.note(IDLE, 0.1, age_s=0.05)
-    pace.note(IDLE, 0.2, age_s=0.16)
+    pace.note(IDLE, 0.1, round_trip_s=0.05)
+    pace.note(IDLE, 0.2, round_trip_s=0.16)
     assert pace.slowed
 
 
 def test_a_way_that_is_always_long_slows_no_camera():
     pace = Pace(10, 0.2)
     for number in range(200):
-        pace.note(IDLE, number / 10, age_s=0.16 + 0.02 * (number % 2))
+        pace.note(IDLE, number / 10, round_trip_s=0.16 + 0.02 * (number % 2))
     assert not pace.slowed

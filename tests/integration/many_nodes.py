@@ -27,6 +27,7 @@ from app.ports import free_ports
 from tests.conftest import ROOT, wait_for
 from tests.e2e.faults.load import Load, load
 from tests.e2e.faults.verdict import TopicFollower, judge, make_topic
+from tests.integration.apart import apart
 
 TOPIC = "events.detections"
 STREET = "synthetic://street?seed=7&width=320&height=192"
@@ -304,8 +305,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--kind", action="append", choices=KINDS, help="which nodes are killed; none named: all")
     arguments = parser.parse_args()
-    os.environ.update({name: TUNED[name] for name in ("RAY_USAGE_STATS_ENABLED", "RAY_health_check_period_ms")})
-    print(json.dumps(measure(arguments.kind or list(KINDS))))
+    os.environ.update({name: TUNED[name] for name in ("RAY_health_check_period_ms",)})
+    with apart():
+        print(json.dumps(measure(arguments.kind or list(KINDS))))
 
 
 if __name__ == "__main__":

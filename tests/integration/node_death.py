@@ -17,6 +17,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from tests.integration.apart import apart
+
 STREET = "synthetic://street?seed=7&width=320&height=192"
 CAMERAS = [
     *({"id": f"edge-{number}", "url": STREET, "fps": 2, "resources": {"edge": 0.01}} for number in range(2)),
@@ -29,8 +31,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--silent", action="store_true", help="the node does not die: it falls silent")
     arguments = parser.parse_args()
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    print(json.dumps(measure(silent=arguments.silent)))
+    with apart():
+        print(json.dumps(measure(silent=arguments.silent)))
 
 
 def measure(silent: bool) -> dict[str, Any]:

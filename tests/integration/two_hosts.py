@@ -19,9 +19,13 @@ from typing import Any
 
 import yaml
 
+from app.cameras import CameraStatus
 from app.ports import free_ports
 from tests.conftest import ROOT, wait_for
+from tests.integration.apart import apart
 
+HEAD = {"sightline_spool": 1}
+"""Whatever asks for this runs on the head: a replica on the other node would bring a proxy with it."""
 SPACE, HERE, THERE = "sightline-edge", "10.77.13.1", "10.77.13.2"
 STREET = "synthetic://street?seed=7&width=320&height=192"
 CAMERAS = [{"id": f"edge-{number}", "url": STREET, "fps": 2, "resources": {"edge": 0.01}} for number in range(2)]
@@ -40,6 +44,7 @@ def network() -> Iterator[None]:
         f"ip -n {SPACE} link set {theirs} up",
         f"ip -n {SPACE} link set lo up",
     )
+    subprocess.run(["ip", "netns", "del", SPACE], stderr=subprocess.DEVNULL, check=False)  # of one that was killed
     try:
         for step in steps:
             subprocess.run(step.split(), check=True)
@@ -53,14 +58,14 @@ def network() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def nodes(folder: Path) -> Iterator[None]:
+def nodes() -> Iterator[None]:
     """Run a head here, and a node with the resource ``edge`` in the namespace."""
     import ray
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(
         initialize_head=True,
-        head_node_args={"num_cpus": 2, "node_ip_address": HERE, "temp_dir": str(folder)},
+        head_node_args={"num_cpus": 2, "node_ip_address": HERE, "resources": HEAD},
     )
     command = [
         *("ip", "netns", "exec", SPACE, sys.executable, "-m", "ray.scripts.scripts", "start"),
@@ -89,19 +94,42 @@ def _answers_there(port: int) -> bool:
     return tried.returncode == 0
 
 
+def _applications(settings: Path) -> list[dict[str, Any]]:
+    ingress = {
+        "name": "DetectionIngress",
+        "ray_actor_options": {"num_cpus": 0, "resources": {"sightline_spool": 0.001}},
+    }
+    return [
+        {
+            "name": "inference",
+            "route_prefix": "/inference",
+            "import_path": "deployments.graph:build_inference_without_model",
+            "args": {"settings": str(settings)},
+            "deployments": [ingress],
+        },
+        {
+            "name": "cameras",
+            "route_prefix": "/",
+            "import_path": "deployments.graph:build_cameras",
+            "args": {"settings": str(settings)},
+        },
+    ]
+
+
 def measure() -> dict[str, Any]:
     """Run cameras on the node without a proxy, and tell how they fare."""
     from ray import serve
-
-    from deployments.graph import CamerasArgs, InferenceArgs, build_cameras, build_inference_without_model
+    from ray.serve.context import _get_global_client
+    from ray.serve.schema import ServeDeploySchema
 
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     grpc_port, http_port = free_ports(2)
     with (
         tempfile.TemporaryDirectory(prefix="two", ignore_cleanup_errors=True) as name,
         network(),
-        nodes(folder := Path(name)),
+        nodes(),
     ):
+        folder = Path(name)
         (folder / "cameras.yaml").write_text(yaml.safe_dump({"cameras": CAMERAS}))
         settings = folder / "sightline.yaml"
         values = {
@@ -109,7 +137,7 @@ def measure() -> dict[str, Any]:
             "cameras": str(folder / "cameras.yaml"),
             "latency_budget_ms": 5000,
             "kafka": {"enabled": False},
-            "spool": {"dir": str(folder / "spool")},
+            "spool": {"dir": str(folder / "spool"), "pinned": True},
             "state_dir": str(folder),
         }
         settings.write_text(yaml.safe_dump(values))
@@ -118,17 +146,19 @@ def measure() -> dict[str, Any]:
             http_options={"host": "127.0.0.1", "port": http_port},
             grpc_options={**config["grpc_options"], "port": grpc_port},
         )
-        application = build_inference_without_model(InferenceArgs(settings=settings))
-        serve.run(application, name="inference", route_prefix="/inference")
-        handle = serve.run(build_cameras(CamerasArgs(settings=settings)), name="cameras", route_prefix="/")
+        _get_global_client().deploy_apps(ServeDeploySchema.model_validate({"applications": _applications(settings)}))
 
-        def accepted() -> dict[str, int]:
-            return {one.id: one.ledger.accepted for one in handle.statuses.remote().result(timeout_s=30)}
+        def statuses() -> list[CameraStatus]:
+            with contextlib.suppress(Exception):  # the application is being deployed
+                told: list[CameraStatus] = serve.get_app_handle("cameras").statuses.remote().result(timeout_s=10)
+                return told
+            return []
 
+        wait_for(statuses, 90, "cameras")
         began = time.monotonic()
         with contextlib.suppress(TimeoutError):
-            wait_for(lambda: len(now := accepted()) == len(CAMERAS) and min(now.values()) >= 10, 45)
-        told = handle.statuses.remote().result(timeout_s=30)
+            wait_for(lambda: sum(one.ledger.accepted >= 10 for one in statuses()) == len(CAMERAS), 45)
+        told = statuses()
         result = {
             "served_by_its_own_loopback": _answers_there(grpc_port),
             "proxies": len(serve.status().proxies),
@@ -146,5 +176,5 @@ def measure() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    print(json.dumps(measure()))
+    with apart():
+        print(json.dumps(measure()))

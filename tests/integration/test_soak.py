@@ -1,6 +1,7 @@
 """The running system over minutes: cameras that flap, fail and change, and nothing that grows.
 
-The default test command runs little more than a minute of it, ``pytest -m soak`` thirty; ``--table FILE`` keeps the figures.
+The default test command runs little more than a minute of it, ``pytest -m soak`` thirty; ``--table FILE`` keeps the
+figures.
 """
 
 from __future__ import annotations

@@ -111,6 +111,8 @@ def test_a_jpeg_with_an_orientation_is_detected_upright(models: dict[str, Path])
 
 
 def test_the_demo_model_equals_predict() -> None:
-    found = Detector(DetectorOptions(model=str(STREET), confidence=0.05, use_export=False)).detect([png(p) for p in PICTURES])
+    found = Detector(DetectorOptions(model=str(STREET), confidence=0.05, use_export=False)).detect(
+        [png(p) for p in PICTURES]
+    )
     for ours, picture in zip(found, PICTURES, strict=True):
         agree(ours, predict(STREET, picture, conf=0.05))

@@ -38,7 +38,8 @@ class Watched:
     def __init__(self, url: str, fps: float = 5.0, timing: CameraTiming | None = None) -> None:
         self.sent: list[Sent] = []
         self.history: list[tuple[CameraState, str]] = []
-        """Every state it was seen in, with its reason."""
+        """Every state it was seen in, with its reason: what a test saw itself is always there."""
+        self._noting = threading.Lock()
         self._url = url
         self._fps = fps
         self._timing = timing
@@ -62,7 +63,12 @@ class Watched:
         return Outcome.accepted(pb.DetectResponse())
 
     def status(self) -> CameraStatus:
-        return self._camera.status()
+        """The camera's status now, noted in the history."""
+        with self._noting:
+            status = self._camera.status()
+            if not self.history or self.history[-1] != (status.state, status.reason):
+                self.history.append((status.state, status.reason))
+            return status
 
     @property
     def state(self) -> CameraState:
@@ -93,7 +99,5 @@ class Watched:
 
     async def _note(self) -> None:
         while True:
-            status = self._camera.status()
-            if not self.history or self.history[-1] != (status.state, status.reason):
-                self.history.append((status.state, status.reason))
+            self.status()
             await asyncio.sleep(0.02)

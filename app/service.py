@@ -26,6 +26,7 @@ from app.errors import (
 from app.events import DetectionEvent, Receipt, SeenObject, StageLatencies, Submission
 from app.procession import Place, Procession
 from app.requests import DetectionRequest
+from app.reserve import Reserve
 from app.rpc.conversion import Clock, read_request
 from app.rpc.serving import UnreadableRequest
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
@@ -153,6 +154,7 @@ class DetectionService:
         self._demand = DemandMeter(limits.max_batch_size, self._clock.monotonic)
         self._commits: set[asyncio.Task[Receipt]] = set()
         self._procession = Procession()
+        self._reserve = Reserve()
         self._sizer = BatchSizer(limits.max_batch_size, limits.batch_target_s)
         self._frames: DeadlineBatcher[DetectionRequest, _Seen] = DeadlineBatcher(
             self._detect, max_batch=limits.max_batch_size, max_waiting=limits.max_waiting, slots=0
@@ -223,7 +225,7 @@ class DetectionService:
 
     async def _seen(self, request: DetectionRequest) -> _Seen:
         try:
-            return await self._frames.submit(request, request.deadline)
+            return await self._frames.submit(request, self._latest_start(request))
         except DeadlineExceeded:
             self._demand.expired()
             raise
@@ -232,7 +234,9 @@ class DetectionService:
         now = self._clock.monotonic()
         self._observer.batch(len(requests))
         self.tell()
-        jobs = [DetectorJob(request.image, request.deadline - now, request.traceparent) for request in requests]
+        jobs = [
+            DetectorJob(request.image, self._latest_start(request) - now, request.traceparent) for request in requests
+        ]
         answer = await self._detector.detect(jobs)
         # What expired at the detector is counted where it is raised.
         ran = [
@@ -248,6 +252,10 @@ class DetectionService:
         return [
             outcome.error if outcome.error is not None else _Seen(outcome, answer.model) for outcome in answer.outcomes
         ]
+
+    def _latest_start(self, request: DetectionRequest) -> float:
+        """Give the time, by the monotonic clock, at which the model must have begun with a frame."""
+        return request.deadline - self._reserve.of(request.deadline - request.arrived)
 
     def _begin_commit(
         self, request: DetectionRequest, seen: _Seen, place: Place
@@ -267,6 +275,7 @@ class DetectionService:
         self, request: DetectionRequest, event: DetectionEvent, commit: asyncio.Task[Receipt]
     ) -> Accepted:
         await asyncio.shield(commit)
+        self._reserve.note(self._clock.monotonic() - request.arrived - event.latency.queue / 1000)
         self._observer.answered(event)
         total_ms = (self._clock.wall_ns() - request.captured_at_ns) / 1e6
         return Accepted(event, max(0.0, total_ms))

@@ -54,8 +54,10 @@ class ObjectDetector:
         self._wishes = 0
         self._exchange: asyncio.Task[None] | None = None
         self._clock = Clock()
-        # One batch at a time owns the device; the next one's frames wait here, a hop nearer.
+        # The next batch's frames wait here, a hop nearer, until the detector has begun with all of this one's.
         self._turn = asyncio.Lock()
+        self._running: set[asyncio.Task[list[ImageOutcome]]] = set()
+        self._ended = 0.0
         self._failures = TroubleLog(logger, "the model fails", unit="images", level=logging.ERROR)
 
     async def reconfigure(self, user_config: object, rank: object = None) -> None:
@@ -93,13 +95,34 @@ class ObjectDetector:
             late = [expired(job, received, self._clock) for job in jobs]
             images = [job.image for job, error in zip(jobs, late, strict=True) if error is None]
             began = self._clock.monotonic()
-            ran = iter(await asyncio.to_thread(held.detector.run, images) if images else ())
-            busy_s = self._clock.monotonic() - began
+            running = await self._begin(held.detector, images) if images else None
+        ran = iter(await running if running else ())
+        ended = self._clock.monotonic()
+        # Batches overlap: while the one before was still running, the detector was not busy with this one alone.
+        busy_s = ended - max(began, self._ended)
+        self._ended = ended
         if images:
             held.times.note(len(images), busy_s)
         outcomes = tuple(next(ran) if error is None else _refused(error) for error in late)
         self._tell_failures(outcomes)
         return DetectorAnswer(outcomes, held.model, busy_s)
+
+    async def _begin(
+        self, detector: Detector | NoOpDetector, images: Sequence[bytes]
+    ) -> asyncio.Task[list[ImageOutcome]]:
+        """Start a run, and come back as soon as the next one may start."""
+        loop = asyncio.get_running_loop()
+        begun = asyncio.Event()
+
+        def tell() -> None:
+            loop.call_soon_threadsafe(begun.set)
+
+        task = loop.create_task(asyncio.to_thread(detector.run, images, tell))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        task.add_done_callback(lambda _: begun.set())
+        await begun.wait()
+        return task
 
     def _tell_failures(self, outcomes: Sequence[ImageOutcome]) -> None:
         for outcome in outcomes:
@@ -147,6 +170,8 @@ class ObjectDetector:
             return
         async with self._turn:
             old, self._held = self._ready(), new
+            if self._running:
+                await asyncio.wait(self._running)
         old.detector.close()
         logger.info("model %s took over from %s", new.model.name, old.model.name)
 

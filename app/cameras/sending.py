@@ -30,6 +30,9 @@ _log = logging.getLogger(__name__)
 
 FRESH_SHARE = 0.25
 """Of the budget: a frame not older than this is sent, however long answers take."""
+WAITED_SHARE = 0.1
+"""Of the budget: a frame of a slowed camera that has waited longer for its turn is left for the next one, which will
+not have to wait."""
 SPARE = 1.3
 """Times the last round trip is what an older frame must have left: half of all round trips are longer than the last."""
 _LASTING = frozenset({DropReason.UNAVAILABLE, DropReason.REJECTED, DropReason.ENCODE_ERROR})
@@ -102,6 +105,8 @@ class Sending:
         self._under_way: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
         self._not_before = 0.0
+        self._free_at = -math.inf
+        """Since when another frame may be sent."""
         self._round_trip_s: float | None = None
         self.size: tuple[int, int] | None = None
         """Width and height in pixels of the newest frame that was encoded, before it was shrunk."""
@@ -136,6 +141,7 @@ class Sending:
         """Take frame after frame; end when there are no more, and all are settled."""
         while True:
             await self._may_send()
+            self._free_at = self._clock.monotonic()
             sampled = await self._mailbox.take(self._is_worth_it)
             if sampled is None:
                 break
@@ -177,9 +183,11 @@ class Sending:
         """Tell whether a frame can still be answered in time, or is as fresh as frames get."""
         age_s = self._clock.monotonic() - sampled.captured
         left_s = self._budget_s - age_s
-        if left_s <= 0 or age_s <= self._budget_s * FRESH_SHARE:
+        if left_s <= 0:
             return True  # what is over is taken too, and counted for what it is
-        return left_s >= SPARE * (self._round_trip_s or 0.0)
+        if self._pace.slowed:
+            return sampled.captured >= self._free_at - self._budget_s * WAITED_SHARE
+        return age_s <= self._budget_s * FRESH_SHARE or left_s >= SPARE * (self._round_trip_s or 0.0)
 
     async def _encoded(self, sampled: SampledFrame) -> EncodedFrame | None:
         """Encode a frame; none where it ended there."""

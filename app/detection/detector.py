@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -119,21 +119,29 @@ class Detector:
             found.append(each.detections)
         return found
 
-    def run(self, images: Sequence[bytes]) -> list[ImageOutcome]:
+    def run(self, images: Sequence[bytes], begun: Callable[[], None] = lambda: None) -> list[ImageOutcome]:
         """Detect objects in encoded images; one image's fault never harms the others.
 
         Args:
             images: JPEG, PNG or WebP, of any sizes.
+            begun: called, from any thread and at most once, as soon as another thread's call would find work to do
+                beside this one: the pictures are decoded and wait for the device alone, or the last has a core.
 
         Returns:
             One outcome an image, in the order given.
         """
-        return [outcome for group in _portions(images) for outcome in self._run(group)]
+        groups = list(_portions(images))
+        return [
+            outcome
+            for number, group in enumerate(groups, 1)
+            for outcome in self._run(group, begun if number == len(groups) else lambda: None)
+        ]
 
-    def _run(self, images: Sequence[bytes]) -> list[ImageOutcome]:
+    def _run(self, images: Sequence[bytes], begun: Callable[[], None]) -> list[ImageOutcome]:
         if self._lanes is not None:
-            return self._lanes.run(images)
+            return self._lanes.run(images, begun)
         decoded = self._decode(images)
+        begun()
         outcomes: dict[int, ImageOutcome] = {}
         for members in self._batches(decoded):
             pictures = [picture for index in members if (picture := decoded[index].image) is not None]

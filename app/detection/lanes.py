@@ -30,13 +30,23 @@ class Lanes:
         self._postprocess = postprocess
         self._model_name = model_name
         self._lone = threading.Lock()
+        self._counting = threading.Lock()
+        self._taken = 0
+        """Lanes that are busy."""
         self._threads = ThreadPoolExecutor(graph.threads, thread_name_prefix="lane") if graph.threads > 1 else None
 
-    def run(self, images: Sequence[bytes]) -> list[ImageOutcome]:
-        """Detect in encoded images; one image's fault never harms the others."""
-        if self._threads is None or len(images) < 2:
+    def run(self, images: Sequence[bytes], begun: Callable[[], None] = lambda: None) -> list[ImageOutcome]:
+        """Detect in encoded images; one image's fault never harms the others.
+
+        Args:
+            images: in the order in which lanes take them.
+            begun: called from any thread as a lane takes the last one: what is given now finds the next free lane.
+                Of a lone picture, which has all cores, it is not called.
+        """
+        if self._threads is None or (len(images) < 2 and not self._taken):
             return [self._one(data, self._infer_alone) for data in images]
-        return list(self._threads.map(lambda data: self._one(data, self._infer_beside), images))
+        last = len(images) - 1
+        return list(self._threads.map(lambda n: self._take(images[n], begun if n == last else None), range(last + 1)))
 
     def warm_up(self, image: Image) -> None:
         """Compile for the image's shape and run each way once."""
@@ -53,6 +63,17 @@ class Lanes:
         """End the threads."""
         if self._threads is not None:
             self._threads.shutdown()
+
+    def _take(self, data: bytes, begun: Callable[[], None] | None) -> ImageOutcome:
+        with self._counting:
+            self._taken += 1
+        try:
+            if begun is not None:
+                begun()
+            return self._one(data, self._infer_beside)
+        finally:
+            with self._counting:
+                self._taken -= 1
 
     def _one(self, data: bytes, infer: Callable[[Image], Detections]) -> ImageOutcome:
         decoded: Decoded = try_decode(data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.detection.outcomes import ImageOutcome
@@ -34,7 +34,7 @@ class NoOpDetector:
     def close(self) -> None:
         """Do nothing."""
 
-    def run(self, images: Sequence[bytes]) -> list[ImageOutcome]:
+    def run(self, images: Sequence[bytes], begun: Callable[[], None] = lambda: None) -> list[ImageOutcome]:
         """Give no detections for each image, in the order given."""
         return [_outcome(image) for image in images]
 

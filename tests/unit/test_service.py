@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import cv2
@@ -355,3 +356,21 @@ async def test_a_frame_that_expires_or_waits_too_long_is_late_and_one_that_is_ta
     with pytest.raises(DeadlineExceeded):
         await desk.detect()
     assert desk.service.demand.late_share == pytest.approx(0.5)
+
+
+async def test_a_frame_that_could_not_be_in_time_any_more_does_not_take_the_models_time():
+    desk = Desk()
+    desk.publisher.gate.clear()
+    calls = [asyncio.create_task(desk.detect(latency_budget_ms=20_000)) for _ in range(20)]
+    asyncio.get_running_loop().call_later(0.4, desk.publisher.gate.set)
+    await asyncio.gather(*calls)
+    desk.detector.gate.clear()
+    first = asyncio.create_task(desk.detect(latency_budget_ms=20_000))
+    begun = len(desk.detector.batches)
+    await until(lambda: len(desk.detector.batches) > begun)
+    began = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        await desk.detect(latency_budget_ms=1000)
+    assert 0.65 < time.monotonic() - began < 1.0
+    desk.detector.gate.set()
+    await first

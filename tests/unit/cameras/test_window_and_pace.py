@@ -10,7 +10,7 @@ from app.cameras.window import InFlightWindow
 from app.ledger import DropReason
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 
-BUSY = Outcome.accepted(pb.DetectResponse(latency=pb.StageLatency(queue_ms=100)))
+BUSY = Outcome.accepted(pb.DetectResponse(latency=pb.StageLatency(queue_ms=120)))
 IDLE = Outcome.accepted(pb.DetectResponse(latency=pb.StageLatency(queue_ms=3)))
 
 
@@ -62,7 +62,25 @@ def test_a_long_queue_a_late_frame_and_a_full_service_slow_it(outcome: Outcome):
     pace.send(0.0)
     pace.note(outcome, 0.1, round_trip_s=0.05)
     assert pace.rate == pytest.approx(8.5)
-    assert pace.wait_s(0.1) == pytest.approx(1 / 8.5 - 0.1)
+    assert pace.wait_s(0.1) == pytest.approx(1 / 8.5 - 0.05)  # after the answer, less what an answer takes
+
+
+def test_the_longer_the_queue_the_more_a_camera_gives_up():
+    rates = []
+    for queue_ms in (60, 66, 80, 100, 400):
+        pace = Pace(10, 0.2)
+        pace.note(Outcome.accepted(pb.DetectResponse(latency=pb.StageLatency(queue_ms=queue_ms))), 0.1, 0.05)
+        rates.append(pace.rate)
+    assert rates == pytest.approx([10, 9.8, 9.333, 8.667, 8.5], abs=1e-3)
+
+
+def test_a_slowed_camera_rests_after_a_late_answer():
+    pace = Pace(10, 0.2)
+    for number in range(9):
+        pace.note(BUSY, number * 0.3, round_trip_s=0.1)
+    pace.send(3.0)
+    pace.note(IDLE, 3.9, round_trip_s=0.9)
+    assert pace.wait_s(3.9) == pytest.approx(1 / pace.rate - 0.1)
 
 
 @pytest.mark.parametrize("reason", [DropReason.UNAVAILABLE, DropReason.REJECTED, DropReason.OUT_OF_ORDER])

@@ -1,0 +1,30 @@
+"""What must be left of a frame's budget as the model begins."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.reserve import Reserve
+
+
+def reserve_after(*seconds: float) -> Reserve:
+    reserve = Reserve()
+    for each in seconds:
+        reserve.note(each)
+    return reserve
+
+
+def test_at_first_nothing_is_held_back():
+    assert Reserve().of(0.2) == 0
+
+
+def test_it_comes_to_what_frames_take():
+    assert reserve_after(*[0.04] * 200).of(0.2) == pytest.approx(0.04, rel=0.01)
+
+
+def test_one_long_wait_hardly_moves_it():
+    assert reserve_after(*[0.02] * 200, 0.4).of(1.0) < 0.045
+
+
+def test_a_model_slower_than_the_budget_still_gets_frames():
+    assert reserve_after(*[2.0] * 200).of(0.2) == pytest.approx(0.06)

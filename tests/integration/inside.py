@@ -15,8 +15,12 @@ from typing import Any
 import ray
 from ray.experimental.internal_kv import _internal_kv_list
 
-OURS = ("CameraManager", "DetectionIngress", "publisher")
-"""What their names in Ray hold; cameras have none, and go."""
+OURS = {
+    "CameraManager": re.compile(r"SERVE_REPLICA::cameras#CameraManager#"),
+    "DetectionIngress": re.compile(r"SERVE_REPLICA::inference#DetectionIngress#"),
+    "KafkaPublisher": re.compile(r"SERVE_DEPLOYMENT_ACTOR::inference::DetectionIngress::.*::publisher$"),
+}
+"""Their names in Ray; cameras have none, and go."""
 READINGS = 5
 """Of each the least counts: what is under way at one instant is no growth."""
 _ANONYMOUS = re.compile(r"^Anonymous:\s+(\d+) kB", re.MULTILINE)
@@ -57,9 +61,12 @@ def actor_classes() -> int:
 
 def _actors() -> dict[str, Any]:
     named = ray.util.list_named_actors(all_namespaces=True)
-    found = {title: one for title in OURS for one in named if title in one["name"]}
-    assert set(found) == set(OURS), named
-    return {title: ray.get_actor(one["name"], namespace=one["namespace"]) for title, one in found.items()}
+    found = {}
+    for title, pattern in OURS.items():
+        one, *others = (each for each in named if pattern.match(each["name"]))
+        assert not others, title
+        found[title] = ray.get_actor(one["name"], namespace=one["namespace"])
+    return found
 
 
 def _least(several: list[Inside]) -> Inside:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import itertools
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
+import pytest
 
 from app.camera_settings import CameraSettings
 from app.cameras import CameraStatus
@@ -135,7 +137,9 @@ def held() -> Held:
     return Held(len(gc.get_objects()), sys.getallocatedblocks())
 
 
-async def test_of_cameras_that_came_and_went_nothing_is_left(tmp_path: Path):
+async def test_of_cameras_that_came_and_went_nothing_is_left(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    for logger in ("ray.serve", "httpx"):
+        caplog.set_level(logging.WARNING, logger)  # pytest keeps each line that is written
     manager = Manager(tmp_path)
     await manager.changes.open(0)
     transport = httpx.ASGITransport(build_api(lambda: manager), client=("127.0.0.1", 5))

@@ -55,6 +55,6 @@ def test_a_node_of_each_kind_dies_and_no_accepted_event_is_lost(table: Table):
     # A node with cameras alone takes none but its own with it, and these come back as fast as after any node's death.
     for one in told["rows"]:
         if not {"ObjectDetector", "DetectionIngress", "KafkaPublisher"} & set(one["ran_there"]):
-            assert len(one["interrupted"]) == one["ran_there"].count("CameraActor")
+            assert len(one["cameras_anew"]) == one["ran_there"].count("CameraActor")
             assert one["recovered_s"] < 15
         assert one["recovered_s"] < 90

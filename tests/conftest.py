@@ -27,7 +27,12 @@ T = TypeVar("T")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--table", help="write the table that the tests make (faults, soak, streams) to this file")
-    parser.addoption("--cycles", type=int, default=200, help="how many cameras test_runtime_cycles adds and removes")
+    parser.addoption(
+        "--cycles",
+        type=int,
+        default=200,
+        help="how many cameras test_runtime_cycles adds and removes; with less than 200, noise may break its bounds",
+    )
 
 
 def wait_for(probe: Callable[[], T | None], timeout_s: float = 60.0, what: str = "the condition") -> T:

@@ -1,11 +1,17 @@
-"""A Ray of a program's own, apart from others on the machine."""
+"""A Ray of a program's own, apart from others on the machine; and tests that run such a program."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Any
+
+from tests.conftest import ROOT
 
 
 @contextlib.contextmanager
@@ -17,3 +23,16 @@ def apart() -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
         os.environ.update({"RAY_TMPDIR": folder, "RAY_USAGE_STATS_ENABLED": "0"})
         yield
+
+
+def told_by(program: str, *arguments: str, timeout_s: float) -> Any:
+    """Run a program of this folder in a process of its own, and give the JSON document that it prints last."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"tests.integration.{program}", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=timeout_s,
+    )
+    return json.loads(done.stdout.splitlines()[-1])

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections import Counter
 from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, Table
+from tests.conftest import Table
+from tests.integration.apart import told_by
 
 HEADER = (
     "| node killed | what ran there | cameras interrupted | recovered after | frames dropped | calls refused |",
@@ -38,15 +36,7 @@ def row(one: dict[str, Any]) -> str:
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_node_of_each_kind_dies_and_no_accepted_event_is_lost(table: Table):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.integration.many_nodes"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        timeout=800,
-    )
-    told = json.loads(done.stdout.splitlines()[-1])
+    told = told_by("many_nodes", timeout_s=800)
     load, accounts = told["load"], told["accounts"]
     table.write(
         [
@@ -65,6 +55,6 @@ def test_a_node_of_each_kind_dies_and_no_accepted_event_is_lost(table: Table):
     # A node with cameras alone takes none but its own with it, and these come back as fast as after any node's death.
     for one in told["rows"]:
         if not {"ObjectDetector", "DetectionIngress", "KafkaPublisher"} & set(one["ran_there"]):
-            assert len(one["interrupted"]) == one["ran_there"].count("CameraActor")
+            assert len(one["cameras_anew"]) == one["ran_there"].count("CameraActor")
             assert one["recovered_s"] < 15
         assert one["recovered_s"] < 90

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
 
-from tests.conftest import ROOT, Table
+from tests.conftest import Table
+from tests.integration.apart import told_by
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", [[], ["--silent"]], ids=["killed", "silent"])
 def test_a_node_s_cameras_are_back_on_other_nodes_within_15_s_in_a_new_epoch(how: list[str], table: Table):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.integration.node_death", *how],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        timeout=500,
-    )
-    told = json.loads(done.stdout.splitlines()[-1])
+    told = told_by("node_death", *how, timeout_s=500)
     table.write([f"A node {'fell silent' if how else 'was killed'}: {told}"])
     assert told["cameras_by_node"] == [2, 2, 2]
     assert told["lost"] > 0

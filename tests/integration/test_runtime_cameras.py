@@ -19,6 +19,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from tests.conftest import wait_for
 from tests.integration.conftest import Service
+from tests.integration.inside import actor_classes
 from tests.integration.test_cameras import processes
 
 STREET = "synthetic://street?seed=7&width=640&height=360"
@@ -99,7 +100,7 @@ def balanced(ledger: Mapping[str, Any]) -> bool:
 
 
 def test_cameras_come_change_and_go_while_the_others_lose_nothing_and_so_they_stay_after_a_restart(cameras: Cameras):
-    before, began = cameras.all()["steady"], time.monotonic()
+    before, began, classes = cameras.all()["steady"], time.monotonic(), actor_classes()
 
     cameras.ask("POST", expect=201, id="added", url=STREET, fps=3)
     added = cameras.working("steady", "yard", "added")["added"]
@@ -129,6 +130,7 @@ def test_cameras_come_change_and_go_while_the_others_lose_nothing_and_so_they_st
     assert (after["epoch"], after["restarts"], after["reconnects"]) == (before["epoch"], 0, 0)
     assert balanced(after["ledger"])
     assert after["ledger"]["dropped"]["shutdown"] == 0
+    assert actor_classes() == classes  # however many cameras are made
     sampled = after["ledger"]["sampled"] - before["ledger"]["sampled"]
     assert sampled == pytest.approx(STEADY_FPS * seconds, rel=0.1, abs=STEADY_FPS * 2)
 

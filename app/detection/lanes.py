@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,18 +18,6 @@ from app.detection.postprocessing import Postprocessor
 from app.detections import Detections
 from app.errors import ModelUnavailable, SightlineError
 
-NICENESS = 10
-"""Of the lanes' threads. They compute for tens of milliseconds, all others here for tenths of one: where all cores are
-busy a frame would wait for its turn at every one of a dozen steps."""
-
-
-def yield_to_others() -> None:
-    """Let all other threads go first, where the system tells one thread from another."""
-    if sys.platform == "linux":
-        own = threading.get_native_id()
-        # Never less nice than it is: only root may do that.
-        os.setpriority(os.PRIO_PROCESS, own, max(NICENESS, os.getpriority(os.PRIO_PROCESS, own)))
-
 
 class Lanes:
     """As many threads as the graph has cores; a picture never waits for another at a layer or at a step."""
@@ -47,11 +33,7 @@ class Lanes:
         self._counting = threading.Lock()
         self._taken = 0
         """Lanes that are busy."""
-        self._threads = (
-            ThreadPoolExecutor(graph.threads, thread_name_prefix="lane", initializer=yield_to_others)
-            if graph.threads > 1
-            else None
-        )
+        self._threads = ThreadPoolExecutor(graph.threads, thread_name_prefix="lane") if graph.threads > 1 else None
 
     def run(self, images: Sequence[bytes], begun: Callable[[], None] = lambda: None) -> list[ImageOutcome]:
         """Detect in encoded images; one image's fault never harms the others.

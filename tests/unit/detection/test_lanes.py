@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 from app.detection.graphs import Output, Picture
-from app.detection.lanes import NICENESS, Lanes
+from app.detection.lanes import Lanes
 from app.detection.letterbox import fit
 from app.detection.options import DetectorOptions
 from app.detection.postprocessing import Postprocessor
@@ -28,7 +27,6 @@ class HeldGraph:
     def __init__(self) -> None:
         self.alone_calls = 0
         self.beside_calls = 0
-        self.nicenesses: set[int] = set()
         self.let_go = threading.Semaphore(0)
 
     def prepare(self, shape: tuple[int, int]) -> None:
@@ -43,7 +41,6 @@ class HeldGraph:
         return self._wait()
 
     def _wait(self) -> Output:
-        self.nicenesses.add(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
         assert self.let_go.acquire(timeout=30)
         return np.zeros((0, 6), np.float32)
 
@@ -107,10 +104,3 @@ def test_what_cannot_be_decoded_leaves_its_lane_to_the_next(graph: HeldGraph, la
     graph.let_go.release(2)
     outcomes = caller.submit(lanes.run, [b"", JPEG, b"no picture", JPEG]).result(30)
     assert [outcome.error is None for outcome in outcomes] == [False, True, False, True]
-
-
-def test_the_lanes_let_the_rest_of_the_machine_go_first(graph: HeldGraph, lanes: Lanes, caller: ThreadPoolExecutor):
-    graph.let_go.release(2)
-    caller.submit(lanes.run, [JPEG] * 2).result(30)
-    own = os.getpriority(os.PRIO_PROCESS, 0)
-    assert min(graph.nicenesses) >= max(NICENESS, own)

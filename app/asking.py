@@ -57,9 +57,10 @@ class SystemClient:
         # An address of this machine: no proxy between, whatever the shell says.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-    def status(self) -> StatusModel:
-        """Ask for the whole system."""
-        return self._read(TypeAdapter(StatusModel), "/api/v1/status")
+    def status(self, seconds: float | None = None) -> StatusModel:
+        """Ask for the whole system; with ``seconds`` Kafka's latencies are of the events since so long ago."""
+        query = "" if seconds is None else f"?seconds={seconds:.3f}"
+        return self._read(TypeAdapter(StatusModel), f"/api/v1/status{query}")
 
     def cameras(self) -> tuple[CameraModel, ...]:
         """Ask for every camera."""

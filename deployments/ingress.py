@@ -134,13 +134,13 @@ class DetectionIngress:
             grpc_context.set_details(details)
             return pb.DetectResponse()
 
-    async def publisher_snapshot(self) -> PublisherSnapshot:
-        """Read the publisher's accounts, for status and for tests.
+    async def publisher_snapshot(self, seconds: float | None = None) -> PublisherSnapshot:
+        """Read the publisher's accounts; with ``seconds`` the quantiles are of what Kafka got since so long ago.
 
         Raises:
             DeliveryUnavailable: the publisher is away, with all its shards.
         """
-        return await self._publishers.snapshot()
+        return await self._publishers.snapshot(seconds)
 
     async def rebudget(self, budget_ms: int) -> None:
         """Have the publisher count breaches of another budget; the budget of a frame comes with the frame.

@@ -170,10 +170,10 @@ class CameraManagerBase:
         watch = self._roster.running.get(camera_id)
         return None if watch is None else await watch.picture()
 
-    async def facts(self, viewers: int) -> SystemFacts:
-        """Gather the facts that the HTTP API tells."""
+    async def facts(self, viewers: int, seconds: float | None = None) -> SystemFacts:
+        """Gather the facts that the HTTP API tells; with ``seconds`` Kafka's latencies are those since so long ago."""
         cameras, publisher, load, running = await asyncio.gather(
-            self._camera_facts(), publisher_snapshot(), ingress_load(), deployments()
+            self._camera_facts(), publisher_snapshot(seconds), ingress_load(), deployments()
         )
         return SystemFacts(
             at=datetime.now(timezone.utc),

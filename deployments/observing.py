@@ -20,11 +20,15 @@ ANSWER_TIMEOUT_S = 3.0
 """What a camera, the ingress or the publisher may take to tell how it is."""
 
 
-async def publisher_snapshot() -> PublisherSnapshot | None:
-    """Read the publisher's accounts, where the inference application is in this cluster."""
+async def publisher_snapshot(seconds: float | None = None) -> PublisherSnapshot | None:
+    """Read the publisher's accounts, where the inference application is in this cluster.
+
+    With ``seconds`` the quantiles are of what Kafka got since so long ago.
+    """
     try:
         handle = serve.get_app_handle(INFERENCE)
-        snapshot: PublisherSnapshot = await asyncio.wait_for(handle.publisher_snapshot.remote(), ANSWER_TIMEOUT_S)
+        asked = handle.publisher_snapshot.remote(seconds)
+        snapshot: PublisherSnapshot = await asyncio.wait_for(asked, ANSWER_TIMEOUT_S)
     except Exception:  # noqa: BLE001 - whatever keeps it away, it is away
         return None
     return snapshot

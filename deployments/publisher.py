@@ -157,9 +157,9 @@ class KafkaPublisher:
         """Count breaches of another budget from now on."""
         (await self._started()).rebudget(budget_ms)
 
-    async def reading(self) -> ShardReading:
-        """Read the accounts."""
-        return (await self._started()).reading()
+    async def reading(self, seconds: float | None = None) -> ShardReading:
+        """Read the accounts; with ``seconds`` the latencies are those of the events acknowledged since so long ago."""
+        return (await self._started()).reading(seconds)
 
     async def _started(self) -> EventPublisher:
         """Start at the first call: an actor's constructor runs outside its event loop."""

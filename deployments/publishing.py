@@ -41,13 +41,13 @@ class RemotePublisher:
         answers: Sequence[Receipt | SightlineError] = await self._call("publish", list(submissions))
         return answers
 
-    async def reading(self, timeout_s: float = CALL_TIMEOUT_S) -> ShardReading:
-        """Read the publisher's accounts.
+    async def reading(self, seconds: float | None = None, timeout_s: float = CALL_TIMEOUT_S) -> ShardReading:
+        """Read the publisher's accounts; with ``seconds`` the latencies of events acknowledged since so long ago only.
 
         Raises:
             DeliveryUnavailable: the publisher is not there, or did not answer.
         """
-        reading: ShardReading = await self._call("reading", timeout_s=timeout_s)
+        reading: ShardReading = await self._call("reading", seconds, timeout_s=timeout_s)
         return reading
 
     async def rebudget(self, budget_ms: int) -> None:
@@ -80,14 +80,16 @@ class RemotePublishers:
         self.shards = tuple(RemotePublisher(publisher_name(shard)) for shard in shards_of(count))
         """In the order of their numbers."""
 
-    async def snapshot(self) -> PublisherSnapshot:
+    async def snapshot(self, seconds: float | None = None) -> PublisherSnapshot:
         """Read the accounts of all shards as one; a shard that does not answer is told in it.
+
+        With ``seconds`` the quantiles are of what Kafka got since so long ago.
 
         Raises:
             DeliveryUnavailable: none answers.
         """
         patience_s = READING_TIMEOUT_S if len(self.shards) > 1 else CALL_TIMEOUT_S
-        asked = await asyncio.gather(*(_reading(shard, patience_s) for shard in self.shards))
+        asked = await asyncio.gather(*(_reading(shard, seconds, patience_s) for shard in self.shards))
         return merge_readings(asked)
 
     async def rebudget(self, budget_ms: int) -> None:
@@ -102,9 +104,9 @@ class RemotePublishers:
                 raise outcome
 
 
-async def _reading(shard: RemotePublisher, timeout_s: float) -> ShardReading | SightlineError:
+async def _reading(shard: RemotePublisher, seconds: float | None, timeout_s: float) -> ShardReading | SightlineError:
     try:
-        return await shard.reading(timeout_s)
+        return await shard.reading(seconds, timeout_s)
     except DeliveryUnavailable as error:
         return error
 

@@ -56,7 +56,8 @@ class Bench:
             with _Listener(system.state) as listener:
                 before, used, began = system.status(), system.meter.read(), time.monotonic()
                 self._wait(self._plan.seconds, self._tell)
-                after, then, ended = system.status(), system.meter.read(), time.monotonic()
+                after = system.status(time.monotonic() - began)
+                then, ended = system.meter.read(), time.monotonic()
             return self._report(before, after, costs(used, then), ended - began, listener.values)
 
     def _wait(self, seconds: float, tell: Callable[[float], None]) -> None:

@@ -98,7 +98,7 @@ class BenchReport:
     fairness: float | None
     """Jain's index of the cameras' accepted frames (see :func:`fairness`)."""
     capture_to_kafka_ms: Spread | None
-    """Capture to acknowledgement, by the publisher, of the last 2000 events."""
+    """Capture to acknowledgement, by the publisher, of the events measured, of the last 2000 of them at most."""
     stages_ms: Mapping[str, Spread]
     replicas: int
     """Detectors at the end."""

@@ -92,15 +92,15 @@ class BenchSystem:
     ) -> None:
         self._end()
 
-    def status(self) -> StatusModel:
-        """Ask it how it is.
+    def status(self, seconds: float | None = None) -> StatusModel:
+        """Ask it how it is; with ``seconds`` Kafka's latencies are of the events since so long ago.
 
         Raises:
             BenchFailed: it ended, or does not answer any more.
         """
         self._check_alive()
         try:
-            return self.client.status()
+            return self.client.status(seconds)
         except SightlineError as error:
             raise BenchFailed(f"the system under load does not answer: {error}") from None
 

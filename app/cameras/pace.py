@@ -9,8 +9,11 @@ from collections import deque
 from app.cameras.outcomes import Fate, Outcome
 from app.ledger import DropReason
 
-QUEUE_SHARE = 0.3
-"""Of the budget: frames that wait longer for a detector are a sign that there are too many."""
+QUEUE_SHARES = (0.15, 0.3)
+"""Of the budget: frames that wait longer for a detector are a sign that there are too many. Which of the two, or what
+between them, is for the model: to be busy all the time, a slow one must have frames waiting for longer."""
+QUEUE_MODELS = 1.5
+"""Times what the model takes for a frame: so long others may wait meanwhile, between those two."""
 SLOW_SHARE = 0.6
 """Of the budget: answers that take so long are such a sign too, where others came in half the time: what is too busy
 need not be the detector."""
@@ -95,6 +98,11 @@ class Pace:
         if outcome.response is None:
             return math.inf if outcome.reason in _CONGESTED else 0.0
         self._round_trips.append(round_trip_s)
-        queued = outcome.response.latency.queue_ms / 1000 / (QUEUE_SHARE * self._budget_s)
+        latency = outcome.response.latency
+        queued = latency.queue_ms / 1000 / self._allowed_queue_s(latency.inference_ms / 1000)
         slow = round_trip_s / (SLOW_SHARE * self._budget_s) if round_trip_s > 2 * min(self._round_trips) else 0.0
         return max(queued, slow) - 1
+
+    def _allowed_queue_s(self, inference_s: float) -> float:
+        least_s, most_s = (share * self._budget_s for share in QUEUE_SHARES)
+        return min(most_s, max(least_s, QUEUE_MODELS * inference_s))

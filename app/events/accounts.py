@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -54,7 +53,7 @@ class PublisherSnapshot:
     """Numbers of the publisher's shards that did not answer; their part of every number is missing here."""
 
 
-def quantiles(latencies: deque[float]) -> LatencyQuantiles | None:
+def quantiles(latencies: Sequence[float]) -> LatencyQuantiles | None:
     """Give the quantiles of milliseconds; none where there are none."""
     if not latencies:
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable, SpoolDamaged
-from app.events.accounts import LatencyQuantiles, quantiles
 from app.events.event import DetectionEvent, EventRecord, make_record
 from app.events.spool_writer import SpoolWriter
 from app.events.spooled import Delivery, Refusal, Waiting
@@ -110,7 +110,8 @@ class Drain:
         self._wall_ns = wall_ns
         self._monotonic = monotonic
         self._lanes: OrderedDict[str, _Lane] = OrderedDict()
-        self._latencies: deque[float] = deque(maxlen=LATENCY_WINDOW)
+        self._latencies: deque[tuple[float, float]] = deque(maxlen=LATENCY_WINDOW)
+        """When each was acknowledged, in monotonic seconds, and its milliseconds since capture."""
         self._held = 0
         self._old_up_to = 0
         self._back_at_ns = 0
@@ -137,15 +138,13 @@ class Drain:
         """Events acknowledged, by camera; one idle for an hour is left out."""
         return {camera_id: lane.published for camera_id, lane in self._lanes.items() if lane.published}
 
-    @property
-    def latency(self) -> LatencyQuantiles | None:
-        """Capture to acknowledgement of the last events that waited out no outage."""
-        return quantiles(self._latencies)
+    def latencies_ms(self, seconds: float | None = None) -> tuple[float, ...]:
+        """Give capture to acknowledgement of the last events that waited out no outage, in milliseconds.
 
-    @property
-    def latencies_ms(self) -> tuple[float, ...]:
-        """What the quantiles are taken of."""
-        return tuple(self._latencies)
+        With ``seconds`` of those only that were acknowledged since so long ago.
+        """
+        since = -math.inf if seconds is None else self._monotonic() - seconds
+        return tuple(ms for at, ms in self._latencies if at >= since)
 
     def take_up(self, cameras: Sequence[str], last_id: int) -> None:
         """Have what a publisher before us left sent, up to its last id; it counts as replayed."""
@@ -261,7 +260,7 @@ class Drain:
         breach = age_ms > self.budget_ms
         self.breaches += breach
         if not (pending.old or pending.tried or pending.stored_at_ns < self._back_at_ns):
-            self._latencies.append(age_ms)
+            self._latencies.append((lane.used_at, age_ms))
         try:
             self._observer.published(
                 pending.event.camera_id, age_ms / 1000, max(0.0, spool_s), max(0.0, publish_s), breach

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from app.errors import DeliveryUnavailable, EpochSuperseded, FrameRepeated, OrderError
-from app.events.accounts import PublisherSnapshot
+from app.events.accounts import PublisherSnapshot, quantiles
 from app.events.drain import CAMERA_IDLE_S, MAX_CAMERAS, MAX_HELD, Drain, Pending, PublishObserver, Sink
 from app.events.event import DetectionEvent
 from app.events.sharding import ShardReading
@@ -153,8 +153,8 @@ class EventPublisher:
         if self._drain is not None:
             self._drain.budget_ms = budget_ms
 
-    def snapshot(self) -> PublisherSnapshot:
-        """Read all accounts at one instant."""
+    def snapshot(self, seconds: float | None = None) -> PublisherSnapshot:
+        """Read all accounts at one instant; with ``seconds`` the quantiles are of what Kafka got since so long ago."""
         counts, spool, drain = self._counts, self._spool.accounts, self._drain
         return PublisherSnapshot(
             accepted=spool.accepted if spool else 0,
@@ -171,13 +171,13 @@ class EventPublisher:
             repeated=counts["repeated"],
             breaches=drain.breaches if drain else 0,
             by_camera=drain.published if drain else {},
-            latency=drain.latency if drain else None,
+            latency=quantiles(drain.latencies_ms(seconds)) if drain else None,
             trouble=self._spool.trouble or (drain.trouble if drain else ""),
         )
 
-    def reading(self) -> ShardReading:
+    def reading(self, seconds: float | None = None) -> ShardReading:
         """Read all accounts at one instant, with the latencies that their quantiles are taken of."""
-        return ShardReading(self.snapshot(), self._drain.latencies_ms if self._drain else ())
+        return ShardReading(self.snapshot(seconds), self._drain.latencies_ms(seconds) if self._drain else ())
 
     async def close(self) -> None:
         """Stop sending, write down what was acknowledged, and close the spool; what waits there stays."""

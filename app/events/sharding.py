@@ -8,7 +8,7 @@ same in every process and release (Python's ``hash`` is another in each process)
 from __future__ import annotations
 
 import zlib
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,7 +82,7 @@ def merge_readings(readings: Sequence[ShardReading | SightlineError]) -> Publish
         **{name: sum(getattr(snapshot, name) for snapshot in snapshots) for name in _SUMS},
         oldest_s=max(snapshot.oldest_s for snapshot in snapshots),
         by_camera=dict(by_camera),
-        latency=quantiles(deque(ms for reading in answered for ms in reading.latencies_ms)),
+        latency=quantiles([ms for reading in answered for ms in reading.latencies_ms]),
         trouble=_trouble(readings),
         away=tuple(number for number, one in enumerate(readings, 1) if isinstance(one, SightlineError)),
     )

@@ -132,5 +132,5 @@ class CameraSource(Protocol):
 class SystemSource(HealthSource, CameraSource, Protocol):
     """Who knows everything the API tells."""
 
-    async def facts(self, viewers: int) -> SystemFacts:
-        """Gather the facts."""
+    async def facts(self, viewers: int, seconds: float | None = None) -> SystemFacts:
+        """Gather the facts; with ``seconds`` Kafka's latencies are of what it acknowledged since so long ago."""

@@ -18,6 +18,15 @@ from app.web.streaming import EventStream
 
 STATUS_FOR_S = 1.0
 """How long an answer about the system is shared."""
+_Seconds = Annotated[
+    float | None,
+    Query(
+        gt=0,
+        le=86_400,
+        description="Take `capture_to_kafka_ms` of the events that Kafka acknowledged in the last so many seconds "
+        "(of the last 2000 at most) rather than of the last 2000.",
+    ),
+]
 PICTURE_FOR_S = 0.15
 """How long a picture is shared: ten viewers cost a camera what one does."""
 
@@ -31,9 +40,9 @@ class Readings:
         self._status = Cached(self._read, STATUS_FOR_S)
         self._pictures: dict[str, Cached[Picture | None]] = {}
 
-    async def status(self) -> StatusModel:
-        """Tell the whole system."""
-        return await self._status.get()
+    async def status(self, seconds: float | None = None) -> StatusModel:
+        """Tell the whole system; with ``seconds`` asked for now, as others ask for other ones."""
+        return await (self._status.get() if seconds is None else self._read(seconds))
 
     async def camera(self, camera_id: str) -> CameraModel:
         """Tell one camera.
@@ -72,8 +81,8 @@ class Readings:
         if camera_id is not None and camera_id not in self._source.camera_ids:
             raise _no_such(camera_id)
 
-    async def _read(self) -> StatusModel:
-        return StatusModel.of(await self._source.facts(self.hub.viewers))
+    async def _read(self, seconds: float | None = None) -> StatusModel:
+        return StatusModel.of(await self._source.facts(self.hub.viewers, seconds))
 
 
 def _no_such(camera_id: str) -> HTTPException:
@@ -83,7 +92,9 @@ def _no_such(camera_id: str) -> HTTPException:
 def read_routes(readings: Callable[[], Readings]) -> APIRouter:
     """Build the routes over what is read, looked up at each request."""
     routes = APIRouter(prefix="/api/v1", tags=["read"])
-    routes.add_api_route("/status", _status(readings), methods=["GET"], summary="The whole system")
+    routes.add_api_route(
+        "/status", _status(readings), methods=["GET"], summary="The whole system", responses=problems(422)
+    )
     routes.add_api_route("/cameras", _cameras(readings), methods=["GET"], summary="Every camera")
     _add_camera(routes, readings)
     _add_events(routes, readings)
@@ -91,8 +102,8 @@ def read_routes(readings: Callable[[], Readings]) -> APIRouter:
 
 
 def _status(readings: Callable[[], Readings]) -> Callable[..., object]:
-    async def status() -> StatusModel:
-        return await readings().status()
+    async def status(seconds: _Seconds = None) -> StatusModel:
+        return await readings().status(seconds)
 
     return status
 

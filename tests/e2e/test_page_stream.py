@@ -28,10 +28,10 @@ class Mute(Seen):
     async def news(self, after: Mapping[str, Cursor]) -> Sequence[CameraNews]:
         return () if self.quiet else await super().news(after)
 
-    async def facts(self, viewers: int) -> SystemFacts:
+    async def facts(self, viewers: int, seconds: float | None = None) -> SystemFacts:
         while self.quiet:
             await asyncio.sleep(0.02)
-        return await super().facts(viewers)
+        return await super().facts(viewers, seconds)
 
 
 @pytest.fixture

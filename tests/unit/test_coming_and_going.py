@@ -95,12 +95,12 @@ class Manager(System):
             if not cursor.number
         ]
 
-    async def facts(self, viewers: int) -> SystemFacts:
+    async def facts(self, viewers: int, seconds: float | None = None) -> SystemFacts:
         told = tuple(
             replace(camera(watch.status()), id=name, asked=watch.settings)
             for name, watch in self._roster.running.items()
         )
-        return replace(await super().facts(viewers), cameras=told)
+        return replace(await super().facts(viewers, seconds), cameras=told)
 
     def report(self) -> None:
         statuses = [watch.status() for watch in self._roster.running.values()]

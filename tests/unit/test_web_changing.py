@@ -37,12 +37,12 @@ class Changing(System):
     def camera_ids(self, _ids: object) -> None:
         pass
 
-    async def facts(self, viewers: int) -> SystemFacts:
+    async def facts(self, viewers: int, seconds: float | None = None) -> SystemFacts:
         told = tuple(
             replace(camera(None), id=one.settings.id, url=str(one.settings.url), asked=one.settings, origin=one.origin)
             for one in self.changes.wanted
         )
-        return replace(await super().facts(viewers), cameras=told)
+        return replace(await super().facts(viewers, seconds), cameras=told)
 
 
 @pytest.fixture

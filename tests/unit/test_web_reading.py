@@ -138,12 +138,12 @@ class System:
         await asyncio.sleep(0)
         return Picture(camera_id, "7-1", NOW, True, b"jpeg") if self._picture else None
 
-    async def facts(self, viewers: int) -> SystemFacts:
+    async def facts(self, viewers: int, seconds: float | None = None) -> SystemFacts:
         return SystemFacts(
             at=NOW,
             budget_ms=200,
             cameras=(self._camera,),
-            publisher=PUBLISHER,
+            publisher=PUBLISHER if seconds is None else replace(PUBLISHER, latency=LatencyQuantiles(1, seconds, 0, 0)),
             deployments=(DeploymentFacts("inference", "ObjectDetector", 1, 0, "healthy"),),
             load=LoadFacts(1, 2, 3),
             broker=BrokerFacts(True, True, (), "events.detections"),
@@ -178,6 +178,11 @@ async def test_the_status_tells_cameras_replicas_ledger_stages_spool_and_broker(
     assert told["spool"] == {"events": 2, "bytes": 800, "oldest_s": 3.0}
     assert (told["publisher"]["accepted"], told["publisher"]["published"]) == (9, 7)
     assert told["broker"]["embedded"] is True
+
+
+async def test_the_latencies_to_kafka_of_the_last_seconds_can_be_asked_for():
+    told = (await get(System(), "/api/v1/status?seconds=12.5")).json()
+    assert told["capture_to_kafka_ms"]["p50"] == 12.5
 
 
 async def test_cameras_are_listed_and_told_one_by_one():
@@ -224,6 +229,8 @@ async def test_ten_viewers_of_a_picture_cost_the_camera_one_call():
         ("GET", "/api/v1/events/stream?camera=nobody", 404),
         ("GET", "/api/v1/events?limit=0", 422),
         ("GET", "/api/v1/events?limit=many", 422),
+        ("GET", "/api/v1/status?seconds=0", 422),
+        ("GET", "/api/v1/status?seconds=nan", 422),
         ("DELETE", "/api/v1/status", 405),
         ("POST", "/api/v1/events", 405),
     ],

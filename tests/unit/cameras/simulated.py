@@ -156,7 +156,8 @@ class Simulation:
             self._working += 1
             self._came.busy_s += work_s if self._now > WARM_UP_S else 0
             queue_ms = (self._now - frame.arrived) * 1000
-            outcome = Outcome.accepted(pb.DetectResponse(latency=pb.StageLatency(queue_ms=queue_ms)))
+            latency = pb.StageLatency(queue_ms=queue_ms, inference_ms=work_s * 1000)
+            outcome = Outcome.accepted(pb.DetectResponse(latency=latency))
             self._after(work_s, lambda frame=frame, outcome=outcome: self._done(frame, outcome))
 
     def _done(self, frame: _Frame, outcome: Outcome) -> None:

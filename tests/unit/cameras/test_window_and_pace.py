@@ -65,13 +65,26 @@ def test_a_long_queue_a_late_frame_and_a_full_service_slow_it(outcome: Outcome):
     assert pace.wait_s(0.1) == pytest.approx(1 / 8.5 - 0.05)  # after the answer, less what an answer takes
 
 
+def waited(queue_ms: float, inference_ms: float) -> Outcome:
+    latency = pb.StageLatency(queue_ms=queue_ms, inference_ms=inference_ms)
+    return Outcome.accepted(pb.DetectResponse(latency=latency))
+
+
 def test_the_longer_the_queue_the_more_a_camera_gives_up():
     rates = []
-    for queue_ms in (60, 66, 80, 100, 400):
+    for queue_ms in (30, 33, 40, 50, 400):
         pace = Pace(10, 0.2)
-        pace.note(Outcome.accepted(pb.DetectResponse(latency=pb.StageLatency(queue_ms=queue_ms))), 0.1, 0.05)
+        pace.note(waited(queue_ms, inference_ms=5), 0.1, 0.05)
         rates.append(pace.rate)
     assert rates == pytest.approx([10, 9.8, 9.333, 8.667, 8.5], abs=1e-3)
+
+
+@pytest.mark.parametrize(("inference_ms", "allowed_ms"), [(5, 30), (20, 30), (30, 45), (40, 60), (300, 60)])
+def test_the_slower_the_model_the_longer_others_may_wait_for_it_within_bounds(inference_ms: float, allowed_ms: float):
+    for queue_ms, slowed in ((allowed_ms - 0.1, False), (allowed_ms + 0.1, True)):
+        pace = Pace(10, 0.2)
+        pace.note(waited(queue_ms, inference_ms), 0.1, 0.05)
+        assert pace.slowed == slowed
 
 
 def test_a_slowed_camera_rests_after_a_late_answer():

@@ -284,6 +284,22 @@ async def test_quantiles_are_those_of_capture_to_acknowledgement(tmp_path: Path)
         assert (latency.count, round(latency.p50_ms), round(latency.p95_ms), round(latency.p99_ms)) == (100, 51, 95, 99)
 
 
+async def test_quantiles_of_the_last_seconds_leave_out_what_was_acknowledged_before(tmp_path: Path):
+    async with desk(tmp_path) as it:
+        await it.publish("a slow start", age_s=5.0)
+        await it.until(lambda now: now.published == 1)
+        it.time.seconds += 10
+        await it.publish("as usual", age_s=-9.98)  # by the clock as it was before
+        await it.until(lambda now: now.published == 2)
+        it.time.seconds += 10
+        whole, lately = it.now.latency, it.publisher.snapshot(seconds=15).latency
+        assert whole is not None
+        assert lately is not None
+        assert (whole.count, round(whole.p99_ms)) == (2, 5000)
+        assert (lately.count, round(lately.p99_ms)) == (1, 20)
+        assert it.publisher.reading(seconds=5).latencies_ms == ()
+
+
 async def test_many_events_share_one_transaction(tmp_path: Path):
     async with desk(tmp_path) as it:
         await it.publish("first")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -40,20 +40,30 @@ class _Held:
 class ObjectDetector:
     """Holds one model; it is loaded and has answered once before the replica counts as ready."""
 
-    def __init__(self, options: DetectorOptions | NoOpOptions, fixed: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        options: DetectorOptions | NoOpOptions,
+        fixed: Collection[str] = (),
+        *,
+        make: Callable[[DetectorOptions | NoOpOptions], Detector | NoOpDetector] = make_detector,
+        clock: Clock | None = None,
+    ) -> None:
         """Prepare; the model is loaded by the first :meth:`reconfigure`, which may name another one.
 
         Args:
             options: which model, and how it is run, by the settings.
             fixed: those of its settings that the environment has set; ``user_config`` leaves them.
+            make: makes the detector that options ask for, in a thread; it raises as ``make_detector`` does.
+            clock: what budgets and batches are measured by.
         """
         log_as_serve()
         self._options = options
         self._fixed = fixed
+        self._make = make
         self._held: _Held | None = None
         self._wishes = 0
         self._exchange: asyncio.Task[None] | None = None
-        self._clock = Clock()
+        self._clock = clock or Clock()
         # The next batch's frames wait here, a hop nearer, until the detector has begun with all of this one's.
         self._turn = asyncio.Lock()
         self._running: set[asyncio.Task[list[ImageOutcome]]] = set()
@@ -79,7 +89,7 @@ class ObjectDetector:
         try:
             wanted = self._wanted(user_config)
             if self._held is None:
-                self._held = await asyncio.to_thread(_load, wanted)
+                self._held = await asyncio.to_thread(_load, wanted, self._make)
             elif not self._retuned(self._held, wanted):
                 self._exchange = asyncio.create_task(self._exchange_for(wanted, self._wishes))
         except SightlineError as error:
@@ -161,7 +171,7 @@ class ObjectDetector:
 
     async def _exchange_for(self, wanted: DetectorOptions | NoOpOptions, wish: int) -> None:
         try:
-            new = await asyncio.to_thread(_load, wanted)
+            new = await asyncio.to_thread(_load, wanted, self._make)
         except SightlineError as error:
             logger.error("the model stays %s: %s", self._ready().model.name, error)
             return
@@ -180,9 +190,12 @@ class ObjectDetector:
         return self._held
 
 
-def _load(options: DetectorOptions | NoOpOptions) -> _Held:
+def _load(
+    options: DetectorOptions | NoOpOptions,
+    make: Callable[[DetectorOptions | NoOpOptions], Detector | NoOpDetector],
+) -> _Held:
     started = time.monotonic()
-    detector = make_detector(options)
+    detector = make(options)
     detector.warm_up()
     model = ModelInfo(name=detector.model_name, labels=dict(detector.labels), device=str(detector.device))
     shown = model.name if detector.form == model.name else f"{model.name} (run as its export {detector.form})"

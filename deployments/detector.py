@@ -106,12 +106,14 @@ class ObjectDetector:
             images = [job.image for job, error in zip(jobs, late, strict=True) if error is None]
             began = self._clock.monotonic()
             running = await self._begin(held.detector, images) if images else None
-        ran = iter(await running if running else ())
-        ended = self._clock.monotonic()
-        # Batches overlap: while the one before was still running, the detector was not busy with this one alone.
-        busy_s = ended - max(began, self._ended)
-        self._ended = ended
+        # Shielded: a thread cannot be cancelled, and its model is not to be closed under it.
+        ran = iter(await asyncio.shield(running) if running else ())
+        busy_s = 0.0
         if images:
+            ended = self._clock.monotonic()
+            # Batches overlap: while the one before was still running, the detector was not busy with this one alone.
+            busy_s = ended - max(began, self._ended)
+            self._ended = ended
             held.times.note(len(images), busy_s)
         outcomes = tuple(next(ran) if error is None else _refused(error) for error in late)
         self._tell_failures(outcomes)
@@ -175,10 +177,10 @@ class ObjectDetector:
         except SightlineError as error:
             logger.error("the model stays %s: %s", self._ready().model.name, error)
             return
-        if wish != self._wishes:  # meanwhile something else was asked for
-            new.detector.close()
-            return
         async with self._turn:
+            if wish != self._wishes:  # meanwhile something else was asked for
+                new.detector.close()
+                return
             old, self._held = self._ready(), new
             if self._running:
                 await asyncio.wait(self._running)

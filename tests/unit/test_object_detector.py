@@ -242,6 +242,19 @@ async def test_the_time_between_two_batches_counts_for_neither(replica: Any, old
     assert busy == [1.0, 2.0]
 
 
+async def test_a_batch_of_which_nothing_was_in_time_takes_nothing_from_the_time_of_another(
+    replica: Any, old: HeldModel, hand: Hand
+):
+    first = ask(replica)
+    one = await run_of(old, 1)
+    one.begun()
+    hand.now = 102.0
+    late = await replica.detect([DetectorJob(b"", remaining_s=0.0)])
+    hand.now = 103.0
+    one.end()
+    assert (late.busy_s, (await answer_of(first)).busy_s) == (0.0, 3.0)
+
+
 # Another model
 
 
@@ -299,3 +312,36 @@ async def test_a_batch_that_waits_together_with_an_exchange_of_the_model_never_r
     answers = [await answer_of(batch) for batch in (first, second)]
     assert [answer.outcomes for answer in answers] == [run.outcomes for run in [*old.runs, *new.runs]]
     await until(lambda: old.closed)
+
+
+async def test_who_goes_back_to_the_old_model_while_the_new_one_waits_keeps_the_old_one(
+    replica: Any, old: HeldModel, new: HeldModel
+):
+    first = ask(replica)
+    one = await run_of(old, 1)  # it has not begun with all: the exchange must wait
+    await replica.reconfigure({"model": new.model_name})
+    await until(lambda: new.warm)
+    await settled()
+    await replica.reconfigure({"model": old.model_name})
+    one.end()
+    await answer_of(first)
+    await until(lambda: new.closed)
+    assert (await replica.describe()).name == old.model_name
+    assert not old.closed
+
+
+async def test_a_model_is_not_closed_under_a_batch_whose_caller_has_gone(replica: Any, old: HeldModel, new: HeldModel):
+    first = ask(replica)
+    one = await run_of(old, 1)
+    one.begun()
+    await settled()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await replica.reconfigure({"model": new.model_name})
+    await until_it_answers(replica, new)
+    await settled()
+    assert not old.closed
+    one.end()
+    await until(lambda: old.closed)
+    assert old.cut_off == []

@@ -146,7 +146,7 @@ def comparisons(folder: Path, seconds: float, threads: int) -> dict[str, Compari
     return {
         "model": Comparison(
             "YOLO26n at 640, 8 cameras, saturated", every,
-            Ground(small, heavy, 8, 10, 0, seconds, threads), lambda one: one["frames_per_s"], "frames/s",
+            Ground(small, heavy, 8, 20, 0, seconds, threads), lambda one: one["frames_per_s"], "frames/s",
         ),
         "no-op": Comparison(
             "no-op detector, 8 cameras, saturated", ("plain microservices", "Sightline"),

@@ -70,11 +70,15 @@ def waited(queue_ms: float, inference_ms: float) -> Outcome:
     return Outcome.accepted(pb.DetectResponse(latency=latency))
 
 
+SLOW_WAY_S = 0.1
+"""So long that it leaves frames nothing to wait for but what they always may."""
+
+
 def test_the_longer_the_queue_the_more_a_camera_gives_up():
     rates = []
     for queue_ms in (30, 33, 40, 50, 400):
         pace = Pace(10, 0.2)
-        pace.note(waited(queue_ms, inference_ms=5), 0.1, 0.05)
+        pace.note(waited(queue_ms, inference_ms=5), 0.1, SLOW_WAY_S + queue_ms / 1000)
         rates.append(pace.rate)
     assert rates == pytest.approx([10, 9.8, 9.333, 8.667, 8.5], abs=1e-3)
 
@@ -83,8 +87,24 @@ def test_the_longer_the_queue_the_more_a_camera_gives_up():
 def test_the_slower_the_model_the_longer_others_may_wait_for_it_within_bounds(inference_ms: float, allowed_ms: float):
     for queue_ms, slowed in ((allowed_ms - 0.1, False), (allowed_ms + 0.1, True)):
         pace = Pace(10, 0.2)
-        pace.note(waited(queue_ms, inference_ms), 0.1, 0.05)
+        pace.note(waited(queue_ms, inference_ms), 0.1, SLOW_WAY_S + queue_ms / 1000)
         assert pace.slowed == slowed
+
+
+@pytest.mark.parametrize(("way_ms", "allowed_ms"), [(10, 60), (70, 50), (85, 35), (100, 30), (300, 30)])
+def test_where_all_else_is_done_early_frames_may_wait_longer_within_bounds(way_ms: float, allowed_ms: float):
+    for queue_ms, slowed in ((allowed_ms - 0.1, False), (allowed_ms + 0.1, True)):
+        pace = Pace(10, 0.2)
+        pace.note(waited(queue_ms, inference_ms=5), 0.1, (way_ms + queue_ms) / 1000)
+        assert pace.slowed == slowed
+
+
+def test_one_slow_way_in_many_does_not_shorten_what_is_allowed():
+    pace = Pace(10, 0.2)
+    for number in range(64):
+        pace.note(waited(5, inference_ms=5), number / 10, 0.1 if number == 30 else 0.015)
+    pace.note(waited(55, inference_ms=5), 6.5, 0.065)
+    assert not pace.slowed
 
 
 def test_a_slowed_camera_rests_after_a_late_answer():
@@ -127,7 +147,22 @@ def test_a_long_silence_gives_no_leap():
         pace.note(BUSY, 0.0, round_trip_s=0.05)
     before = pace.rate
     pace.note(IDLE, 1000.0, round_trip_s=0.05)
-    assert pace.rate == pytest.approx(before + 1.0)
+    assert pace.rate == pytest.approx(before + 1.5)  # two seconds' gain, as calm as two seconds make it
+
+
+def test_the_longer_there_was_no_sign_of_load_the_faster_a_camera_comes_back():
+    pace, gains = Pace(30, 0.2), []
+    for _ in range(20):
+        pace.note(BUSY, 0.0, round_trip_s=0.05)
+    for second in range(1, 5):
+        before = pace.rate
+        pace.note(IDLE, float(second), round_trip_s=0.05)
+        gains.append(pace.rate - before)
+    pace.note(BUSY, 4.5, round_trip_s=0.05)
+    before = pace.rate
+    pace.note(IDLE, 5.5, round_trip_s=0.05)
+    assert gains == pytest.approx([0.625, 0.75, 0.875, 1.0])
+    assert pace.rate - before == pytest.approx(0.625)
 
 
 def shares_after(rates: list[float], capacity: float, seconds: float) -> list[float]:

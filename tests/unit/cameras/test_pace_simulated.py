@@ -18,6 +18,14 @@ def test_in_overload_the_lanes_are_used_the_frames_in_time_and_the_cameras_equal
     assert came.expired < 0.1 * len(came.delays)
 
 
+@pytest.mark.parametrize("frame_s", [0.01, 0.016])
+def test_where_the_model_is_fast_and_the_way_short_the_lanes_are_hardly_ever_idle(frame_s: float):
+    came = Simulation(Load(8, 30, frame_s), seed=1).run()
+    assert came.use > 0.98
+    assert came.within > 0.999
+    assert came.fairness > 0.98
+
+
 def test_without_overload_no_frame_is_left_out_and_none_waits():
     came = Simulation(Load(8, 5, 0.025), seed=1).run()
     assert len(came.delays) == pytest.approx(8 * 5 * came.seconds, rel=0.01)

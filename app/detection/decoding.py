@@ -2,39 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from app.detection.restraint import limit_opencv
 from app.errors import ImageError
-from app.images import MAX_PIXELS, probe
+from app.images import MAX_PIXELS, ImageHeader, probe
 
 limit_opencv(MAX_PIXELS)
 import cv2  # noqa: E402  # it reads its limits when it is loaded
 
 # The orientation is applied here, by the header that was checked: OpenCV's versions differ on PNG and WebP.
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+_REDUCED = {
+    2: cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_IGNORE_ORIENTATION,
+    4: cv2.IMREAD_REDUCED_COLOR_4 | cv2.IMREAD_IGNORE_ORIENTATION,
+    8: cv2.IMREAD_REDUCED_COLOR_8 | cv2.IMREAD_IGNORE_ORIENTATION,
+}
+_SPARE = 2
+"""A picture decoded small keeps this many times the pixels, along each side, of what it is scaled to afterwards."""
 
 
-def decode(data: bytes) -> NDArray[np.uint8]:
-    """Decode one JPEG, PNG or WebP image to (H, W, 3) uint8 BGR, turned as its EXIF orientation says.
+@dataclass(frozen=True, eq=False)
+class DecodedImage:
+    """A decoded image, upright."""
+
+    pixels: NDArray[np.uint8]
+    """(H, W, 3) BGR; of a large JPEG a half, a quarter or an eighth of its width and height, rounded up."""
+    width: int
+    """Pixels, of the source."""
+    height: int
+    """Pixels, of the source."""
+
+    @classmethod
+    def whole(cls, pixels: NDArray[np.uint8]) -> DecodedImage:
+        """Take pixels as their own source."""
+        return cls(pixels, pixels.shape[1], pixels.shape[0])
+
+
+def decode(data: bytes, needed: Callable[[int, int], tuple[int, int]] | None = None) -> DecodedImage:
+    """Decode one JPEG, PNG or WebP image to uint8 BGR, turned as its EXIF orientation says.
 
     Gray, palette, CMYK and 16-bit images are converted; an alpha channel is dropped. The GIL is released.
+
+    Args:
+        data: the encoded image.
+        needed: tells, of a source's width and height, to what width and height it will be scaled; a JPEG much larger
+            than that is decoded small, which costs less and, other than bilinear scaling, leaves no pixel out.
 
     Raises:
         ImageError: the image breaks a limit (before anything is decoded), or cannot be decoded.
     """
     header = probe(data)
+    by = reduction(header, needed(header.width, header.height)) if needed else 1
     try:
-        stored = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS)
+        stored = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED.get(by, _FLAGS))
     except cv2.error as error:
         raise ImageError(f"the image cannot be decoded: {error.err}") from None
     if stored is None:
         raise ImageError("the image is damaged and cannot be decoded")
-    image = _turn(stored.astype(np.uint8, copy=False), header.orientation)
-    if image.shape != (header.height, header.width, 3):
+    pixels = _turn(stored.astype(np.uint8, copy=False), header.orientation)
+    if pixels.shape != (-(-header.height // by), -(-header.width // by), 3):
         raise ImageError(f"the image declares {header.width} × {header.height} pixels and holds others")
-    return image
+    return DecodedImage(pixels, header.width, header.height)
+
+
+def reduction(header: ImageHeader, needed: tuple[int, int]) -> int:
+    """Say by what a picture is made smaller as it is decoded: 1, 2, 4 or 8.
+
+    A JPEG's inverse transform gives a half, a quarter or an eighth at less cost than the whole; for PNG and WebP there
+    is no such way.
+
+    Args:
+        header: of the source.
+        needed: width and height, in pixels, that the picture is scaled to afterwards.
+    """
+    if header.format != "jpeg":
+        return 1
+    spare = min(header.width / needed[0], header.height / needed[1]) / _SPARE
+    return next((by for by in (8, 4, 2) if spare >= by), 1)
 
 
 def _turn(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

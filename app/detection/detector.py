@@ -13,7 +13,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from app.detection.images import Decoded, Image, failure, line_of, milliseconds_since, outcome, try_decode
+from app.detection.decoding import DecodedImage
+from app.detection.images import DecodeResult, failure, line_of, milliseconds_since, outcome, try_decode
 from app.detection.lanes import Lanes
 from app.detection.letterbox import PADDING, Letterbox, fit, place
 from app.detection.network import Network
@@ -96,7 +97,7 @@ class Detector:
             ModelUnavailable: the model loads and does not run.
         """
         for width, height in _WARM_SIZES:
-            picture = np.full((height, width, 3), PADDING, np.uint8)
+            picture = DecodedImage.whole(np.full((height, width, 3), PADDING, np.uint8))
             try:
                 self._lanes.warm_up(picture) if self._lanes else self._infer([picture])
             except ModelUnavailable:
@@ -144,7 +145,7 @@ class Detector:
         begun()
         outcomes: dict[int, ImageOutcome] = {}
         for members in self._batches(decoded):
-            pictures = [picture for index in members if (picture := decoded[index].image) is not None]
+            pictures = [picture for index in members if (picture := decoded[index].picture)]
             for index, (result, spent) in zip(members, self._attempt(pictures), strict=True):
                 outcomes[index] = outcome(decoded[index], result, spent)
         return [outcomes.get(index) or outcome(each, None, 0.0) for index, each in enumerate(decoded)]
@@ -155,52 +156,52 @@ class Detector:
         if self._lanes is not None:
             self._lanes.close()
 
-    def _decode(self, images: Sequence[bytes]) -> list[Decoded]:
+    def _decode(self, images: Sequence[bytes]) -> list[DecodeResult]:
         if len(images) == 1:  # a hop to another thread and back would cost more than it gives
-            return [try_decode(images[0])]
-        return list(self._decoders.map(try_decode, images))
+            return [try_decode(images[0], self._letterbox)]
+        return list(self._decoders.map(lambda data: try_decode(data, self._letterbox), images))
 
-    def _batches(self, decoded: Sequence[Decoded]) -> list[list[int]]:
+    def _batches(self, decoded: Sequence[DecodeResult]) -> list[list[int]]:
         """Group the indices of images whose letterboxed shapes agree."""
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         for index, each in enumerate(decoded):
-            if each.image is not None:
-                groups[self._letterbox(each.image).shape].append(index)
+            if each.picture is not None:
+                groups[self._letterbox(each.picture.width, each.picture.height).shape].append(index)
         return list(groups.values())
 
-    def _letterbox(self, image: Image) -> Letterbox:
+    def _letterbox(self, width: int, height: int) -> Letterbox:
         network = self._network
-        return fit(image.shape[1], image.shape[0], network.size, network.stride, network.rectangular)
+        return fit(width, height, network.size, network.stride, network.rectangular)
 
-    def _attempt(self, images: Sequence[Image]) -> list[tuple[Detections | SightlineError, float]]:
-        """Run a batch; where it fails, run its images one by one to find the guilty."""
+    def _attempt(self, pictures: Sequence[DecodedImage]) -> list[tuple[Detections | SightlineError, float]]:
+        """Run a batch; where it fails, run its pictures one by one to find the guilty."""
         began = time.perf_counter()
         try:
-            found: list[Detections | SightlineError] = list(self._infer(images))
+            found: list[Detections | SightlineError] = list(self._infer(pictures))
         except Exception as error:  # noqa: BLE001  # the seam: whatever the model raises, it failed on these images
-            if len(images) > 1:
-                return [self._attempt([image])[0] for image in images]
+            if len(pictures) > 1:
+                return [self._attempt([picture])[0] for picture in pictures]
             found = [failure(self.model_name, error)]
         spent = milliseconds_since(began)
         return [(each, spent) for each in found]
 
-    def _infer(self, images: Sequence[Image]) -> list[Detections]:
-        """Run images that share one letterboxed shape through the network."""
-        boxes = [self._letterbox(image) for image in images]
+    def _infer(self, pictures: Sequence[DecodedImage]) -> list[Detections]:
+        """Run pictures that share one letterboxed shape through the network."""
+        boxes = [self._letterbox(picture.width, picture.height) for picture in pictures]
         shape = boxes[0].shape
         postprocess = self._postprocess
         on_gpu = self._network.device.type == "cuda"
         # Pinned, the copy to the GPU needs no second copy within the driver.
-        batch = torch.empty((len(images), *shape, 3), dtype=torch.uint8, pin_memory=on_gpu)
-        for image, box, target in zip(images, boxes, batch.numpy(), strict=True):
-            place(image, box, target)
+        batch = torch.empty((len(pictures), *shape, 3), dtype=torch.uint8, pin_memory=on_gpu)
+        for picture, box, target in zip(pictures, boxes, batch.numpy(), strict=True):
+            place(picture.pixels, box, target)
         with self._lock, torch.inference_mode():
             output = self._network(self._as_input(batch))
             if on_gpu:
                 rows = postprocess.select(output)
             else:
                 rows = [postprocess.select_one(each) for each in output.float().numpy()]
-        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        sizes = [(picture.height, picture.width) for picture in pictures]
         return postprocess.to_source(rows, shape, sizes)
 
     def _as_input(self, batch: torch.Tensor) -> torch.Tensor:

@@ -3,44 +3,48 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from app.detection.decoding import decode
+from app.detection.decoding import DecodedImage, decode
+from app.detection.letterbox import Letterbox
 from app.detection.outcomes import ImageOutcome
 from app.detections import Detections
 from app.errors import ImageError, InferenceFailed, SightlineError
 
-Image = NDArray[np.uint8]
-"""(H, W, 3) uint8, channels in the order blue, green, red."""
+Fit = Callable[[int, int], Letterbox]
+"""Where in a model's input a picture of a width and a height, in pixels, goes."""
 
 
 @dataclass(frozen=True, eq=False)
-class Decoded:
+class DecodeResult:
     """A decoded image, or why it is none."""
 
-    image: Image | None
+    picture: DecodedImage | None
     error: ImageError | None
     milliseconds: float
 
 
-def try_decode(data: bytes) -> Decoded:
-    """Decode an image; what is wrong with it is an answer."""
+def try_decode(data: bytes, fit: Fit) -> DecodeResult:
+    """Decode an image, no larger than its place in the model's input has use for; what is wrong with it is an answer.
+
+    Args:
+        data: the encoded image.
+        fit: of the model.
+    """
     began = time.perf_counter()
     try:
-        image, error = decode(data), None
+        picture, error = decode(data, lambda width, height: fit(width, height).scaled), None
     except ImageError as raised:
-        image, error = None, raised
+        picture, error = None, raised
     except MemoryError:
-        image, error = None, ImageError("the image is too large for this machine's memory")
-    return Decoded(image, error, milliseconds_since(began))
+        picture, error = None, ImageError("the image is too large for this machine's memory")
+    return DecodeResult(picture, error, milliseconds_since(began))
 
 
-def outcome(decoded: Decoded, result: Detections | SightlineError | None, spent: float) -> ImageOutcome:
+def outcome(decoded: DecodeResult, result: Detections | SightlineError | None, spent: float) -> ImageOutcome:
     """Put together what came of an image; ``spent`` is its inference in milliseconds."""
-    height, width = decoded.image.shape[:2] if decoded.image is not None else (0, 0)
+    width, height = (decoded.picture.width, decoded.picture.height) if decoded.picture else (0, 0)
     failed = result if isinstance(result, SightlineError) else None
     found = result if isinstance(result, Detections) else None
     return ImageOutcome(found, decoded.error or failed, width, height, decoded.milliseconds, spent)

@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from app.detection.decoding import DecodedImage
 from app.detection.graphs import Graph, Output
-from app.detection.images import Decoded, Image, failure, milliseconds_since, outcome, try_decode
-from app.detection.letterbox import Letterbox, place
+from app.detection.images import Fit, failure, milliseconds_since, outcome, try_decode
+from app.detection.letterbox import place
 from app.detection.outcomes import ImageOutcome
 from app.detection.postprocessing import Postprocessor
 from app.detections import Detections
@@ -22,9 +23,7 @@ from app.errors import ModelUnavailable, SightlineError
 class Lanes:
     """As many threads as the graph has cores; a picture never waits for another at a layer or at a step."""
 
-    def __init__(
-        self, graph: Graph, fit: Callable[[Image], Letterbox], postprocess: Postprocessor, model_name: str
-    ) -> None:
+    def __init__(self, graph: Graph, fit: Fit, postprocess: Postprocessor, model_name: str) -> None:
         self._graph = graph
         self._fit = fit
         self._postprocess = postprocess
@@ -48,12 +47,12 @@ class Lanes:
         last = len(images) - 1
         return list(self._threads.map(lambda n: self._take(images[n], begun if n == last else None), range(last + 1)))
 
-    def warm_up(self, image: Image) -> None:
-        """Compile for the image's shape and run each way once."""
-        self._graph.prepare(self._fit(image).shape)
-        self._infer_alone(image)
+    def warm_up(self, picture: DecodedImage) -> None:
+        """Compile for the picture's shape and run each way once."""
+        self._graph.prepare(self._fit(picture.width, picture.height).shape)
+        self._infer_alone(picture)
         if self._threads is not None:
-            list(self._threads.map(self._infer_beside, [image] * self._graph.threads))
+            list(self._threads.map(self._infer_beside, [picture] * self._graph.threads))
 
     def retune(self, postprocess: Postprocessor) -> None:
         """Report by another choice from the next picture on."""
@@ -75,32 +74,32 @@ class Lanes:
             with self._counting:
                 self._taken -= 1
 
-    def _one(self, data: bytes, infer: Callable[[Image], Detections]) -> ImageOutcome:
-        decoded: Decoded = try_decode(data)
-        if decoded.image is None:
+    def _one(self, data: bytes, infer: Callable[[DecodedImage], Detections]) -> ImageOutcome:
+        decoded = try_decode(data, self._fit)
+        if decoded.picture is None:
             return outcome(decoded, None, 0.0)
         began = time.perf_counter()
         result: Detections | SightlineError
         try:
-            result = infer(decoded.image)
+            result = infer(decoded.picture)
         except Exception as error:  # noqa: BLE001  # the seam: whatever the model raises, it failed on this image
             result = failure(self._model_name, error)
         return outcome(decoded, result, milliseconds_since(began))
 
-    def _infer_alone(self, image: Image) -> Detections:
+    def _infer_alone(self, picture: DecodedImage) -> Detections:
         with self._lone:
-            return self._infer(image, self._graph.alone)
+            return self._infer(picture, self._graph.alone)
 
-    def _infer_beside(self, image: Image) -> Detections:
-        return self._infer(image, self._graph.beside)
+    def _infer_beside(self, picture: DecodedImage) -> Detections:
+        return self._infer(picture, self._graph.beside)
 
-    def _infer(self, image: Image, run: Callable[[NDArray[np.uint8]], Output]) -> Detections:
-        box = self._fit(image)
-        picture = np.empty((*box.shape, 3), np.uint8)
-        place(image, box, picture)
-        output = run(picture)
+    def _infer(self, picture: DecodedImage, run: Callable[[NDArray[np.uint8]], Output]) -> Detections:
+        box = self._fit(picture.width, picture.height)
+        filled = np.empty((*box.shape, 3), np.uint8)
+        place(picture.pixels, box, filled)
+        output = run(filled)
         if output.ndim != 2:
             raise ModelUnavailable(f"the model {self._model_name!r} is no detection model: it gives {output.shape}")
         postprocess = self._postprocess
         rows = postprocess.select_one(output)
-        return postprocess.to_source([rows], box.shape, [(image.shape[0], image.shape[1])])[0]
+        return postprocess.to_source([rows], box.shape, [(picture.height, picture.width)])[0]

@@ -34,7 +34,7 @@ class DecodingDetector:
 
     def _look(self, data: bytes) -> ImageOutcome:
         try:
-            image = decode(data)
+            image = decode(data).pixels
         except ImageError as error:
             return ImageOutcome(None, error, 0, 0, 0.0, 0.0)
         height, width = image.shape[:2]
@@ -94,7 +94,7 @@ def test_every_message_gets_a_code_of_the_table_and_every_path_is_taken():
 def test_an_image_is_decoded_to_the_size_that_its_header_says_or_is_refused_in_one_line(data: bytes):
     refusal, shape = "", (0, 0, 0)
     try:
-        shape = decode(data).shape
+        shape = decode(data).pixels.shape
     except ImageError as error:
         refusal = str(error)
     if refusal:

@@ -12,6 +12,8 @@ from detection_scenes import png, scene
 
 from app.detection import Detector, DetectorOptions
 from app.detections import Detections
+from app.simulation.spec import StreetSpec
+from app.simulation.street import Street
 
 STREET = Path(__file__).resolve().parents[3] / "configs" / "models" / "street.pt"
 NAMES = [
@@ -116,3 +118,23 @@ def test_the_demo_model_equals_predict() -> None:
     )
     for ours, picture in zip(found, PICTURES, strict=True):
         agree(ours, predict(STREET, picture, conf=0.05))
+
+
+@pytest.mark.parametrize("use_export", [False, True])
+def test_a_jpeg_decoded_small_shows_the_objects_of_the_whole_picture_in_pixels_of_the_whole(use_export: bool) -> None:
+    detector = Detector(DetectorOptions(model=str(STREET), device="cpu", use_export=use_export))
+    street = Street(StreetSpec(seed=7, width=2560, height=1440))
+    jpegs = [cv2.imencode(".jpg", street.frame(number * 40).image)[1] for number in range(6)]
+    outcomes = detector.run([jpeg.tobytes() for jpeg in jpegs])
+    whole = detector.detect([png(cv2.imdecode(jpeg, cv2.IMREAD_COLOR)) for jpeg in jpegs])
+    assert {(outcome.width, outcome.height) for outcome in outcomes} == {(2560, 1440)}
+    pairs = 0
+    for outcome, expected in zip(outcomes, whole, strict=True):
+        assert outcome.detections is not None
+        for box, score, label in zip(expected.boxes, expected.scores, expected.class_ids, strict=True):
+            if score > 0.5:
+                alike = outcome.detections.boxes[outcome.detections.class_ids == label]
+                # One pixel of the model's input is eight of the source.
+                assert np.abs(alike - box).max(1).min() < 24
+                pairs += 1
+    assert pairs > 15

@@ -115,7 +115,7 @@ def test_an_openvino_folder_named_outright_finds_what_predict_finds_with_its_wei
         assert (detector.model_name, detector.form) == (folder.name, folder.name)
         for data in JPEGS[:2]:
             picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-            found, expected = detector.detect([data])[0], predict(STREET, picture)
+            found, expected = detector.detect([png(picture)])[0], predict(STREET, picture)
             assert half or not without_counterpart(found, expected)
             assert abs(len(found) - len(expected)) <= 1
 

@@ -53,7 +53,7 @@ def graph() -> HeldGraph:
 @pytest.fixture
 def lanes(graph: HeldGraph):
     postprocess = Postprocessor(DetectorOptions("any.pt"), None, True)
-    lanes = Lanes(graph, lambda image: fit(image.shape[1], image.shape[0], (32, 32), 32, False), postprocess, "any.pt")
+    lanes = Lanes(graph, lambda width, height: fit(width, height, (32, 32), 32, False), postprocess, "any.pt")
     yield lanes
     graph.let_go.release(100)
     lanes.close()

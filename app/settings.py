@@ -74,7 +74,7 @@ class DetectorSettings(Frozen):
     classes: Annotated[tuple[str, ...], BeforeValidator(commas)] = ()
     """Labels to keep; empty: all."""
     use_export: bool = True
-    """Whether on the CPU a ``.pt`` is run as the export beside it that ``sightline export`` made of it."""
+    """Whether a ``.pt`` is run as the export beside it (see ``DetectorOptions``)."""
     half: bool | None = None
     """Whether to compute in half precision: none, where the device is made for it (see ``DetectorOptions``)."""
     gpus_per_replica: Annotated[float | Literal["auto"], BeforeValidator(_gpus)] = "auto"

@@ -1,9 +1,10 @@
-"""Exports: which files made from a ``.pt`` lie beside it, and whether one of them may stand in for it on the CPU.
+"""Exports: which files made from a ``.pt`` lie beside it, and whether one of them may stand in for it.
 
 An export stands in only where its results equal the weights' own: made from these very weights, of any image size
-and batch, not quantized, with the same head. ``sightline export`` writes the digest of the weights into the
-export, because a file's age means nothing after ``git clone``; where another tool made the export, it must be
-newer than the weights.
+and batch, not quantized, with the same head; on a GPU that is a TensorRT engine, in FP16 unless that is forbidden,
+and of many images a call, as the weights themselves would be run. ``sightline export`` writes the digest of the
+weights into the export, because a file's age means nothing after ``git clone``; where another tool made the export,
+it must be newer than the weights.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from pathlib import Path
 from typing import Any
 
 KINDS = ("openvino", "onnx")
-"""What a ``.pt`` can be exported to, the faster first."""
+"""What a ``.pt`` can be exported to for the CPU, the faster first."""
+ENGINE = "engine"
+"""What stands in on a GPU: a TensorRT engine, which ``yolo export`` builds on the very kind of card."""
 DIGEST = "sightline_weights"
 """Key, in an export's metadata, of the SHA-256 of the weights that it was made from."""
-_RUNTIMES = {"openvino": "openvino", "onnx": "onnxruntime"}
+_RUNTIMES = {"openvino": "openvino", "onnx": "onnxruntime", ENGINE: "tensorrt"}
+_FP16 = 16  # of ``quantize``, as Ultralytics notes it
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,29 @@ class Export:
 
     path: Path
     kind: str
-    """``openvino`` or ``onnx``."""
+    """``openvino``, ``onnx`` or ``engine``."""
     image_size: int
     """What ``predict`` takes for the weights themselves, in pixels."""
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """How the weights would be run, which an export must equal."""
+
+    on_gpu: bool = False
+    nms_free: bool = False
+    """Whether the NMS-free head is asked for."""
+    half: bool = True
+    """Whether FP16 is allowed on a GPU."""
+    image_size: int | None = None
+    """Longest side of the model's input, in pixels; none: the model's own."""
+
+
 def export_path(weights: Path, kind: str) -> Path:
     """Say where the export of ``weights`` is, as Ultralytics names it."""
-    return weights.with_suffix(".onnx") if kind == "onnx" else weights.with_name(f"{weights.stem}_openvino_model")
+    if kind == "openvino":
+        return weights.with_name(f"{weights.stem}_openvino_model")
+    return weights.with_suffix(f".{kind}")
 
 
 def installed(kind: str) -> bool:
@@ -44,23 +63,24 @@ def installed(kind: str) -> bool:
     return importlib.util.find_spec(_RUNTIMES[kind]) is not None
 
 
-def stand_in(weights: Path, nms_free: bool, has_runtime: Callable[[str], bool] = installed) -> Export | None:
-    """Choose the export that is run in place of a ``.pt`` on the CPU; none: the ``.pt`` itself is run.
+def stand_in(weights: Path, wanted: Wanted, has_runtime: Callable[[str], bool] = installed) -> Export | None:
+    """Choose the export that is run in place of a ``.pt``; none: the ``.pt`` itself is run.
 
     Args:
         weights: the ``.pt``.
-        nms_free: whether the NMS-free head is asked for.
-        has_runtime: tells of ``openvino`` and ``onnx`` whether it can be run here.
+        wanted: how it would be run.
+        has_runtime: tells of ``openvino``, ``onnx`` and ``engine`` whether it can be run here.
     """
     if weights.suffix.lower() != ".pt" or not weights.is_file():
         return None
-    for kind in KINDS:
+    for kind in (ENGINE,) if wanted.on_gpu else KINDS:
         path = export_path(weights, kind)
         if path.exists() and has_runtime(kind):
             metadata = read_metadata(path)
-            size = metadata.get("imgsz")
-            if isinstance(size, (list, tuple)) and _equals(metadata, nms_free) and _made_from(weights, path, metadata):
-                return Export(path, kind, max(int(side) for side in size))
+            sides = metadata.get("imgsz")
+            size = max(map(int, sides)) if isinstance(sides, (list, tuple)) and sides else 0
+            if size and _equals(metadata, wanted, size) and _made_from(weights, path, metadata):
+                return Export(path, kind, size)
     return None
 
 
@@ -87,11 +107,18 @@ def _literal(text: str) -> object:
         return None
 
 
-def _equals(metadata: Mapping[str, Any], nms_free: bool) -> bool:
+def _equals(metadata: Mapping[str, Any], wanted: Wanted, size: int) -> bool:
     given = metadata.get("args")
     arguments = given if isinstance(given, dict) else {}
-    exact = arguments.get("dynamic") and not arguments.get("quantize") and not arguments.get("nms")
-    return bool(exact) and (str(metadata.get("end2end")) == "True") == nms_free
+    quantized = arguments.get("quantize")
+    if wanted.on_gpu:
+        # Its largest input is bound when it is built; and run image by image it would be no faster than the weights.
+        fits = (wanted.image_size or size) <= size and int(metadata.get("batch") or 1) > 1
+        exact = fits and (not quantized or (quantized == _FP16 and wanted.half))
+    else:
+        exact = not quantized
+    same_head = (str(metadata.get("end2end")) == "True") == wanted.nms_free
+    return bool(exact and arguments.get("dynamic") and not arguments.get("nms") and same_head)
 
 
 def _made_from(weights: Path, path: Path, metadata: Mapping[str, Any]) -> bool:

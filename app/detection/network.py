@@ -6,13 +6,13 @@ import logging
 import os
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from app.detection.exports import Export, stand_in
+from app.detection.exports import ENGINE, Export, Wanted, stand_in
 from app.detection.graphs import Graph, OnnxGraph, OpenVinoGraph, onnx_session
 from app.detection.model_files import check_pin, find_model
 from app.detection.options import DetectorOptions
@@ -53,13 +53,11 @@ class Network:
         weights = find_model(options.model)
         check_pin(weights, options.model_sha256)
         self.name = weights.name
-        # The pin speaks for the weights alone: a file beside them is not taken in their place.
-        may_stand_in = options.use_export and device.type == "cpu" and options.model_sha256 is None
-        export = stand_in(weights, options.nms_free) if may_stand_in else None
+        chosen = _stand_in(weights, device, options)
+        self._backend, export = load_or_fall_back(weights, chosen, lambda file: _load(file, device, options))
         path = export.path if export else weights
         self.form = path.name
         self._max_detections = options.max_detections
-        self._backend = _load(path, device, options)
         if options.device.startswith("cuda") and self.device.type != "cuda":
             raise ModelUnavailable(f"the model {self.name!r} runs on the CPU only with what is installed; "
                                    "install onnxruntime-gpu, or set DETECTOR_DEVICE=cpu")  # fmt: skip
@@ -183,6 +181,39 @@ class Network:
             backend.backend.ov_compiled_model = None
             return OpenVinoGraph(path, threads, exact=options.half is False)
         return None
+
+
+def _stand_in(weights: Path, device: torch.device, options: DetectorOptions) -> Export | None:
+    # The pin speaks for the weights alone: a file beside them is not taken in their place.
+    if not options.use_export or options.model_sha256 is not None:
+        return None
+    on_gpu = device.type == "cuda"
+    return stand_in(weights, Wanted(on_gpu, options.nms_free, options.half is not False, options.image_size))
+
+
+def load_or_fall_back(weights: Path, export: Export | None, load: Callable[[Path], Any]) -> tuple[Any, Export | None]:
+    """Load what stands in for the weights, or the weights where that is a TensorRT engine which does not load here.
+
+    An engine runs only with the kind of card and the TensorRT that it was built with, which its file does not tell.
+
+    Args:
+        weights: the ``.pt``.
+        export: what stands in for it; none: nothing does.
+        load: loads a file or folder.
+
+    Returns:
+        What was loaded, and the export where it is that.
+
+    Raises:
+        ModelUnavailable: by ``load``.
+    """
+    if export is None or export.kind != ENGINE:
+        return load(export.path if export else weights), export
+    try:
+        return load(export.path), export
+    except ModelUnavailable as error:
+        _logger.warning("%s is run itself, for its engine does not load: %s", weights.name, error)
+        return load(weights), None
 
 
 def _device(asked: str) -> torch.device:

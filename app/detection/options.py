@@ -37,4 +37,5 @@ class DetectorOptions:
     """Whether a ``.pt`` is run by its NMS-free head where it has one (YOLO26, YOLOv10), like
     ``predict(nms=False)``; an export is run by the head that it was exported with."""
     use_export: bool = True
-    """Whether on the CPU a ``.pt`` is run as the export beside it that ``sightline export`` made of it."""
+    """Whether a ``.pt`` is run as the export of it that lies beside it: on the CPU what ``sightline export`` made, on a
+    GPU a TensorRT engine."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -16,7 +17,8 @@ from test_detector_parity import PICTURES, predict
 
 from app.detection import Detector, DetectorOptions
 from app.detection.exporting import export
-from app.detection.exports import export_path, stand_in
+from app.detection.exports import DIGEST, ENGINE, Export, Wanted, digest, export_path, stand_in
+from app.detection.network import load_or_fall_back
 from app.detections import Detections
 from app.errors import ModelUnavailable, SettingsError
 from app.simulation.spec import StreetSpec
@@ -131,13 +133,13 @@ def test_the_log_says_once_that_the_export_is_run(exported: dict[str, Path], cap
 def test_an_export_of_other_weights_is_passed_over_however_new(exported: dict[str, Path], tmp_path: Path) -> None:
     for kind in ("openvino", "onnx"):
         weights = copy_of(exported[f"yolo11-{kind}"], tmp_path / kind)
-        assert stand_in(weights, nms_free=False) is not None
+        assert stand_in(weights, Wanted()) is not None
         os.utime(weights, (0, 0))
-        assert stand_in(weights, nms_free=False) is not None
+        assert stand_in(weights, Wanted()) is not None
         with weights.open("ab") as file:
             file.write(b"trained on")
         os.utime(weights, (0, 0))
-        assert stand_in(weights, nms_free=False) is None
+        assert stand_in(weights, Wanted()) is None
 
 
 def test_an_export_made_by_another_tool_must_be_newer_than_the_weights(
@@ -147,9 +149,9 @@ def test_an_export_made_by_another_tool_must_be_newer_than_the_weights(
     metadata = export_path(weights, "openvino") / "metadata.yaml"
     metadata.write_text("".join(line for line in metadata.open() if "sightline" not in line))
     os.utime(weights, (0, 0))
-    assert stand_in(weights, nms_free=False) is not None
+    assert stand_in(weights, Wanted()) is not None
     os.utime(weights, (2**32, 2**32))
-    assert stand_in(weights, nms_free=False) is None
+    assert stand_in(weights, Wanted()) is None
 
 
 @pytest.mark.parametrize("change", [("dynamic: true", "dynamic: false"), ("quantize: null", "quantize: 8")])
@@ -160,22 +162,22 @@ def test_an_export_whose_results_would_differ_is_passed_over(
     metadata = export_path(weights, "openvino") / "metadata.yaml"
     assert change[0] in metadata.read_text()
     metadata.write_text(metadata.read_text().replace(*change))
-    assert stand_in(weights, nms_free=False) is None
+    assert stand_in(weights, Wanted()) is None
 
 
 def test_the_nms_free_head_is_not_replaced_by_an_export_of_the_other(exported: dict[str, Path]) -> None:
-    assert stand_in(exported["yolo26-openvino"], nms_free=False) is not None
-    assert stand_in(exported["yolo26-openvino"], nms_free=True) is None
+    assert stand_in(exported["yolo26-openvino"], Wanted()) is not None
+    assert stand_in(exported["yolo26-openvino"], Wanted(nms_free=True)) is None
 
 
 def test_without_its_runtime_an_export_is_passed_over(exported: dict[str, Path], tmp_path: Path) -> None:
     weights = copy_of(exported["yolo11-openvino"], tmp_path)
     copy_of(exported["yolo11-onnx"], tmp_path)
     for runtimes, kind in ((("openvino", "onnx"), "openvino"), (("onnx",), "onnx")):
-        chosen = stand_in(weights, nms_free=False, has_runtime=lambda asked, there=runtimes: asked in there)
+        chosen = stand_in(weights, Wanted(), has_runtime=lambda asked, there=runtimes: asked in there)
         assert chosen is not None
         assert chosen.kind == kind
-    assert stand_in(weights, nms_free=False, has_runtime=lambda kind: False) is None
+    assert stand_in(weights, Wanted(), has_runtime=lambda kind: False) is None
 
 
 def test_a_damaged_export_is_passed_over(exported: dict[str, Path], tmp_path: Path) -> None:
@@ -227,3 +229,85 @@ def test_openvino_cannot_report_its_use(exported: dict[str, Path]) -> None:
 
     assert sys.modules["openvino_telemetry"] is None
     assert used.tm.__name__ == "openvino.tools.ovc.telemetry_stub"
+
+
+def write_engine(weights: Path, **changes: object) -> None:
+    """Write what ``yolo export format=engine`` puts before the engine itself, and no engine."""
+    arguments = {"dynamic": True, "quantize": 16, "nms": False, "batch": 16}
+    metadata: dict[str, object] = {"imgsz": [640, 640], "batch": 16, "end2end": False, "args": arguments}
+    for key, value in changes.items():
+        (arguments if key in ("dynamic", "quantize", "nms") else metadata)[key] = value
+    text = json.dumps(metadata).encode()
+    weights.with_suffix(".engine").write_bytes(len(text).to_bytes(4, "little") + text + b"engine")
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    file = tmp_path / "own.pt"
+    file.write_bytes(b"weights")
+    os.utime(file, (0, 0))
+    return file
+
+
+def on_gpu(weights: Path, **wanted: object) -> Export | None:
+    return stand_in(weights, Wanted(on_gpu=True, **wanted), has_runtime=lambda kind: kind == "engine")
+
+
+def test_on_a_gpu_the_engine_beside_the_weights_stands_in_and_on_the_cpu_it_does_not(weights: Path) -> None:
+    write_engine(weights)
+    assert on_gpu(weights) == Export(weights.with_suffix(".engine"), ENGINE, 640)
+    assert on_gpu(weights, image_size=320) is not None
+    assert stand_in(weights, Wanted(), has_runtime=lambda kind: True) is None
+    assert stand_in(weights, Wanted(on_gpu=True), has_runtime=lambda kind: kind != "engine") is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dynamic": False},
+        {"quantize": 8},
+        {"nms": True},
+        {"batch": 1},
+        {"end2end": True},
+        {"imgsz": []},
+        {DIGEST: "of others"},
+    ],
+    ids=str,
+)
+def test_an_engine_whose_results_or_speed_would_differ_is_passed_over(
+    weights: Path, changes: dict[str, object]
+) -> None:
+    write_engine(weights, **changes)
+    assert on_gpu(weights) is None
+
+
+def test_an_engine_is_taken_only_for_what_it_can_do(weights: Path) -> None:
+    write_engine(weights)
+    assert on_gpu(weights, half=False) is None
+    assert on_gpu(weights, image_size=1280) is None
+    assert on_gpu(weights, nms_free=True) is None
+    write_engine(weights, quantize=None, end2end=True)
+    assert on_gpu(weights, half=False, nms_free=True) is not None
+
+
+def test_an_engine_older_than_its_weights_is_passed_over_unless_it_bears_their_digest(weights: Path) -> None:
+    write_engine(weights)
+    os.utime(weights, (2**32, 2**32))
+    assert on_gpu(weights) is None
+    write_engine(weights, **{DIGEST: digest(weights)})
+    assert on_gpu(weights) is not None
+
+
+def test_an_engine_of_another_card_gives_way_to_its_weights(weights: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def load(file: Path) -> str:
+        if file.suffix != ".pt":
+            raise ModelUnavailable("built with another TensorRT")
+        return file.name
+
+    engine = Export(weights.with_suffix(".engine"), ENGINE, 640)
+    assert load_or_fall_back(weights, engine, load) == ("own.pt", None)
+    assert "own.pt is run itself" in caplog.text
+    assert "another TensorRT" in caplog.text
+    assert load_or_fall_back(weights, engine, lambda file: file.name) == ("own.engine", engine)
+    with pytest.raises(ModelUnavailable):
+        load_or_fall_back(weights, Export(weights.with_suffix(".onnx"), "onnx", 640), load)

@@ -54,6 +54,42 @@ class ImageHeader:
     """EXIF orientation from 1 (as stored) to 8; 5 to 8 exchange width and height."""
 
 
+@dataclass(frozen=True)
+class JpegCoding:
+    """How a JPEG's first frame is coded."""
+
+    start_of_frame: int
+    """0xC0 for baseline; ITU-T T.81, table B.1, has the others."""
+    components: int
+    has_tables: bool
+    """Whether Huffman tables precede the picture: those of Motion JPEG may be left out."""
+    has_adobe: bool
+    """Whether Adobe's segment is there, which can say that the components are no YCbCr."""
+
+
+def jpeg_coding(data: bytes) -> JpegCoding:
+    """Read how a JPEG that :func:`probe` has passed is coded.
+
+    Raises:
+        ImageError: it is none, or cut off.
+    """
+    frame, components, tables, adobe = 0, 0, False, False
+    position = 2
+    try:
+        for _ in range(_MAX_SEGMENTS):
+            code, position, end = _jpeg_segment(data, position)
+            if code == 0xDA:
+                return JpegCoding(frame, components, tables, adobe)
+            if code in _START_OF_FRAME:
+                frame, components = code, data[position + 7]
+            tables |= code == 0xC4
+            adobe |= code == 0xEE and data.startswith(b"Adobe", position + 2)
+            position = end
+    except (struct.error, IndexError):
+        pass
+    raise _truncated("jpeg")
+
+
 def probe(data: bytes) -> ImageHeader:
     """Read the header of one JPEG, PNG or WebP image, and check that its end is there.
 

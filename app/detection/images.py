@@ -16,38 +16,50 @@ Fit = Callable[[int, int], Letterbox]
 """Where in a model's input a picture of a width and a height, in pixels, goes."""
 
 
-@dataclass(frozen=True, eq=False)
-class DecodeResult:
-    """A decoded image, or why it is none."""
+@dataclass(frozen=True)
+class Decoding:
+    """How the decoding of one image went."""
 
-    picture: DecodedImage | None
+    width: int
+    """Pixels of the source, after EXIF orientation; 0 where it could not be decoded."""
+    height: int
+    """Pixels of the source, after EXIF orientation; 0 where it could not be decoded."""
     error: ImageError | None
+    """Why it could not be decoded."""
     milliseconds: float
 
+    @classmethod
+    def refused(cls, error: ImageError, milliseconds: float) -> Decoding:
+        """Say that there is no picture."""
+        return cls(0, 0, error, milliseconds)
 
-def try_decode(data: bytes, fit: Fit) -> DecodeResult:
+
+def try_decode(data: bytes, fit: Fit) -> tuple[DecodedImage | None, Decoding]:
     """Decode an image, no larger than its place in the model's input has use for; what is wrong with it is an answer.
 
     Args:
         data: the encoded image.
         fit: of the model.
+
+    Returns:
+        The picture, if it is one, and how it went.
     """
     began = time.perf_counter()
     try:
-        picture, error = decode(data, lambda width, height: fit(width, height).scaled), None
-    except ImageError as raised:
-        picture, error = None, raised
+        picture = decode(data, lambda width, height: fit(width, height).scaled)
+    except ImageError as error:
+        return None, Decoding.refused(error, milliseconds_since(began))
     except MemoryError:
-        picture, error = None, ImageError("the image is too large for this machine's memory")
-    return DecodeResult(picture, error, milliseconds_since(began))
+        refusal = ImageError("the image is too large for this machine's memory")
+        return None, Decoding.refused(refusal, milliseconds_since(began))
+    return picture, Decoding(picture.width, picture.height, None, milliseconds_since(began))
 
 
-def outcome(decoded: DecodeResult, result: Detections | SightlineError | None, spent: float) -> ImageOutcome:
+def outcome(decoding: Decoding, result: Detections | SightlineError | None, spent: float) -> ImageOutcome:
     """Put together what came of an image; ``spent`` is its inference in milliseconds."""
-    width, height = (decoded.picture.width, decoded.picture.height) if decoded.picture else (0, 0)
     failed = result if isinstance(result, SightlineError) else None
     found = result if isinstance(result, Detections) else None
-    return ImageOutcome(found, decoded.error or failed, width, height, decoded.milliseconds, spent)
+    return ImageOutcome(found, decoding.error or failed, decoding.width, decoding.height, decoding.milliseconds, spent)
 
 
 def failure(model: str, error: Exception) -> InferenceFailed:

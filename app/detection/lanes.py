@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from app.detection.decoding import DecodedImage
 from app.detection.graphs import Graph, Output
 from app.detection.images import Fit, failure, milliseconds_since, outcome, try_decode
-from app.detection.letterbox import place
+from app.detection.letterbox import PADDING, place
 from app.detection.outcomes import ImageOutcome
 from app.detection.postprocessing import Postprocessor
 from app.detections import Detections
@@ -47,9 +47,10 @@ class Lanes:
         last = len(images) - 1
         return list(self._threads.map(lambda n: self._take(images[n], begun if n == last else None), range(last + 1)))
 
-    def warm_up(self, picture: DecodedImage) -> None:
-        """Compile for the picture's shape and run each way once."""
-        self._graph.prepare(self._fit(picture.width, picture.height).shape)
+    def warm_up(self, width: int, height: int) -> None:
+        """Compile for pictures of a size and run each way once."""
+        self._graph.prepare(self._fit(width, height).shape)
+        picture = DecodedImage.whole(np.full((height, width, 3), PADDING, np.uint8))
         self._infer_alone(picture)
         if self._threads is not None:
             list(self._threads.map(self._infer_beside, [picture] * self._graph.threads))
@@ -75,16 +76,16 @@ class Lanes:
                 self._taken -= 1
 
     def _one(self, data: bytes, infer: Callable[[DecodedImage], Detections]) -> ImageOutcome:
-        decoded = try_decode(data, self._fit)
-        if decoded.picture is None:
-            return outcome(decoded, None, 0.0)
+        picture, decoding = try_decode(data, self._fit)
+        if picture is None:
+            return outcome(decoding, None, 0.0)
         began = time.perf_counter()
         result: Detections | SightlineError
         try:
-            result = infer(decoded.picture)
+            result = infer(picture)
         except Exception as error:  # noqa: BLE001  # the seam: whatever the model raises, it failed on this image
             result = failure(self._model_name, error)
-        return outcome(decoded, result, milliseconds_since(began))
+        return outcome(decoding, result, milliseconds_since(began))
 
     def _infer_alone(self, picture: DecodedImage) -> Detections:
         with self._lone:

@@ -87,7 +87,17 @@ class Network:
     @property
     def channels_last(self) -> bool:
         """Whether the input's memory should be in the order (N, H, W, C)."""
-        return bool(self._backend.format == "pt" and self.device.type == "cpu")
+        return bool(self._backend.format == "pt")
+
+    @property
+    def capturable(self) -> bool:
+        """Whether what a call launches on a GPU depends on the shape alone, so that a CUDA graph can hold it."""
+        return bool(self._backend.format == "pt" and self.device.type == "cuda")
+
+    def tensors(self) -> list[torch.Tensor]:
+        """Give the tensors that layers keep beside their weights, such as a head's anchors for the last shape."""
+        layers = self._backend.model.modules() if self._backend.format == "pt" else ()
+        return [each for layer in layers for each in vars(layer).values() if isinstance(each, torch.Tensor)]
 
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:
         """Run the network.
@@ -242,6 +252,9 @@ def _load(path: Path, device: torch.device, options: DetectorOptions) -> Any:
     except Exception as error:  # noqa: BLE001  # the seam: whatever a loader raises, the model is not there
         raise ModelUnavailable(f"the model {path.name!r} cannot be loaded: {_explain(error, path)}") from None
     backend.eval()
+    if backend.format == "pt" and device.type == "cuda":
+        # Tensor cores take this order; in the other each convolution is turned to it and back.
+        backend.model.to(memory_format=torch.channels_last)
     return backend
 
 

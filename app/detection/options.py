@@ -39,3 +39,5 @@ class DetectorOptions:
     use_export: bool = True
     """Whether a ``.pt`` is run as the export of it that lies beside it: on the CPU what ``sightline export`` made, on a
     GPU a TensorRT engine."""
+    gpu_decode: bool = True
+    """Whether a GPU that runs the model decodes the JPEGs too, by nvJPEG; else, and what it cannot, the CPU does."""

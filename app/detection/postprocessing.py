@@ -14,6 +14,24 @@ from app.detections import Detections
 _MOST_CANDIDATES, _APART = 30_000, 7680  # of Ultralytics' own non_max_suppression
 
 
+def sift(output: torch.Tensor, most: int) -> torch.Tensor:
+    """Leave of each image's anchors the best, on the device and without waiting for it.
+
+    Args:
+        output: (N, 4 + classes, anchors), what a network without NMS gave.
+        most: anchors to leave of each image.
+
+    Returns:
+        (N, at most ``most``, 6) float32: x1 y1 x2 y2 in pixels of the network's input, score, class id; best first.
+    """
+    best, classes = output[:, 4:].max(1)
+    scores, chosen = best.topk(min(most, best.shape[1]), 1)
+    boxes = output[:, :4].gather(2, chosen[:, None].expand(-1, 4, -1)).float()
+    middle, half = boxes[:, :2], boxes[:, 2:] / 2
+    columns = [middle - half, middle + half, scores[:, None].float(), classes.gather(1, chosen)[:, None].float()]
+    return torch.cat(columns, 1).transpose(1, 2).contiguous()
+
+
 class Postprocessor:
     """Thresholds, NMS where the network has none of its own, and the way back to the source image."""
 
@@ -22,32 +40,8 @@ class Postprocessor:
         self._class_ids = None if class_ids is None else list(class_ids)
         self._end_to_end = end_to_end
 
-    def select(self, output: torch.Tensor) -> list[NDArray[np.float32]]:
-        """Choose what is reported.
-
-        Args:
-            output: what the network gave for N images.
-
-        Returns:
-            For each image (M, 6) float32: x1 y1 x2 y2 in pixels of the network's input, score, class id.
-        """
-        from ultralytics.utils.nms import non_max_suppression
-
-        chosen: list[torch.Tensor] = non_max_suppression(
-            output,
-            conf_thres=self._options.confidence,
-            iou_thres=self._options.iou,
-            classes=self._class_ids,
-            max_det=self._options.max_detections,
-            end2end=self._end_to_end,
-        )
-        # One copy from the device for the whole batch.
-        rows: NDArray[np.float32] = torch.cat([each[:, :6] for each in chosen]).float().cpu().numpy()
-        ends = np.cumsum([len(each) for each in chosen])[:-1]
-        return np.split(rows, ends)
-
     def select_one(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Choose what is reported of one image on the CPU, as ``select`` does, at a fraction of its cost.
+        """Choose what is reported of one image, as Ultralytics' own NMS does, at a fraction of its cost.
 
         Args:
             output: (4 + classes, anchors), or (detections, 6) where the network's output is final.
@@ -67,6 +61,15 @@ class Postprocessor:
         best = chosen[4:][classes, np.arange(len(some))]
         rows = np.vstack([middle - half, middle + half, best, classes]).T.astype(np.float32)
         return self._suppress(self._kept(rows))[: self._options.max_detections]
+
+    def select_sifted(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Choose what is reported of what :func:`sift` left of one image, or of a final output; as ``select_one``."""
+        kept = self._kept(rows)
+        return (kept if self._end_to_end else self._suppress(kept))[: self._options.max_detections]
+
+    def drops(self, row: NDArray[np.float32]) -> bool:
+        """Tell whether a row, and with it each with a lower score, is under the threshold."""
+        return bool(row[4] <= self._options.confidence)
 
     def _kept(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         kept = ~(rows[:, 4] <= self._options.confidence)

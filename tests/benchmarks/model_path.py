@@ -118,13 +118,19 @@ def table(cells: Sequence[Cell]) -> str:
 
 def machine() -> str:
     """Describe the machine and the versions that count."""
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
+
+    def named(package: str) -> str:
+        try:
+            return f"{package} {version(package)}"
+        except PackageNotFoundError:
+            return f"no {package}"
 
     cpu = next(
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
         platform.machine(),
     )
-    packages = ", ".join(f"{name} {version(name)}" for name in ("ultralytics", "torch", "openvino", "onnxruntime"))
+    packages = ", ".join(map(named, ("ultralytics", "torch", "openvino", "onnxruntime")))
     return f"{len(os.sched_getaffinity(0))} cores of {cpu}, Python {platform.python_version()}, {packages}"
 
 

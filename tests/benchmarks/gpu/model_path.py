@@ -2,9 +2,12 @@
 
 ``python -m tests.benchmarks.gpu.model_path [--json]`` measures, by turns and as medians of rounds, images per second of
 
-* ours: ``Detector.run`` on a batch of JPEGs;
+* ours: ``Detector.run`` on batches of JPEGs, one after the other;
+* overlapped: the same from two threads, as a replica calls it: one batch is loaded while the network is at another;
+* CPU decode: as overlapped, with ``gpu_decode`` off;
 * predict: OpenCV's decode and Ultralytics' ``predict`` on the same batch, in FP16;
-* card: the network alone on a batch that lies on the card already, which nothing can exceed without another engine.
+* card: the network alone, from its CUDA graph, on a batch that lies on the card already, which nothing can exceed
+  without another engine.
 
 Without a GPU it says so and exits with status 2.
 """
@@ -18,6 +21,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -28,13 +33,22 @@ from app.detection.restraint import import_ultralytics
 from tests.benchmarks.model_path import SIZES, jpegs, machine, write_model
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
-Run = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One contestant."""
+
+    run: Callable[[], object]
+    """Takes one batch."""
+    callers: int = 1
+    """Threads that call it at once."""
 
 
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", default="640x360", choices=list(SIZES))
+    parser.add_argument("--sizes", nargs="+", default=["640x360"], choices=list(SIZES))
     parser.add_argument("--batches", nargs="+", type=int, default=list(BATCHES))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of one side's turn")
@@ -46,68 +60,102 @@ def main() -> int:
     if not torch.cuda.is_available():
         print("there is no GPU here", file=sys.stderr)
         return 2
-    images = (jpegs(*SIZES[given.size]) * (max(given.batches) // 16 + 1))[: max(given.batches)]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "yolo26n.pt"
         write_model("yolo26n", weights)
-        for batch, sides in _sides(weights, images, given.batches):
-            rates = _take_turns(sides, batch, given.rounds, given.seconds)
-            rows.append({"batch": batch, **rates})
-            if not given.json:
-                print(_line(batch, rates), flush=True)
-    described = f"{torch.cuda.get_device_name(0)}; {machine()}; {given.size} JPEGs"
+        contest = Contest(weights)
+        for size in given.sizes:
+            images = (jpegs(*SIZES[size]) * (max(given.batches) // 16 + 1))[: max(given.batches)]
+            for batch in given.batches:
+                rates = _take_turns(contest.sides(images[:batch]), batch, given.rounds, given.seconds)
+                rows.append({"size": size, "batch": batch, **rates})
+                if not given.json:
+                    print(f"{size:10} batch {batch:3}  {_line(rates)}", flush=True)
+    described = f"{torch.cuda.get_device_name(0)}; {machine()}"
     print(json.dumps({"machine": described, "images_per_second": rows}) if given.json else described)
     return 0
 
 
-def _line(batch: int, rates: dict[str, float]) -> str:
+def _line(rates: dict[str, float]) -> str:
+    each = "  ".join(f"{name} {rate:6.0f}" for name, rate in rates.items())
+    best = rates["overlapped"]
     return (
-        f"batch {batch:3}  images/s: ours {rates['ours']:8.0f}  predict {rates['predict']:8.0f}  "
-        f"card {rates['card']:8.0f}"
-        f"  ours ÷ predict {rates['ours'] / rates['predict']:5.2f}  ours ÷ card {rates['ours'] / rates['card']:5.2f}"
+        f"images/s: {each}  ours ÷ predict {rates['ours'] / rates['predict']:5.2f}  "
+        f"overlapped ÷ card {best / rates['card']:5.2f}"
     )
 
 
-def _sides(weights: Path, images: list[bytes], batches: list[int]) -> list[tuple[int, dict[str, Run]]]:
-    import torch
-    from ultralytics import YOLO
+class Contest:
+    """The contestants, each with the model loaded once."""
 
-    detector = Detector(DetectorOptions(str(weights), device="cuda:0", half=True))
-    detector.warm_up()
-    network, model = detector._network, YOLO(str(weights))
+    def __init__(self, weights: Path) -> None:
+        import torch
+        from ultralytics import YOLO
 
-    def sides(batch: int) -> dict[str, Run]:
-        part = images[:batch]
-        on_card = torch.rand((batch, 3, 384, 640), device="cuda", dtype=torch.float16)
+        from app.detection.cuda_graphs import CudaGraphs
+        from app.detection.network import Network
+        from app.detection.runners import as_input
+
+        options = DetectorOptions(str(weights), device="cuda:0", half=True)
+        self._ours = Detector(options)
+        self._by_cpu = Detector(DetectorOptions(str(weights), device="cuda:0", half=True, gpu_decode=False))
+        for detector in (self._ours, self._by_cpu):
+            detector.warm_up()
+        network = Network(options)
+        self._graphs = CudaGraphs(lambda pixels: network(as_input(pixels, network)), network.tensors)
+        self._stream = torch.cuda.Stream()
+        self._predict = YOLO(str(weights))
+
+    def sides(self, images: list[bytes]) -> dict[str, Side]:
+        """Give each contestant for one batch."""
+        import torch
+
+        on_card = torch.randint(0, 255, (len(images), 384, 640, 3), device="cuda", dtype=torch.uint8)
 
         def predict() -> object:
-            decoded = [cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR) for image in part]
-            found = model.predict(decoded, batch=batch, imgsz=640, device=0, half=True, verbose=False)
+            decoded = [cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR) for image in images]
+            found = self._predict.predict(decoded, batch=len(images), imgsz=640, device=0, half=True, verbose=False)
             return [one.boxes.data.cpu() for one in found]
 
         def card() -> None:
-            with torch.inference_mode():
-                network(on_card)
-            torch.cuda.synchronize()
+            with torch.inference_mode(), torch.cuda.stream(self._stream):
+                self._graphs.run(on_card)
+                self._stream.synchronize()
 
-        return {"ours": lambda: detector.run(part), "predict": predict, "card": card}
+        return {
+            "ours": Side(lambda: self._ours.run(images)),
+            "overlapped": Side(lambda: self._ours.run(images), callers=2),
+            "CPU decode": Side(lambda: self._by_cpu.run(images), callers=2),
+            "predict": Side(predict),
+            "card": Side(card),
+        }
 
-    return [(batch, sides(batch)) for batch in batches]
 
-
-def _take_turns(sides: dict[str, Run], batch: int, rounds: int, seconds: float) -> dict[str, float]:
+def _take_turns(sides: dict[str, Side], batch: int, rounds: int, seconds: float) -> dict[str, float]:
     """Give images per second of each side: medians of rounds, in which each has its turn."""
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
-        for name, run in sides.items():
-            run()
-            began, count = time.perf_counter(), 0
-            while count < 2 or time.perf_counter() - began < seconds:
-                run()
-                count += 1
-            rates[name].append(count * batch / (time.perf_counter() - began))
+        for name, side in sides.items():
+            side.run()
+            rates[name].append(_turns(side, seconds) * batch)
     return {name: statistics.median(each) for name, each in rates.items()}
+
+
+def _turns(side: Side, seconds: float) -> float:
+    """Give batches a second."""
+    began = time.perf_counter()
+
+    def caller(_: int) -> int:
+        count = 0
+        while count < 2 or time.perf_counter() - began < seconds:
+            side.run()
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(side.callers) as threads:
+        counts = list(threads.map(caller, range(side.callers)))
+    return sum(counts) / (time.perf_counter() - began)
 
 
 if __name__ == "__main__":

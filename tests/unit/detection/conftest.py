@@ -66,11 +66,17 @@ def _normalise(layer, _inputs, output) -> None:
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Give each tiny model by name: checkpoints and exports of the YOLO11 and the YOLO26 shape."""
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Give the tiny checkpoints of the YOLO11 and the YOLO26 shape by name."""
     folder = tmp_path_factory.mktemp("models")
-    files = {"yolo11.pt": _network_file(folder, "11"), "yolo26.pt": _network_file(folder, "26")}
-    files["segment.pt"] = _network_file(folder, "11", "-seg")
+    return {f"yolo{family}.pt": _network_file(folder, family) for family in ("11", "26")}
+
+
+@pytest.fixture(scope="session")
+def models(checkpoints: dict[str, Path]) -> dict[str, Path]:
+    """Give each tiny model by name: the checkpoints, one for another task, and exports."""
+    files = dict(checkpoints)
+    files["segment.pt"] = _network_file(files["yolo11.pt"].parent, "11", "-seg")
     files["yolo11-dynamic.onnx"] = _export(files["yolo11.pt"], "dynamic", dynamic=True)
     files["yolo11-static.onnx"] = _export(files["yolo11.pt"], "static")
     files["yolo11-batch4.onnx"] = _export(files["yolo11.pt"], "batch4", batch=4)

@@ -11,6 +11,7 @@ import torch
 from detection_scenes import SIZE, png, scene
 
 from app.detection import Detector, DetectorOptions, Thresholds
+from app.detection.network import Network
 from app.errors import ImageError, InferenceFailed, ModelUnavailable, SettingsError
 
 GOOD = png(scene(320, 180, 1))
@@ -64,8 +65,8 @@ class Picky:
 
 
 def test_only_the_picture_on_which_the_model_fails_is_blamed(models: dict[str, Path]) -> None:
-    detector = detector_of(models["yolo11.pt"])
-    detector._network = Picky(detector._network)
+    options = DetectorOptions(model=str(models["yolo11.pt"]))
+    detector = Detector(options, make_network=lambda options: Picky(Network(options)))
     dark = png(np.zeros((180, 320, 3), np.uint8))
     outcomes = detector.run([GOOD, dark, GOOD])
     assert [type(outcome.error) for outcome in outcomes] == [type(None), InferenceFailed, type(None)]
@@ -74,16 +75,14 @@ def test_only_the_picture_on_which_the_model_fails_is_blamed(models: dict[str, P
 
 
 def test_numbers_that_are_not_finite_are_a_failure_of_the_model(models: dict[str, Path]) -> None:
-    detector = detector_of(models["yolo11.pt"])
-    network = detector._network
-
     class Broken(Picky):
         def __call__(self, batch: torch.Tensor) -> torch.Tensor:
             output = self._network(batch).clone()
             output[:, 0] = float("nan")
             return output
 
-    detector._network = Broken(network)
+    options = DetectorOptions(model=str(models["yolo11.pt"]))
+    detector = Detector(options, make_network=lambda options: Broken(Network(options)))
     assert isinstance(detector.run([GOOD])[0].error, InferenceFailed)
 
 

@@ -1,0 +1,87 @@
+"""Batches: pictures detected together, in one call of the network for each shape of its input."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+from app.detection.images import Fit, failure, milliseconds_since, outcome
+from app.detection.letterbox import PADDING
+from app.detection.loading import Batch, Loader, load_all, portions
+from app.detection.outcomes import ImageOutcome
+from app.detection.postprocessing import Postprocessor
+from app.detection.runners import Runner
+from app.detections import Detections
+from app.errors import SightlineError
+
+
+class Batches:
+    """Loads the next images while the network is at those before; one image's fault never harms the others."""
+
+    def __init__(self, fit: Fit, loader: Loader, runner: Runner, postprocess: Postprocessor, model_name: str) -> None:
+        self._fit = fit
+        self._loader = loader
+        self._runner = runner
+        self._postprocess = postprocess
+        self._model_name = model_name
+
+    def run(self, images: Sequence[bytes], begun: Callable[[], None] = lambda: None) -> list[ImageOutcome]:
+        """Detect in encoded images.
+
+        Args:
+            images: of any sizes.
+            begun: called once the last of them are decoded and wait for the device alone.
+        """
+        groups = list(portions(images))
+        return [
+            outcome
+            for number, group in enumerate(groups, 1)
+            for outcome in self._run(group, begun if number == len(groups) else lambda: None)
+        ]
+
+    def warm_up(self, width: int, height: int) -> None:
+        """Get ready for pictures of a size, and detect in one.
+
+        Raises:
+            SightlineError: that failed.
+        """
+        self._runner.prepare(self._fit(width, height).shape)
+        gray = cv2.imencode(".jpg", np.full((height, width, 3), PADDING, np.uint8))[1].tobytes()
+        for each in self.run([gray]):
+            if each.error is not None:
+                raise each.error
+
+    def retune(self, postprocess: Postprocessor) -> None:
+        """Report by another choice from the next batch on."""
+        self._postprocess = postprocess
+
+    def close(self) -> None:
+        """End the decoding threads."""
+        self._loader.close()
+
+    def _run(self, images: Sequence[bytes], begun: Callable[[], None]) -> list[ImageOutcome]:
+        loaded, decodings = load_all(images, self._fit, self._loader)
+        begun()
+        outcomes: dict[int, ImageOutcome] = {}
+        for each in loaded:
+            for index, (result, spent) in zip(each.members, self._attempt(each.batch), strict=True):
+                if decodings[index].error is None:
+                    outcomes[index] = outcome(decodings[index], result, spent)
+        return [outcomes.get(index) or outcome(decoding, None, 0.0) for index, decoding in enumerate(decodings)]
+
+    def _attempt(self, batch: Batch) -> list[tuple[Detections | SightlineError, float]]:
+        """Run a batch; where it fails, run its pictures one by one to find the guilty."""
+        began = time.perf_counter()
+        postprocess = self._postprocess
+        try:
+            rows = self._runner.run(batch, postprocess)
+            found: list[Detections | SightlineError] = list(postprocess.to_source(rows, batch.shape, batch.sizes))
+        except Exception as error:  # noqa: BLE001  # the seam: whatever the model raises, it failed on these images
+            if len(batch.sizes) > 1:
+                return [self._attempt(batch.one(index))[0] for index in range(len(batch.sizes))]
+            found = [failure(self._model_name, error)]
+        spent = milliseconds_since(began)
+        return [(each, spent) for each in found]

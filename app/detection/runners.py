@@ -1,0 +1,111 @@
+"""Runners: batches through the network to the rows that are reported, on the CPU or on a GPU."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from app.detection.cuda_graphs import CudaGraphs
+from app.detection.letterbox import PADDING
+from app.detection.loading import Batch
+from app.detection.network import Network
+from app.detection.postprocessing import Postprocessor, sift
+
+Rows = NDArray[np.float32]
+"""(M, 6): x1 y1 x2 y2 in pixels of the network's input, score, class id; it owns its memory."""
+_WARM_BATCHES = (1, 2, 4, 8, 16)
+_MOST_SIFTED = 1024
+"""Of each picture, so many of the best-scored anchors are copied from the GPU; rarely more are over the threshold."""
+
+
+class Runner(Protocol):
+    """Runs batches, one at a time, called from any thread."""
+
+    def prepare(self, shape: tuple[int, int]) -> None:
+        """Run once, or as often as it takes that later batches of the shape (height, width) are no slower."""
+
+    def run(self, batch: Batch, postprocess: Postprocessor) -> Sequence[Rows]:
+        """Give what is reported of each picture."""
+
+
+class CpuRunner:
+    """Runs a network on the CPU."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._lock = threading.Lock()
+
+    def prepare(self, shape: tuple[int, int]) -> None:
+        """Run one gray picture."""
+        self._output(torch.full((1, *shape, 3), PADDING, dtype=torch.uint8))
+
+    def run(self, batch: Batch, postprocess: Postprocessor) -> Sequence[Rows]:
+        """Give what is reported of each picture."""
+        with self._lock:
+            output = self._output(batch.pixels)
+            # Under the lock, for a backend may answer in a buffer that its next call overwrites.
+            return [postprocess.select_one(each) for each in output.float().numpy()]
+
+    def _output(self, pixels: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            return self._network(as_input(pixels, self._network))
+
+
+class GpuRunner:
+    """Runs a network on a GPU: the weights' own from CUDA graphs, another runtime's as that does it.
+
+    Of an answer only the best anchors are copied to the host, in one piece for the whole batch, and the lock is free
+    again as soon as all is queued: while the GPU is at one batch, the next one's work already waits behind it.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._lock = threading.Lock()
+        self._stream = torch.cuda.Stream(network.device)  # type: ignore[no-untyped-call]
+        self._graphs = CudaGraphs(self._sifted, network.tensors) if network.capturable else None
+
+    def prepare(self, shape: tuple[int, int]) -> None:
+        """Plan and capture the batch sizes that are run."""
+        with self._lock, torch.inference_mode(), torch.cuda.stream(self._stream):
+            for size in _WARM_BATCHES if self._graphs else (1,):
+                pixels = torch.full((size, *shape, 3), PADDING, dtype=torch.uint8, device=self._network.device)
+                self._graphs.capture(pixels) if self._graphs else self._sifted(pixels)
+            self._stream.synchronize()
+
+    def run(self, batch: Batch, postprocess: Postprocessor) -> Sequence[Rows]:
+        """Give what is reported of each picture."""
+        with torch.inference_mode():
+            with self._lock, torch.cuda.stream(self._stream):
+                if batch.ready is not None:
+                    self._stream.wait_event(batch.ready)
+                best = self._graphs.run(batch.pixels) if self._graphs else self._sifted(batch.pixels)
+                answer = torch.empty(best.shape, dtype=torch.float32, pin_memory=True)
+                answer.copy_(best, non_blocking=True)
+                # Blocking, this thread sleeps: its core has pictures to decode.
+                done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+                done.record(self._stream)
+            done.synchronize()
+            return [self._chosen(index, rows, batch, postprocess) for index, rows in enumerate(answer.numpy())]
+
+    def _chosen(self, index: int, rows: Rows, batch: Batch, postprocess: Postprocessor) -> Rows:
+        if not self._network.end_to_end and len(rows) == _MOST_SIFTED and not postprocess.drops(rows[-1]):
+            with self._lock, torch.cuda.stream(self._stream):
+                output = self._network(as_input(batch.one(index).pixels, self._network))[0].float().cpu()
+            return postprocess.select_one(output.numpy())
+        return postprocess.select_sifted(rows)
+
+    def _sifted(self, pixels: torch.Tensor) -> torch.Tensor:
+        output = self._network(as_input(pixels, self._network))
+        return output.float() if self._network.end_to_end else sift(output, _MOST_SIFTED)
+
+
+def as_input(pixels: torch.Tensor, network: Network) -> torch.Tensor:
+    """Turn (N, H, W, 3) uint8 RGB into (N, 3, H, W) in [0, 1], in the network's type and order."""
+    kind = torch.float16 if network.half else torch.float32
+    scaled = pixels.permute(0, 3, 1, 2).to(kind).div_(255)
+    return scaled if network.channels_last else scaled.contiguous()

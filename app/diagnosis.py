@@ -189,6 +189,7 @@ def _detector(settings: Settings) -> Detector:
             iou=detector.iou,
             classes=detector.classes,
             use_export=detector.use_export,
+            gpu_decode=detector.gpu_decode,
             half=detector.half,
         )
     )

@@ -42,6 +42,19 @@ _FOREIGN: tuple[tuple[re.Pattern[bytes], str], ...] = (
 
 
 @dataclass(frozen=True)
+class JpegCoding:
+    """How a JPEG is coded."""
+
+    start_of_frame: int
+    """The code of its frame's marker, 0xC0 for baseline; ITU-T T.81, table B.1, has the others."""
+    components: int
+    has_tables: bool
+    """Whether Huffman tables precede the picture: those of Motion JPEG may be left out."""
+    has_adobe: bool
+    """Whether Adobe's segment is there, which can say that the components are no YCbCr."""
+
+
+@dataclass(frozen=True)
 class ImageHeader:
     """What the header of one encoded image declares."""
 
@@ -52,42 +65,8 @@ class ImageHeader:
     """Pixels, after the EXIF orientation is applied."""
     orientation: int
     """EXIF orientation from 1 (as stored) to 8; 5 to 8 exchange width and height."""
-
-
-@dataclass(frozen=True)
-class JpegCoding:
-    """How a JPEG's first frame is coded."""
-
-    start_of_frame: int
-    """0xC0 for baseline; ITU-T T.81, table B.1, has the others."""
-    components: int
-    has_tables: bool
-    """Whether Huffman tables precede the picture: those of Motion JPEG may be left out."""
-    has_adobe: bool
-    """Whether Adobe's segment is there, which can say that the components are no YCbCr."""
-
-
-def jpeg_coding(data: bytes) -> JpegCoding:
-    """Read how a JPEG that :func:`probe` has passed is coded.
-
-    Raises:
-        ImageError: it is none, or cut off.
-    """
-    frame, components, tables, adobe = 0, 0, False, False
-    position = 2
-    try:
-        for _ in range(_MAX_SEGMENTS):
-            code, position, end = _jpeg_segment(data, position)
-            if code == 0xDA:
-                return JpegCoding(frame, components, tables, adobe)
-            if code in _START_OF_FRAME:
-                frame, components = code, data[position + 7]
-            tables |= code == 0xC4
-            adobe |= code == 0xEE and data.startswith(b"Adobe", position + 2)
-            position = end
-    except (struct.error, IndexError):
-        pass
-    raise _truncated("jpeg")
+    coding: JpegCoding | None = None
+    """Of a JPEG."""
 
 
 def probe(data: bytes) -> ImageHeader:
@@ -102,7 +81,7 @@ def probe(data: bytes) -> ImageHeader:
         raise ImageError(f"the image is {len(data)} bytes long; allowed are {MAX_ENCODED_BYTES} bytes")
     kind = _format(data)
     try:
-        width, height, orientation = _PARSERS[kind](data)
+        width, height, orientation, coding = _PARSERS[kind](data)
     except (struct.error, IndexError):
         raise _truncated(kind) from None
     if width == 0 or height == 0:
@@ -111,7 +90,7 @@ def probe(data: bytes) -> ImageHeader:
         raise ImageError(f"the image declares {width} × {height} pixels; allowed are {MAX_PIXELS} pixels")
     if orientation >= 5:
         width, height = height, width
-    return ImageHeader(kind, width, height, orientation)
+    return ImageHeader(kind, width, height, orientation, coding)
 
 
 def _format(data: bytes) -> Literal["jpeg", "png", "webp"]:
@@ -152,9 +131,10 @@ class _JpegFrame:
         return -(-self.width // 8) * -(-self.height // 8) // 8 if self.code <= 0xC2 else 0
 
 
-def _jpeg(data: bytes) -> tuple[int, int, int]:
+def _jpeg(data: bytes) -> tuple[int, int, int, JpegCoding]:
     frame: _JpegFrame | None = None
     orientation, position = 0, 2
+    tables = adobe = False
     for _ in range(_MAX_SEGMENTS):
         code, position, end = _jpeg_segment(data, position)
         if code in _START_OF_FRAME:
@@ -168,7 +148,12 @@ def _jpeg(data: bytes) -> tuple[int, int, int]:
             if frame is None:
                 raise _malformed("jpeg", "it declares no size")
             _check_scans(data, end, frame, several=data[position + 2] < frame.components)
-            return frame.width, frame.height, orientation or 1
+            coding = JpegCoding(frame.code, frame.components, tables, adobe)
+            return frame.width, frame.height, orientation or 1, coding
+        elif code == 0xC4:
+            tables = True
+        elif code == 0xEE:
+            adobe = adobe or data.startswith(b"Adobe", position + 2)
         position = end
     raise _malformed("jpeg", f"it has more than {_MAX_SEGMENTS} segments")
 
@@ -209,7 +194,7 @@ def _check_scans(data: bytes, position: int, frame: _JpegFrame, several: bool) -
             raise _malformed("jpeg", f"it has {scans} scans, too many for its size")
 
 
-def _png(data: bytes) -> tuple[int, int, int]:
+def _png(data: bytes) -> tuple[int, int, int, None]:
     length, kind, width, height = struct.unpack_from(">I4sII", data, 8)
     if kind != b"IHDR" or length != 13:
         raise _malformed("png", "it does not begin with its header")
@@ -237,10 +222,10 @@ def _png(data: bytes) -> tuple[int, int, int]:
     bits = data[24] * _PNG_CHANNELS.get(data[25], 1)
     if width * height <= MAX_PIXELS and pressed < width * height * bits / 8 * _LEAST_RATIO:
         raise _truncated("png")
-    return width, height, orientation
+    return width, height, orientation, None
 
 
-def _webp(data: bytes) -> tuple[int, int, int]:
+def _webp(data: bytes) -> tuple[int, int, int, None]:
     (riff,) = struct.unpack_from("<I", data, 4)
     end = riff + 8
     if end > len(data):
@@ -249,11 +234,11 @@ def _webp(data: bytes) -> tuple[int, int, int]:
     if 20 + length > end:
         raise _truncated("webp")
     if kind != b"VP8X":
-        return *_webp_bitstream(data, kind, 20), 1
+        return *_webp_bitstream(data, kind, 20), 1, None
     if data[20] & 0x02:
         raise ImageError("the image is an animated WebP; allowed are still images")
     canvas = (1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little"))
-    return *canvas, _webp_chunks(data, canvas, 20 + length + length % 2, end)
+    return *canvas, _webp_chunks(data, canvas, 20 + length + length % 2, end), None
 
 
 def _webp_chunks(data: bytes, canvas: tuple[int, int], position: int, end: int) -> int:
@@ -315,4 +300,8 @@ def _exif_orientation(tiff: bytes) -> int:
 
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _NAMES = {"jpeg": "JPEG", "png": "PNG", "webp": "WebP"}
-_PARSERS: Mapping[str, Callable[[bytes], tuple[int, int, int]]] = {"jpeg": _jpeg, "png": _png, "webp": _webp}
+_PARSERS: Mapping[str, Callable[[bytes], tuple[int, int, int, JpegCoding | None]]] = {
+    "jpeg": _jpeg,
+    "png": _png,
+    "webp": _webp,
+}

@@ -75,6 +75,8 @@ class DetectorSettings(Frozen):
     """Labels to keep; empty: all."""
     use_export: bool = True
     """Whether a ``.pt`` is run as the export beside it (see ``DetectorOptions``)."""
+    gpu_decode: bool = True
+    """Whether a GPU that runs the model decodes the JPEGs too (see ``DetectorOptions``)."""
     half: bool | None = None
     """Whether to compute in half precision: none, where the device is made for it (see ``DetectorOptions``)."""
     gpus_per_replica: Annotated[float | Literal["auto"], BeforeValidator(_gpus)] = "auto"

@@ -147,6 +147,15 @@ class ObjectDetector:
         """Tell which model answers here."""
         return self._ready().model
 
+    async def check_health(self) -> None:
+        """Tell Serve, which asks every ten seconds and replaces a replica that has failed three times.
+
+        Raises:
+            ModelUnavailable: the model's device is lost to this process.
+        """
+        if self._held is not None:
+            await asyncio.to_thread(self._held.detector.check)
+
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Tell Serve's controller what batches cost here; ``deployments.scaling`` reads it there."""
         reading = self._held.times.reading() if self._held else None

@@ -223,5 +223,6 @@ def _detector_options(detector: DetectorSettings, args: InferenceArgs, gpus: flo
         classes=detector.classes,
         threads=None if gpus else max(1, int(args.detector_cpus)),
         use_export=detector.use_export,
+        gpu_decode=detector.gpu_decode,
         half=detector.half,
     )

@@ -10,12 +10,13 @@ import numpy as np
 
 from app.detection.images import Fit, failure, milliseconds_since, outcome
 from app.detection.letterbox import PADDING
-from app.detection.loading import Batch, Loader, load_all, portions
+from app.detection.loading import Batch, Loader, load_all, portions, read_headers
 from app.detection.outcomes import ImageOutcome
 from app.detection.postprocessing import Postprocessor
 from app.detection.runners import Runner
 from app.detections import Detections
-from app.errors import SightlineError
+from app.errors import ImageError, SightlineError
+from app.images import ImageHeader
 
 
 class Batches:
@@ -35,11 +36,12 @@ class Batches:
             images: of any sizes.
             begun: called once the last of them are decoded and wait for the device alone.
         """
-        groups = list(portions(images))
+        headers = read_headers(images)
+        parts = list(portions(headers))
         return [
             outcome
-            for number, group in enumerate(groups, 1)
-            for outcome in self._run(group, begun if number == len(groups) else lambda: None)
+            for part in parts
+            for outcome in self._run(images[part], headers[part], begun if part is parts[-1] else lambda: None)
         ]
 
     def warm_up(self, width: int, height: int) -> None:
@@ -58,12 +60,18 @@ class Batches:
         """Report by another choice from the next batch on."""
         self._postprocess = postprocess
 
+    def check(self) -> None:
+        """See that the device still works; a RuntimeError says that it does not."""
+        self._runner.check()
+
     def close(self) -> None:
         """End the decoding threads."""
         self._loader.close()
 
-    def _run(self, images: Sequence[bytes], begun: Callable[[], None]) -> list[ImageOutcome]:
-        loaded, decodings = load_all(images, self._fit, self._loader)
+    def _run(
+        self, images: Sequence[bytes], headers: Sequence[ImageHeader | ImageError], begun: Callable[[], None]
+    ) -> list[ImageOutcome]:
+        loaded, decodings = load_all(images, headers, self._fit, self._loader)
         begun()
         outcomes: dict[int, ImageOutcome] = {}
         for each in loaded:

@@ -8,6 +8,7 @@ batches are padded to the next power of two. How: https://docs.pytorch.org/docs/
 from __future__ import annotations
 
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ _MOST_GRAPHS = 64
 _MOST_PADDING = 4
 """A graph of up to so many times the pictures is taken before another is recorded: that takes longer than many runs."""
 
+_recording = threading.Lock()
+"""PyTorch waits for the whole device before it records, which no other stream may be doing then."""
 _logger = logging.getLogger(__name__)
 Key = tuple[int, int, int]
 """Pictures, height, width."""
@@ -73,7 +76,8 @@ class CudaGraphs:
         if self._broken or key in self._graphs:
             return
         try:
-            self._graphs[key] = self._captured(pixels.new_zeros((size, *pixels.shape[1:])))
+            with _recording:
+                self._graphs[key] = self._captured(pixels.new_zeros((size, *pixels.shape[1:])))
         except RuntimeError as error:
             self._broken = True
             self._graphs.clear()

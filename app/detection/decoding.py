@@ -43,7 +43,9 @@ class DecodedImage:
         return cls(pixels, pixels.shape[1], pixels.shape[0])
 
 
-def decode(data: bytes, needed: Callable[[int, int], tuple[int, int]] | None = None) -> DecodedImage:
+def decode(
+    data: bytes, needed: Callable[[int, int], tuple[int, int]] | None = None, header: ImageHeader | None = None
+) -> DecodedImage:
     """Decode one JPEG, PNG or WebP image to uint8 BGR, turned as its EXIF orientation says.
 
     Gray, palette, CMYK and 16-bit images are converted; an alpha channel is dropped. The GIL is released.
@@ -52,11 +54,12 @@ def decode(data: bytes, needed: Callable[[int, int], tuple[int, int]] | None = N
         data: the encoded image.
         needed: tells, of a source's width and height, to what width and height it will be scaled; a JPEG much larger
             than that is decoded small, which costs less and, other than bilinear scaling, leaves no pixel out.
+        header: what ``probe`` read of the image; none: it has not been looked at.
 
     Raises:
         ImageError: the image breaks a limit (before anything is decoded), or cannot be decoded.
     """
-    header = probe(data)
+    header = header or probe(data)
     by = reduction(header, needed(header.width, header.height)) if needed else 1
     try:
         stored = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED.get(by, _FLAGS))

@@ -130,6 +130,17 @@ class Detector:
         """
         return self._way.run(images, begun)
 
+    def check(self) -> None:
+        """See that the device still works: after some of its faults, nothing runs on a GPU until the process ends.
+
+        Raises:
+            ModelUnavailable: it does not.
+        """
+        try:
+            self._way.check()
+        except RuntimeError as error:
+            raise ModelUnavailable(f"the model {self.model_name!r} has lost {self.device}: {line_of(error)}") from None
+
     def close(self) -> None:
         """End the decoding threads; the detector cannot be used afterwards."""
         self._way.close()

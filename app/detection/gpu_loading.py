@@ -8,13 +8,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
+import cv2
+import numpy as np
 import torch
 
 from app.detection.decoding import reduction
 from app.detection.images import Decoding, Fit, line_of, milliseconds_since
 from app.detection.letterbox import PADDING
 from app.detection.loading import Batch, CpuLoader
-from app.images import ImageHeader, JpegCoding, jpeg_coding
+from app.images import ImageHeader, JpegCoding
 
 _ORDINARY = frozenset({JpegCoding(0xC0, 1, True, False), JpegCoding(0xC0, 3, True, False)})
 """What nvJPEG decodes as CPUs do: baseline, gray or YCbCr, with its own Huffman tables (Motion JPEG may leave them out)
@@ -37,7 +39,7 @@ class GpuLoader:
     def __init__(self, fit: Fit, device: torch.device, decode: bool) -> None:
         self._fit = fit
         self._device = device
-        self._decodes = decode
+        self._decodes = decode and _can_decode(device)
         self._cpu = CpuLoader(fit, pinned=True)
         # Its own, so that a batch is decoded and copied while the network is at the one before.
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -77,15 +79,12 @@ class GpuLoader:
         """Decode what the GPU can: position to (3, H, W) uint8 RGB, on the GPU."""
         if not self._decodes:
             return {}
-        chosen = [index for index, header in enumerate(headers) if _is_ordinary(images[index], header)]
+        chosen = [index for index, header in enumerate(headers) if _is_ordinary(header)]
         if not chosen:
             return {}
-        from torchvision.io import ImageReadMode, decode_jpeg
-
-        encoded = [torch.frombuffer(bytearray(images[index]), dtype=torch.uint8) for index in chosen]
         try:
-            pictures = decode_jpeg(encoded, ImageReadMode.RGB, device=self._device)
-        except RuntimeError as error:  # damage, or no nvJPEG: the CPU finds out which it is, image by image
+            pictures = _decoded([images[index] for index in chosen], self._device)
+        except RuntimeError as error:  # one of them is damaged: the CPU finds out which
             _logger.debug("the GPU decodes none of %d JPEGs: %s", len(chosen), line_of(error))
             return {}
         return {
@@ -115,8 +114,28 @@ class GpuLoader:
                 place[torch.tensor(members, device=target.device)] = pictures
 
 
-def _is_ordinary(image: bytes, header: ImageHeader) -> bool:
-    return header.format == "jpeg" and header.orientation == 1 and jpeg_coding(image) in _ORDINARY
+def _can_decode(device: torch.device) -> bool:
+    gray = cv2.imencode(".jpg", np.full((16, 16, 3), PADDING, np.uint8))[1].tobytes()
+    try:
+        _decoded([gray], device)
+    except (RuntimeError, ImportError) as error:
+        _logger.warning("JPEGs are decoded on the CPU: %s", line_of(error))
+        return False
+    return True
+
+
+def _decoded(images: Sequence[bytes], device: torch.device) -> list[torch.Tensor]:
+    """Decode JPEGs by nvJPEG to (3, H, W) uint8 RGB on the GPU; one that cannot be decoded fails them all."""
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    # Copied, as torch wants memory that could be written to.
+    encoded = [torch.frombuffer(bytearray(image), dtype=torch.uint8) for image in images]
+    pictures: list[torch.Tensor] = decode_jpeg(encoded, ImageReadMode.RGB, device=device)
+    return pictures
+
+
+def _is_ordinary(header: ImageHeader) -> bool:
+    return header.orientation == 1 and header.coding in _ORDINARY
 
 
 def _scaled(pictures: torch.Tensor, size: tuple[int, int], averaged: bool) -> torch.Tensor:

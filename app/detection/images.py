@@ -11,6 +11,7 @@ from app.detection.letterbox import Letterbox
 from app.detection.outcomes import ImageOutcome
 from app.detections import Detections
 from app.errors import ImageError, InferenceFailed, SightlineError
+from app.images import ImageHeader
 
 Fit = Callable[[int, int], Letterbox]
 """Where in a model's input a picture of a width and a height, in pixels, goes."""
@@ -34,19 +35,20 @@ class Decoding:
         return cls(0, 0, error, milliseconds)
 
 
-def try_decode(data: bytes, fit: Fit) -> tuple[DecodedImage | None, Decoding]:
+def try_decode(data: bytes, fit: Fit, header: ImageHeader | None = None) -> tuple[DecodedImage | None, Decoding]:
     """Decode an image, no larger than its place in the model's input has use for; what is wrong with it is an answer.
 
     Args:
         data: the encoded image.
         fit: of the model.
+        header: of the image, where it was read before.
 
     Returns:
         The picture, if it is one, and how it went.
     """
     began = time.perf_counter()
     try:
-        picture = decode(data, lambda width, height: fit(width, height).scaled)
+        picture = decode(data, lambda width, height: fit(width, height).scaled, header)
     except ImageError as error:
         return None, Decoding.refused(error, milliseconds_since(began))
     except MemoryError:

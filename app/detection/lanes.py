@@ -59,6 +59,9 @@ class Lanes:
         """Report by another choice from the next picture on."""
         self._postprocess = postprocess
 
+    def check(self) -> None:
+        """Do nothing: a CPU is there as long as we are."""
+
     def close(self) -> None:
         """End the threads."""
         if self._threads is not None:

@@ -66,11 +66,38 @@ class Loader(Protocol):
         """End what it holds; it cannot be used afterwards."""
 
 
-def load_all(images: Sequence[bytes], fit: Fit, loader: Loader) -> tuple[list[Loaded], list[Decoding]]:
+def read_headers(images: Sequence[bytes]) -> list[ImageHeader | ImageError]:
+    """Read each image's header, or why it has none."""
+    found: list[ImageHeader | ImageError] = []
+    for data in images:
+        try:
+            found.append(probe(data))
+        except ImageError as error:
+            found.append(error)
+    return found
+
+
+def portions(headers: Sequence[ImageHeader | ImageError]) -> Iterator[slice]:
+    """Split images so that no more pixels are held at once than one image may have."""
+    begin = held = 0
+    for index, header in enumerate(headers):
+        pixels = header.width * header.height if isinstance(header, ImageHeader) else 0
+        if index > begin and held + pixels > MAX_PIXELS:
+            yield slice(begin, index)
+            begin, held = index, 0
+        held += pixels
+    if begin < len(headers):
+        yield slice(begin, len(headers))
+
+
+def load_all(
+    images: Sequence[bytes], headers: Sequence[ImageHeader | ImageError], fit: Fit, loader: Loader
+) -> tuple[list[Loaded], list[Decoding]]:
     """Load images of any sizes.
 
     Args:
         images: encoded.
+        headers: of each.
         fit: of the model.
         loader: of the device.
 
@@ -79,47 +106,21 @@ def load_all(images: Sequence[bytes], fit: Fit, loader: Loader) -> tuple[list[Lo
         image went.
     """
     decodings: dict[int, Decoding] = {}
-    headers: dict[int, ImageHeader] = {}
+    known: dict[int, ImageHeader] = {}
     groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for index, data in enumerate(images):
-        began = time.perf_counter()
-        try:
-            header = probe(data)
-        except ImageError as error:
-            decodings[index] = Decoding.refused(error, milliseconds_since(began))
-            continue
-        headers[index] = header
-        groups[fit(header.width, header.height).shape].append(index)
+    for index, header in enumerate(headers):
+        if isinstance(header, ImageHeader):
+            known[index] = header
+            groups[fit(header.width, header.height).shape].append(index)
+        else:
+            decodings[index] = Decoding.refused(header, 0.0)
     loaded = []
     for members in groups.values():
-        batch, went = loader.load([images[index] for index in members], [headers[index] for index in members])
+        batch, went = loader.load([images[index] for index in members], [known[index] for index in members])
         decodings.update(zip(members, went, strict=True))
         if any(each.error is None for each in went):
             loaded.append(Loaded(members, batch))
     return loaded, [decodings[index] for index in range(len(images))]
-
-
-def portions(images: Sequence[bytes]) -> Iterator[list[bytes]]:
-    """Split a batch so that no more pixels are held at once than one image may have."""
-    portion: list[bytes] = []
-    held = 0
-    for image in images:
-        pixels = _declared_pixels(image)
-        if portion and held + pixels > MAX_PIXELS:
-            yield portion
-            portion, held = [], 0
-        portion.append(image)
-        held += pixels
-    if portion:
-        yield portion
-
-
-def _declared_pixels(image: bytes) -> int:
-    try:
-        header = probe(image)
-    except ImageError:
-        return 0  # it will not be decoded
-    return header.width * header.height
 
 
 class CpuLoader:
@@ -141,18 +142,18 @@ class CpuLoader:
         pixels = torch.empty((len(images), *shape, 3), dtype=torch.uint8, pin_memory=self._pinned)
         targets = pixels.numpy()
         if len(images) == 1:  # a hop to another thread and back would cost more than it gives
-            decodings = [self._place(images[0], targets[0])]
+            decodings = [self._place(images[0], headers[0], targets[0])]
         else:
-            decodings = list(self._threads.map(self._place, images, targets))
+            decodings = list(self._threads.map(self._place, images, headers, targets))
         return Batch(pixels, [(header.height, header.width) for header in headers]), decodings
 
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown()
 
-    def _place(self, data: bytes, target: NDArray[np.uint8]) -> Decoding:
+    def _place(self, data: bytes, header: ImageHeader, target: NDArray[np.uint8]) -> Decoding:
         began = time.perf_counter()
-        picture, decoding = try_decode(data, self._fit)
+        picture, decoding = try_decode(data, self._fit, header)
         if picture is None:
             target[:] = PADDING
             return decoding

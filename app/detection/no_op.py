@@ -31,6 +31,9 @@ class NoOpDetector:
     def retune(self, thresholds: Thresholds) -> None:
         """Do nothing: there is nothing to leave out."""
 
+    def check(self) -> None:
+        """Do nothing: there is no device."""
+
     def close(self) -> None:
         """Do nothing."""
 

@@ -18,7 +18,8 @@ from app.detection.postprocessing import Postprocessor, sift
 
 Rows = NDArray[np.float32]
 """(M, 6): x1 y1 x2 y2 in pixels of the network's input, score, class id; it owns its memory."""
-_WARM_BATCHES = (1, 2, 4, 8, 16)
+_WARM_BATCHES, _WARM_FEW = (1, 2, 4, 8, 16), (1, 4, 16)
+"""Recorded ahead for pictures of 16:9, and for others: each takes a second, as cuDNN plans a hundred convolutions."""
 _MOST_SIFTED = 1024
 """Of each picture, so many of the best-scored anchors are copied from the GPU; rarely more are over the threshold."""
 
@@ -31,6 +32,13 @@ class Runner(Protocol):
 
     def run(self, batch: Batch, postprocess: Postprocessor) -> Sequence[Rows]:
         """Give what is reported of each picture."""
+
+    def check(self) -> None:
+        """See that the device still works.
+
+        Raises:
+            RuntimeError: it will not again in this process.
+        """
 
 
 class CpuRunner:
@@ -50,6 +58,9 @@ class CpuRunner:
             output = self._output(batch.pixels)
             # Under the lock, for a backend may answer in a buffer that its next call overwrites.
             return [postprocess.select_one(each) for each in output.float().numpy()]
+
+    def check(self) -> None:
+        """Do nothing: a CPU is there as long as we are."""
 
     def _output(self, pixels: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
@@ -72,7 +83,8 @@ class GpuRunner:
     def prepare(self, shape: tuple[int, int]) -> None:
         """Plan and capture the batch sizes that are run."""
         with self._lock, torch.inference_mode(), torch.cuda.stream(self._stream):
-            for size in _WARM_BATCHES if self._graphs else (1,):
+            wide = shape[0] <= 0.6 * shape[1]
+            for size in (_WARM_BATCHES if wide else _WARM_FEW) if self._graphs else (1,):
                 pixels = torch.full((size, *shape, 3), PADDING, dtype=torch.uint8, device=self._network.device)
                 self._graphs.capture(pixels) if self._graphs else self._sifted(pixels)
             self._stream.synchronize()
@@ -91,6 +103,11 @@ class GpuRunner:
                 done.record(self._stream)
             done.synchronize()
             return [self._chosen(index, rows, batch, postprocess) for index, rows in enumerate(answer.numpy())]
+
+    def check(self) -> None:
+        """See that CUDA still works: after some faults every call fails until the process ends."""
+        with self._lock:
+            self._stream.synchronize()
 
     def _chosen(self, index: int, rows: Rows, batch: Batch, postprocess: Postprocessor) -> Rows:
         if not self._network.end_to_end and len(rows) == _MOST_SIFTED and not postprocess.drops(rows[-1]):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.errors import ImageError
-from app.images import MAX_ENCODED_BYTES, ImageHeader, probe
+from app.images import MAX_ENCODED_BYTES, ImageHeader, JpegCoding, probe
 
 FORMATS = ("jpeg", "png", "webp")
 
@@ -49,7 +49,35 @@ def with_size(jpeg: bytes, width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_sound_image_gives_its_format_and_size(kind: str) -> None:
-    assert probe(encode(kind)) == ImageHeader(kind, 40, 20, 1)
+    header = probe(encode(kind))
+    assert header == ImageHeader(kind, 40, 20, 1, header.coding)
+    assert (header.coding is not None) == (kind == "jpeg")
+
+
+def test_a_jpeg_tells_how_it_is_coded() -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 40, 3), np.uint8))
+
+    def coding(mode: str, **options: object) -> JpegCoding | None:
+        stream = io.BytesIO()
+        image.convert(mode).save(stream, "JPEG", **options)
+        return probe(stream.getvalue()).coding
+
+    assert coding("RGB") == JpegCoding(0xC0, 3, True, False)
+    assert coding("L") == JpegCoding(0xC0, 1, True, False)
+    assert coding("RGB", progressive=True) == JpegCoding(0xC2, 3, True, False)
+    assert coding("CMYK") == JpegCoding(0xC0, 4, True, True)
+    assert coding("RGB", keep_rgb=True) == JpegCoding(0xC0, 3, True, True)
+
+
+def test_a_picture_of_motion_jpeg_without_its_tables_says_so() -> None:
+    jpeg = encode("jpeg")
+    at = jpeg.index(b"\xff\xc4")
+    while jpeg[at : at + 2] == b"\xff\xc4":
+        length = int.from_bytes(jpeg[at + 2 : at + 4], "big")
+        jpeg = jpeg[:at] + jpeg[at + 2 + length :]
+    coding = probe(jpeg).coding
+    assert coding is not None
+    assert not coding.has_tables
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -12,6 +12,7 @@ import pytest
 
 from app.detection import DetectorOptions, ImageOutcome, NoOpDetector
 from app.detections import Detections
+from app.errors import ModelUnavailable
 from app.rpc.conversion import Clock
 from app.service import DetectorAnswer, DetectorJob
 from deployments.detector import ObjectDetector
@@ -47,7 +48,7 @@ class HeldModel(NoOpDetector):
     def __init__(self, name: str) -> None:
         self.model_name = self.form = name
         self.runs: list[Run] = []
-        self.warm = self.closed = False
+        self.warm = self.closed = self.lost = False
         self.cut_off: list[Run] = []
         """What was still under way when it was closed."""
         self._open = False
@@ -63,6 +64,10 @@ class HeldModel(NoOpDetector):
 
     def warm_up(self) -> None:
         self.warm = True
+
+    def check(self) -> None:
+        if self.lost:
+            raise ModelUnavailable("the GPU is lost")
 
     def close(self) -> None:
         self.cut_off = [run for run in self.runs if not run.over]
@@ -345,3 +350,17 @@ async def test_a_model_is_not_closed_under_a_batch_whose_caller_has_gone(replica
     one.end()
     await until(lambda: old.closed)
     assert old.cut_off == []
+
+
+# A device that is lost
+
+
+async def test_serve_is_told_when_the_device_is_lost_to_the_process(replica: Any, old: HeldModel):
+    await replica.check_health()
+    old.lost = True
+    with pytest.raises(ModelUnavailable, match="the GPU is lost"):
+        await replica.check_health()
+
+
+async def test_a_replica_that_has_no_model_yet_is_not_ill():
+    await ObjectDetector.func_or_class(DetectorOptions("any.pt")).check_health()

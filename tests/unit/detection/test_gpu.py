@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,10 +15,24 @@ from detection_scenes import png, scene
 from PIL import Image
 
 from app.detection import Detector, DetectorOptions, ImageOutcome
+from app.detection.gpu_loading import GpuLoader
+from app.detection.letterbox import Letterbox, fit
+from app.detection.loading import CpuLoader
 from app.detections import Detections
 from app.errors import ImageError
+from app.images import probe
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+
+
+@pytest.fixture(autouse=True)
+def exact() -> Iterator[None]:
+    """Compute FP32 as such: by default cuDNN takes TF32, and a threshold then parts what is the same."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
+
 
 STREET = Path(__file__).resolve().parents[3] / "configs" / "models" / "street.pt"
 SIZES = [(320, 180), (200, 333), (160, 160), (640, 360), (641, 321)]
@@ -115,54 +130,103 @@ def test_threads_may_share_a_detector(checkpoints: dict[str, Path]) -> None:
                     agree(ours, theirs)
 
 
-@pytest.mark.parametrize("gpu_decode", [True, False])
-def test_jpegs_of_every_kind_show_what_the_cpu_decodes(checkpoints: dict[str, Path], gpu_decode: bool) -> None:
-    detector = Detector(
-        DetectorOptions(str(checkpoints["yolo11.pt"]), device="cuda", half=False, gpu_decode=gpu_decode)
-    )
-    picture = cv2.GaussianBlur(scene(320, 180, 1), (0, 0), 2)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    plain = jpeg(picture, cv2.IMWRITE_JPEG_QUALITY, 95)
-    kinds = {
-        "plain": plain,
+def kinds_of(picture: np.ndarray) -> dict[str, bytes]:
+    """Encode a picture in every way that is taken."""
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    return {
+        "plain": jpeg(picture, cv2.IMWRITE_JPEG_QUALITY, 95),
         "gray": by_pillow(picture, "L"),
         "full color": by_pillow(picture, subsampling=0),
         "half color": by_pillow(picture, subsampling=1),
         "progressive": by_pillow(picture, progressive=True),
         "with restarts": jpeg(picture, cv2.IMWRITE_JPEG_RST_INTERVAL, 4, cv2.IMWRITE_JPEG_QUALITY, 95),
         "CMYK": by_pillow(picture, "CMYK"),
-        "turned": by_pillow(picture, exif=exif),
-        "lossless": png(picture),
+        "RGB as such": by_pillow(picture, keep_rgb=True),
+        "turned": by_pillow(picture, exif=turned),
+        "without tables": without_tables(jpeg(picture, cv2.IMWRITE_JPEG_QUALITY, 95)),
+        "PNG": png(picture),
     }
-    outcomes = detector.run([*kinds.values(), plain[:-400], plain[: len(plain) // 2]])
-    assert [type(outcome.error) for outcome in outcomes[-2:]] == [ImageError, ImageError]
-    on_cpu = Detector(DetectorOptions(str(checkpoints["yolo11.pt"]), device="cpu"))
-    for kind, ours, expected in zip(kinds, outcomes, on_cpu.run(list(kinds.values())), strict=False):
-        assert (ours.width, ours.height) == (expected.width, expected.height), kind
-        # An untrained network magnifies what differs in a pixel's last digits: most boxes must be there again.
-        near = [np.abs(ours.detections.boxes - box).max(1).min() < 4 for box in expected.detections.boxes]
-        assert np.mean(near) > 0.8, (kind, near)
 
 
-def test_damage_within_a_jpeg_is_the_same_on_the_gpu_as_on_the_cpu_and_harms_no_other(
-    checkpoints: dict[str, Path],
-) -> None:
-    on_gpu, on_cpu = pair(checkpoints["yolo11.pt"])
+def without_tables(image: bytes) -> bytes:
+    """Leave out the Huffman tables, as Motion JPEG may."""
+    at = image.index(b"\xff\xc4")
+    while image[at : at + 2] == b"\xff\xc4":
+        image = image[:at] + image[at + 2 + int.from_bytes(image[at + 2 : at + 4], "big") :]
+    return image
+
+
+@pytest.mark.parametrize("size", [(640, 360), (320, 180), (1280, 720), (1920, 1080), (1001, 777)])
+@pytest.mark.parametrize("decode", [True, False])
+def test_pictures_of_every_kind_are_loaded_as_by_the_cpu(size: tuple[int, int], decode: bool) -> None:
+    picture = cv2.GaussianBlur(scene(*size, 1), (0, 0), 3)
+
+    def fitted(width: int, height: int) -> Letterbox:
+        return fit(width, height, (320, 320), 32, rectangular=True)
+
+    loaders = GpuLoader(fitted, torch.device("cuda"), decode), CpuLoader(fitted)
+    kinds = kinds_of(picture)
+    by_shape: dict[tuple[int, int], list[str]] = {}
+    for name, image in kinds.items():
+        header = probe(image)
+        by_shape.setdefault(fitted(header.width, header.height).shape, []).append(name)
+    for names in by_shape.values():
+        images = [kinds[name] for name in names]
+        (ours, went), (expected, _) = [loader.load(images, [probe(image) for image in images]) for loader in loaders]
+        torch.cuda.synchronize()
+        assert [each.error for each in went] == [None] * len(names)
+        assert ours.sizes == expected.sizes
+        apart = (ours.pixels.cpu().float() - expected.pixels.float()).abs()
+        for name, each in zip(names, apart, strict=True):
+            assert each.mean() < 1.5, (name, each.mean())
+            assert each.max() < 64, (name, each.max())
+
+
+def test_an_image_that_is_cut_off_leaves_the_others_to_the_gpu(checkpoints: dict[str, Path]) -> None:
+    detector = Detector(DetectorOptions(str(checkpoints["yolo11.pt"]), device="cuda"))
     good = jpeg(scene(320, 180, 1))
+    outcomes = detector.run([good[:-400], good, good[: len(good) // 2]])
+    assert [type(outcome.error) for outcome in outcomes] == [ImageError, type(None), ImageError]
+
+
+def test_damage_within_a_jpeg_harms_no_other(checkpoints: dict[str, Path]) -> None:
+    on_gpu, on_cpu = pair(checkpoints["yolo11.pt"])
+    good = png(scene(320, 180, 1))
     random = np.random.default_rng(3)
     expected = on_gpu.detect([good])[0]
-    for _ in range(100):
-        damaged = bytearray(jpeg(scene(320, 180, 2)))
-        for at in random.integers(0, len(damaged), 20):
+    answered = 0
+    for number in range(300):
+        damaged = bytearray(jpeg(scene(320, 180, 2), *((cv2.IMWRITE_JPEG_RST_INTERVAL, 4) if number % 2 else ())))
+        for at in random.integers(2 if number % 3 else 600, len(damaged), 1 + number % 20):
             damaged[at] = random.integers(0, 256)
-        outcomes = on_gpu.run([good, bytes(damaged), good])
-        for outcome in outcomes[::2]:
+        outcomes = on_gpu.run([good, bytes(damaged), jpeg(scene(320, 180, 3)), good])
+        for outcome in (outcomes[0], outcomes[3]):
             assert outcome.detections is not None
-            # Beside a damaged one it may come from the CPU's decoder, whose pixels are slightly others.
-            assert abs(len(outcome.detections) - len(expected)) <= 0.2 * len(expected)
-        refused = on_cpu.run([bytes(damaged)])[0].error
-        assert (outcomes[1].error is None) or (refused is not None)
+            agree(outcome.detections, expected)
+        assert outcomes[2].detections is not None
+        answered += outcomes[1].error is None
+        if outcomes[1].error is not None:
+            assert on_cpu.run([bytes(damaged)])[0].error is not None
+    assert 30 < answered < 300
+    on_gpu.check()
+
+
+def test_a_second_model_is_recorded_while_the_first_one_serves(checkpoints: dict[str, Path]) -> None:
+    first, on_cpu = pair(checkpoints["yolo11.pt"])
+    pictures = [png(scene(width, height, 1)) for width, height in SIZES]
+    expected = on_cpu.detect(pictures)
+    with ThreadPoolExecutor(1) as threads:
+        second = Detector(DetectorOptions(str(checkpoints["yolo26.pt"]), device="cuda"))
+        warming = threads.submit(second.warm_up)
+        while not warming.done():
+            for ours, theirs in zip(first.detect(pictures), expected, strict=True):
+                agree(ours, theirs)
+        warming.result()
+    for detector in (first, second):
+        graphs = detector._way._runner._graphs
+        assert graphs._graphs
+        assert not graphs._broken
 
 
 def test_the_demo_model_in_fp16_and_decoded_by_the_gpu_sees_the_street_as_on_the_cpu() -> None:
@@ -173,12 +237,12 @@ def test_the_demo_model_in_fp16_and_decoded_by_the_gpu_sees_the_street_as_on_the
     jpegs = [jpeg(street.frame(number * 40).image) for number in range(8)]
     on_gpu = Detector(DetectorOptions(str(STREET), device="cuda", use_export=False))
     on_cpu = Detector(DetectorOptions(str(STREET), device="cpu", use_export=False))
-    pairs = 0
+    pairs = near = 0
     for ours, expected in zip(clear(on_gpu.run(jpegs)), clear(on_cpu.run(jpegs)), strict=True):
         for box, score, label in zip(expected.boxes, expected.scores, expected.class_ids, strict=True):
             if score > 0.5:
                 alike = ours.boxes[ours.class_ids == label]
-                # One pixel of the model's input is six of the source.
-                assert np.abs(alike - box).max(1).min() < 18
+                near += np.abs(alike - box).max(1).min() < 24  # of which six are one pixel of the model's input
                 pairs += 1
     assert pairs > 15
+    assert near > 0.9 * pairs

@@ -153,6 +153,8 @@ def _turns(side: Side, seconds: float) -> float:
             count += 1
         return count
 
+    if side.callers == 1:  # here, for cuDNN plans anew in each thread, and predict would pay for it in every turn
+        return caller(0) / (time.perf_counter() - began)
     with ThreadPoolExecutor(side.callers) as threads:
         counts = list(threads.map(caller, range(side.callers)))
     return sum(counts) / (time.perf_counter() - began)

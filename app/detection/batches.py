@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
-from app.detection.images import Fit, failure, milliseconds_since, outcome
+from app.detection.images import Decoding, Fit, failure, milliseconds_since, outcome
 from app.detection.letterbox import PADDING
 from app.detection.loading import Batch, Loader, load_all, portions, read_headers
 from app.detection.outcomes import ImageOutcome
@@ -17,6 +17,10 @@ from app.detection.runners import Runner
 from app.detections import Detections
 from app.errors import ImageError, SightlineError
 from app.images import ImageHeader
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 class Batches:
@@ -29,7 +33,7 @@ class Batches:
         self._postprocess = postprocess
         self._model_name = model_name
 
-    def run(self, images: Sequence[bytes], begun: Callable[[], None] = lambda: None) -> list[ImageOutcome]:
+    def run(self, images: Sequence[bytes], begun: Callable[[], None] = _nothing) -> list[ImageOutcome]:
         """Detect in encoded images.
 
         Args:
@@ -41,7 +45,7 @@ class Batches:
         return [
             outcome
             for part in parts
-            for outcome in self._run(images[part], headers[part], begun if part is parts[-1] else lambda: None)
+            for outcome in self._run(images[part], headers[part], begun if part is parts[-1] else _nothing)
         ]
 
     def warm_up(self, width: int, height: int) -> None:
@@ -71,7 +75,14 @@ class Batches:
     def _run(
         self, images: Sequence[bytes], headers: Sequence[ImageHeader | ImageError], begun: Callable[[], None]
     ) -> list[ImageOutcome]:
-        loaded, decodings = load_all(images, headers, self._fit, self._loader)
+        try:
+            loaded, decodings = load_all(images, headers, self._fit, self._loader)
+        except Exception as error:  # noqa: BLE001  # the seam: a device's memory may be short for these images
+            if len(images) > 1:
+                return [
+                    self._run([image], [header], _nothing)[0] for image, header in zip(images, headers, strict=True)
+                ]
+            return [outcome(Decoding(0, 0, None, 0.0), failure(self._model_name, error), 0.0)]
         begun()
         outcomes: dict[int, ImageOutcome] = {}
         for each in loaded:

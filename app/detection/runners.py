@@ -77,8 +77,13 @@ class GpuRunner:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._lock = threading.Lock()
-        self._stream = torch.cuda.Stream(network.device)  # type: ignore[no-untyped-call]
         self._graphs = CudaGraphs(self._sifted, network.tensors) if network.capturable else None
+        # Graphs need a stream other than the default one; another runtime computes there, or waits for it.
+        self._stream = (
+            torch.cuda.Stream(network.device)  # type: ignore[no-untyped-call]
+            if self._graphs
+            else torch.cuda.default_stream(network.device)
+        )
 
     def prepare(self, shape: tuple[int, int]) -> None:
         """Plan and capture the batch sizes that are run."""
@@ -101,6 +106,8 @@ class GpuRunner:
                 # Blocking, this thread sleeps: its core has pictures to decode.
                 done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
                 done.record(self._stream)
+                if self._graphs is None:  # another runtime may answer in a buffer that its next call overwrites
+                    done.synchronize()
             done.synchronize()
             return [self._chosen(index, rows, batch, postprocess) for index, rows in enumerate(answer.numpy())]
 

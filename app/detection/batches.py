@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
+import torch
 
+from app.detection.decoding import DecodedImage
 from app.detection.images import Decoding, Fit, failure, milliseconds_since, outcome
-from app.detection.letterbox import PADDING
+from app.detection.letterbox import PADDING, place
 from app.detection.loading import Batch, Loader, load_all, portions, read_headers
 from app.detection.outcomes import ImageOutcome
 from app.detection.postprocessing import Postprocessor
@@ -47,6 +49,18 @@ class Batches:
             for part in parts
             for outcome in self._run(images[part], headers[part], begun if part is parts[-1] else _nothing)
         ]
+
+    def detect(self, pictures: Sequence[DecodedImage]) -> list[Detections]:
+        """Detect in pictures that are decoded already, each by itself where shapes differ; one's fault is raised."""
+        boxes = [self._fit(picture.width, picture.height) for picture in pictures]
+        if len({box.shape for box in boxes}) > 1:
+            return [self.detect([picture])[0] for picture in pictures]
+        pixels = torch.empty((len(pictures), *boxes[0].shape, 3), dtype=torch.uint8)
+        for picture, box, target in zip(pictures, boxes, pixels.numpy(), strict=True):
+            place(picture.pixels, box, target)
+        batch = Batch(pixels.to(self._runner.device), [(picture.height, picture.width) for picture in pictures])
+        postprocess = self._postprocess
+        return postprocess.to_source(self._runner.run(batch, postprocess), batch.shape, batch.sizes)
 
     def warm_up(self, width: int, height: int) -> None:
         """Get ready for pictures of a size, and detect in one.

@@ -47,6 +47,12 @@ class Lanes:
         last = len(images) - 1
         return list(self._threads.map(lambda n: self._take(images[n], begun if n == last else None), range(last + 1)))
 
+    def detect(self, pictures: Sequence[DecodedImage]) -> list[Detections]:
+        """Detect in pictures that are decoded already; one's fault is raised."""
+        if self._threads is None or len(pictures) < 2:
+            return [self._infer_alone(picture) for picture in pictures]
+        return list(self._threads.map(self._infer_beside, pictures))
+
     def warm_up(self, width: int, height: int) -> None:
         """Compile for pictures of a size and run each way once."""
         self._graph.prepare(self._fit(width, height).shape)

@@ -27,6 +27,9 @@ _MOST_SIFTED = 1024
 class Runner(Protocol):
     """Runs batches, one at a time, called from any thread."""
 
+    device: torch.device
+    """Where the batches are."""
+
     def prepare(self, shape: tuple[int, int]) -> None:
         """Run once, or as often as it takes that later batches of the shape (height, width) are no slower."""
 
@@ -46,6 +49,7 @@ class CpuRunner:
 
     def __init__(self, network: Network) -> None:
         self._network = network
+        self.device = network.device
         self._lock = threading.Lock()
 
     def prepare(self, shape: tuple[int, int]) -> None:
@@ -76,6 +80,7 @@ class GpuRunner:
 
     def __init__(self, network: Network) -> None:
         self._network = network
+        self.device = network.device
         self._lock = threading.Lock()
         self._graphs = CudaGraphs(self._sifted, network.tensors) if network.capturable else None
         # Graphs need a stream other than the default one; another runtime computes there, or waits for it.

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from app.detections import Detections
-
 NO_OP = "no-op"
 
 
@@ -29,16 +27,6 @@ class Model:
         if self._detector is None:
             return [[] for _ in frames], 0.0
         began = time.perf_counter()
-        found = self._infer(frames)
+        found = self._detector.detect_decoded(frames)
         boxes = [seen.boxes.ravel().tolist() for seen in found]
         return boxes, (time.perf_counter() - began) * 1000
-
-    def _infer(self, frames: Sequence[NDArray[np.uint8]]) -> Sequence[Detections]:
-        """Run decoded frames as the detector does: an export picture by picture, side by side; a .pt as a batch."""
-        assert self._detector is not None
-        lanes = self._detector._lanes
-        if lanes is None:
-            return self._detector._infer(frames)
-        if lanes._threads is None or len(frames) < 2:
-            return [lanes._infer_alone(frame) for frame in frames]
-        return list(lanes._threads.map(lanes._infer_beside, frames))

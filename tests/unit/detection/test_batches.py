@@ -51,6 +51,7 @@ class SeesOne:
 
     def __init__(self, events: list[str]) -> None:
         self._events = events
+        self.device = torch.device("cpu")
         self.lost = False
 
     def prepare(self, shape: tuple[int, int]) -> None:

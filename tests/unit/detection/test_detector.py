@@ -14,6 +14,7 @@ from app.detection import Detector, DetectorOptions, Thresholds
 from app.detection.network import Network
 from app.errors import ImageError, InferenceFailed, ModelUnavailable, SettingsError
 
+GRAY = np.full((160, 160, 3), 90, np.uint8)
 GOOD = png(scene(320, 180, 1))
 
 
@@ -42,6 +43,16 @@ def test_images_that_cannot_be_decoded_leave_the_others_unharmed(models: dict[st
     assert (outcomes[1].width, outcomes[1].height, outcomes[0].width) == (320, 180, 0)
     assert outcomes[1].decode_ms > 0
     assert outcomes[1].inference_ms > 0
+
+
+@pytest.mark.parametrize("name", ["yolo11.pt", "yolo11-dynamic.onnx"])
+def test_pictures_decoded_already_give_what_their_encoded_ones_give(models: dict[str, Path], name: str) -> None:
+    detector = detector_of(models[name])
+    for pictures in ([scene(320, 180, 1)], [scene(320, 180, 1), scene(320, 180, 2)], [scene(320, 180, 1), GRAY]):
+        expected = detector.detect([png(picture) for picture in pictures])
+        assert sum(map(len, expected)) > 0
+        for found, wanted in zip(detector.detect_decoded(pictures), expected, strict=True):
+            np.testing.assert_allclose(found.boxes, wanted.boxes, atol=0.05)
 
 
 def test_the_plain_form_raises_the_first_error(models: dict[str, Path]) -> None:

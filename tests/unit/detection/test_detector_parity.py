@@ -8,12 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from detection_scenes import png, scene
 
 from app.detection import Detector, DetectorOptions
 from app.detections import Detections
 from app.simulation.spec import StreetSpec
 from app.simulation.street import Street
+from tests.benchmarks.contestants.model import Model
 
 STREET = Path(__file__).resolve().parents[3] / "configs" / "models" / "street.pt"
 NAMES = [
@@ -138,3 +140,17 @@ def test_a_jpeg_decoded_small_shows_the_objects_of_the_whole_picture_in_pixels_o
                 assert np.abs(alike - box).max(1).min() < 24
                 pairs += 1
     assert pairs > 15
+
+
+def test_the_model_of_the_benchmark_s_other_contestants_sees_what_sightline_sees() -> None:
+    before = torch.get_num_threads()
+    try:
+        model = Model(str(STREET), threads=1)
+        seen, milliseconds = model.run(PICTURES[:1] * 2)
+    finally:
+        torch.set_num_threads(before)
+    found = Detector(DetectorOptions(model=str(STREET), device="cpu")).detect([png(PICTURES[0])] * 2)
+    assert [len(numbers) for numbers in seen] == [4 * len(each) for each in found]
+    street = Street(StreetSpec(seed=7, width=640, height=360)).frame(40).image
+    assert model.run([street])[0][0]
+    assert milliseconds > 0

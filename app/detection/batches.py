@@ -83,8 +83,9 @@ class Batches:
         self._runner.check()
 
     def close(self) -> None:
-        """End the decoding threads."""
+        """End the decoding threads, and let go of the device's memory."""
         self._loader.close()
+        self._runner.close()
 
     def _run(
         self, images: Sequence[bytes], headers: Sequence[ImageHeader | ImageError], begun: Callable[[], None]

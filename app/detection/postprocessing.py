@@ -63,11 +63,10 @@ class Postprocessor:
         return self._suppress(self._kept(rows))[: self._options.max_detections]
 
     def select_sifted(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Choose what is reported of what :func:`sift` left of one image, or of a final output; as ``select_one``."""
+        """Choose what is reported of what :func:`sift` left of one image; as ``select_one``."""
         if not len(rows) or self.drops(rows[0]):
             return rows[:0].copy()
-        kept = self._kept(rows)
-        return (kept if self._end_to_end else self._suppress(kept))[: self._options.max_detections]
+        return self._suppress(self._kept(rows))[: self._options.max_detections]
 
     def drops(self, row: NDArray[np.float32]) -> bool:
         """Tell whether a row, and with it each with a lower score, is under the threshold."""

@@ -43,6 +43,9 @@ class Runner(Protocol):
             RuntimeError: it will not again in this process.
         """
 
+    def close(self) -> None:
+        """Let go of the device's memory; it cannot be used afterwards."""
+
 
 class CpuRunner:
     """Runs a network on the CPU."""
@@ -66,6 +69,9 @@ class CpuRunner:
     def check(self) -> None:
         """Do nothing: a CPU is there as long as we are."""
 
+    def close(self) -> None:
+        """Do nothing: what is held goes with the runner."""
+
     def _output(self, pixels: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
             return self._network(as_input(pixels, self._network))
@@ -82,6 +88,8 @@ class GpuRunner:
         self._network = network
         self.device = network.device
         self._lock = threading.Lock()
+        self._final = network.end_to_end
+        """Whether the network's answers are rows already."""
         self._graphs = CudaGraphs(self._sifted, network.tensors) if network.capturable else None
         # Graphs need a stream other than the default one; another runtime computes there, or waits for it.
         self._stream = (
@@ -121,8 +129,15 @@ class GpuRunner:
         with self._lock:
             self._stream.synchronize()
 
+    def close(self) -> None:
+        """Let go of the graphs, which know the runner as it knows them: their memory would wait for the collector."""
+        with self._lock:
+            self._graphs = None
+
     def _chosen(self, index: int, rows: Rows, batch: Batch, postprocess: Postprocessor) -> Rows:
-        if not self._network.end_to_end and len(rows) == _MOST_SIFTED and not postprocess.drops(rows[-1]):
+        if self._final:
+            return postprocess.select_one(rows)
+        if len(rows) == _MOST_SIFTED and not postprocess.drops(rows[-1]):
             with self._lock, torch.cuda.stream(self._stream):
                 output = self._network(as_input(batch.one(index).pixels, self._network))[0].float().cpu()
             return postprocess.select_one(output.numpy())
@@ -130,7 +145,9 @@ class GpuRunner:
 
     def _sifted(self, pixels: torch.Tensor) -> torch.Tensor:
         output = self._network(as_input(pixels, self._network))
-        return output.float() if self._network.end_to_end else sift(output, _MOST_SIFTED)
+        # An export may have its NMS within, and does not always say so.
+        self._final = self._network.end_to_end or output.shape[-1] == 6
+        return output.float() if self._final else sift(output, _MOST_SIFTED)
 
 
 def as_input(pixels: torch.Tensor, network: Network) -> torch.Tensor:

@@ -52,7 +52,7 @@ class SeesOne:
     def __init__(self, events: list[str]) -> None:
         self._events = events
         self.device = torch.device("cpu")
-        self.lost = False
+        self.lost = self.closed = False
 
     def prepare(self, shape: tuple[int, int]) -> None:
         self._events.append(f"prepared {shape}")
@@ -60,6 +60,9 @@ class SeesOne:
     def run(self, batch: Batch, postprocess: Postprocessor) -> list[np.ndarray]:
         self._events.append(f"ran {len(batch.sizes)}")
         return [np.array([[1, 2, 11, 12, 0.9, 0]], np.float32) for _ in batch.sizes]
+
+    def close(self) -> None:
+        self.closed = True
 
     def check(self) -> None:
         if self.lost:
@@ -115,12 +118,11 @@ def test_warming_up_prepares_the_shape_and_detects_once(batches: Batches, events
     assert events == ["prepared (64, 64)", "loaded 1", "ran 1"]
 
 
-def test_a_lost_device_is_told_and_the_loader_is_closed(
-    batches: Batches, loader: ShortOfMemory, runner: SeesOne
-) -> None:
+def test_a_lost_device_is_told_and_all_is_closed(batches: Batches, loader: ShortOfMemory, runner: SeesOne) -> None:
     batches.check()
     runner.lost = True
     with pytest.raises(RuntimeError, match="illegal memory access"):
         batches.check()
     batches.close()
     assert loader.closed
+    assert runner.closed

@@ -60,5 +60,5 @@ def test_what_is_not_finite_comes_first_and_is_left_to_be_refused() -> None:
 def test_of_a_final_output_only_the_threshold_the_classes_and_the_limit_take_away() -> None:
     postprocess = Postprocessor(DetectorOptions("any.pt", max_detections=2), [1], True)
     rows = np.array([[0, 0, 9, 9, score, label] for score, label in [(0.9, 1), (0.9, 0), (0.8, 1), (0.7, 1), (0.1, 1)]])
-    found = postprocess.select_sifted(rows.astype(np.float32))
+    found = postprocess.select_one(rows.astype(np.float32))
     np.testing.assert_allclose(found[:, 4], [0.9, 0.8])

@@ -46,11 +46,9 @@ class OpenVinoGraph:
     """
 
     def __init__(self, folder: Path, threads: int, exact: bool) -> None:
-        import openvino
-
         self.threads = threads
-        self._openvino = openvino
-        self._core = openvino.Core()
+        self._openvino = _openvino()
+        self._core = self._openvino.Core()
         self._file = next(folder.glob("*.xml")) if folder.is_dir() else folder
         # Pinned, the replicas of one machine would all sit on its first cores.
         self._config: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
@@ -108,6 +106,23 @@ class OpenVinoGraph:
         image.preprocess().convert_element_type(model.input().element_type).scale(255.0)
         image.model().set_layout(self._openvino.Layout("NCHW"))
         return steps.build()
+
+
+_OPENING = threading.Lock()
+
+
+def _openvino() -> Any:
+    """Import OpenVINO so that several threads may call it.
+
+    Its bindings look up NumPy's interface at the first array they are given, holding a lock of C++ while they wait for
+    the interpreter's. Two threads with such a first array, as two lanes would be, waited for each other for ever, and
+    with them every thread of Python (2026.4.1, seen with gdb). So one array goes through it before there are others.
+    """
+    with _OPENING:
+        import openvino
+
+        openvino.Tensor(np.zeros(1, np.uint8), shared_memory=True).data  # noqa: B018  # both ways
+        return openvino
 
 
 class OnnxGraph:

@@ -21,7 +21,7 @@ from app.simulation import Street, StreetSpec
 from tests.conftest import ROOT, TopicReader, wait_for
 from tests.e2e.system import BIN, running
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 LABELS = {0: "walker", 1: "rider", 2: "auto", 3: "coach", 4: "lorry"}
 TOPIC = "plant.detections"
 

@@ -163,6 +163,7 @@ def gates() -> Iterator[Gates]:
         )
 
 
+@pytest.mark.slow
 def test_up_joins_a_running_cluster_hands_on_settings_without_showing_secrets_and_leaves_it_as_it_was(
     tmp_path: Path, gates: Gates
 ):

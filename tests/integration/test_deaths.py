@@ -22,11 +22,12 @@ from app.simulation import Street, StreetSpec
 from tests.conftest import wait_for
 from tests.integration.conftest import MARK, Service
 
+pytestmark = pytest.mark.slow
+
 CALLERS = 12
 PATIENCE_S = 25.0
 """A frame without a budget may wait 10 s for its turn and 10 s for a detector; and what a busy machine takes beside."""
 RECOVERY_S = 60.0
-
 
 ALLOWED = {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 """Where no budget is named a frame has 10 s, and may wait as long for the new replica."""

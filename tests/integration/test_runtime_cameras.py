@@ -99,6 +99,7 @@ def balanced(ledger: Mapping[str, Any]) -> bool:
     return bool(ledger["sampled"] == settled)
 
 
+@pytest.mark.slow
 def test_cameras_come_change_and_go_while_the_others_lose_nothing_and_so_they_stay_after_a_restart(cameras: Cameras):
     before, began, classes = cameras.all()["steady"], time.monotonic(), actor_classes()
 

@@ -98,6 +98,7 @@ def cameras(cluster: None, grpc_port: int, settings_of: Callable[[int], Path]) -
     serve.delete(NAME)
 
 
+@pytest.mark.slow
 def test_a_shard_s_death_costs_the_other_s_cameras_nothing_and_no_change_of_their_number_costs_an_event(
     cameras: Cameras, settings_of: Callable[[int], Path], broker: str, tmp_path: Path
 ):

@@ -1,7 +1,7 @@
 """The running system over minutes: cameras that flap, fail and change, and nothing that grows.
 
-The default test command runs little more than a minute of it, ``pytest -m soak`` thirty; ``--table FILE`` keeps the
-figures.
+``pytest -m slow``, which CI runs, takes little more than a minute of it, ``pytest -m soak`` thirty; ``--table FILE``
+keeps the figures.
 """
 
 from __future__ import annotations
@@ -197,6 +197,7 @@ def soaking(service: Service, write_settings: Callable[..., Path], tmp_path: Pat
         yield Soaking(servers["soak-flapping"], servers["soak-changing"])
 
 
+@pytest.mark.slow
 def test_a_minute_of_flapping_and_changing_cameras_leave_everything_in_order(soaking: Soaking, table: Table):
     soak = soaking.run(MINUTE)
     table.write(told(soak))

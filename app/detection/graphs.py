@@ -19,6 +19,8 @@ Picture = NDArray[np.uint8]
 Output = NDArray[np.float32]
 """(4 + classes, anchors), or (detections, 6) of a head without NMS; valid until the thread's next call."""
 
+_OPENING = threading.Lock()
+
 
 class Graph(Protocol):
     """One exported network."""
@@ -108,23 +110,6 @@ class OpenVinoGraph:
         return steps.build()
 
 
-_OPENING = threading.Lock()
-
-
-def _openvino() -> Any:
-    """Import OpenVINO so that several threads may call it.
-
-    Its bindings look up NumPy's interface at the first array they are given, holding a lock of C++ while they wait for
-    the interpreter's. Two threads with such a first array, as two lanes would be, waited for each other for ever, and
-    with them every thread of Python (2026.4.1, seen with gdb). So one array goes through it before there are others.
-    """
-    with _OPENING:
-        import openvino
-
-        openvino.Tensor(np.zeros(1, np.uint8), shared_memory=True).data  # noqa: B018  # both ways
-        return openvino
-
-
 class OnnxGraph:
     """An ONNX file of one image a batch or of any, in ONNX Runtime."""
 
@@ -149,6 +134,20 @@ class OnnxGraph:
         pixels = cv2.dnn.blobFromImage(picture, 1 / 255)
         answer: Output = session.run(None, {self._name: pixels})[0][0]
         return answer
+
+
+def _openvino() -> Any:
+    """Import OpenVINO so that several threads may call it.
+
+    Its bindings look up NumPy's interface at the first array they are given, holding a lock of C++ while they wait for
+    the interpreter's. Two threads with such a first array, as two lanes would be, waited for each other for ever, and
+    with them every thread of Python (2026.4.1, seen with gdb). So one array goes through it before there are others.
+    """
+    with _OPENING:
+        import openvino
+
+        openvino.Tensor(np.zeros(1, np.uint8), shared_memory=True).data  # noqa: B018  # both ways
+        return openvino
 
 
 def onnx_session(file: Path, threads: int) -> Any:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from ray import serve
 
+from app.core.clock import Clock
 from app.detection import DetectorOptions, ImageOutcome, NoOpDetector, NoOpOptions, Thresholds, make_detector
+from app.detection.messages import DetectorAnswer, DetectorJob, ModelInfo, expired
 from app.errors import DeadlineExceeded, InferenceFailed, SightlineError
-from app.live_settings import LiveDetector, parse_live
-from app.log_lines import TroubleLog
-from app.rpc.conversion import Clock
 from app.scaling import BatchTimes
-from app.service import DetectorAnswer, DetectorJob, ModelInfo, expired
+from app.settings.live import LiveDetector, parse_live
+from app.telemetry.trouble_log import TroubleLog
 from deployments.logs import log_as_serve
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class ObjectDetector:
         live = parse_live(LiveDetector, user_config)
         if isinstance(self._options, NoOpOptions):
             return self._options
-        wanted = live.over(self._options, self._fixed)
+        wanted = self._options.changed_by(live, self._fixed)
         if idle := live.without_effect(self._fixed):
             logger.warning("user_config: %s has no effect, as the environment sets it", ", ".join(idle))
         return wanted

@@ -15,18 +15,13 @@ from ray.serve.exceptions import RayServeException
 
 from app.detection import DetectorOptions, NoOpOptions
 from app.errors import SettingsError
-from app.events import shards_of
+from app.ingress.service import ServiceLimits
+from app.publisher import shards_of
 from app.scaling import ScalingNumbers
-from app.service import ServiceLimits
-from app.settings import (
-    DetectorSettings,
-    KafkaSettings,
-    Settings,
-    cameras_given,
-    load_settings,
-    named_by_the_environment,
-    process_environment,
-)
+from app.settings.connections import KafkaSettings
+from app.settings.environment import named_by_the_environment, process_environment
+from app.settings.loading import cameras_given, load_settings
+from app.settings.settings import DetectorSettings, Settings
 from app.web import BrokerFacts
 from deployments.camera import CameraServiceOptions
 from deployments.detector import ObjectDetector

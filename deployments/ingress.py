@@ -1,4 +1,4 @@
-"""DetectionIngress: the gRPC face of Sightline, a shell around ``app.service``."""
+"""DetectionIngress: the gRPC face of Sightline, a shell around ``app.ingress.service``."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import DeploymentStatusOverview
 
+from app.detection.messages import DetectorAnswer, DetectorJob
 from app.errors import DeliveryUnavailable, ModelUnavailable, Overloaded
-from app.events import PublisherSnapshot
-from app.log_lines import TroubleLog
+from app.ingress.service import DetectionService, ServiceLimits, ServiceLoad
+from app.ingress.telemetry import ServiceTelemetry
+from app.ingress.tracing import DetectedFrame, ServiceTracing
+from app.publisher import PublisherSnapshot
 from app.rpc.codes import UNKNOWN_FAULT, status_of
 from app.rpc.conversion import write_response
 from app.rpc.serving import UnreadableRequest
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
-from app.service import DetectionService, DetectorAnswer, DetectorJob, ServiceLimits, ServiceLoad
-from app.telemetry import RayMeter, ServiceTelemetry
-from app.tracing import TRACEPARENT, DetectedFrame, ServiceTracing
+from app.telemetry.tracing import TRACEPARENT
+from app.telemetry.trouble_log import TroubleLog
 from deployments.logs import log_as_serve
-from deployments.publishing import RemotePublishers
+from deployments.metrics import RayMeter
+from deployments.remote_publisher import RemotePublishers
 from deployments.tracing import service_tracing
 
 logger = logging.getLogger("ray.serve")

@@ -15,27 +15,20 @@ from typing import Any
 from fastapi import FastAPI
 from ray import serve
 
-from app.camera_settings import ConfiguredCameras
 from app.cameras import CameraStatus, Picture
-from app.configured_cameras import CamerasGiven
 from app.errors import SettingsError
-from app.log_lines import TroubleLog
-from app.reporting import Observation, Reporter
-from app.settings import process_environment
-from app.wanted import Fleet, Following, KeptChanges, Roster, WantedCamera
-from app.wanted.redeploying import budget_by, given_by
+from app.fleet import CamerasFileWatcher, DesiredCamera, Fleet, OverrideStore, Reconciler
+from app.fleet.status_line import Observation, StatusLine
+from app.settings.camera_lists import CamerasGiven, ConfiguredCameras
+from app.settings.environment import process_environment
+from app.settings.live import budget_by, given_by
+from app.telemetry.trouble_log import TroubleLog
 from app.web import BrokerFacts, CameraFacts, CameraNews, Cursor, Health, Readings, SystemFacts, build_api
-from deployments.camera import CameraServiceOptions, CameraWatch
+from deployments.camera import CameraServiceOptions
+from deployments.camera_supervisor import CameraSupervisor
+from deployments.cluster import INFERENCE, deployments, healthy_proxies, ingress_load, publisher_snapshot, tell_budget
 from deployments.logs import log_as_serve, say
-from deployments.observing import (
-    INFERENCE,
-    deployments,
-    healthy_proxies,
-    ingress_load,
-    publisher_snapshot,
-    tell_budget,
-)
-from deployments.placing import CameraPlaces
+from deployments.nodes import CameraPlaces
 
 logger = logging.getLogger("ray.serve")
 
@@ -81,14 +74,16 @@ class CameraManagerBase:
         self._born = datetime.now(timezone.utc)
         self.readings = Readings(self)
         places = CameraPlaces()
-        self._roster: Roster[CameraWatch] = Roster(lambda settings: CameraWatch(settings, self._options, places))
-        self.changes = Fleet(plan.configured, KeptChanges(plan.state_dir), self._roster, plan.fps)
-        self._following = Following(plan.given, process_environment())
+        self._roster: Reconciler[CameraSupervisor] = Reconciler(
+            lambda settings: CameraSupervisor(settings, self._options, places)
+        )
+        self.changes = Fleet(plan.configured, OverrideStore(plan.state_dir), self._roster, plan.fps)
+        self._following = CamerasFileWatcher(plan.given, process_environment())
         self._follower: asyncio.Task[None] | None = None
         self._turning = asyncio.Lock()
         self._config_trouble = ""
         self._configured = asyncio.Event()
-        self._reporter = Reporter(options.budget_ms)
+        self._reporter = StatusLine(options.budget_ms)
         self._tasks = [asyncio.get_running_loop().create_task(work) for work in self._work()]
 
     def _work(self) -> tuple[Coroutine[Any, Any, None], ...]:
@@ -190,7 +185,7 @@ class CameraManagerBase:
     async def _camera_facts(self) -> tuple[CameraFacts, ...]:
         return tuple(await asyncio.gather(*(self._facts_of(camera) for camera in self.changes.wanted)))
 
-    async def _facts_of(self, camera: WantedCamera) -> CameraFacts:
+    async def _facts_of(self, camera: DesiredCamera) -> CameraFacts:
         settings = self.changes.resolved(camera)
         if (watch := self._roster.running.get(settings.id)) is not None:
             return await watch.facts(camera)
@@ -221,7 +216,7 @@ class CameraManagerBase:
         async with self._turning:
             if self._follower is not None:
                 self._follower.cancel()
-            self._following = Following(given, process_environment())
+            self._following = CamerasFileWatcher(given, process_environment())
             configured = await asyncio.to_thread(self._following.read)
             if configured is not None:
                 await self.changes.configure(configured)

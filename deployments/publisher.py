@@ -16,11 +16,8 @@ import ray
 from ray.exceptions import RayError
 
 from app.errors import SightlineError
-from app.events import (
-    ANNOUNCEMENT,
-    EmbeddedBroker,
+from app.publisher import (
     EventPublisher,
-    KafkaSink,
     Receipt,
     Shard,
     ShardReading,
@@ -30,9 +27,13 @@ from app.events import (
     Submission,
     open_shard,
 )
-from app.settings import KafkaSettings, SpoolSettings
-from app.telemetry import PublisherTelemetry, RayMeter
+from app.publisher.kafka.embedded_broker import ANNOUNCEMENT, EmbeddedBroker
+from app.publisher.kafka.sink import KafkaSink
+from app.publisher.telemetry import PublisherTelemetry
+from app.settings.connections import KafkaSettings
+from app.settings.settings import SpoolSettings
 from deployments.logs import log_beside_serve
+from deployments.metrics import RayMeter
 
 logger = logging.getLogger("ray.serve")
 
@@ -126,7 +127,7 @@ class BrokerActor:
 
 @ray.remote
 class KafkaPublisher:
-    """The one that commits events, or one of several that share the cameras; a shell around ``app.events``.
+    """The one that commits events, or one of several that share the cameras; a shell around ``app.publisher``.
 
     Serve ends it without a word (``ray.kill``). That loses no event that was answered: ``OK`` follows the commit to
     the spool, and the next publisher on this node takes up what Kafka has not.

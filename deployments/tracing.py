@@ -2,8 +2,8 @@
 
 Serve 2.60 reads ``tracing_config`` of ``serve_config.yaml`` in each replica. Its proxies do not (``ProxyActor`` takes
 none): they are traced where ``RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH`` is in the environment when Ray starts. Without
-that their spans are missing, and the trace is joined again in the ingress (see ``app.tracing``). The tuned environment
-of ``sightline up`` has no such proxies.
+that their spans are missing, and the trace is joined again in the ingress (``app.telemetry.tracing``). The tuned
+environment of ``sightline up`` has no such proxies.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from ray.serve._private.logging_utils import get_serve_logs_dir
 from ray.serve._private.tracing_utils import is_tracing_enabled, setup_tracing
 from ray.serve.schema import TracingConfig
 
-from app.settings import process_environment
-from app.tracing import CameraTracing, ServiceTracing
+from app.cameras.sending.tracing import CameraTracing
+from app.ingress.tracing import ServiceTracing
+from app.settings.environment import process_environment
 
 logger = logging.getLogger("ray.serve")
 

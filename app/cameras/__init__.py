@@ -1,19 +1,22 @@
 """Cameras: sources, even sampling, encoding, and the loop that sends the newest frame."""
 
-from app.cameras.accounts import CameraObserver, SilentObserver
-from app.cameras.backoff import Backoff
-from app.cameras.camera import Camera, CameraTiming, FrameSender
-from app.cameras.client import DetectClient
-from app.cameras.clock import Clock
-from app.cameras.encoder import EncodedFrame, Encoder, SampledFrame
-from app.cameras.outcomes import Fate, Outcome
-from app.cameras.recent import FrameLatency, Picture, Recent, SeenFrame
+from app.cameras.accounts import CameraObserver, NullObserver
+from app.cameras.camera import Camera, CameraTiming
+from app.cameras.frame import EncodedFrame, SampledFrame
+from app.cameras.history import AnsweredFrame, FrameHistory, FrameLatency, Picture
+from app.cameras.outcome import Fate, Outcome
 from app.cameras.recent_drops import DroppedLately
-from app.cameras.sampler import EvenGrid
+from app.cameras.sampling import EvenGrid
+from app.cameras.sending.client import DetectClient
+from app.cameras.sending.encoder import Encoder
+from app.cameras.sending.sender import FrameSender
 from app.cameras.sources import Capture, FrameTime, RawFrame, Source, open_source
 from app.cameras.status import Blocked, CameraState, CameraStatus, ServiceTrouble
+from app.core.backoff import Backoff
+from app.core.clock import Clock
 
 __all__ = [
+    "AnsweredFrame",
     "Backoff",
     "Blocked",
     "Camera",
@@ -29,17 +32,16 @@ __all__ = [
     "Encoder",
     "EvenGrid",
     "Fate",
+    "FrameHistory",
     "FrameLatency",
     "FrameSender",
     "FrameTime",
+    "NullObserver",
     "Outcome",
     "Picture",
     "RawFrame",
-    "Recent",
     "SampledFrame",
-    "SeenFrame",
     "ServiceTrouble",
-    "SilentObserver",
     "Source",
     "open_source",
 ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from app.cameras.outcomes import Fate, Outcome
+from app.cameras.ledger import CameraLedger, DropReason, LedgerSnapshot
+from app.cameras.outcome import Fate, Outcome
 from app.cameras.recent_drops import DroppedLately, RecentDrops
-from app.ledger import CameraLedger, DropReason, LedgerSnapshot
 
 
 class CameraObserver(Protocol):
@@ -31,7 +31,7 @@ class CameraObserver(Protocol):
         """The source is opened again."""
 
 
-class SilentObserver:
+class NullObserver:
     """Wants to know nothing."""
 
     def sampled(self) -> None:

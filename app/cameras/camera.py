@@ -8,25 +8,25 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.camera_settings import CameraSettings
-from app.cameras.accounts import Accounts, CameraObserver, SilentObserver
-from app.cameras.backoff import Backoff
-from app.cameras.blocking import ServiceWatch
+from app.cameras.accounts import Accounts, CameraObserver, NullObserver
 from app.cameras.capture import CaptureThread, Health
-from app.cameras.clock import Clock
-from app.cameras.encoder import Encoder, SampledFrame
+from app.cameras.frame import SampledFrame
+from app.cameras.history import FrameHistory
+from app.cameras.ledger import CameraLedger, DropReason
 from app.cameras.mailbox import Mailbox
-from app.cameras.pace import Pace
 from app.cameras.rate import per_second
-from app.cameras.recent import Recent
 from app.cameras.recent_drops import RecentDrops
-from app.cameras.sending import FrameSender as FrameSender
-from app.cameras.sending import Sending
+from app.cameras.sending.encoder import Encoder
+from app.cameras.sending.in_flight import MOST_IN_FLIGHT, InFlightWindow
+from app.cameras.sending.pace import Pace
+from app.cameras.sending.sender import FrameSender, Sending
+from app.cameras.sending.service_watch import ServiceWatch
 from app.cameras.sources import RawFrame, Source, open_source
 from app.cameras.status import CameraState, CameraStatus
-from app.cameras.window import MOST_IN_FLIGHT, InFlightWindow
-from app.ledger import CameraLedger, DropReason
-from app.source_url import SourceUrl
+from app.core.backoff import Backoff
+from app.core.clock import Clock
+from app.settings.cameras import CameraSettings
+from app.settings.source_url import SourceUrl
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Camera:
         self._epoch = epoch
         self._clock = clock or Clock()
         self._timing = timing or CameraTiming()
-        self._observer = observer or SilentObserver()
+        self._observer = observer or NullObserver()
         self._accounts = Accounts(ledger or CameraLedger(), RecentDrops(self._clock.monotonic), self._observer)
         self._mailbox: Mailbox[SampledFrame] = Mailbox()
         self._stopping = asyncio.Event()
@@ -91,7 +91,7 @@ class Camera:
         self._sequence = 0
         self._reconnects = 0
         self._samples: deque[float] = deque(maxlen=64)
-        self.recent = Recent()
+        self.recent = FrameHistory()
         self._pace = Pace(settings.fps, budget_ms / 1000)
         self._sending = Sending(
             settings.id,

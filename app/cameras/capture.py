@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from app.cameras.backoff import Backoff
-from app.cameras.clock import Clock
-from app.cameras.sampler import EvenGrid
+from app.cameras.sampling import EvenGrid
 from app.cameras.sources import Capture, RawFrame, Source
 from app.cameras.status import CameraState
+from app.core.backoff import Backoff
+from app.core.clock import Clock
 from app.errors import SourceEnded, SourceError, SourceUnavailable
-from app.log_lines import TroubleLog
+from app.telemetry.trouble_log import TroubleLog
 
 OFFLINE_AFTER = 3
 """Failed tries in a row, after which a camera is offline rather than reconnecting."""

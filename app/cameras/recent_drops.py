@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from app.ledger import DropReason
+from app.cameras.ledger import DropReason
 
 LATELY_S = 10.0
 """What is older is no longer of late; the rates of a camera look as far back."""
@@ -22,7 +22,8 @@ class DroppedLately:
     by_reason: Mapping[DropReason, int] = field(default_factory=dict)
     """Reasons with no such frame are left out."""
     held_back: int = 0
-    """How many of the superseded ones the camera held back, since the service was busy (``app/cameras/pace.py``)."""
+    """How many of the superseded ones the camera held back, since the service was busy; see
+    ``app/cameras/sending/pace.py``."""
 
 
 class RecentDrops:

@@ -6,8 +6,8 @@ import enum
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from app.cameras.ledger import LedgerSnapshot
 from app.cameras.recent_drops import DroppedLately
-from app.ledger import LedgerSnapshot
 
 
 class CameraState(str, enum.Enum):

@@ -10,17 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.detection.no_op import NoOpDetector, NoOpOptions
-from app.detection.options import DetectorOptions
+from app.detection.options import DetectorOptions, Thresholds
 from app.detection.outcomes import ImageOutcome
-from app.detection.restraint import restrain
-from app.detection.thresholds import Thresholds
+from app.detection.ultralytics_guard import guard_ultralytics
 
 if TYPE_CHECKING:
     from app.detection.detector import Detector
 
 __all__ = ["Detector", "DetectorOptions", "ImageOutcome", "NoOpDetector", "NoOpOptions", "Thresholds", "make_detector"]
 
-restrain()
+guard_ultralytics()
 
 
 def make_detector(options: DetectorOptions | NoOpOptions) -> Detector | NoOpDetector:

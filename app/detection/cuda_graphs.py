@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from app.detection.images import line_of
+from app.detection.image_steps import line_of
 
 _LARGEST = 64
 _MOST_GRAPHS = 64

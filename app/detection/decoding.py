@@ -1,4 +1,4 @@
-"""Encoded bytes to pixels, within the limits of ``app.images``."""
+"""Encoded bytes to pixels, within the limits of ``app.core.image_header``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.detection.restraint import limit_opencv
+from app.core.image_header import MAX_PIXELS, ImageHeader, probe
+from app.detection.ultralytics_guard import limit_opencv
 from app.errors import ImageError
-from app.images import MAX_PIXELS, ImageHeader, probe
 
 limit_opencv(MAX_PIXELS)
 import cv2  # noqa: E402  # it reads its limits when it is loaded

@@ -8,20 +8,19 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from app.detection.batches import Batches
+from app.detection.batch_loader import CpuLoader, Loader
+from app.detection.batch_pipeline import BatchPipeline
 from app.detection.decoding import DecodedImage
-from app.detection.gpu_loading import GpuLoader
-from app.detection.images import line_of
-from app.detection.lanes import Lanes
+from app.detection.detections import Detections
+from app.detection.gpu_batch_loader import GpuLoader
+from app.detection.image_pipeline import ImagePipeline
+from app.detection.image_steps import line_of
 from app.detection.letterbox import Letterbox, fit
-from app.detection.loading import CpuLoader, Loader
-from app.detection.network import Network
-from app.detection.options import DetectorOptions
+from app.detection.models.network import Network
+from app.detection.options import DetectorOptions, Thresholds
 from app.detection.outcomes import ImageOutcome
 from app.detection.postprocessing import Postprocessor
 from app.detection.runners import CpuRunner, GpuRunner
-from app.detection.thresholds import Thresholds
-from app.detections import Detections
 from app.errors import ModelUnavailable, SettingsError
 
 _LABELS_SHOWN = 100
@@ -78,15 +77,15 @@ class Detector:
         self._options = options
         self._way.retune(postprocess)
 
-    def _made(self, options: DetectorOptions) -> Lanes | Batches:
+    def _made(self, options: DetectorOptions) -> ImagePipeline | BatchPipeline:
         network, postprocess = self._network, self._made_for(options)
         if network.graph is not None:
-            return Lanes(network.graph, self._letterbox, postprocess, self.model_name)
+            return ImagePipeline(network.graph, self._letterbox, postprocess, self.model_name)
         loader: Loader = CpuLoader(self._letterbox)
         if network.device.type != "cuda":
-            return Batches(self._letterbox, loader, CpuRunner(network), postprocess, self.model_name)
+            return BatchPipeline(self._letterbox, loader, CpuRunner(network), postprocess, self.model_name)
         loader = GpuLoader(self._letterbox, network.device, options.gpu_decode)
-        return Batches(self._letterbox, loader, GpuRunner(network), postprocess, self.model_name)
+        return BatchPipeline(self._letterbox, loader, GpuRunner(network), postprocess, self.model_name)
 
     def _made_for(self, options: DetectorOptions) -> Postprocessor:
         kept = _class_ids(options.classes, self.labels, self.model_name)

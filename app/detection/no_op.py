@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from app.core.image_header import probe
+from app.detection.detections import Detections
+from app.detection.options import Thresholds
 from app.detection.outcomes import ImageOutcome
-from app.detection.thresholds import Thresholds
-from app.detections import Detections
 from app.errors import ImageError
-from app.images import probe
 
 
 @dataclass(frozen=True)

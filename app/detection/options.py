@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from app.errors import SettingsError
+from app.settings.live import LiveDetector
 
 
 @dataclass(frozen=True)
@@ -41,3 +45,33 @@ class DetectorOptions:
     GPU a TensorRT engine."""
     gpu_decode: bool = True
     """Whether a GPU that runs the model decodes the JPEGs too, by nvJPEG; else, and what it cannot, the CPU does."""
+
+    def changed_by(self, live: LiveDetector, fixed: Collection[str] = ()) -> DetectorOptions:
+        """Return these options with what a ``user_config`` changes.
+
+        Args:
+            live: the ``user_config``; a field left out changes nothing.
+            fixed: fields that the environment has set, which win.
+
+        Raises:
+            SettingsError: the settings pin their model, and another one is named without a pin.
+        """
+        given = {name: value for name in type(live).model_fields if (value := getattr(live, name)) is not None}
+        chosen = {name: value for name, value in given.items() if name not in fixed}
+        if "model" not in chosen:
+            chosen.pop("model_sha256", None)
+        elif self.model_sha256 is not None and live.model_sha256 is None:
+            raise SettingsError("user_config.model: the settings pin their model; allowed is one with model_sha256")
+        return replace(self, **chosen)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What may be changed of a detector that is running."""
+
+    confidence: float
+    """Detections with a lower score are left out; from 0 to 1."""
+    iou: float
+    """Of two boxes of one class that overlap more, the better stays; from 0 to 1."""
+    classes: tuple[str, ...]
+    """Labels to keep; empty: all."""

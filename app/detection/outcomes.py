@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.detections import Detections
+from app.detection.detections import Detections
 from app.errors import SightlineError
 
 

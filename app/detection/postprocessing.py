@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from app.detection.detections import Detections
 from app.detection.options import DetectorOptions
-from app.detections import Detections
 
 _MOST_CANDIDATES, _APART = 30_000, 7680  # of Ultralytics' own non_max_suppression
 

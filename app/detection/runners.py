@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from app.detection.batch_loader import Batch
 from app.detection.cuda_graphs import CudaGraphs
 from app.detection.letterbox import PADDING
-from app.detection.loading import Batch
-from app.detection.network import Network
+from app.detection.models.network import Network
 from app.detection.postprocessing import Postprocessor, sift
 
 Rows = NDArray[np.float32]

@@ -1,0 +1,1 @@
+"""The gRPC interface: generated code, and conversion to and from our types."""

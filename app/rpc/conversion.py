@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
 
-from app.camera_settings import CAMERA_ID
+from app.core.clock import Clock
+from app.core.event import DetectedObject, DetectionEvent
+from app.core.image_header import ImageHeader, probe
 from app.errors import RequestError
-from app.events import DetectionEvent, SeenObject
-from app.images import ImageHeader, probe
-from app.requests import DetectionRequest
+from app.rpc.request import DetectionRequest
 from app.rpc.serving import UnreadableRequest
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
+from app.settings.cameras import CAMERA_ID
 
 MAX_FUTURE_S = 60.0
 """How far a capture time may lie in the future, for clocks that disagree."""
@@ -24,16 +22,6 @@ REQUEST_TIMEOUT_S = 10.0
 """The budget of a request that names none."""
 _MAX_FRAME_ID = 256
 _MAX_SIDE = 1 << 20
-
-
-@dataclass(frozen=True)
-class Clock:
-    """The two clocks of a process: one to compare with cameras, one to measure with."""
-
-    wall_ns: Callable[[], int] = time.time_ns
-    """Nanoseconds since 1970 UTC."""
-    monotonic: Callable[[], float] = time.monotonic
-    """Seconds; the event loop's own clock."""
 
 
 def read_request(message: pb.DetectRequest | UnreadableRequest, clock: Clock) -> DetectionRequest:
@@ -90,7 +78,7 @@ def write_response(event: DetectionEvent, total_ms: float) -> pb.DetectResponse:
     )
 
 
-def _detection(seen: SeenObject) -> pb.Detection:
+def _detection(seen: DetectedObject) -> pb.Detection:
     x, y, width, height = seen.bbox
     return pb.Detection(
         label=seen.label,

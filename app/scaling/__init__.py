@@ -6,9 +6,9 @@ its controller, where the :class:`Scaler` decides. Nothing here knows Ray.
 
 from __future__ import annotations
 
-from app.scaling.decision import Decision, Scaler, Situation
 from app.scaling.demand import Demand, DemandMeter, join_demands
 from app.scaling.numbers import ScalingNumbers
+from app.scaling.scaler import Decision, Scaler, Situation
 from app.scaling.service_time import BatchTimes, ServiceTime, join_service_times
 
 __all__ = [

@@ -50,8 +50,8 @@ class Demand:
     def late_share(self) -> float:
         """The share of frames that came late or, replaced at their source, never; from 0 to 1.
 
-        A camera sends less often the longer its frames wait (``app/cameras/pace.py``), so few late ones need not mean
-        that all is well.
+        A camera sends less often the longer its frames wait (``cameras/sending/pace.py``), so few late ones need
+        not mean that all is well.
         """
         unsent_fps = max(0.0, self.numbered_fps - self.arrived_fps)
         settled_fps = self.settled_fps + unsent_fps

@@ -1,7 +1,1 @@
-"""The simulator."""
-
-from app.simulation.spec import StreetSpec
-from app.simulation.sprites import LABELS
-from app.simulation.street import GroundTruth, Street, StreetFrame
-
-__all__ = ["LABELS", "GroundTruth", "Street", "StreetFrame", "StreetSpec"]
+"""The simulated street, its ground truth and its settings; import the module that is needed."""

@@ -1,7 +1,6 @@
 """The HTTP face of Sightline."""
 
 from app.web.api import build_api
-from app.web.changing import CameraChanges
 from app.web.facts import (
     BrokerFacts,
     CameraFacts,
@@ -12,7 +11,8 @@ from app.web.facts import (
     LoadFacts,
     SystemFacts,
 )
-from app.web.routes import Readings
+from app.web.read_routes import Readings
+from app.web.write_routes import CameraChanges
 
 __all__ = [
     "BrokerFacts",

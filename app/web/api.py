@@ -12,14 +12,14 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app.log_lines import TroubleLog
-from app.web.changing import CameraChanges, tell_errors, write_routes
+from app.telemetry.trouble_log import TroubleLog
+from app.web.auth import Guard
+from app.web.body_limit import BodyLimit
 from app.web.facts import HealthSource
-from app.web.guard import Guard
-from app.web.limit import BodyLimit
 from app.web.page import page_routes
 from app.web.problems import problem
-from app.web.routes import Readings, read_routes
+from app.web.read_routes import Readings, read_routes
+from app.web.write_routes import CameraChanges, tell_errors, write_routes
 
 logger = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from app.camera_settings import CameraSettings
-from app.cameras import CameraStatus, FrameLatency, Picture, SeenFrame
-from app.events import PublisherSnapshot
-from app.wanted import Origin
+from app.cameras import AnsweredFrame, CameraStatus, FrameLatency, Picture
+from app.fleet import Origin
+from app.publisher import PublisherSnapshot
+from app.settings.cameras import CameraSettings
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class CameraNews:
 
     camera_id: str
     epoch: int
-    seen: tuple[SeenFrame, ...]
+    seen: tuple[AnsweredFrame, ...]
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.cameras import DroppedLately, FrameLatency
-from app.events import LatencyQuantiles
-from app.ledger import LedgerSnapshot
-from app.web.verdict import STAGES, Quantiles, quantiles
+from app.cameras.ledger import LedgerSnapshot
+from app.core.quantiles import Quantiles, quantiles
+from app.web.camera_health import STAGES
 
 
 class Model(BaseModel):
@@ -26,14 +26,10 @@ class QuantilesModel(Model):
     p99: float
 
     @classmethod
-    def of(cls, spread: Quantiles | LatencyQuantiles | None) -> QuantilesModel | None:
+    def of(cls, spread: Quantiles | None) -> QuantilesModel | None:
         """Tell quantiles."""
         if spread is None:
             return None
-        if isinstance(spread, LatencyQuantiles):
-            return cls(
-                p50=milliseconds(spread.p50_ms), p95=milliseconds(spread.p95_ms), p99=milliseconds(spread.p99_ms)
-            )
         return cls(p50=milliseconds(spread.p50), p95=milliseconds(spread.p95), p99=milliseconds(spread.p99))
 
 

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from app.benchmark import Bench, BenchPlan, BenchReport
-from app.launch import read_serve_config
+from app.cli.bench import Bench, BenchPlan, BenchReport
+from app.settings.serve_config import read_serve_config
 from tests.benchmarks.contestants.recording import record
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -154,7 +154,7 @@ def _cell(names: tuple[str, str, str, int], rounds: Sequence[tuple[Cost, Cost]])
 
 def files_of(model: str, form: str, folder: Path) -> tuple[Path, Path]:
     """Make, once, the files that the two sides are given."""
-    from app.detection.exporting import export
+    from app.detection.models.exporter import export
 
     alone, together = folder / "alone" / f"{model}.pt", folder / "together" / f"{model}.pt"
     for file in (alone, together):
@@ -173,7 +173,7 @@ def write_model(model: str, file: Path) -> None:
     if model == "street":
         file.write_bytes((ROOT / "configs" / "models" / "street.pt").read_bytes())
         return
-    from app.detection.restraint import import_ultralytics
+    from app.detection.ultralytics_guard import import_ultralytics
 
     import_ultralytics()
     import torch
@@ -240,7 +240,7 @@ def _ours(file: str) -> Callable[[list[bytes]], object]:
 
 
 def _predict(file: str) -> Callable[[list[bytes]], object]:
-    from app.detection.restraint import import_ultralytics
+    from app.detection.ultralytics_guard import import_ultralytics
 
     import_ultralytics()
     import cv2

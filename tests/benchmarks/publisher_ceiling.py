@@ -24,22 +24,11 @@ from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from app.events import (
-    DetectionEvent,
-    EmbeddedBroker,
-    EventPublisher,
-    KafkaSink,
-    SeenObject,
-    Shard,
-    SpoolOptions,
-    SpoolWriter,
-    StageLatencies,
-    Submission,
-    open_shard,
-    shard_of,
-    shards_of,
-)
-from app.settings import KafkaSettings
+from app.core.event import DetectedObject, DetectionEvent, StageLatencies
+from app.publisher import EventPublisher, Shard, SpoolOptions, SpoolWriter, Submission, open_shard, shard_of, shards_of
+from app.publisher.kafka.embedded_broker import EmbeddedBroker
+from app.publisher.kafka.sink import KafkaSink
+from app.settings.connections import KafkaSettings
 
 CAMERAS = 64
 BATCH = 64
@@ -84,7 +73,7 @@ class Acknowledged:
 
 
 def event(camera_id: str, number: int) -> DetectionEvent:
-    objects = tuple(SeenObject("car", 2, 0.9, (1.0, 2.0, 3.0, 4.0)) for _ in range(6))
+    objects = tuple(DetectedObject("car", 2, 0.9, (1.0, 2.0, 3.0, 4.0)) for _ in range(6))
     stages = StageLatencies(1, 1, 1, 1, 1)
     return DetectionEvent(camera_id, f"{number}", time.time_ns(), 640, 360, "m.pt", objects, stages)
 

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from app.detection import Detector, DetectorOptions
 from app.detection.decoding import decode
+from app.detection.detections import Detections
 from app.detection.letterbox import fit, place
-from app.detections import Detections
+from app.detection.models.train_street import HELD_OUT_SEEDS, IMAGE_SIZE, LEAST_VISIBLE
 from app.simulation.spec import StreetSpec
 from app.simulation.street import Street
-from app.simulation.train import HELD_OUT_SEEDS, IMAGE_SIZE, LEAST_VISIBLE
 from tests.benchmarks.model_path import ROOT, machine
 
 SIZES = ((1280, 720), (1920, 1080), (2560, 1440))

@@ -25,11 +25,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.benchmark import Bench, BenchPlan
-from app.benchmark.bench import machine
-from app.events import EmbeddedBroker
-from app.launch import read_serve_config
-from app.ports import free_port
+from app.cli.bench import Bench, BenchPlan
+from app.cli.bench.bench import machine
+from app.core.ports import free_port
+from app.publisher.kafka.embedded_broker import EmbeddedBroker
+from app.settings.serve_config import read_serve_config
 from tests.benchmarks.contestants.recording import record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,7 +132,7 @@ class Comparison:
 
 def comparisons(folder: Path, seconds: float, threads: int) -> dict[str, Comparison]:
     """Make recordings and models, and put the questions."""
-    from app.detection.exporting import export
+    from app.detection.models.exporter import export
     from tests.benchmarks.model_path import write_model
 
     heavy = folder / "yolo26n.pt"

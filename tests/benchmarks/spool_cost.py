@@ -17,20 +17,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.events import (
-    DetectionEvent,
-    EmbeddedBroker,
-    EventPublisher,
-    KafkaSink,
-    SeenObject,
-    Spool,
-    SpoolOptions,
-    SpoolWriter,
-    StageLatencies,
-    Submission,
-    make_record,
-)
-from app.settings import KafkaSettings
+from app.core.event import DetectedObject, DetectionEvent, StageLatencies
+from app.publisher import EventPublisher, Spool, SpoolOptions, SpoolWriter, Submission, make_record
+from app.publisher.kafka.embedded_broker import EmbeddedBroker
+from app.publisher.kafka.sink import KafkaSink
+from app.settings.connections import KafkaSettings
 
 CAMERAS = 10
 
@@ -59,7 +50,7 @@ class Acknowledgements:
 
 
 def event(number: int) -> DetectionEvent:
-    objects = tuple(SeenObject("car", 2, 0.9, (1.0, 2.0, 3.0, 4.0)) for _ in range(6))
+    objects = tuple(DetectedObject("car", 2, 0.9, (1.0, 2.0, 3.0, 4.0)) for _ in range(6))
     stages = StageLatencies(1, 1, 1, 1, 1)
     return DetectionEvent(f"cam-{number % CAMERAS}", f"{number}", time.time_ns(), 640, 360, "m.pt", objects, stages)
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from app.ports import free_ports
+from app.core.ports import free_ports
 from tests.conftest import ROOT
 from tests.e2e.browser import browser
 from tests.e2e.seen.conftest import on_ports

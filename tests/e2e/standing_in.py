@@ -12,7 +12,7 @@ import numpy as np
 import uvicorn
 
 from app.cameras import Picture
-from app.ports import free_ports
+from app.core.ports import free_ports
 from app.web import build_api
 from tests.conftest import wait_for
 from tests.unit.test_web_reading import NOW, System

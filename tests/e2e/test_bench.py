@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 
-from app.benchmark.processes import ProcessMeter
+from app.cli.bench.processes import ProcessMeter
 from tests.conftest import ROOT, wait_for
 from tests.e2e.system import BIN
 

@@ -13,11 +13,12 @@ import pytest
 import yaml
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from app.detection.restraint import import_ultralytics
-from app.events import EmbeddedBroker
-from app.ports import free_port
-from app.settings import DEMO_MODEL
-from app.simulation import Street, StreetSpec
+from app.core.ports import free_port
+from app.detection.ultralytics_guard import import_ultralytics
+from app.publisher.kafka.embedded_broker import EmbeddedBroker
+from app.settings.paths import DEMO_MODEL
+from app.simulation.spec import StreetSpec
+from app.simulation.street import Street
 from tests.conftest import ROOT, TopicReader, wait_for
 from tests.e2e.system import BIN, running
 

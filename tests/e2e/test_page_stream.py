@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from app.web import CameraNews, Cursor, SystemFacts
-from app.web.hub import MAX_VIEWERS
+from app.web.event_hub import MAX_VIEWERS
 from tests.conftest import wait_for
 from tests.e2e.browser import Page, browser
 from tests.e2e.standing_in import LINK, LINKED, Seen, serving

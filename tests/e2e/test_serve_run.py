@@ -14,7 +14,9 @@ import jsonschema
 import numpy as np
 import pytest
 
-from app.simulation import LABELS, Street, StreetSpec
+from app.simulation.spec import StreetSpec
+from app.simulation.sprites import LABELS
+from app.simulation.street import Street
 from tests.conftest import Record, TopicReader, wait_for
 from tests.e2e.system import BIN, listening, running
 from tests.streams.accounts import Account

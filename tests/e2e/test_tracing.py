@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.ports import free_ports
+from app.core.ports import free_ports
 from tests.conftest import ROOT, wait_for
 from tests.e2e.system import BIN, running
 

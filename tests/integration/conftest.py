@@ -15,8 +15,8 @@ import grpc
 import numpy as np
 import pytest
 
-from app.launch import TUNED
-from app.ports import free_port
+from app.cli.up import TUNED
+from app.core.ports import free_port
 
 # Ray reads these when it is imported or started.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -26,7 +26,7 @@ import ray
 import yaml
 from ray import serve
 
-from app.events import EmbeddedBroker
+from app.publisher.kafka.embedded_broker import EmbeddedBroker
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.rpc.sightline.inference.v1 import inference_pb2_grpc as pb_grpc
 from deployments.graph import InferenceArgs, build_inference

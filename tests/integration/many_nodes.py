@@ -21,9 +21,10 @@ from typing import Any
 
 import yaml
 
-from app.events import EmbeddedBroker, read_accounts
-from app.launch import TUNED
-from app.ports import free_ports
+from app.cli.up import TUNED
+from app.core.ports import free_ports
+from app.publisher import read_accounts
+from app.publisher.kafka.embedded_broker import EmbeddedBroker
 from tests.conftest import ROOT, wait_for
 from tests.e2e.faults.load import Load, load
 from tests.e2e.faults.verdict import TopicFollower, judge, make_topic

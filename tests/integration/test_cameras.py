@@ -15,7 +15,7 @@ import pytest
 from ray import serve
 
 from app.cameras import CameraState, CameraStatus
-from app.ports import free_port
+from app.core.ports import free_port
 from deployments.graph import CamerasArgs, build_cameras
 from tests.conftest import Record, Table, TopicReader, wait_for
 from tests.integration.conftest import MARK, Service

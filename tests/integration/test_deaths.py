@@ -18,7 +18,8 @@ import grpc
 import pytest
 
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
-from app.simulation import Street, StreetSpec
+from app.simulation.spec import StreetSpec
+from app.simulation.street import Street
 from tests.conftest import wait_for
 from tests.integration.conftest import MARK, Service
 

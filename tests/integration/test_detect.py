@@ -19,14 +19,16 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from PIL import Image
 from ray import serve
 
+from app.core.ports import free_port
 from app.detection import ImageOutcome
-from app.detections import Detections
+from app.detection.detections import Detections
+from app.detection.messages import DetectorAnswer, DetectorJob, ModelInfo
 from app.errors import InferenceFailed
-from app.ports import free_port
+from app.ingress.service import ServiceLimits
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
-from app.service import DetectorAnswer, DetectorJob, ModelInfo, ServiceLimits
-from app.settings import load_settings
-from app.simulation import Street, StreetSpec
+from app.settings.loading import load_settings
+from app.simulation.spec import StreetSpec
+from app.simulation.street import Street
 from deployments.graph import InferenceArgs, build_inference, delivery_actors
 from deployments.ingress import DetectionIngress
 from tests.conftest import TopicReader, wait_for

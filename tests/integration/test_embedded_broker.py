@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from app.core.ports import free_port
 from app.errors import BrokerUnavailable
-from app.events import EmbeddedBroker, read_announced
-from app.ports import free_port
+from app.publisher.kafka.embedded_broker import EmbeddedBroker, read_announced
 from tests.conftest import ROOT, wait_for
 from tests.e2e.system import listening
 
@@ -71,7 +71,7 @@ def test_an_announcement_whose_owner_is_dead_counts_for_nothing(tmp_path: Path):
 
 def test_it_dies_with_an_owner_that_is_killed():
     code = (
-        "import sys, time\nfrom app.events import EmbeddedBroker\n"
+        "import sys, time\nfrom app.publisher.kafka.embedded_broker import EmbeddedBroker\n"
         "print(EmbeddedBroker(port=int(sys.argv[1])).start().address, flush=True)\ntime.sleep(600)"
     )
     port = free_port()
@@ -123,7 +123,7 @@ def test_it_leaves_no_file_behind(tmp_path: Path):
     home.mkdir()
     work.mkdir()
     code = (
-        "from app.events import ANNOUNCEMENT, EmbeddedBroker\n"
+        "from app.publisher.kafka.embedded_broker import ANNOUNCEMENT, EmbeddedBroker\n"
         "with EmbeddedBroker(announcement=ANNOUNCEMENT): assert ANNOUNCEMENT.is_file()"
     )
     places = {"HOME": str(home), "TMPDIR": str(work), "XDG_STATE_HOME": str(home / "state"), "PYTHONPATH": str(ROOT)}

@@ -15,10 +15,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from app.core.event import DetectedObject, DetectionEvent, StageLatencies
+from app.core.ports import free_port
 from app.errors import DeliveryRefused, DeliveryUnavailable
-from app.events import DetectionEvent, EmbeddedBroker, KafkaSink, SeenObject, StageLatencies, TopicFollower, make_record
-from app.ports import free_port
-from app.settings import KafkaSettings
+from app.publisher import make_record
+from app.publisher.kafka.embedded_broker import EmbeddedBroker
+from app.publisher.kafka.follower import TopicFollower
+from app.publisher.kafka.sink import KafkaSink
+from app.settings.connections import KafkaSettings
 from tests.conftest import TopicReader
 
 
@@ -30,7 +34,7 @@ def record(frame: str, camera: str = "cam", label: str = "car"):
         width=640,
         height=360,
         model="m.pt",
-        objects=(SeenObject(label, 2, 0.9, (1.0, 2.0, 3.0, 4.0)),),
+        objects=(DetectedObject(label, 2, 0.9, (1.0, 2.0, 3.0, 4.0)),),
         latency=StageLatencies(1, 1, 1, 1, 1),
     )
     return make_record(event, total_ms=5.0)

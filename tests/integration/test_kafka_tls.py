@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from app.events import DetectionEvent, EmbeddedBroker, KafkaSink, StageLatencies, make_record
-from app.ports import free_port
-from app.settings import KafkaSettings
+from app.core.event import DetectionEvent, StageLatencies
+from app.core.ports import free_port
+from app.publisher import make_record
+from app.publisher.kafka.embedded_broker import EmbeddedBroker
+from app.publisher.kafka.sink import KafkaSink
+from app.settings.connections import KafkaSettings
 from tests.certificates import Authority, Pair
 
 TOPIC = "tls.test"

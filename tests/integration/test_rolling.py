@@ -23,8 +23,9 @@ from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
-from app.settings import DEMO_MODEL
-from app.simulation import Street, StreetSpec
+from app.settings.paths import DEMO_MODEL
+from app.simulation.spec import StreetSpec
+from app.simulation.street import Street
 from tests.conftest import ROOT, TopicReader, wait_for
 from tests.integration.conftest import MARK, Service
 

@@ -18,7 +18,8 @@ import pytest
 import ray
 from ray import serve
 
-from app.events import PublisherSnapshot, make_event_id, read_accounts, shard_of
+from app.core.event import make_event_id
+from app.publisher import PublisherSnapshot, read_accounts, shard_of
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from deployments.graph import InferenceArgs, build_inference_without_model
 from tests.conftest import Record, TopicReader, wait_for

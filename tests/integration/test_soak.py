@@ -17,7 +17,7 @@ import pytest
 from ray import serve
 
 from app.cameras import CameraState, CameraStatus
-from app.events import PublisherSnapshot
+from app.publisher import PublisherSnapshot
 from deployments.graph import CamerasArgs, build_cameras
 from tests.conftest import Table, wait_for
 from tests.integration.conftest import Service

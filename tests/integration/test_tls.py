@@ -10,12 +10,16 @@ from pathlib import Path
 import grpc
 import pytest
 
-from app.cameras import DetectClient, EncodedFrame, Fate, Outcome
+from app.cameras import DetectClient
+from app.cameras.frame import EncodedFrame
+from app.cameras.ledger import DropReason
+from app.cameras.outcome import Fate, Outcome
+from app.core.ports import free_port
 from app.errors import SettingsError
-from app.ledger import DropReason
-from app.ports import free_port
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
-from app.settings import ServiceAddress, TlsSettings, load_settings
+from app.settings.connections import TlsSettings
+from app.settings.loading import load_settings
+from app.settings.service_address import ServiceAddress
 from tests.certificates import Authority, Pair
 from tests.conftest import ROOT, wait_for
 from tests.e2e.system import listening

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from app.cameras import CameraStatus
-from app.ports import free_ports
+from app.core.ports import free_ports
 from tests.conftest import ROOT, wait_for
 from tests.integration.apart import apart
 

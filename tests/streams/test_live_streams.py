@@ -12,9 +12,10 @@ from urllib.parse import quote
 
 import pytest
 
-from app.cameras import CameraState, CameraTiming, Clock, EvenGrid, FrameTime, Source, open_source
+from app.cameras import CameraState, CameraTiming, EvenGrid, FrameTime, Source, open_source
+from app.core.clock import Clock
 from app.errors import SettingsError, SourceUnavailable
-from app.source_url import SourceUrl
+from app.settings.source_url import SourceUrl
 from tests.streams.accounts import Account
 from tests.streams.conftest import Rows
 from tests.streams.h264 import H264, H265, Codec

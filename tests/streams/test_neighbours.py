@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from app.cameras import CameraTiming
-from app.ledger import DropReason
+from app.cameras.ledger import DropReason
 from tests.streams.conftest import Rows
 from tests.streams.http import HttpServer, sends_garbage
 from tests.streams.rtsp import RtspServer

@@ -11,7 +11,7 @@ import pytest
 
 from app.cameras import CameraState, CameraTiming, EvenGrid, FrameTime, open_source
 from app.errors import SourceEnded
-from app.source_url import SourceUrl
+from app.settings.source_url import SourceUrl
 from tests.streams import http
 from tests.streams.conftest import Rows
 from tests.streams.http import HttpServer

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from app.cameras import Clock, EvenGrid, open_source
+from app.cameras import EvenGrid, open_source
+from app.core.clock import Clock
 from app.errors import SourceEnded
-from app.source_url import SourceUrl
+from app.settings.source_url import SourceUrl
 from tests.streams.conftest import Rows
 from tests.streams.numbered import read
 from tests.streams.recordings import picked, stamps_at, write_recording

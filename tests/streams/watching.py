@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from app.camera_settings import CameraSettings
-from app.cameras import Camera, CameraState, CameraStatus, CameraTiming, EncodedFrame, Outcome
+from app.cameras import Camera, CameraState, CameraStatus, CameraTiming
+from app.cameras.frame import EncodedFrame
+from app.cameras.outcome import Outcome
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
+from app.settings.cameras import CameraSettings
 from tests.conftest import wait_for
 from tests.streams.numbered import read
 

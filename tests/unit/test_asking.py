@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import pytest
 from pydantic import SecretStr
 
-from app.asking import SystemClient, address_of
 from app.errors import SettingsError, SystemAway, SystemRefused
+from app.web.client import ApiClient, address_of
 
 PROBLEM = b'{"type": "about:blank", "title": "Unavailable", "status": 503, "detail": "the manager is being started"}'
 
@@ -57,8 +57,8 @@ def test_the_address_is_the_serve_configuration_s(options: dict[str, object], ad
 
 def test_the_token_is_sent():
     with answering(200, b"[]") as (address, asked):
-        assert SystemClient(address, SecretStr("right")).cameras() == ()
-        assert SystemClient(address).cameras() == ()
+        assert ApiClient(address, SecretStr("right")).cameras() == ()
+        assert ApiClient(address).cameras() == ()
     assert asked == ["Bearer right", None]
 
 
@@ -73,7 +73,7 @@ def test_the_token_is_sent():
 )
 def test_an_answer_that_is_none_is_one_line(status: int, body: bytes, told: str):
     with answering(status, body) as (address, _), pytest.raises(SystemRefused, match=told) as raised:
-        SystemClient(address).status()
+        ApiClient(address).status()
     assert "\n" not in str(raised.value)
 
 
@@ -91,7 +91,7 @@ def refusal(status: int, detail: str) -> bytes:
 )
 def test_a_change_that_is_wrong_is_its_user_s_mistake(status: int, detail: str, told: str):
     with answering(status, refusal(status, detail)) as (address, _):
-        for change in (lambda: SystemClient(address).add("a", {}), lambda: SystemClient(address).remove("a")):
+        for change in (lambda: ApiClient(address).add("a", {}), lambda: ApiClient(address).remove("a")):
             with pytest.raises(SettingsError) as raised:
                 change()
             assert str(raised.value) == told
@@ -101,9 +101,9 @@ def test_a_change_that_is_wrong_is_its_user_s_mistake(status: int, detail: str, 
 def test_a_change_that_could_not_be_made_is_a_failure(status: int, told: str):
     body = refusal(status, "it cannot be written")
     with answering(status, body) as (address, _), pytest.raises(SystemRefused, match=told):
-        SystemClient(address).remove("a")
+        ApiClient(address).remove("a")
 
 
 def test_silence_is_one_line_that_says_what_to_do():
     with pytest.raises(SystemAway, match="sightline up"):
-        SystemClient("http://127.0.0.1:9").status()
+        ApiClient("http://127.0.0.1:9").status()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.batch_sizing import BatchSizer
+from app.ingress.batch_size import BatchSizer
 
 
 def test_before_anything_is_known_a_batch_may_be_full():

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from app.batching import DeadlineBatcher
 from app.errors import DeadlineExceeded, ImageError, ModelUnavailable, Overloaded, SightlineError
+from app.ingress.batcher import DeadlineBatcher
 
 
 class Model:

@@ -15,16 +15,16 @@ import pytest
 import yaml
 from rich.console import Console
 
-from app.benchmark import BenchPlan, BenchReport, Spread, Tally, fairness, screen, size_of
-from app.benchmark.plan import Places, bench_environment, write_files
-from app.benchmark.processes import ProcessCost, ProcessMeter, Reading, costs
 from app.cameras import CameraState
+from app.cli.bench import BenchPlan, BenchReport, Spread, Tally, fairness, screen, size_of
+from app.cli.bench.plan import BenchPaths, bench_environment, write_files
+from app.cli.bench.processes import ProcessCost, ProcessMeter, Reading, costs
 from app.errors import SettingsError
-from app.launch import read_serve_config
-from app.settings import load_settings
-from app.wanted import Origin
-from app.web.camera_models import CameraFields
-from app.web.models import (
+from app.fleet import Origin
+from app.settings.loading import load_settings
+from app.settings.serve_config import read_serve_config
+from app.web.camera_fields import CameraFields
+from app.web.schemas import (
     BrokerModel,
     CameraModel,
     DroppedLatelyModel,
@@ -63,11 +63,11 @@ def test_a_size_is_read():
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
-    return Places(tmp_path, grpc_port=1234, http_port=2345)
+def places(tmp_path: Path) -> BenchPaths:
+    return BenchPaths(tmp_path, grpc_port=1234, http_port=2345)
 
 
-def test_its_files_are_those_of_a_system_with_the_shipped_numbers_and_the_load(places: Places):
+def test_its_files_are_those_of_a_system_with_the_shipped_numbers_and_the_load(places: BenchPaths):
     shipped = read_serve_config(ROOT / "serve_config.yaml")
     write_files(BenchPlan(cameras=3, fps=7, width=640, height=360), shipped, places)
     settings = load_settings({}, places.settings)
@@ -85,7 +85,7 @@ def test_its_files_are_those_of_a_system_with_the_shipped_numbers_and_the_load(p
     assert shipped == read_serve_config(ROOT / "serve_config.yaml"), "it was changed in place"
 
 
-def test_without_a_model_the_same_is_built_by_another_builder(places: Places):
+def test_without_a_model_the_same_is_built_by_another_builder(places: BenchPaths):
     write_files(BenchPlan(detector="no-op", detector_cpus=2, max_replicas=1),
                 read_serve_config(ROOT / "serve_config.yaml"), places)  # fmt: skip
     inference = yaml.safe_load(places.serve_config.read_text())["applications"][0]

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from app.camera_settings import CameraSettings, parse_camera_list, parse_cameras_file
 from app.errors import SettingsError
-from app.source_url import SourceKind, SourceUrl, Transport, redact
+from app.settings.camera_lists import parse_camera_list, parse_cameras_file
+from app.settings.cameras import CameraSettings
+from app.settings.source_url import SourceKind, SourceUrl, Transport, redact
 
 
 def cameras_file(folder: Path, text: str) -> Path:

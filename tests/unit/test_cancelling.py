@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from app.cancelling import end
+from app.core.tasks import end
 
 
 async def test_a_task_that_swallows_a_cancellation_is_cancelled_again():

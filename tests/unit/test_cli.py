@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app import launch
-from app.diagnosis import Finding, State
-from app.events import ReceivedEvent
-from app.following import describe
+from app.cli import up
+from app.cli.doctor import Finding, State
+from app.cli.events import describe
+from app.publisher.kafka.follower import ReceivedEvent
 from tests.conftest import ROOT
 
 SIGHTLINE = Path(sys.executable).parent / "sightline"
@@ -152,7 +152,7 @@ def test_a_finding_reads_well_for_people_and_for_programs():
 def test_the_serve_configuration_names_builders_and_deployments_that_exist():
     from deployments import graph
 
-    config = launch.read_serve_config(ROOT / "serve_config.yaml")
+    config = up.read_serve_config(ROOT / "serve_config.yaml")
     for application in config["applications"]:
         module, builder = application["import_path"].split(":")
         assert module == graph.__name__
@@ -187,7 +187,7 @@ def test_up_keeps_ray_from_sending_usage_statistics():
     code = "from ray._common.usage.usage_lib import usage_stats_enabled; print(usage_stats_enabled())"
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "1"}
     told = {}
-    for name, value in (("tuned", launch.TUNED["RAY_USAGE_STATS_ENABLED"]), ("not", "1")):
+    for name, value in (("tuned", up.TUNED["RAY_USAGE_STATS_ENABLED"]), ("not", "1")):
         done = subprocess.run(
             [sys.executable, "-c", code],
             env={**environment, "RAY_USAGE_STATS_ENABLED": value},
@@ -202,7 +202,7 @@ def test_up_keeps_ray_from_sending_usage_statistics():
 def test_up_lets_ray_s_own_processes_listen_on_loopback():
     code = "from ray._private.services import get_node_ip_address; print(get_node_ip_address())"
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **launch.LOOPBACK}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], env={**os.environ, **up.LOOPBACK}, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "127.0.0.1"
 

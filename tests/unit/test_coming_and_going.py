@@ -13,14 +13,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.camera_settings import CameraSettings
 from app.cameras import CameraStatus
-from app.reporting import Observation, Reporter
-from app.telemetry import CameraTelemetry, Metric, ToldTelemetry
-from app.wanted import Fleet, KeptChanges, Roster
-from app.wanted.placement import Node, Placement
+from app.cameras.telemetry import CameraTelemetry, ReportedTelemetry
+from app.fleet import Fleet, OverrideStore, Reconciler
+from app.fleet.placement import Node, Placement
+from app.fleet.status_line import Observation, StatusLine
+from app.settings.cameras import CameraSettings
+from app.telemetry.metrics import Metric
 from app.web import CameraNews, Cursor, SystemFacts, build_api
-from app.web.hub import EventHub
+from app.web.event_hub import EventHub
 from tests.unit.test_web_reading import PUBLISHER, System, camera, status
 from tests.unit.wanted.cameras import camera as wanted
 from tests.unit.wanted.cameras import configured
@@ -52,7 +53,7 @@ class Watch:
     def __init__(self, settings: CameraSettings, places: Placement) -> None:
         self.settings = settings
         self._places = places
-        self._telemetry = ToldTelemetry(CameraTelemetry(settings.id, NoMeter()))
+        self._telemetry = ReportedTelemetry(CameraTelemetry(settings.id, NoMeter()))
         self._places.place(settings, NODES)
 
     def status(self) -> CameraStatus:
@@ -73,9 +74,9 @@ class Manager(System):
         seconds = itertools.count()
         self.readings.hub = EventHub(self, lambda: float(next(seconds)))  # each look collects anew
         places = Placement()
-        self._roster = Roster(lambda settings: Watch(settings, places))
-        self._reporter = Reporter(200)
-        self.changes = Fleet(configured(wanted("gate")), KeptChanges(folder), self._roster, 5)
+        self._roster = Reconciler(lambda settings: Watch(settings, places))
+        self._reporter = StatusLine(200)
+        self.changes = Fleet(configured(wanted("gate")), OverrideStore(folder), self._roster, 5)
         self._roster.begin()
 
     @property

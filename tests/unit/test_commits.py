@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from app.commits import Commits
 from app.errors import DeliveryUnavailable, SightlineError
-from app.events import Receipt, Submission, shard_of
+from app.ingress.commit_router import CommitRouter
+from app.publisher import Receipt, Submission, shard_of
 from tests.unit.events.desk import event, until
 
 CAMERAS = [f"cam-{number}" for number in range(12)]
@@ -36,8 +36,8 @@ class Shard:
         return {one.event.camera_id for batch in self.batches for one in batch}
 
 
-def commits(shards: Sequence[Shard], **how: int) -> Commits:
-    return Commits(shards, **{"max_batch": 64, "max_waiting": 8, "calls": 1, **how})
+def commits(shards: Sequence[Shard], **how: int) -> CommitRouter:
+    return CommitRouter(shards, **{"max_batch": 64, "max_waiting": 8, "calls": 1, **how})
 
 
 def of(shard: int, count: int = 3) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from app import errors
+from app.core.clock import Clock
 from app.rpc.codes import UNKNOWN_FAULT, status_of
-from app.rpc.conversion import Clock, read_request
+from app.rpc.conversion import read_request
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 
 NOW_NS = 1_768_046_400_000_000_000

@@ -13,9 +13,12 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from app import launch
+from app.cli import up
 from app.errors import SettingsError
-from app.settings import ENVIRONMENT, SECRETS, KafkaSettings, Settings, load_settings
+from app.settings.connections import KafkaSettings
+from app.settings.environment import ENVIRONMENT, SECRETS
+from app.settings.loading import load_settings
+from app.settings.settings import Settings
 from tests.conftest import ROOT
 from tests.manifest import MANIFEST, renewed
 
@@ -145,7 +148,7 @@ def test_the_ray_service_has_only_fields_that_kuberay_knows():
 def test_the_embedded_serve_configuration_is_serve_config_yaml_but_for_where_it_listens():
     shipped = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     assert shipped["http_options"]["host"] == "127.0.0.1"
-    assert yaml.safe_load(RAY_SERVICE["serveConfigV2"]) == launch.listening_on(shipped, "0.0.0.0")
+    assert yaml.safe_load(RAY_SERVICE["serveConfigV2"]) == up.listening_on(shipped, "0.0.0.0")
 
 
 def test_the_embedded_serve_configuration_has_its_reasons_as_well():
@@ -223,7 +226,7 @@ def test_a_pinned_publisher_asks_for_the_mark_before_any_node_that_has_it_is_up(
 
 def test_every_pod_has_the_settings_and_the_secrets_and_no_secret_is_a_variable():
     environment = KIND_OF["ConfigMap", "sightline-environment"]["data"]
-    assert launch.TUNED.items() <= environment.items()
+    assert up.TUNED.items() <= environment.items()
     ours = {name for name in environment if not name.startswith("RAY_")}
     assert ours == {f"{name}_FILE" for name in SECRETS}
     for name, container in containers():
@@ -262,6 +265,6 @@ def test_the_ports_that_policy_and_service_name_are_those_of_the_pods():
 
 def test_an_address_to_listen_on_is_checked_before_anything_starts():
     with pytest.raises(SettingsError, match="--listen: 'everywhere'"):
-        launch.listening_on({"applications": []}, "everywhere")
-    assert launch.listening_on({"http_options": {"port": 8000}}, None) == {"http_options": {"port": 8000}}
-    assert launch.listening_on({"http_options": {"port": 8000}}, "::") == {"http_options": {"port": 8000, "host": "::"}}
+        up.listening_on({"applications": []}, "everywhere")
+    assert up.listening_on({"http_options": {"port": 8000}}, None) == {"http_options": {"port": 8000}}
+    assert up.listening_on({"http_options": {"port": 8000}}, "::") == {"http_options": {"port": 8000, "host": "::"}}

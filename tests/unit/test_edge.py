@@ -21,12 +21,15 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from prometheus_client.parser import text_string_to_metric_families
 
-from app import edge, telemetry
+from app.cameras import edge
+from app.cameras.ledger import DropReason
+from app.cameras.telemetry import CameraTelemetry
 from app.errors import SettingsError
-from app.ledger import DropReason
-from app.metrics_page import PageMeter
-from app.settings import load_settings
-from app.telemetry import CameraTelemetry, Metric, PublisherTelemetry
+from app.publisher.telemetry import PublisherTelemetry
+from app.settings.loading import load_settings
+from app.telemetry import metrics
+from app.telemetry.metrics import Metric
+from app.telemetry.prometheus_page import PageMeter
 from tests.certificates import Authority
 from tests.conftest import ROOT
 from tests.unit.cameras.stands import Service, grey, until, write_video
@@ -72,7 +75,7 @@ def on_the_edge(*arguments: str) -> list[str]:
     """A command line of ``sightline`` as where only the edge install is: any other import fails."""
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({absent_packages()!r})); sys.argv[0] = 'sightline'; "
-        "from app.cli import main; main()"
+        "from app.cli.main import main; main()"
     )
     return [sys.executable, "-c", code, *arguments]
 
@@ -301,8 +304,8 @@ def test_a_port_that_is_taken_is_one_line():
 
 
 def test_every_metric_is_named_once():
-    metrics = [value for value in vars(telemetry).values() if isinstance(value, Metric)]
-    assert len({metric.name for metric in metrics}) == len(metrics) == 17
+    found = [value for value in vars(metrics).values() if isinstance(value, Metric)]
+    assert len({metric.name for metric in found}) == len(found) == 17
 
 
 def test_the_edge_s_requirements_are_ranges_of_the_whole_install_and_pinned_where_it_is():

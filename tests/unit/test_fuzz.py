@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from app.core.event import DetectionEvent
+from app.core.image_header import MAX_PIXELS, probe
 from app.detection import ImageOutcome
 from app.detection.decoding import decode
-from app.detections import Detections
+from app.detection.detections import Detections
+from app.detection.messages import DetectorAnswer, DetectorJob, ModelInfo
 from app.errors import ImageError, SightlineError
-from app.events import DetectionEvent, Receipt, Submission
-from app.images import MAX_PIXELS, probe
+from app.ingress.service import DetectionService, ServiceLimits
+from app.publisher import Receipt, Submission
 from app.rpc.codes import LOST_ANSWER, UNKNOWN_FAULT, status_of
 from app.rpc.conversion import write_response
 from app.rpc.serving import SERVICE, add_inference_service_to_server, read_message
-from app.service import DetectionService, DetectorAnswer, DetectorJob, ModelInfo, ServiceLimits
 from tests import fuzzing
 
 ALLOWED = {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.DEADLINE_EXCEEDED}

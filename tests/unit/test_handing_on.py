@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from app.handing_on import hand_on
-from app.settings import load_settings
+from app.settings.loading import load_settings
+from app.settings.runtime_env import with_environment
 from tests.conftest import ROOT
 
 CANARY = "canary-7f3a"
@@ -16,7 +16,7 @@ CANARY = "canary-7f3a"
 
 def handed(environment: Mapping[str, str], folder: Path) -> list[dict[str, str]]:
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
-    told = hand_on(config, environment, load_settings(environment).cameras, folder)
+    told = with_environment(config, environment, load_settings(environment).cameras, folder)
     return [application["runtime_env"]["env_vars"] for application in told["applications"]]
 
 

@@ -8,16 +8,16 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from app.cameras import FrameLatency, Picture, SeenFrame
+from app.cameras import AnsweredFrame, FrameLatency, Picture
 from app.web import CameraNews, Cursor
-from app.web.cached import Cached
-from app.web.hub import MAX_VIEWERS, QUEUE, EventHub, TooManyViewers
+from app.web.event_hub import MAX_VIEWERS, QUEUE, EventHub, TooManyViewers
+from app.web.shared_answer import SharedAnswer
 
 START = datetime(2026, 1, 10, 12, tzinfo=timezone.utc)
 
 
-def frame(number: int, camera_id: str = "gate") -> SeenFrame:
-    return SeenFrame(
+def frame(number: int, camera_id: str = "gate") -> AnsweredFrame:
+    return AnsweredFrame(
         number=number,
         camera_id=camera_id,
         frame_id=f"1-{number}",
@@ -130,7 +130,7 @@ async def test_an_answer_is_shared_for_a_while_and_a_failure_is_not():
             raise RuntimeError("away")
         return len(asked)
 
-    cached = Cached(ask, 1.0, time)
+    cached = SharedAnswer(ask, 1.0, time)
     with pytest.raises(RuntimeError, match="away"):
         await cached.get()
     assert set(await asyncio.gather(*(cached.get() for _ in range(10)))) == {2}
@@ -145,7 +145,7 @@ async def test_who_leaves_does_not_take_the_answer_away_from_the_others():
         await release.wait()
         return "there"
 
-    cached = Cached(ask, 1.0)
+    cached = SharedAnswer(ask, 1.0)
     first, second = asyncio.ensure_future(cached.get()), asyncio.ensure_future(cached.get())
     await asyncio.sleep(0)
     first.cancel()

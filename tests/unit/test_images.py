@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from app.core.image_header import MAX_ENCODED_BYTES, ImageHeader, JpegCoding, probe
 from app.errors import ImageError
-from app.images import MAX_ENCODED_BYTES, ImageHeader, JpegCoding, probe
 
 FORMATS = ("jpeg", "png", "webp")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from app.ledger import CameraLedger, DropReason
+from app.cameras.ledger import CameraLedger, DropReason
 
 
 def test_every_sampled_frame_is_in_exactly_one_place():

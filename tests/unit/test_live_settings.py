@@ -7,8 +7,8 @@ import pytest
 
 from app.detection import DetectorOptions
 from app.errors import SettingsError
-from app.live_settings import LiveDetector, check_user_configs, parse_live
-from app.settings import named_by_the_environment
+from app.settings.environment import named_by_the_environment
+from app.settings.live import LiveDetector, check_user_configs, parse_live
 
 OPTIONS = DetectorOptions(model="m.pt", confidence=0.3, iou=0.6, classes=("person",))
 
@@ -19,18 +19,18 @@ def config(**deployment: Any) -> dict[str, Any]:
 
 def test_without_a_user_config_the_settings_hold():
     for given in (None, {}):
-        assert parse_live(LiveDetector, given).over(OPTIONS) == OPTIONS
+        assert OPTIONS.changed_by(parse_live(LiveDetector, given)) == OPTIONS
 
 
 def test_what_is_given_wins_over_the_settings_and_nothing_else_changes():
-    assert parse_live(LiveDetector, {"confidence": 0.0}).over(OPTIONS) == replace(OPTIONS, confidence=0.0)
-    assert parse_live(LiveDetector, {"model": "n.pt"}).over(OPTIONS) == replace(OPTIONS, model="n.pt")
-    assert parse_live(LiveDetector, {"classes": "car, truck"}).over(OPTIONS).classes == ("car", "truck")
-    assert parse_live(LiveDetector, {"classes": ["car"]}).over(OPTIONS).classes == ("car",)
+    assert OPTIONS.changed_by(parse_live(LiveDetector, {"confidence": 0.0})) == replace(OPTIONS, confidence=0.0)
+    assert OPTIONS.changed_by(parse_live(LiveDetector, {"model": "n.pt"})) == replace(OPTIONS, model="n.pt")
+    assert OPTIONS.changed_by(parse_live(LiveDetector, {"classes": "car, truck"})).classes == ("car", "truck")
+    assert OPTIONS.changed_by(parse_live(LiveDetector, {"classes": ["car"]})).classes == ("car",)
 
 
 def test_an_empty_list_of_classes_keeps_all():
-    assert parse_live(LiveDetector, {"classes": []}).over(OPTIONS).classes == ()
+    assert OPTIONS.changed_by(parse_live(LiveDetector, {"classes": []})).classes == ()
 
 
 @pytest.mark.parametrize(
@@ -54,18 +54,18 @@ def test_a_wrong_one_is_one_line_that_names_the_key(given: object, told: str):
 
 def test_the_environment_wins_and_what_stands_there_in_vain_is_told():
     live = parse_live(LiveDetector, {"confidence": 0.9, "iou": 0.1})
-    assert live.over(OPTIONS, {"confidence"}) == replace(OPTIONS, iou=0.1)
+    assert OPTIONS.changed_by(live, {"confidence"}) == replace(OPTIONS, iou=0.1)
     assert live.without_effect({"confidence", "classes"}) == ["confidence"]
 
 
 def test_a_model_that_is_pinned_is_not_replaced_by_one_that_is_not():
     pinned = replace(OPTIONS, model_sha256="0" * 64)
     with pytest.raises(SettingsError, match=r"^user_config\.model: the settings pin their model"):
-        parse_live(LiveDetector, {"model": "n.pt"}).over(pinned)
-    other = parse_live(LiveDetector, {"model": "n.pt", "model_sha256": "1" * 64}).over(pinned)
+        pinned.changed_by(parse_live(LiveDetector, {"model": "n.pt"}))
+    other = pinned.changed_by(parse_live(LiveDetector, {"model": "n.pt", "model_sha256": "1" * 64}))
     assert (other.model, other.model_sha256) == ("n.pt", "1" * 64)
     # Where the environment names the model, its pin stays with it.
-    assert parse_live(LiveDetector, {"model": "n.pt", "model_sha256": "1" * 64}).over(pinned, {"model"}) == pinned
+    assert pinned.changed_by(parse_live(LiveDetector, {"model": "n.pt", "model_sha256": "1" * 64}), {"model"}) == pinned
 
 
 def test_what_the_environment_has_set_is_known_by_its_setting():

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from app.log_lines import MAX_REASONS, TroubleLog
+from app.telemetry.trouble_log import MAX_REASONS, TroubleLog
 
 
 class Lines(logging.Handler):

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from app.core.clock import Clock
 from app.detection import DetectorOptions, ImageOutcome, NoOpDetector
-from app.detections import Detections
+from app.detection.detections import Detections
+from app.detection.messages import DetectorAnswer, DetectorJob
 from app.errors import ModelUnavailable
-from app.rpc.conversion import Clock
-from app.service import DetectorAnswer, DetectorJob
 from deployments.detector import ObjectDetector
 
 

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from app.proxies import SPARE, Proxy, addresses
-from app.service_address import ServiceAddress
+from app.fleet.proxies import SPARE, Proxy, addresses
+from app.settings.service_address import ServiceAddress
 
 LOCAL = ServiceAddress(host="127.0.0.1", port=9000)
 PROXIES = [Proxy(f"n{number}", f"10.0.0.{number}") for number in range(8)]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from app import quarantine
+from app.cli import quarantine
 from app.errors import SettingsError, SpoolUnavailable
-from app.events import Spool, SpoolOptions, read_accounts
-from app.events.spooled import Refusal
-from app.settings import Settings, SpoolSettings
+from app.publisher import Spool, SpoolOptions, read_accounts
+from app.publisher.spool.rows import Refusal
+from app.settings.settings import Settings, SpoolSettings
 from tests.unit.events.test_spool import NOW, arrival
 
 

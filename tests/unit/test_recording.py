@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from app.asking import Still, SystemClient
+from app.cli.snapshot import Film, snapshot, video
 from app.errors import NothingThere, SightlineError
-from app.recording import Film, snapshot, video
-from app.web.models import DetectionModel, EventModel, SizeModel, StagesModel
+from app.web.client import ApiClient, Still
+from app.web.schemas import DetectionModel, EventModel, SizeModel, StagesModel
 
 GREY = cv2.imencode(".jpg", np.full((48, 64, 3), 128, np.uint8))[1].tobytes()
 
@@ -32,7 +32,7 @@ EVENT = EventModel(
 )
 
 
-class Showing(SystemClient):
+class Showing(ApiClient):
     """A camera that shows these frames, one a question; ``None`` is a moment without any."""
 
     def __init__(self, frames: list[str | None], event: EventModel | None = None) -> None:

@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 from app.cameras import Blocked, CameraState, CameraStatus, ServiceTrouble
-from app.events import LatencyQuantiles, PublisherSnapshot
-from app.ledger import DropReason, LedgerSnapshot
-from app.reporting import Observation, Reporter
+from app.cameras.ledger import DropReason, LedgerSnapshot
+from app.core.quantiles import Quantiles
+from app.fleet.status_line import Observation, StatusLine
+from app.publisher import PublisherSnapshot
 
 A = frozenset("a")
 
@@ -20,7 +21,7 @@ def camera(name: str = "a", epoch: int = 1, state: CameraState = CameraState.LIV
 
 
 def publisher(published: int, spooled: int = 0, trouble: str = "") -> PublisherSnapshot:
-    quantiles = LatencyQuantiles(published, 40.0, 80.0, 120.4)
+    quantiles = Quantiles(published, 40.0, 80.0, 120.4)
     return PublisherSnapshot(
         accepted=published + spooled,
         published=published,
@@ -42,7 +43,7 @@ def publisher(published: int, spooled: int = 0, trouble: str = "") -> PublisherS
 
 
 def test_it_tells_rate_drops_latency_and_cameras():
-    reporter = Reporter(200)
+    reporter = StatusLine(200)
     reporter.line(Observation(0.0, [camera(superseded=1)], publisher(100), A))
     line = reporter.line(Observation(10.0, [camera(superseded=3, deadline=1)], publisher(198), A))
     assert line == (
@@ -52,36 +53,36 @@ def test_it_tells_rate_drops_latency_and_cameras():
 
 
 def test_a_camera_reborn_in_a_new_epoch_counts_from_nothing():
-    reporter = Reporter(200)
+    reporter = StatusLine(200)
     reporter.line(Observation(0.0, [camera(epoch=1, superseded=50)], publisher(1), A))
     assert "dropped 2 " in reporter.line(Observation(10.0, [camera(epoch=2, superseded=2)], publisher(1), A))
 
 
 def test_it_says_when_the_publisher_is_away_and_when_a_camera_is_not_live():
-    line = Reporter(200).line(Observation(0.0, [camera(state=CameraState.OFFLINE)], None, A))
+    line = StatusLine(200).line(Observation(0.0, [camera(state=CameraState.OFFLINE)], None, A))
     assert line.startswith("publisher away")
     assert "cameras 0/1 live" in line
 
 
 def test_a_publisher_that_was_reborn_gives_no_negative_rate():
-    reporter = Reporter(200)
+    reporter = StatusLine(200)
     reporter.line(Observation(0.0, [], publisher(500), A))
     assert reporter.line(Observation(10.0, [], publisher(3), A)).startswith("3 events |")
 
 
 def test_a_camera_that_was_not_heard_once_has_not_dropped_all_its_frames_anew():
-    reporter = Reporter(200)
+    reporter = StatusLine(200)
     reporter.line(Observation(0.0, [camera(superseded=500)], publisher(1), A))
     reporter.line(Observation(10.0, [], publisher(1), A))
     assert "dropped 3 " in reporter.line(Observation(20.0, [camera(superseded=503)], publisher(1), A))
 
 
 def test_a_camera_that_does_not_answer_still_counts_as_one_that_should_be_live():
-    assert "cameras 1/2 live" in Reporter(200).line(Observation(0.0, [camera()], publisher(1), A | {"b"}))
+    assert "cameras 1/2 live" in StatusLine(200).line(Observation(0.0, [camera()], publisher(1), A | {"b"}))
 
 
 def test_events_that_wait_are_told_while_kafka_is_away_and_not_else():
-    reporter = Reporter(200)
+    reporter = StatusLine(200)
     line = reporter.line(Observation(0.0, [], publisher(100, spooled=7, trouble="no broker answers"), A))
     assert line.endswith("7 events wait in the spool: no broker answers")
     assert "spool" not in reporter.line(Observation(10.0, [], publisher(100, spooled=7), A))
@@ -92,12 +93,12 @@ def test_a_blocked_camera_is_told_apart_from_one_whose_source_is_away():
         return replace(camera(name), blocked=Blocked(trouble, "", datetime(2026, 1, 1, tzinfo=timezone.utc)))
 
     cameras = [blocked("a", ServiceTrouble.AWAY), blocked("b", ServiceTrouble.SLOW), blocked("c", ServiceTrouble.AWAY)]
-    line = Reporter(200).line(Observation(0.0, [*cameras, camera("d")], publisher(1), frozenset("abcd")))
+    line = StatusLine(200).line(Observation(0.0, [*cameras, camera("d")], publisher(1), frozenset("abcd")))
     assert line.endswith("cameras 4/4 live, 3 blocked (service away for 2, service slow for 1)")
 
 
 def test_a_camera_that_was_removed_is_forgotten():
-    reporter = Reporter(200)
+    reporter = StatusLine(200)
     reporter.line(Observation(0.0, [camera(superseded=5)], publisher(1), A))
     reporter.line(Observation(10.0, [], publisher(1), frozenset()))
     assert not reporter._ledgers

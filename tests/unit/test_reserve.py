@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from app.reserve import Reserve
+from app.ingress.latency_reserve import LatencyReserve
 
 
-def reserve_after(*seconds: float) -> Reserve:
-    reserve = Reserve()
+def reserve_after(*seconds: float) -> LatencyReserve:
+    reserve = LatencyReserve()
     for each in seconds:
         reserve.note(each)
     return reserve
 
 
 def test_at_first_nothing_is_held_back():
-    assert Reserve().of(0.2) == 0
+    assert LatencyReserve().of(0.2) == 0
 
 
 def test_it_comes_to_what_frames_take():

@@ -10,8 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
+from app.core.event import DetectionEvent
 from app.detection import ImageOutcome
-from app.detections import Detections
+from app.detection.detections import Detections
+from app.detection.messages import DetectorAnswer, DetectorJob, ModelInfo, expired
 from app.errors import (
     DeadlineExceeded,
     DeliveryUnavailable,
@@ -22,9 +24,9 @@ from app.errors import (
     SightlineError,
     Unauthenticated,
 )
-from app.events import DetectionEvent, Receipt, Submission
+from app.ingress.service import DetectionService, ServiceLimits
+from app.publisher import Receipt, Submission
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
-from app.service import DetectionService, DetectorAnswer, DetectorJob, ModelInfo, ServiceLimits, expired
 
 IMAGE = cv2.imencode(".jpg", np.full((180, 320, 3), 90, np.uint8))[1].tobytes()
 

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from app.errors import SettingsError
-from app.settings import CONFIGS, ENVIRONMENT, Settings, load_settings
+from app.settings.environment import ENVIRONMENT
+from app.settings.loading import load_settings
+from app.settings.paths import CONFIGS
+from app.settings.settings import Settings
 
 
 def settings_file(folder: Path, text: str) -> Path:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from app.showing import screen
-from app.web.models import StatusModel
+from app.cli.status import screen
+from app.web.schemas import StatusModel
 from tests.unit.test_web_reading import PUBLISHER, System
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from app.cameras import CameraStatus
-from app.ledger import CameraLedger, DropReason
-from app.telemetry import counted_since
+from app.cameras.ledger import CameraLedger, DropReason
+from app.cameras.telemetry import counted_since
 from tests.unit.test_reporting import camera
 
 

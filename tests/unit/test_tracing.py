@@ -11,10 +11,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from app.cameras.encoder import EncodedFrame
-from app.cameras.outcomes import Outcome
-from app.ledger import DropReason
-from app.tracing import CameraTracing, ServiceTracing
+from app.cameras.frame import EncodedFrame
+from app.cameras.ledger import DropReason
+from app.cameras.outcome import Outcome
+from app.cameras.sending.tracing import CameraTracing
+from app.ingress.tracing import ServiceTracing
 
 CAPTURED = datetime(2026, 1, 10, 12, 0, 1, tzinfo=timezone.utc)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.camera_settings import CameraSettings
+from app.settings.cameras import CameraSettings
 from app.web import SystemFacts, build_api
-from app.web.limit import MAX_BODY
+from app.web.body_limit import MAX_BODY
 from app.web.problems import PROBLEM
 from tests.unit.test_web_reading import System, camera
 from tests.unit.wanted.cameras import Runner, fleet

@@ -12,20 +12,22 @@ from datetime import datetime, timezone
 import httpx
 import pytest
 
-from app.camera_settings import camera_of
 from app.cameras import (
+    AnsweredFrame,
     Blocked,
     CameraState,
     CameraStatus,
     DroppedLately,
     FrameLatency,
     Picture,
-    SeenFrame,
     ServiceTrouble,
 )
-from app.events import LatencyQuantiles, PublisherSnapshot, SeenObject
-from app.ledger import CameraLedger, DropReason
-from app.wanted import Origin
+from app.cameras.ledger import CameraLedger, DropReason
+from app.core.event import DetectedObject
+from app.core.quantiles import Quantiles
+from app.fleet import Origin
+from app.publisher import PublisherSnapshot
+from app.settings.cameras import camera_of
 from app.web import (
     BrokerFacts,
     CameraFacts,
@@ -38,9 +40,9 @@ from app.web import (
     SystemFacts,
     build_api,
 )
-from app.web.hub import MAX_VIEWERS
+from app.web.camera_health import trouble_of
+from app.web.event_hub import MAX_VIEWERS
 from app.web.problems import PROBLEM
-from app.web.verdict import trouble_of
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=timezone.utc)
 ASKED = camera_of({"id": "gate", "url": "rtsp://viewer:pa55@gate.example/1", "fps": 5, "resources": {"edge": 0.5}})
@@ -99,7 +101,7 @@ def behind(dropped: dict[DropReason, int], held_back: int = 0) -> CameraFacts:
 PUBLISHER = PublisherSnapshot(
     accepted=9, published=7, spooled=2, quarantined=0, discarded=0, destroyed=0, spool_bytes=800, oldest_s=3.04,
     in_flight=0, failed=0, out_of_order=0, repeated=0, breaches=1, by_camera={"gate": 7},
-    latency=LatencyQuantiles(7, 20.0, 40.0, 60.0), trouble="",
+    latency=Quantiles(7, 20.0, 40.0, 60.0), trouble="",
 )  # fmt: skip
 
 
@@ -119,7 +121,7 @@ class System:
 
     async def news(self, after: Mapping[str, Cursor]) -> Sequence[CameraNews]:
         number = after["gate"].number + 1
-        seen = SeenFrame(
+        seen = AnsweredFrame(
             number=number,
             camera_id="gate",
             frame_id=f"7-{number}",
@@ -128,7 +130,7 @@ class System:
             width=640,
             height=360,
             model="street.pt",
-            objects=(SeenObject("car", 2, 0.91234, (1.006, 2.0, 3.0, 4.0)),),
+            objects=(DetectedObject("car", 2, 0.91234, (1.006, 2.0, 3.0, 4.0)),),
             latency=FINE,
         )
         return [CameraNews("gate", 7, (seen,))]
@@ -143,7 +145,7 @@ class System:
             at=NOW,
             budget_ms=200,
             cameras=(self._camera,),
-            publisher=PUBLISHER if seconds is None else replace(PUBLISHER, latency=LatencyQuantiles(1, seconds, 0, 0)),
+            publisher=PUBLISHER if seconds is None else replace(PUBLISHER, latency=Quantiles(1, seconds, 0, 0)),
             deployments=(DeploymentFacts("inference", "ObjectDetector", 1, 0, "healthy"),),
             load=LoadFacts(1, 2, 3),
             broker=BrokerFacts(True, True, (), "events.detections"),

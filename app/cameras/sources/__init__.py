@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.cameras.clock import Clock
 from app.cameras.sources.source import Capture, FrameTime, RawFrame, Source
-from app.source_url import IMAGE_SUFFIXES, SourceKind, SourceUrl
+from app.core.clock import Clock
+from app.settings.source_url import IMAGE_SUFFIXES, SourceKind, SourceUrl
 
 __all__ = ["Capture", "FrameTime", "RawFrame", "Source", "open_source"]
 
@@ -32,7 +32,7 @@ def open_source(url: SourceUrl, fps: float, clock: Clock | None = None) -> Sourc
 
 def _synthetic(url: SourceUrl, clock: Clock) -> Source:
     from app.cameras.sources.synthetic import SyntheticSource
-    from app.simulation import StreetSpec
+    from app.simulation.spec import StreetSpec
 
     return SyntheticSource(StreetSpec.parse(url.reveal()), clock)
 

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.cameras.clock import Clock
 from app.cameras.sources.source import Capture, FrameTime, RawFrame
+from app.core.clock import Clock
 from app.errors import SourceUnavailable
-from app.source_url import SourceUrl
+from app.settings.source_url import SourceUrl
 
 
 class DeviceSource:

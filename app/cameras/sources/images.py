@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.cameras.clock import Clock
 from app.cameras.sources.pacing import LATE_S, Pacer
 from app.cameras.sources.source import Capture, FrameTime, RawFrame
+from app.core.clock import Clock
 from app.errors import SourceEnded, SourceUnavailable
-from app.source_url import IMAGE_SUFFIXES, SourceUrl
+from app.settings.source_url import IMAGE_SUFFIXES, SourceUrl
 
 _log = logging.getLogger(__name__)
 

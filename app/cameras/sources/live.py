@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 
-from app.cameras.clock import Clock
-from app.cameras.sources.decoding import Shot, VideoDecoder
+from app.cameras.sources.ffmpeg import Shot, VideoDecoder
 from app.cameras.sources.pacing import Timeline
 from app.cameras.sources.source import Capture, FrameTime, RawFrame, Source
 from app.cameras.sources.video import VideoSource
+from app.core.clock import Clock
 from app.errors import SourceUnavailable
-from app.source_url import SourceKind, SourceUrl, Transport
+from app.settings.source_url import SourceKind, SourceUrl, Transport
 
 OPEN_TIMEOUT_S = 4.0
 """For the handshake, and once more for the first packet."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from app.cameras.clock import Clock
+from app.core.clock import Clock
 
 LATE_S = 0.1
 """A frame later than this is skipped: a recording never shows what is over."""

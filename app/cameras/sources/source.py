@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from app.cameras.clock import Clock
+from app.core.clock import Clock
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 

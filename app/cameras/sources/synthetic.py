@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-from app.cameras.clock import Clock
 from app.cameras.sources.pacing import LATE_S, Pacer
 from app.cameras.sources.source import Capture, FrameTime, RawFrame
-from app.simulation import Street, StreetSpec
+from app.core.clock import Clock
+from app.simulation.spec import StreetSpec
+from app.simulation.street import Street
 
 
 class SyntheticSource:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from app.cameras.clock import Clock
-from app.cameras.sources.decoding import Shot, VideoDecoder
+from app.cameras.sources.ffmpeg import Shot, VideoDecoder
 from app.cameras.sources.pacing import LATE_S, SLIP_S, Pacer, Timeline
 from app.cameras.sources.source import Capture, FrameTime, RawFrame
+from app.core.clock import Clock
 from app.errors import SourceEnded, SourceUnavailable
-from app.source_url import SourceUrl
+from app.settings.source_url import SourceUrl
 
 
 class VideoSource:

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.simulation import Street, StreetSpec
+from app.simulation.spec import StreetSpec
+from app.simulation.street import Street
 
 FRAMES = 120
 

@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--topic", default="bench")
     given = parser.parse_args()
-    from app.detection.restraint import import_ultralytics
+    from app.detection.ultralytics_guard import import_ultralytics
 
     import_ultralytics()
     from ultralytics import YOLO

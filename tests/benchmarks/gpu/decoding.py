@@ -19,12 +19,12 @@ from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 
+from app.core.image_header import probe
 from app.detection import Detector, DetectorOptions
-from app.detection.gpu_loading import GpuLoader
+from app.detection.detections import Detections
+from app.detection.gpu_batch_loader import GpuLoader
 from app.detection.letterbox import Letterbox, fit
-from app.detections import Detections
-from app.images import probe
-from app.simulation.train import IMAGE_SIZE
+from app.detection.models.train_street import IMAGE_SIZE
 from tests.benchmarks.model_path import ROOT, machine
 from tests.benchmarks.scaled_decode import STRIDE, TURNS, Scene, draw, judge
 

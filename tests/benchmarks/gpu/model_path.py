@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 
 from app.detection import Detector, DetectorOptions
-from app.detection.restraint import import_ultralytics
+from app.detection.ultralytics_guard import import_ultralytics
 from tests.benchmarks.model_path import SIZES, jpegs, machine, write_model
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
@@ -94,7 +94,7 @@ class Contest:
         from ultralytics import YOLO
 
         from app.detection.cuda_graphs import CudaGraphs
-        from app.detection.network import Network
+        from app.detection.models.network import Network
         from app.detection.runners import as_input
 
         options = DetectorOptions(str(weights), device="cuda:0", half=True)

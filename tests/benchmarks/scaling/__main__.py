@@ -31,7 +31,7 @@ from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
-from app.ports import free_port
+from app.core.ports import free_port
 from tests.benchmarks.scaling.cameras import Fleet, Log
 from tests.benchmarks.scaling.picture import Run, draw
 from tests.conftest import ROOT, wait_for

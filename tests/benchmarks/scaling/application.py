@@ -10,12 +10,13 @@ from typing import Any
 from pydantic import BaseModel
 from ray import serve
 
+from app.core.clock import Clock
 from app.detection import ImageOutcome
+from app.detection.messages import DetectorAnswer, DetectorJob, ModelInfo, expired
 from app.detection.no_op import NoOpDetector
-from app.rpc.conversion import Clock
+from app.ingress.service import ServiceLimits
 from app.scaling import BatchTimes
-from app.service import DetectorAnswer, DetectorJob, ModelInfo, ServiceLimits, expired
-from app.settings import load_settings
+from app.settings.loading import load_settings
 from deployments.graph import delivery_actors
 from deployments.ingress import DetectionIngress
 

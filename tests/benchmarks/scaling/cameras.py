@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from app.camera_settings import CameraSettings
-from app.cameras import Camera, Capture, Clock, DetectClient, EncodedFrame, Fate, FrameTime, Outcome, RawFrame
-from app.ledger import DropReason
-from app.settings import ServiceAddress
+from app.cameras import Camera, Capture, DetectClient, FrameTime, RawFrame
+from app.cameras.frame import EncodedFrame
+from app.cameras.ledger import DropReason
+from app.cameras.outcome import Fate, Outcome
+from app.core.clock import Clock
+from app.settings.cameras import CameraSettings
+from app.settings.service_address import ServiceAddress
 
 PICTURE = np.full((48, 64, 3), 128, np.uint8)
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import yaml
 
-from app.events import EmbeddedBroker, SpoolAccounts, read_accounts
-from app.ports import free_ports
+from app.core.ports import free_ports
+from app.publisher import SpoolAccounts, read_accounts
+from app.publisher.kafka.embedded_broker import EmbeddedBroker
 from tests.conftest import ROOT, wait_for
 from tests.cuts import TcpProxy
 from tests.e2e.faults.load import Load, load

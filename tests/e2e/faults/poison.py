@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from app.settings import DEMO_MODEL
+from app.settings.paths import DEMO_MODEL
 
 LABEL_BYTES = 300_000
 """Four of these in an event are over Kafka's usual limit of 1 MiB a record; the street shows five or six objects."""

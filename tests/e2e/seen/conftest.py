@@ -14,7 +14,7 @@ import httpx
 import pytest
 import yaml
 
-from app.ports import free_ports
+from app.core.ports import free_ports
 from tests.conftest import ROOT, wait_for
 from tests.e2e.seen.scraping import Prometheus, running_prometheus
 from tests.e2e.system import BIN, System, running

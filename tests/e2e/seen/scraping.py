@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import yaml
 
-from app.ports import free_ports
+from app.core.ports import free_ports
 from tests.conftest import ROOT, wait_for
 
 CONFIGS = ROOT / "configs" / "prometheus"

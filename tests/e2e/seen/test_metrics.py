@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.ledger import DropReason
+from app.cameras.ledger import DropReason
 from tests.conftest import wait_for
 from tests.e2e.seen.conftest import SOURCE, STEADY, Watched
 

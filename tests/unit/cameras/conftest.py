@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.cameras import DetectClient
-from app.settings import ServiceAddress
+from app.settings.service_address import ServiceAddress
 from tests.unit.cameras.stands import ManualClock, Service
 
 

@@ -12,10 +12,10 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from app.cameras.outcomes import Outcome
-from app.cameras.pace import Pace
-from app.cameras.sending import WAITED_SHARE
-from app.ledger import DropReason
+from app.cameras.ledger import DropReason
+from app.cameras.outcome import Outcome
+from app.cameras.sending.pace import Pace
+from app.cameras.sending.sender import WAITED_SHARE
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 
 BUDGET_S = 0.2

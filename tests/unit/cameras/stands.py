@@ -14,11 +14,12 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from app.cameras import Capture, Clock, FrameTime, RawFrame, Source
+from app.cameras import Capture, FrameTime, RawFrame, Source
+from app.core.clock import Clock
 from app.errors import SourceEnded, SourceUnavailable
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.rpc.sightline.inference.v1 import inference_pb2_grpc as rpc
-from app.source_url import SourceUrl
+from app.settings.source_url import SourceUrl
 
 Answer = Callable[[pb.DetectRequest, grpc.aio.ServicerContext], Awaitable[pb.DetectResponse]]
 

@@ -6,9 +6,11 @@ import time
 
 import pytest
 
-from app.cameras import Camera, CameraState, CameraTiming, EncodedFrame, Outcome, ServiceTrouble
-from app.cameras.blocking import ServiceWatch
-from app.ledger import DropReason
+from app.cameras import Camera, CameraState, CameraTiming, ServiceTrouble
+from app.cameras.frame import EncodedFrame
+from app.cameras.ledger import DropReason
+from app.cameras.outcome import Outcome
+from app.cameras.sending.service_watch import ServiceWatch
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from tests.unit.cameras.stands import ManualClock, ScriptedSource, Sources, until
 from tests.unit.cameras.test_camera import camera_of, running

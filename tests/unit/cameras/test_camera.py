@@ -17,28 +17,29 @@ import grpc
 import numpy as np
 import pytest
 
-from app.camera_settings import CameraSettings
 from app.cameras import (
     Camera,
     CameraState,
     CameraTiming,
-    Clock,
     DetectClient,
-    EncodedFrame,
     FrameSender,
-    Outcome,
+    NullObserver,
     RawFrame,
-    SilentObserver,
     Source,
     open_source,
 )
+from app.cameras.frame import EncodedFrame
+from app.cameras.ledger import DropReason
+from app.cameras.outcome import Outcome
 from app.cameras.sources import Capture
+from app.core.clock import Clock
 from app.errors import SourceUnavailable
-from app.ledger import DropReason
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
-from app.settings import ServiceAddress
-from app.simulation import Street, StreetSpec
-from app.source_url import SourceUrl
+from app.settings.cameras import CameraSettings
+from app.settings.service_address import ServiceAddress
+from app.settings.source_url import SourceUrl
+from app.simulation.spec import StreetSpec
+from app.simulation.street import Street
 from tests.unit.cameras.stands import (
     ScriptedSource,
     Service,
@@ -62,7 +63,7 @@ QUICK = CameraTiming(
 Factory = Callable[[SourceUrl, float, Clock], Source]
 
 
-class Observer(SilentObserver):
+class Observer(NullObserver):
     def __init__(self) -> None:
         self.counted: Counter[str] = Counter()
         self.flying: list[int] = []
@@ -420,7 +421,7 @@ async def test_frames_dropped_again_and_again_are_one_line_and_so_is_their_end(c
     with caplog.at_level(logging.INFO):
         async with running(camera):
             await until(lambda: camera.status().ledger.accepted >= 2)
-    dropped, again = (record for record in caplog.records if record.name == "app.cameras.sending")
+    dropped, again = (record for record in caplog.records if record.name == "app.cameras.sending.sender")
     assert dropped.getMessage() == "camera gate: frames are dropped: no valid token (rejected)"
     assert again.getMessage().startswith("camera gate: frames are accepted again after ")
 

@@ -11,12 +11,15 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from pydantic import SecretStr
 
-from app.cameras import DetectClient, EncodedFrame, Fate
+from app.cameras import DetectClient
+from app.cameras.frame import EncodedFrame
+from app.cameras.ledger import DropReason
+from app.cameras.outcome import Fate
+from app.cameras.sending.tracing import CameraTracing
 from app.errors import SettingsError
-from app.ledger import DropReason
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
-from app.settings import ServiceAddress, TlsSettings
-from app.tracing import CameraTracing
+from app.settings.connections import TlsSettings
+from app.settings.service_address import ServiceAddress
 from tests.unit.cameras.stands import Service, abort_with
 
 FRAME = EncodedFrame(

@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from app.cameras import Capture, EncodedFrame, Encoder, RawFrame, SampledFrame
+from app.cameras import Capture, Encoder, RawFrame
+from app.cameras.frame import EncodedFrame, SampledFrame
+from app.core.image_header import probe
 from app.errors import ImageError
-from app.images import probe
-from app.simulation import Street, StreetSpec
+from app.simulation.spec import StreetSpec
+from app.simulation.street import Street
 
 NOON = datetime(2026, 1, 10, 12, tzinfo=timezone.utc)
 NOON_NS = int(NOON.timestamp()) * 10**9

@@ -11,10 +11,11 @@ from pathlib import Path
 import cv2
 import pytest
 
-from app.cameras import Clock, FrameTime, open_source
+from app.cameras import FrameTime, open_source
 from app.cameras.sources.live import LiveSource
+from app.core.clock import Clock
 from app.errors import SourceUnavailable
-from app.source_url import SourceUrl
+from app.settings.source_url import SourceUrl
 from tests.unit.cameras.stands import drain, grey, write_video
 
 SECRET = "hunter2"

@@ -3,8 +3,9 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from app.cameras.outcomes import FailedCall, Fate, Outcome, outcome_of
-from app.ledger import DropReason
+from app.cameras.ledger import DropReason
+from app.cameras.outcome import Fate, Outcome
+from app.cameras.sending.grpc_outcomes import FailedCall, outcome_of
 from app.rpc.codes import LOST_ANSWERS
 
 

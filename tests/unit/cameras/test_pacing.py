@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.cameras.backoff import Backoff
 from app.cameras.sources.pacing import Timeline
+from app.core.backoff import Backoff
 
 
 def placed(stamps: list[float | None], step_s: float = 0.04) -> list[float]:

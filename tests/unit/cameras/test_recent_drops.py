@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from app.cameras import DroppedLately
+from app.cameras.ledger import DropReason
 from app.cameras.recent_drops import KEPT_DROPS, LATELY_S, RecentDrops
-from app.ledger import DropReason
 
 
 class Time:

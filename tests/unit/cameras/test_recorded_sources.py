@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.cameras import Clock, EvenGrid, FrameTime, Source, open_source
-from app.cameras.sources.decoding import VideoDecoder
+from app.cameras import EvenGrid, FrameTime, Source, open_source
+from app.cameras.sources.ffmpeg import VideoDecoder
+from app.core.clock import Clock
 from app.errors import SourceEnded, SourceUnavailable
-from app.simulation import Street, StreetSpec
-from app.source_url import SourceUrl
+from app.settings.source_url import SourceUrl
+from app.simulation.spec import StreetSpec
+from app.simulation.street import Street
 from tests.unit.cameras.stands import ManualClock, drain, grey, write_video
 
 

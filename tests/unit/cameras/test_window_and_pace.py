@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from app.cameras.outcomes import Outcome
-from app.cameras.pace import Pace
-from app.cameras.window import InFlightWindow
-from app.ledger import DropReason
+from app.cameras.ledger import DropReason
+from app.cameras.outcome import Outcome
+from app.cameras.sending.in_flight import InFlightWindow
+from app.cameras.sending.pace import Pace
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 
 BUSY = Outcome.accepted(pb.DetectResponse(latency=pb.StageLatency(queue_ms=120)))

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from detection_scenes import SIZE, scene
 
-from app.detection import restraint
+from app.detection import ultralytics_guard
 
 
 def _network_file(folder: Path, family: str, task: str = "") -> Path:
     """Write a checkpoint of a scaled-down network whose head is biased to see much."""
-    restraint.import_ultralytics()
+    ultralytics_guard.import_ultralytics()
     import torch
     import yaml
     from ultralytics import YOLO

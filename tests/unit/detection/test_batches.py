@@ -9,14 +9,14 @@ import pytest
 import torch
 from detection_scenes import png, scene
 
-from app.detection.batches import Batches
-from app.detection.images import Decoding
+from app.core.image_header import ImageHeader
+from app.detection.batch_loader import Batch
+from app.detection.batch_pipeline import BatchPipeline
+from app.detection.image_steps import Decoding
 from app.detection.letterbox import Letterbox, fit
-from app.detection.loading import Batch
 from app.detection.options import DetectorOptions
 from app.detection.postprocessing import Postprocessor
 from app.errors import ImageError, InferenceFailed
-from app.images import ImageHeader
 
 WIDE, TALL, LARGE = png(scene(64, 32)), png(scene(32, 64)), png(scene(96, 48))
 """The large one is letterboxed to the shape of the wide one."""
@@ -85,12 +85,12 @@ def runner(events: list[str]) -> SeesOne:
 
 
 @pytest.fixture
-def batches(loader: ShortOfMemory, runner: SeesOne) -> Batches:
-    return Batches(fitted, loader, runner, Postprocessor(DetectorOptions("any.pt"), None, True), "any.pt")
+def batches(loader: ShortOfMemory, runner: SeesOne) -> BatchPipeline:
+    return BatchPipeline(fitted, loader, runner, Postprocessor(DetectorOptions("any.pt"), None, True), "any.pt")
 
 
 def test_the_next_batch_may_come_once_all_shapes_are_loaded_and_before_any_is_run(
-    batches: Batches, events: list[str]
+    batches: BatchPipeline, events: list[str]
 ) -> None:
     outcomes = batches.run([WIDE, TALL, WIDE], lambda: events.append("begun"))
     assert events == ["loaded 2", "loaded 1", "begun", "ran 2", "ran 1"]
@@ -98,7 +98,7 @@ def test_the_next_batch_may_come_once_all_shapes_are_loaded_and_before_any_is_ru
     assert [len(outcome.detections or ()) for outcome in outcomes] == [1, 1, 1]
 
 
-def test_an_image_for_which_the_device_has_no_memory_fails_alone(batches: Batches) -> None:
+def test_an_image_for_which_the_device_has_no_memory_fails_alone(batches: BatchPipeline) -> None:
     outcomes = batches.run([WIDE, LARGE, b"none", TALL])
     assert [type(outcome.error) for outcome in outcomes] == [type(None), InferenceFailed, ImageError, type(None)]
     assert "out of memory: tried to allocate 1 GB" in str(outcomes[1].error)
@@ -106,19 +106,21 @@ def test_an_image_for_which_the_device_has_no_memory_fails_alone(batches: Batche
 
 
 def test_what_is_left_when_all_headers_are_refused_is_neither_loaded_nor_run(
-    batches: Batches, events: list[str]
+    batches: BatchPipeline, events: list[str]
 ) -> None:
     outcomes = batches.run([b"", b"none"], lambda: events.append("begun"))
     assert events == ["begun"]
     assert [type(outcome.error) for outcome in outcomes] == [ImageError, ImageError]
 
 
-def test_warming_up_prepares_the_shape_and_detects_once(batches: Batches, events: list[str]) -> None:
+def test_warming_up_prepares_the_shape_and_detects_once(batches: BatchPipeline, events: list[str]) -> None:
     batches.warm_up(1280, 720)
     assert events == ["prepared (64, 64)", "loaded 1", "ran 1"]
 
 
-def test_a_lost_device_is_told_and_all_is_closed(batches: Batches, loader: ShortOfMemory, runner: SeesOne) -> None:
+def test_a_lost_device_is_told_and_all_is_closed(
+    batches: BatchPipeline, loader: ShortOfMemory, runner: SeesOne
+) -> None:
     batches.check()
     runner.lost = True
     with pytest.raises(RuntimeError, match="illegal memory access"):

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.core.image_header import ImageHeader
+from app.detection.batch_loader import portions, read_headers
 from app.detection.decoding import decode, reduction
-from app.detection.loading import portions, read_headers
 from app.errors import ImageError
-from app.images import ImageHeader
 
 
 def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:

@@ -11,7 +11,7 @@ import torch
 from detection_scenes import SIZE, png, scene
 
 from app.detection import Detector, DetectorOptions, Thresholds
-from app.detection.network import Network
+from app.detection.models.network import Network
 from app.errors import ImageError, InferenceFailed, ModelUnavailable, SettingsError
 
 GRAY = np.full((160, 160, 3), 90, np.uint8)

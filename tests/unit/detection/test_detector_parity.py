@@ -12,7 +12,7 @@ import torch
 from detection_scenes import png, scene
 
 from app.detection import Detector, DetectorOptions
-from app.detections import Detections
+from app.detection.detections import Detections
 from app.simulation.spec import StreetSpec
 from app.simulation.street import Street
 from tests.benchmarks.contestants.model import Model

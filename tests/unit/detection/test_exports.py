@@ -16,10 +16,10 @@ from detection_scenes import png, scene
 from test_detector_parity import PICTURES, predict
 
 from app.detection import Detector, DetectorOptions
-from app.detection.exporting import export
-from app.detection.exports import DIGEST, ENGINE, Export, Wanted, digest, export_path, stand_in
-from app.detection.network import load_or_fall_back
-from app.detections import Detections
+from app.detection.detections import Detections
+from app.detection.models.exporter import export
+from app.detection.models.exports import DIGEST, ENGINE, Export, Requirements, digest, export_path, find_export
+from app.detection.models.network import load_or_fall_back
 from app.errors import ModelUnavailable, SettingsError
 from app.simulation.spec import StreetSpec
 from app.simulation.street import Street
@@ -133,13 +133,13 @@ def test_the_log_says_once_that_the_export_is_run(exported: dict[str, Path], cap
 def test_an_export_of_other_weights_is_passed_over_however_new(exported: dict[str, Path], tmp_path: Path) -> None:
     for kind in ("openvino", "onnx"):
         weights = copy_of(exported[f"yolo11-{kind}"], tmp_path / kind)
-        assert stand_in(weights, Wanted()) is not None
+        assert find_export(weights, Requirements()) is not None
         os.utime(weights, (0, 0))
-        assert stand_in(weights, Wanted()) is not None
+        assert find_export(weights, Requirements()) is not None
         with weights.open("ab") as file:
             file.write(b"trained on")
         os.utime(weights, (0, 0))
-        assert stand_in(weights, Wanted()) is None
+        assert find_export(weights, Requirements()) is None
 
 
 def test_an_export_made_by_another_tool_must_be_newer_than_the_weights(
@@ -149,9 +149,9 @@ def test_an_export_made_by_another_tool_must_be_newer_than_the_weights(
     metadata = export_path(weights, "openvino") / "metadata.yaml"
     metadata.write_text("".join(line for line in metadata.open() if "sightline" not in line))
     os.utime(weights, (0, 0))
-    assert stand_in(weights, Wanted()) is not None
+    assert find_export(weights, Requirements()) is not None
     os.utime(weights, (2**32, 2**32))
-    assert stand_in(weights, Wanted()) is None
+    assert find_export(weights, Requirements()) is None
 
 
 @pytest.mark.parametrize("change", [("dynamic: true", "dynamic: false"), ("quantize: null", "quantize: 8")])
@@ -162,22 +162,22 @@ def test_an_export_whose_results_would_differ_is_passed_over(
     metadata = export_path(weights, "openvino") / "metadata.yaml"
     assert change[0] in metadata.read_text()
     metadata.write_text(metadata.read_text().replace(*change))
-    assert stand_in(weights, Wanted()) is None
+    assert find_export(weights, Requirements()) is None
 
 
 def test_the_nms_free_head_is_not_replaced_by_an_export_of_the_other(exported: dict[str, Path]) -> None:
-    assert stand_in(exported["yolo26-openvino"], Wanted()) is not None
-    assert stand_in(exported["yolo26-openvino"], Wanted(nms_free=True)) is None
+    assert find_export(exported["yolo26-openvino"], Requirements()) is not None
+    assert find_export(exported["yolo26-openvino"], Requirements(nms_free=True)) is None
 
 
 def test_without_its_runtime_an_export_is_passed_over(exported: dict[str, Path], tmp_path: Path) -> None:
     weights = copy_of(exported["yolo11-openvino"], tmp_path)
     copy_of(exported["yolo11-onnx"], tmp_path)
     for runtimes, kind in ((("openvino", "onnx"), "openvino"), (("onnx",), "onnx")):
-        chosen = stand_in(weights, Wanted(), has_runtime=lambda asked, there=runtimes: asked in there)
+        chosen = find_export(weights, Requirements(), has_runtime=lambda asked, there=runtimes: asked in there)
         assert chosen is not None
         assert chosen.kind == kind
-    assert stand_in(weights, Wanted(), has_runtime=lambda kind: False) is None
+    assert find_export(weights, Requirements(), has_runtime=lambda kind: False) is None
 
 
 def test_a_damaged_export_is_passed_over(exported: dict[str, Path], tmp_path: Path) -> None:
@@ -249,16 +249,16 @@ def weights(tmp_path: Path) -> Path:
     return file
 
 
-def on_gpu(weights: Path, **wanted: object) -> Export | None:
-    return stand_in(weights, Wanted(on_gpu=True, **wanted), has_runtime=lambda kind: kind == "engine")
+def on_gpu(weights: Path, **required: object) -> Export | None:
+    return find_export(weights, Requirements(on_gpu=True, **required), has_runtime=lambda kind: kind == "engine")
 
 
 def test_on_a_gpu_the_engine_beside_the_weights_stands_in_and_on_the_cpu_it_does_not(weights: Path) -> None:
     write_engine(weights)
     assert on_gpu(weights) == Export(weights.with_suffix(".engine"), ENGINE, 640)
     assert on_gpu(weights, image_size=320) is not None
-    assert stand_in(weights, Wanted(), has_runtime=lambda kind: True) is None
-    assert stand_in(weights, Wanted(on_gpu=True), has_runtime=lambda kind: kind != "engine") is None
+    assert find_export(weights, Requirements(), has_runtime=lambda kind: True) is None
+    assert find_export(weights, Requirements(on_gpu=True), has_runtime=lambda kind: kind != "engine") is None
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ import torch
 from detection_scenes import png, scene
 from PIL import Image
 
+from app.core.image_header import probe
 from app.detection import Detector, DetectorOptions, ImageOutcome
-from app.detection.gpu_loading import GpuLoader
+from app.detection.batch_loader import CpuLoader
+from app.detection.detections import Detections
+from app.detection.gpu_batch_loader import GpuLoader
 from app.detection.letterbox import Letterbox, fit
-from app.detection.loading import CpuLoader
-from app.detections import Detections
 from app.errors import ImageError
-from app.images import probe
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 

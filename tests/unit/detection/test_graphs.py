@@ -13,11 +13,11 @@ _TOGETHER = """
 import sys, threading
 from pathlib import Path
 import numpy as np
-from app.detection.graphs import OnnxGraph, OpenVinoGraph
+from app.detection.cpu_session import OnnxSession, OpenVinoSession
 
 sys.setswitchinterval(1e-6)  # any two threads may meet anywhere
 file, size = Path(sys.argv[1]), int(sys.argv[2])
-graph = OnnxGraph(file, 4) if file.suffix == ".onnx" else OpenVinoGraph(file, 4, True)
+graph = OnnxSession(file, 4) if file.suffix == ".onnx" else OpenVinoSession(file, 4, True)
 start = threading.Barrier(4)
 answers = []
 

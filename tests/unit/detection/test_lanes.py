@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from app.detection.graphs import Output, Picture
-from app.detection.lanes import Lanes
+from app.detection.cpu_session import Output, Picture
+from app.detection.image_pipeline import ImagePipeline
 from app.detection.letterbox import fit
 from app.detection.options import DetectorOptions
 from app.detection.postprocessing import Postprocessor
@@ -53,7 +53,7 @@ def graph() -> HeldGraph:
 @pytest.fixture
 def lanes(graph: HeldGraph):
     postprocess = Postprocessor(DetectorOptions("any.pt"), None, True)
-    lanes = Lanes(graph, lambda width, height: fit(width, height, (32, 32), 32, False), postprocess, "any.pt")
+    lanes = ImagePipeline(graph, lambda width, height: fit(width, height, (32, 32), 32, False), postprocess, "any.pt")
     yield lanes
     graph.let_go.release(100)
     lanes.close()
@@ -65,7 +65,9 @@ def caller():
         yield threads
 
 
-def test_the_next_may_come_once_a_lane_has_the_last_picture(graph: HeldGraph, lanes: Lanes, caller: ThreadPoolExecutor):
+def test_the_next_may_come_once_a_lane_has_the_last_picture(
+    graph: HeldGraph, lanes: ImagePipeline, caller: ThreadPoolExecutor
+):
     begun = threading.Event()
     running = caller.submit(lanes.run, [JPEG] * 3, begun.set)
     wait_for(lambda: graph.beside_calls == 2, 30, "two pictures on their lanes")
@@ -78,7 +80,7 @@ def test_the_next_may_come_once_a_lane_has_the_last_picture(graph: HeldGraph, la
 
 
 def test_a_lone_picture_has_every_core_and_the_next_waits_for_its_end(
-    graph: HeldGraph, lanes: Lanes, caller: ThreadPoolExecutor
+    graph: HeldGraph, lanes: ImagePipeline, caller: ThreadPoolExecutor
 ):
     begun = threading.Event()
     running = caller.submit(lanes.run, [JPEG], begun.set)
@@ -90,7 +92,7 @@ def test_a_lone_picture_has_every_core_and_the_next_waits_for_its_end(
 
 
 def test_a_lone_picture_takes_a_lane_where_others_are_on_theirs(
-    graph: HeldGraph, lanes: Lanes, caller: ThreadPoolExecutor
+    graph: HeldGraph, lanes: ImagePipeline, caller: ThreadPoolExecutor
 ):
     first = caller.submit(lanes.run, [JPEG] * 2)
     wait_for(lambda: graph.beside_calls == 2, 30, "two pictures on their lanes")
@@ -100,7 +102,9 @@ def test_a_lone_picture_takes_a_lane_where_others_are_on_theirs(
     assert (graph.beside_calls, graph.alone_calls) == (3, 0)
 
 
-def test_what_cannot_be_decoded_leaves_its_lane_to_the_next(graph: HeldGraph, lanes: Lanes, caller: ThreadPoolExecutor):
+def test_what_cannot_be_decoded_leaves_its_lane_to_the_next(
+    graph: HeldGraph, lanes: ImagePipeline, caller: ThreadPoolExecutor
+):
     graph.let_go.release(2)
     outcomes = caller.submit(lanes.run, [b"", JPEG, b"no picture", JPEG]).result(30)
     assert [outcome.error is None for outcome in outcomes] == [False, True, False, True]

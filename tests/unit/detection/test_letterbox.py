@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.detection import restraint
+from app.detection import ultralytics_guard
 from app.detection.letterbox import fit, place
 
 SIZES = [(1920, 1080), (1280, 642), (640, 480), (333, 500), (97, 53), (160, 160), (1, 300), (4000, 3)]
@@ -17,7 +17,7 @@ SIZES = [(1920, 1080), (1280, 642), (640, 480), (333, 500), (97, 53), (160, 160)
 def test_a_picture_is_placed_as_ultralytics_places_it(
     width: int, height: int, size: tuple[int, int], rectangular: bool
 ) -> None:
-    restraint.import_ultralytics()
+    ultralytics_guard.import_ultralytics()
     from ultralytics.data.augment import LetterBox
 
     image = np.random.default_rng(2).integers(0, 256, (height, width, 3), dtype=np.uint8)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.detection import Detector, DetectorOptions
-from app.detection.model_files import check_pin, find_model
+from app.detection.models.files import check_pin, find_model
 from app.errors import ModelUnavailable, SettingsError
 
 

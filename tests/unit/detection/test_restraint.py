@@ -19,7 +19,7 @@ from app.detection import DetectorOptions, ImageOutcome
 DetectorOptions(model="x.pt")
 light = not ({"torch", "ultralytics", "cv2"} & set(sys.modules))
 from app.detection import Detector
-from app.detection.restraint import import_ultralytics
+from app.detection.ultralytics_guard import import_ultralytics
 import_ultralytics()
 import os, torch
 from ultralytics import utils
@@ -66,7 +66,7 @@ def watch(event, arguments):
 sys.addaudithook(watch)
 from app.detection import Detector, DetectorOptions
 from app.errors import ModelUnavailable
-from app.settings import DEMO_MODEL
+from app.settings.paths import DEMO_MODEL
 if sys.argv[1:] == ["work"]:
     detector = Detector(DetectorOptions(str(DEMO_MODEL), device="cpu"))
     detector.warm_up()

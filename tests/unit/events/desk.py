@@ -10,18 +10,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.errors import DeliveryRefused, DeliveryUnavailable
-from app.events import (
-    DetectionEvent,
+from app.publisher import (
     EventPublisher,
     EventRecord,
     PublisherSnapshot,
     Receipt,
-    SeenObject,
     Spool,
     SpoolOptions,
     SpoolWriter,
-    StageLatencies,
     Submission,
 )
 
@@ -172,6 +170,6 @@ def event(
         width=640,
         height=360,
         model="m.pt",
-        objects=() if empty else (SeenObject("car", 2, 0.9, box),),
+        objects=() if empty else (DetectedObject("car", 2, 0.9, box),),
         latency=StageLatencies(1, 1, 1, 1, 1),
     )

@@ -10,9 +10,9 @@ import pytest
 from kafka import errors
 
 from app.errors import DeliveryRefused, DeliveryUnavailable
-from app.events import KafkaSink
-from app.events.connection import client_options, translate, translate_invalid
-from app.settings import KafkaSettings
+from app.publisher.kafka.connection import client_options, translate, translate_invalid
+from app.publisher.kafka.sink import KafkaSink
+from app.settings.connections import KafkaSettings
 from tests.conftest import ROOT
 
 SECURE = KafkaSettings(
@@ -90,5 +90,5 @@ def test_a_record_that_the_client_cannot_take_is_told_from_a_broker_that_is_away
 
 
 def test_events_can_be_built_and_committed_without_loading_the_kafka_client():
-    code = "import sys, app.events, app.events.publisher, app.events.broker; sys.exit('kafka' in sys.modules)"
+    code = "import sys, app.publisher, app.publisher.kafka.embedded_broker; sys.exit('kafka' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -11,8 +11,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.events import DetectionEvent, SeenObject, StageLatencies, make_event_id, make_record
-from app.settings import KafkaSettings
+from app.core.event import DetectedObject, DetectionEvent, StageLatencies, make_event_id
+from app.publisher import make_record
+from app.settings.connections import KafkaSettings
 from tests.conftest import ROOT
 
 CAPTURED_NS = 1_768_046_401_000_999_999
@@ -26,7 +27,7 @@ def event(**changes: Any) -> DetectionEvent:
         "width": 1920,
         "height": 1080,
         "model": "yolo26n.pt",
-        "objects": (SeenObject("car", 2, 0.95, (100.0, 200.0, 300.0, 400.0)),),
+        "objects": (DetectedObject("car", 2, 0.95, (100.0, 200.0, 300.0, 400.0)),),
         "latency": StageLatencies(encode=1.2, transport=2.9, queue=3.1, decode=1.4, inference=12.4),
     }
     return DetectionEvent(**{**fields, **changes})
@@ -115,7 +116,7 @@ def test_every_event_holds_to_the_schema_whatever_is_in_it(
     made = event(
         frame_id=text,
         captured_at_ns=captured,
-        objects=(SeenObject(text, 0, score, box),),
+        objects=(DetectedObject(text, 0, score, box),),
         latency=StageLatencies(*ms[:5]),
     )
     event_schema.validate(body(made, total_ms=ms[5]))

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from app.errors import DeliveryRefused, DeliveryUnavailable, EpochSuperseded, FrameRepeated, OrderError, SpoolFull
-from app.events import Submission, ask_quarantine, quarantined, read_accounts
-from app.events.drain import CAMERA_IDLE_S, READ_AHEAD
-from app.events.spool import REPEAT_WINDOW_S
+from app.publisher import Submission, ask_quarantine, quarantined, read_accounts
+from app.publisher.drain import CAMERA_IDLE_S, READ_AHEAD
+from app.publisher.spool.spool import REPEAT_WINDOW_S
 from tests.unit.events.desk import Topic, desk, event, until
 
 
@@ -24,7 +24,7 @@ async def test_an_event_is_published_once_and_accounted_for(tmp_path: Path):
         assert (now.accepted, now.spooled, now.in_flight) == (1, 0, 0)
         assert now.by_camera == {"cam": 1}
         assert now.latency is not None
-        assert now.latency.p50_ms == pytest.approx(50)
+        assert now.latency.p50 == pytest.approx(50)
     assert len(it.topic.records) == 1
 
 
@@ -281,7 +281,7 @@ async def test_quantiles_are_those_of_capture_to_acknowledgement(tmp_path: Path)
             await until(lambda done=number + 1: len(it.told.breaches) == done)
         latency = it.now.latency
         assert latency is not None
-        assert (latency.count, round(latency.p50_ms), round(latency.p95_ms), round(latency.p99_ms)) == (100, 51, 95, 99)
+        assert (latency.count, round(latency.p50), round(latency.p95), round(latency.p99)) == (100, 51, 95, 99)
 
 
 async def test_quantiles_of_the_last_seconds_leave_out_what_was_acknowledged_before(tmp_path: Path):
@@ -295,8 +295,8 @@ async def test_quantiles_of_the_last_seconds_leave_out_what_was_acknowledged_bef
         whole, lately = it.now.latency, it.publisher.snapshot(seconds=15).latency
         assert whole is not None
         assert lately is not None
-        assert (whole.count, round(whole.p99_ms)) == (2, 5000)
-        assert (lately.count, round(lately.p99_ms)) == (1, 20)
+        assert (whole.count, round(whole.p99)) == (2, 5000)
+        assert (lately.count, round(lately.p99)) == (1, 20)
         assert it.publisher.reading(seconds=5).latencies_ms == ()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import DeliveryUnavailable, OrderError
-from app.events import Submission, read_accounts
+from app.publisher import Submission, read_accounts
 from tests.unit.events.desk import FickleTopic, desk, event
 
 

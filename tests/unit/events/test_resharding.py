@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import SpoolFull, SpoolUnavailable
-from app.events import (
+from app.publisher import (
     Shard,
     Spool,
     SpoolOptions,
@@ -28,11 +28,11 @@ from app.events import (
     shard_of,
     shards_of,
 )
-from app.events.layout import LAYOUT, STAGING
-from app.events.spool_file import FILE
-from app.events.spool_mark import LOG, SpoolMark
-from app.events.spooled import Arrival, Delivery, Refusal
-from app.events.stored import dump
+from app.publisher.spool.codec import dump
+from app.publisher.spool.file import FILE
+from app.publisher.spool.high_water_mark import LOG, HighWaterMark
+from app.publisher.spool.layout import LAYOUT, STAGING
+from app.publisher.spool.rows import Arrival, Delivery, Refusal
 from tests.conftest import ROOT
 from tests.unit.events.desk import event
 
@@ -175,7 +175,7 @@ def test_a_move_that_is_cut_off_after_any_step_is_ended_by_the_next_start_whatev
 MOVER = """
 import os, signal, sys
 from pathlib import Path
-from app.events import Shard, SpoolOptions, open_shard
+from app.publisher import Shard, SpoolOptions, open_shard
 last = sys.argv[2]
 def step(name):
     if name == last:
@@ -257,7 +257,7 @@ def test_a_spool_that_an_older_release_made_meanwhile_is_taken_in_wherever_that_
 def test_what_lies_about_where_a_new_spool_comes_is_not_taken_for_a_part_of_it(tmp_path: Path):
     world = World(tmp_path, random.Random(10))
     world.live(2)
-    mark = SpoolMark(tmp_path)
+    mark = HighWaterMark(tmp_path)
     mark.write(10**6)
     mark.close()
     (tmp_path / LOG).write_bytes(b"no log of this spool")

@@ -6,9 +6,9 @@ from collections import Counter, deque
 
 import pytest
 
+from app.core.quantiles import Quantiles, quantiles
 from app.errors import DeliveryUnavailable
-from app.events import LatencyQuantiles, PublisherSnapshot, ShardReading, merge_readings, shard_of, shards_of
-from app.events.accounts import quantiles
+from app.publisher import PublisherSnapshot, ShardReading, merge_readings, shard_of, shards_of
 
 
 def reading(times: int = 1, latencies: tuple[float, ...] = (), trouble: str = "", **how: object) -> ShardReading:
@@ -61,7 +61,7 @@ def test_the_ledger_is_summed_and_balances_and_the_oldest_event_is_the_oldest_of
 def test_quantiles_are_those_of_all_latencies_and_not_a_mean_of_quantiles():
     calm, slow = tuple([10.0] * 90), tuple([500.0] * 10)
     merged = merge_readings([reading(latencies=calm), reading(latencies=slow), reading()])
-    assert merged.latency == LatencyQuantiles(100, 10.0, 500.0, 500.0)
+    assert merged.latency == Quantiles(100, 10.0, 500.0, 500.0)
     assert merge_readings([reading(), reading()]).latency is None
 
 

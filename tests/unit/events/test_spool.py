@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from app.errors import SpoolFull, SpoolUnavailable
-from app.events import Spool, SpoolOptions, read_accounts
-from app.events.salvage import put_aside, rescue
-from app.events.spool_file import FILE, SCHEMA, connect, upgrade
-from app.events.spooled import Arrival, Delivery, Refusal
-from app.events.stored import digest, dump, load
+from app.publisher import Spool, SpoolOptions, read_accounts
+from app.publisher.spool.codec import digest, dump, load
+from app.publisher.spool.file import FILE, SCHEMA, connect, upgrade
+from app.publisher.spool.rows import Arrival, Delivery, Refusal
+from app.publisher.spool.salvage import put_aside, rescue
 from tests.conftest import ROOT
 from tests.unit.events.desk import event
 
@@ -119,7 +119,7 @@ def test_a_folder_that_cannot_be_is_told_in_one_line(tmp_path: Path):
 COMMITTER = """
 import sys
 from pathlib import Path
-from app.events import Spool, SpoolOptions
+from app.publisher import Spool, SpoolOptions
 from tests.unit.events.test_spool import arrival
 spool = Spool(SpoolOptions(Path(sys.argv[1])))
 for number in range(10**9):

@@ -116,11 +116,11 @@ def test_it_reaches_the_controller_as_serve_sends_it():
 
 
 def test_the_shipped_numbers_are_looked_at_where_the_application_is_built_and_used_by_the_policy():
-    from app import launch
+    from app.cli import up
     from app.scaling import ScalingNumbers
     from tests.conftest import ROOT
 
-    config = launch.read_serve_config(ROOT / "serve_config.yaml")
+    config = up.read_serve_config(ROOT / "serve_config.yaml")
     application = next(each for each in config["applications"] if each["name"] == "inference")
     assert application["autoscaling_policy"]["policy_kwargs"] == application["args"]["scaling"]
     ScalingNumbers.parse(application["args"]["scaling"])

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from app.errors import SettingsError
-from app.settings import CONFIGS, DEMO_MODEL
-from app.simulation import LABELS, Street, StreetSpec
-from app.simulation.sprites import PHASES, Look, draw_sprite
+from app.settings.paths import CONFIGS, DEMO_MODEL
+from app.simulation.spec import StreetSpec
+from app.simulation.sprites import LABELS, PHASES, Look, draw_sprite
+from app.simulation.street import Street
 
 SMALL = {"width": 640, "height": 360}
 

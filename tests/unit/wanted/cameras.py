@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.camera_settings import CameraSettings, ConfiguredCameras, camera_of, parse_cameras
 from app.cameras import CameraStatus
-from app.wanted import Fleet, KeptChanges, Roster
+from app.fleet import Fleet, OverrideStore, Reconciler
+from app.settings.camera_lists import ConfiguredCameras, parse_cameras
+from app.settings.cameras import CameraSettings, camera_of
 
 
 def camera(camera_id: str, url: str = "rtsp://viewer:pa55@gate.example/1", **fields: object) -> CameraSettings:
@@ -56,7 +57,7 @@ class Running:
 
 def fleet(runner: Runner, folder: Path, *cameras: CameraSettings) -> Fleet:
     """Give a fleet that runs, before it has taken up what was kept."""
-    roster = Roster(runner.start)
-    made = Fleet(configured(*cameras), KeptChanges(folder), roster, 5)
+    roster = Reconciler(runner.start)
+    made = Fleet(configured(*cameras), OverrideStore(folder), roster, 5)
     roster.begin()
     return made

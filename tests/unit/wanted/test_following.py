@@ -8,18 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from app.camera_settings import ConfiguredCameras
-from app.configured_cameras import CamerasGiven
-from app.wanted import Following
+from app.fleet import CamerasFileWatcher
+from app.settings.camera_lists import CamerasGiven, ConfiguredCameras
 
 ONE = "cameras: [{id: a, url: 'rtsp://u:${SECRET}@h/1'}]"
 TWO = "cameras: [{id: a, url: 'rtsp://u:${SECRET}@h/1'}, {id: b, url: rtsp://h/2}]"
 
 
-def following(folder: Path, text: str) -> tuple[Following, Path]:
+def following(folder: Path, text: str) -> tuple[CamerasFileWatcher, Path]:
     file = folder / "cameras.yaml"
     file.write_text(text)
-    return Following(CamerasGiven(file=file), {"SECRET": "pa55"}), file
+    return CamerasFileWatcher(CamerasGiven(file=file), {"SECRET": "pa55"}), file
 
 
 def ids(found: ConfiguredCameras | None) -> list[str]:
@@ -99,6 +98,6 @@ async def test_following_tells_of_each_change_and_survives_whoever_cannot_take_i
 
 
 def test_a_list_that_is_no_file_never_changes():
-    looked = Following(CamerasGiven(listed="a=rtsp://h/1"), {})
+    looked = CamerasFileWatcher(CamerasGiven(listed="a=rtsp://h/1"), {})
     assert ids(looked.read()) == ["a"]
     assert [looked.look() for _ in range(3)] == [None] * 3

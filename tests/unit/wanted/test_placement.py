@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from app.wanted.placement import SHUNNED_S, Node, Placement
+from app.fleet.placement import SHUNNED_S, Node, Placement
 from tests.unit.wanted.cameras import camera
 
 NODES = [Node("one", {"edge": 1.0}), Node("two", {"edge": 1.0}), Node("three", {})]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from app.configured_cameras import CamerasGiven
 from app.errors import SettingsError
-from app.wanted.redeploying import budget_by, given_by
+from app.settings.camera_lists import CamerasGiven
+from app.settings.live import budget_by, given_by
 
 USUAL = CamerasGiven(file=Path("/etc/cameras.yaml"))
 

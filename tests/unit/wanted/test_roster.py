@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from app.wanted import Roster
+from app.fleet import Reconciler
 from tests.unit.wanted.cameras import Runner, camera
 
 
-def roster(runner: Runner) -> Roster:
-    made = Roster(runner.start)
+def roster(runner: Runner) -> Reconciler:
+    made = Reconciler(runner.start)
     made.begin()
     return made
 
@@ -62,7 +62,7 @@ async def test_what_is_wanted_meanwhile_is_what_comes_of_it():
 
 async def test_before_it_has_begun_nothing_runs():
     runner = Runner()
-    cameras = Roster(runner.start)
+    cameras = Reconciler(runner.start)
     cameras.want([camera("a", fps=1)])
     await asyncio.sleep(0)
     assert runner.take() == []
@@ -98,7 +98,7 @@ async def test_a_camera_that_cannot_be_stopped_properly_does_not_keep_its_succes
 
     made: list[object] = [Stubborn()]
     runner = Runner()
-    cameras = Roster(lambda settings: made.pop() if made else runner.start(settings))
+    cameras = Reconciler(lambda settings: made.pop() if made else runner.start(settings))
     cameras.begin()
     cameras.want([camera("a", fps=1)])
     await cameras.settled("a")

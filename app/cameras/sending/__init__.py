@@ -1,0 +1,1 @@
+"""From a sampled frame to its outcome: encoded, sent, paced."""

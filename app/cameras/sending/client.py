@@ -1,0 +1,212 @@
+"""DetectClient: one camera's connection to the inference service."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+from pydantic import SecretStr
+
+from app.cameras.frame import EncodedFrame
+from app.cameras.ledger import DropReason
+from app.cameras.outcome import Outcome
+from app.cameras.sending.grpc_outcomes import FailedCall, outcome_of
+from app.core.image_header import MAX_ENCODED_BYTES
+from app.errors import SettingsError
+from app.rpc.sightline.inference.v1 import inference_pb2 as pb
+from app.rpc.sightline.inference.v1.inference_pb2_grpc import InferenceServiceStub
+from app.settings.connections import TlsSettings
+from app.settings.service_address import ServiceAddress
+
+if TYPE_CHECKING:  # the stub exists for the type checker only; tracing is loaded where it is on
+    from app.cameras.sending.tracing import CameraTracing
+    from app.rpc.sightline.inference.v1.inference_pb2_grpc import InferenceServiceAsyncStub
+
+ANSWER_MARGIN_S = 1.0
+"""How much longer than the frame's budget an answer is waited for: the server, not the wire, decides."""
+_MAX_MESSAGE = MAX_ENCODED_BYTES + 64 * 1024
+_CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_send_message_length", _MAX_MESSAGE),
+    ("grpc.max_receive_message_length", _MAX_MESSAGE),
+    # A connection that died without a word is found in 15 s. Only while calls are under way: servers close a
+    # connection that pings without any.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.http2.max_pings_without_data", 0),
+    # gRPC spreads these by ±20 % itself.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 2_000),  # in truth the time one try to connect may take
+    ("grpc.max_reconnect_backoff_ms", 3_000),
+)
+
+
+class DetectClient:
+    """Sends frames over one channel, which connects when first used and again whenever it breaks.
+
+    Made in any thread; used on, and closed by, one event loop.
+
+    Raises:
+        SettingsError: a TLS file cannot be read.
+    """
+
+    def __init__(
+        self,
+        address: ServiceAddress,
+        *,
+        tls: TlsSettings | None = None,
+        token: SecretStr | None = None,
+        tracing: CameraTracing | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._target = address.target
+        self._credentials = _credentials(tls or TlsSettings()) if address.secure else None
+        self._metadata: tuple[tuple[str, str], ...] = (("application", "inference"),)
+        if token is not None:
+            self._metadata += (("authorization", f"Bearer {token.get_secret_value()}"),)
+        self._tracing = tracing
+        self._monotonic = monotonic
+        self._channel: grpc.aio.Channel | None = None
+        self._stub: InferenceServiceAsyncStub | None = None
+        self._left: set[grpc.aio.Channel] = set()
+        """Channels that no new frame takes."""
+        self._under_way: Counter[grpc.aio.Channel] = Counter()
+
+    def route(self, addresses: Sequence[ServiceAddress]) -> None:
+        """Send frames from now on to the first of these that can be reached; what is under way is left to its end.
+
+        Args:
+            addresses: one; or several, IP addresses all of one family, with the TLS of the first address.
+        """
+        target = _target(addresses)
+        if target == self._target:
+            return
+        self._target = target
+        if self._channel is not None:
+            self._left.add(self._channel)
+        self._channel, self._stub = None, None
+
+    async def detect(self, frame: EncodedFrame, remaining_s: float) -> Outcome:
+        """Send a frame that has ``remaining_s`` left of its budget, and tell what became of it.
+
+        Cancelled, it raises ``CancelledError``: whether the frame arrived is then unknown.
+        """
+        if self._tracing is None:
+            return await self._call(frame, remaining_s, self._metadata)
+        with self._tracing.send(frame) as sent:
+            outcome = await self._call(frame, remaining_s, (*self._metadata, ("traceparent", sent.traceparent)))
+            sent.settle(outcome)
+        return outcome
+
+    async def _call(self, frame: EncodedFrame, remaining_s: float, metadata: tuple[tuple[str, str], ...]) -> Outcome:
+        if remaining_s < 0.001:  # 0 would ask for the service's own, long time-out
+            return Outcome.dropped(DropReason.DEADLINE, "the budget ran out before it was sent")
+        channel, stub = self._connected()
+        self._under_way[channel] += 1
+        try:
+            return await self._through(channel, stub, frame, remaining_s, metadata)
+        finally:
+            await self._settle(channel)
+
+    async def _through(
+        self,
+        channel: grpc.aio.Channel,
+        stub: InferenceServiceAsyncStub,
+        frame: EncodedFrame,
+        remaining_s: float,
+        metadata: tuple[tuple[str, str], ...],
+    ) -> Outcome:
+        was_ready = _is_ready(channel)
+        timeout_s = remaining_s + ANSWER_MARGIN_S
+        began = self._monotonic()
+        try:
+            response = await stub.Detect(_request(frame, int(remaining_s * 1000)), timeout=timeout_s, metadata=metadata)
+        except grpc.aio.AioRpcError as error:
+            return outcome_of(
+                FailedCall(
+                    code=error.code(),
+                    details=error.details() or "",
+                    answered=bool(error.trailing_metadata()),
+                    expired=self._monotonic() - began >= timeout_s * 0.98,
+                    was_ready=was_ready,
+                    is_ready=_is_ready(channel),
+                )
+            )
+        except Exception as error:  # noqa: BLE001 - what is no RPC error was raised before anything was sent
+            return Outcome.dropped(DropReason.UNAVAILABLE, f"the call could not be made ({type(error).__name__})")
+        return Outcome.accepted(response)
+
+    async def close(self) -> None:
+        """Close the channel; a call under way is cancelled. Closing twice is fine."""
+        channel, self._channel, self._stub = self._channel, None, None
+        left, self._left = self._left, set()
+        for one in (*left, *([channel] if channel is not None else [])):
+            await one.close(grace=None)
+
+    async def _settle(self, channel: grpc.aio.Channel) -> None:
+        """Note a call's end, and close the channels that nothing goes through any more."""
+        self._under_way[channel] -= 1
+        for left in [one for one in self._left if not self._under_way[one]]:
+            self._left.discard(left)
+            await left.close(grace=None)
+        self._under_way = +self._under_way
+
+    def _connected(self) -> tuple[grpc.aio.Channel, InferenceServiceAsyncStub]:
+        if self._channel is None or self._stub is None:
+            self._channel = self._open()
+            self._stub = InferenceServiceStub(self._channel)
+        return self._channel, self._stub
+
+    def _open(self) -> grpc.aio.Channel:
+        if self._credentials is None:
+            return grpc.aio.insecure_channel(self._target, options=_CHANNEL_OPTIONS)
+        return grpc.aio.secure_channel(self._target, self._credentials, options=_CHANNEL_OPTIONS)
+
+
+def _request(frame: EncodedFrame, budget_ms: int) -> pb.DetectRequest:
+    captured_at = Timestamp()
+    captured_at.FromDatetime(frame.captured_at)
+    return pb.DetectRequest(
+        camera_id=frame.camera_id,
+        frame_id=frame.frame_id,
+        image=frame.jpeg,
+        captured_at=captured_at,
+        source_width=frame.source_width,
+        source_height=frame.source_height,
+        latency_budget_ms=budget_ms,
+        epoch=frame.epoch,
+        sequence=frame.sequence,
+        encode_ms=frame.encode_ms,
+    )
+
+
+def _target(addresses: Sequence[ServiceAddress]) -> str:
+    """Give addresses as gRPC wants them: of several it takes the first that it can connect to (``pick_first``)."""
+    if len(addresses) == 1:
+        return addresses[0].target
+    family = "ipv6" if addresses[0].host.startswith("[") else "ipv4"
+    return f"{family}:{','.join(address.target for address in addresses)}"
+
+
+def _is_ready(channel: grpc.aio.Channel) -> bool:
+    return channel.get_state() is grpc.ChannelConnectivity.READY
+
+
+def _credentials(tls: TlsSettings) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(
+        root_certificates=_content("SIGHTLINE_TLS_CAFILE", tls.cafile),
+        private_key=_content("SIGHTLINE_TLS_KEYFILE", tls.keyfile),
+        certificate_chain=_content("SIGHTLINE_TLS_CERTFILE", tls.certfile),
+    )
+
+
+def _content(key: str, file: Path | None) -> bytes | None:
+    try:
+        return None if file is None else file.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{key}: {str(file)!r} cannot be read: {error.strerror}") from None

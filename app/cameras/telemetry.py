@@ -1,0 +1,108 @@
+"""CameraTelemetry: one camera's metrics, fed by its process or from what its process reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from app.cameras.ledger import DropReason
+
+if TYPE_CHECKING:  # a camera on the edge has no Kafka client
+    from app.cameras import CameraStatus
+from app.telemetry.metrics import (
+    CAMERA_RECONNECTS,
+    CAMERA_UP,
+    FRAMES_ACCEPTED,
+    FRAMES_DROPPED,
+    FRAMES_IN_FLIGHT,
+    FRAMES_SAMPLED,
+    Meter,
+)
+
+
+class CameraTelemetry:
+    """Feeds one camera's metrics."""
+
+    def __init__(self, camera_id: str, meter: Meter) -> None:
+        self._id = camera_id
+        self._meter = meter
+        for reason in DropReason:
+            meter.begin(FRAMES_DROPPED, camera_id, reason.value)
+        for counter in (FRAMES_SAMPLED, FRAMES_ACCEPTED, CAMERA_RECONNECTS):
+            meter.begin(counter, camera_id)
+
+    def sampled(self) -> None:
+        """Count a sampled frame."""
+        self._meter.add(FRAMES_SAMPLED, self._id)
+
+    def accepted(self) -> None:
+        """Count an accepted frame."""
+        self._meter.add(FRAMES_ACCEPTED, self._id)
+
+    def dropped(self, reason: DropReason) -> None:
+        """Count a dropped frame."""
+        self._meter.add(FRAMES_DROPPED, self._id, reason.value)
+
+    def in_flight(self, frames: int) -> None:
+        """Tell how many frames are sampled and not yet settled."""
+        self._meter.set(FRAMES_IN_FLIGHT, frames, self._id)
+
+    def up(self, live: bool) -> None:
+        """Tell whether the source gives frames."""
+        self._meter.set(CAMERA_UP, int(live), self._id)
+
+    def reconnected(self) -> None:
+        """Count a new try to open the source."""
+        self._meter.add(CAMERA_RECONNECTS, self._id)
+
+
+class ReportedTelemetry:
+    """Feeds one camera's metrics with what its actor tells of itself, over all its lives."""
+
+    def __init__(self, telemetry: CameraTelemetry) -> None:
+        self._telemetry = telemetry
+        self._counters = {
+            "sampled": telemetry.sampled,
+            "accepted": telemetry.accepted,
+            "reconnected": telemetry.reconnected,
+        }
+        self._told: CameraStatus | None = None
+
+    def tell(self, status: CameraStatus | None) -> None:
+        """Count what happened since the last status; none: it does not answer.
+
+        To be called again and again: Ray forgets a gauge that is not set.
+        """
+        self._telemetry.up(status is not None and status.state == "live")
+        if status is None:
+            return
+        self._telemetry.in_flight(status.ledger.in_flight)
+        for what, count in counted_since(self._told, status).items():
+            for _ in range(count):
+                self._count(what)
+        self._told = status
+
+    def _count(self, what: str | DropReason) -> None:
+        if isinstance(what, DropReason):
+            self._telemetry.dropped(what)
+        else:
+            self._counters[what]()
+
+
+def counted_since(before: CameraStatus | None, now: CameraStatus) -> Mapping[str | DropReason, int]:
+    """Give what a camera counted since an earlier status, without zeros; a new life counts from zero."""
+    same_life = before is not None and before.epoch == now.epoch
+    earlier = _counts(before) if before is not None and same_life else {}
+    return {what: count - earlier.get(what, 0) for what, count in _counts(now).items() if count > earlier.get(what, 0)}
+
+
+def _counts(status: CameraStatus) -> dict[str | DropReason, int]:
+    ledger = status.ledger
+    counts: dict[str | DropReason, int] = {
+        "sampled": ledger.sampled,
+        "accepted": ledger.accepted,
+        "reconnected": status.reconnects,
+    }
+    for reason, count in ledger.dropped.items():
+        counts[reason] = count
+    return counts

@@ -1,0 +1,81 @@
+"""``sightline cameras``: the cameras of the running system."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.console import CONFIG, Config, Json, client, out, wide
+from app.errors import SettingsError
+
+cameras_app = typer.Typer(help="The cameras of the running system.", no_args_is_help=True)
+
+
+@cameras_app.command("list")
+def cameras_list(json: Json = False, config: Config = CONFIG) -> None:
+    """List the cameras, with state, rates and latency."""
+    from app.cli import status
+
+    told = client(config).status()
+    if json:
+        for camera in told.cameras:
+            print(camera.model_dump_json(by_alias=True))
+    else:
+        wide().print(status.cameras_table(told.cameras, told.budget_ms, datetime.now(timezone.utc)))
+
+
+@cameras_app.command("add")
+def cameras_add(
+    camera: Annotated[str, typer.Argument(help="Its id.")],
+    url: Annotated[str, typer.Argument(help="Its source; '-' reads it from standard input, for one with a password.")],
+    fps: Annotated[float | None, typer.Option(help="Frames sampled per second; INFERENCE_FPS by default.")] = None,
+    max_side: Annotated[int | None, typer.Option(help="Longest side, in pixels, of what is sent.")] = None,
+    jpeg_quality: Annotated[int | None, typer.Option(help="1 to 100.")] = None,
+    resource: Annotated[list[str] | None, typer.Option(help="NAME=AMOUNT of a Ray resource that places it.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Change the camera of this id, if there is one.")] = False,
+    json: Json = False,
+    config: Config = CONFIG,
+) -> None:
+    """Add a camera to the running system; it is there after a restart as well."""
+    fields = {
+        "url": _address(sys.stdin.readline().strip() if url == "-" else url),
+        "fps": fps,
+        "max_side": max_side,
+        "resources": _amounts(resource or []),
+        **({} if jpeg_quality is None else {"jpeg_quality": jpeg_quality}),
+    }
+    added = client(config).add(camera, fields, replace=replace)
+    out.print(
+        added.model_dump_json(by_alias=True) if json else f"{added.id} is {added.origin}: {added.url}", markup=False
+    )
+
+
+@cameras_app.command("remove")
+def cameras_remove(
+    camera: Annotated[str, typer.Argument(help="Its id.")], json: Json = False, config: Config = CONFIG
+) -> None:
+    """Remove a camera from the running system, its last frames settled; it stays removed after a restart."""
+    from app.cli import status
+
+    removed = client(config).remove(camera)
+    out.print(removed.model_dump_json() if json else status.removed_line(removed), markup=False)
+
+
+def _address(url: str) -> str:
+    """Let a path of this shell be found by the system, whose working directory is another."""
+    return url if ":" in url or "@" in url else str(Path(url).expanduser().absolute())
+
+
+def _amounts(pairs: list[str]) -> dict[str, float]:
+    amounts = {}
+    for pair in pairs:
+        name, _, amount = pair.partition("=")
+        try:
+            amounts[name] = float(amount)
+        except ValueError:
+            raise SettingsError(f"--resource: {pair!r}; allowed is NAME=AMOUNT, for instance edge=0.01") from None
+    return amounts

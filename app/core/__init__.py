@@ -1,0 +1,1 @@
+"""What several rooms need: one noun a file; imports nothing of ours but the errors."""

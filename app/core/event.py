@@ -1,0 +1,58 @@
+"""DetectionEvent: what was seen in one frame."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+_NAMESPACE = uuid.UUID("6f2b9c1e-6a55-5d0e-9a43-1d6f0c1c7b52")
+"""Fixed for ever: event ids are made under it."""
+
+
+@dataclass(frozen=True)
+class StageLatencies:
+    """Where a frame's time went until its event was built, in milliseconds."""
+
+    encode: float
+    transport: float
+    queue: float
+    decode: float
+    inference: float
+
+
+@dataclass(frozen=True)
+class DetectedObject:
+    """One object of a frame."""
+
+    label: str
+    class_id: int
+    confidence: float
+    """In [0, 1]."""
+    bbox: tuple[float, float, float, float]
+    """x, y, width, height in pixels of the source frame; (x, y) is the top-left corner."""
+
+
+@dataclass(frozen=True)
+class DetectionEvent:
+    """What one frame of one camera showed."""
+
+    camera_id: str
+    frame_id: str
+    captured_at_ns: int
+    """Nanoseconds since 1970 UTC."""
+    width: int
+    """Pixels of the source frame."""
+    height: int
+    model: str
+    objects: tuple[DetectedObject, ...]
+    latency: StageLatencies
+
+    @property
+    def event_id(self) -> str:
+        """The same for the same camera, frame and capture time."""
+        return make_event_id(self.camera_id, self.frame_id, self.captured_at_ns)
+
+
+def make_event_id(camera_id: str, frame_id: str, captured_at_ns: int) -> str:
+    """Give the UUIDv5 of ``camera_id|frame_id|captured_at in ns`` under our namespace."""
+    return str(uuid.uuid5(_NAMESPACE, f"{camera_id}|{frame_id}|{captured_at_ns}"))

@@ -1,0 +1,121 @@
+"""BatchPipeline: pictures detected together, in one call of the network for each shape of its input."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+import torch
+
+from app.core.image_header import ImageHeader
+from app.detection.batch_loader import Batch, Loader, load_all, portions, read_headers
+from app.detection.decoding import DecodedImage
+from app.detection.detections import Detections
+from app.detection.image_steps import Decoding, Fit, failure, milliseconds_since, outcome
+from app.detection.letterbox import PADDING, place
+from app.detection.outcomes import ImageOutcome
+from app.detection.postprocessing import Postprocessor
+from app.detection.runners import Runner
+from app.errors import ImageError, SightlineError
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+class BatchPipeline:
+    """Loads the next images while the network is at those before; one image's fault never harms the others."""
+
+    def __init__(self, fit: Fit, loader: Loader, runner: Runner, postprocess: Postprocessor, model_name: str) -> None:
+        self._fit = fit
+        self._loader = loader
+        self._runner = runner
+        self._postprocess = postprocess
+        self._model_name = model_name
+
+    def run(self, images: Sequence[bytes], begun: Callable[[], None] = _nothing) -> list[ImageOutcome]:
+        """Detect in encoded images.
+
+        Args:
+            images: of any sizes.
+            begun: called once the last of them are decoded and wait for the device alone.
+        """
+        headers = read_headers(images)
+        parts = list(portions(headers))
+        return [
+            outcome
+            for part in parts
+            for outcome in self._run(images[part], headers[part], begun if part is parts[-1] else _nothing)
+        ]
+
+    def detect(self, pictures: Sequence[DecodedImage]) -> list[Detections]:
+        """Detect in pictures that are decoded already, each by itself where shapes differ; one's fault is raised."""
+        boxes = [self._fit(picture.width, picture.height) for picture in pictures]
+        if len({box.shape for box in boxes}) > 1:
+            return [self.detect([picture])[0] for picture in pictures]
+        pixels = torch.empty((len(pictures), *boxes[0].shape, 3), dtype=torch.uint8)
+        for picture, box, target in zip(pictures, boxes, pixels.numpy(), strict=True):
+            place(picture.pixels, box, target)
+        batch = Batch(pixels.to(self._runner.device), [(picture.height, picture.width) for picture in pictures])
+        postprocess = self._postprocess
+        return postprocess.to_source(self._runner.run(batch, postprocess), batch.shape, batch.sizes)
+
+    def warm_up(self, width: int, height: int) -> None:
+        """Get ready for pictures of a size, and detect in one.
+
+        Raises:
+            SightlineError: that failed.
+        """
+        self._runner.prepare(self._fit(width, height).shape)
+        gray = cv2.imencode(".jpg", np.full((height, width, 3), PADDING, np.uint8))[1].tobytes()
+        for each in self.run([gray]):
+            if each.error is not None:
+                raise each.error
+
+    def retune(self, postprocess: Postprocessor) -> None:
+        """Report by another choice from the next batch on."""
+        self._postprocess = postprocess
+
+    def check(self) -> None:
+        """See that the device still works; a RuntimeError says that it does not."""
+        self._runner.check()
+
+    def close(self) -> None:
+        """End the decoding threads, and let go of the device's memory."""
+        self._loader.close()
+        self._runner.close()
+
+    def _run(
+        self, images: Sequence[bytes], headers: Sequence[ImageHeader | ImageError], begun: Callable[[], None]
+    ) -> list[ImageOutcome]:
+        try:
+            loaded, decodings = load_all(images, headers, self._fit, self._loader)
+        except Exception as error:  # noqa: BLE001  # the seam: a device's memory may be short for these images
+            if len(images) > 1:
+                return [
+                    self._run([image], [header], _nothing)[0] for image, header in zip(images, headers, strict=True)
+                ]
+            return [outcome(Decoding(0, 0, None, 0.0), failure(self._model_name, error), 0.0)]
+        begun()
+        outcomes: dict[int, ImageOutcome] = {}
+        for each in loaded:
+            for index, (result, spent) in zip(each.members, self._attempt(each.batch), strict=True):
+                if decodings[index].error is None:
+                    outcomes[index] = outcome(decodings[index], result, spent)
+        return [outcomes.get(index) or outcome(decoding, None, 0.0) for index, decoding in enumerate(decodings)]
+
+    def _attempt(self, batch: Batch) -> list[tuple[Detections | SightlineError, float]]:
+        """Run a batch; where it fails, run its pictures one by one to find the guilty."""
+        began = time.perf_counter()
+        postprocess = self._postprocess
+        try:
+            rows = self._runner.run(batch, postprocess)
+            found: list[Detections | SightlineError] = list(postprocess.to_source(rows, batch.shape, batch.sizes))
+        except Exception as error:  # noqa: BLE001  # the seam: whatever the model raises, it failed on these images
+            if len(batch.sizes) > 1:
+                return [self._attempt(batch.one(index))[0] for index in range(len(batch.sizes))]
+            found = [failure(self._model_name, error)]
+        spent = milliseconds_since(began)
+        return [(each, spent) for each in found]

@@ -1,0 +1,48 @@
+"""The messages between the ingress and a detector replica."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from app.core.clock import Clock
+from app.detection import ImageOutcome
+from app.errors import (
+    DeadlineExceeded,
+)
+
+
+@dataclass(frozen=True)
+class DetectorJob:
+    """One image on its way to a detector replica."""
+
+    image: bytes = field(repr=False)
+    remaining_s: float
+    """What is left of its budget, in seconds, when it is handed over."""
+    traceparent: str = ""
+    """W3C trace context of its ``Detect`` call; empty where that is not traced."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What the detector is."""
+
+    name: str
+    labels: Mapping[int, str]
+    device: str
+
+
+@dataclass(frozen=True)
+class DetectorAnswer:
+    """A batch's answers, in order, and the model that gave them."""
+
+    outcomes: tuple[ImageOutcome, ...]
+    model: ModelInfo
+    busy_s: float = 0.0
+    """Seconds that the detector worked on it."""
+
+
+def expired(job: DetectorJob, received: float, clock: Clock) -> DeadlineExceeded | None:
+    """Tell a detector replica whether a job's budget ran out since it was received (monotonic seconds)."""
+    late = clock.monotonic() - received >= job.remaining_s
+    return DeadlineExceeded("the budget ran out before the model was free") if late else None

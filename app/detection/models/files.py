@@ -1,0 +1,132 @@
+"""Where a model is: a file, an exported folder, or a hub name that Ultralytics can download."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from app.detection.ultralytics_guard import import_ultralytics
+from app.errors import ModelUnavailable, SettingsError
+
+CACHE = user_cache_path("sightline") / "models"
+"""Where downloaded models are kept."""
+_RELEASE = "https://github.com/ultralytics/assets/releases/download/v8.4.0"
+_CONNECT_S = 5.0
+_DOWNLOAD_S = 300.0
+_MEND = "give a file in DETECTOR_MODEL"
+
+
+def find_model(model: str, cache: Path = CACHE, fetch: Callable[[str, Path], None] | None = None) -> Path:
+    """Find the file or folder that ``model`` names, downloading a hub name that is not here yet.
+
+    Args:
+        model: a path, or a hub name with or without ``.pt``.
+        cache: the folder of downloaded models.
+        fetch: downloads the named model to a path; none: from Ultralytics' releases, in bounded time.
+
+    Raises:
+        SettingsError: it names neither a file nor a model that can be downloaded.
+        ModelUnavailable: it could not be downloaded.
+    """
+    if "://" in model:
+        raise SettingsError(f"the model {model.split('://')[0]}://… is an address; download it and {_MEND}")
+    path = Path(model).expanduser()
+    if path.exists():
+        _check_name(path)
+        return path
+    name = _hub_name(path)
+    if name is None:
+        raise SettingsError(f"the model {model!r} is no file here and no name that Ultralytics offers; {_MEND}")
+    kept = cache / name
+    if not kept.exists():
+        _download(name, kept, fetch or _fetch)
+    return kept
+
+
+def check_pin(path: Path, sha256: str | None) -> None:
+    """See that a model's file is the one that was pinned.
+
+    Raises:
+        SettingsError: it is another, or a folder, which cannot be pinned.
+    """
+    if sha256 is None:
+        return
+    if not path.is_file():
+        raise SettingsError(f"detector.model_sha256: the model {path.name!r} is a folder; allowed is a pin for a file")
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            found.update(part)
+    if found.hexdigest() != sha256.lower():
+        raise SettingsError(
+            f"detector.model_sha256: {sha256!r} is not that of the model {path.name!r}, which is {found.hexdigest()}; "
+            "it is not loaded"
+        )
+
+
+def _check_name(path: Path) -> None:
+    """Refuse what Ultralytics would take for another name, and go and look for that."""
+    if path.suffix.lower() != ".pt":
+        return
+    import_ultralytics()
+    from ultralytics.utils.checks import check_yolov5u_filename
+
+    if check_yolov5u_filename(str(path).strip().replace("'", "")) != str(path):
+        raise SettingsError(f"the model {str(path)!r} has a name that Ultralytics changes; rename the file")
+
+
+def _hub_name(path: Path) -> str | None:
+    if path.name != str(path):
+        return None
+    import_ultralytics()
+    from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
+
+    for name in (path.name, f"{path.name}.pt"):
+        if name in GITHUB_ASSETS_NAMES:
+            return name
+    return None
+
+
+def _download(name: str, target: Path, fetch: Callable[[str, Path], None]) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fetch(name, target)
+    except Exception as error:  # noqa: BLE001  # whatever stops a download, the mend is the same
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ModelUnavailable(
+            f"the model {name!r} is not on this machine and could not be downloaded: {reason}; {_MEND}"
+        ) from None
+
+
+def _fetch(name: str, target: Path) -> None:
+    """Download from Ultralytics' releases by its own means; give up after five minutes."""
+    import requests
+
+    url = f"{_RELEASE}/{name}"
+    try:
+        requests.head(url, timeout=_CONNECT_S, allow_redirects=True).raise_for_status()
+    except requests.RequestException as error:
+        raise ConnectionError(f"github.com cannot be reached ({type(error).__name__})") from None
+    failures: list[Exception] = []
+    worker = threading.Thread(target=_safe_download, args=(url, target, failures), daemon=True, name="model-download")
+    worker.start()
+    worker.join(_DOWNLOAD_S)
+    if worker.is_alive():
+        raise TimeoutError(f"it took more than {_DOWNLOAD_S:.0f} s")
+    if failures:
+        raise failures[0]
+
+
+def _safe_download(url: str, target: Path, failures: list[Exception]) -> None:
+    from ultralytics.utils.downloads import safe_download
+
+    try:
+        with contextlib.redirect_stdout(None):
+            safe_download(url, file=target.name, dir=target.parent, retry=0, min_bytes=1e5, progress=False)
+    except Exception as error:  # noqa: BLE001  # handed to the thread that waits
+        failures.append(error)

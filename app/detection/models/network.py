@@ -1,0 +1,279 @@
+"""Network: one loaded model behind one call, whatever its file format."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from app.detection.cpu_session import CpuSession, OnnxSession, OpenVinoSession, onnx_session
+from app.detection.models.exports import ENGINE, Export, Requirements, find_export
+from app.detection.models.files import check_pin, find_model
+from app.detection.options import DetectorOptions
+from app.detection.ultralytics_guard import import_ultralytics, loads_safely
+from app.errors import ModelUnavailable, SettingsError
+
+_DEFAULT_SIZE = 640  # what Ultralytics' predict takes where the model does not say
+_NOISE = re.compile(r"\x1b\[[0-9;]*m|ERROR|❌|\ufe0f")
+
+_logger = logging.getLogger(__name__)
+
+
+class Network:
+    """A detection network on its device.
+
+    Raises:
+        SettingsError: there is no such model, it is not the pinned one, or the image size is not the one that a
+            static export has.
+        ModelUnavailable: it cannot be downloaded, is no detection model, or cannot run on its device.
+    """
+
+    form: str
+    """The base name of the file or folder that is run: the model's own, or its export's."""
+    graph: CpuSession | None
+    """The network for one picture a call, where it is an export on the CPU; else none."""
+    labels: Mapping[int, str]
+    """Class id to label."""
+    size: tuple[int, int]
+    """Height and width of the largest input, multiples of ``stride``."""
+    stride: int
+    rectangular: bool
+    """Whether inputs smaller than ``size`` are taken."""
+
+    def __init__(self, options: DetectorOptions) -> None:
+        import_ultralytics()
+        self.name = Path(options.model).name
+        device = _device(options.device)
+        weights = find_model(options.model)
+        check_pin(weights, options.model_sha256)
+        self.name = weights.name
+        chosen = _find_export(weights, device, options)
+        self._backend, export = load_or_fall_back(weights, chosen, lambda file: _load(file, device, options))
+        path = export.path if export else weights
+        self.form = path.name
+        self._max_detections = options.max_detections
+        if options.device.startswith("cuda") and self.device.type != "cuda":
+            raise ModelUnavailable(f"the model {self.name!r} runs on the CPU only with what is installed; "
+                                   "install onnxruntime-gpu, or set DETECTOR_DEVICE=cpu")  # fmt: skip
+        self._check_kind()
+        self._share_threads(options.threads)
+        self._read_shape(options.image_size or (export.image_size if export else None))
+        self.graph = self._as_graph(path, options, export)
+        if export:
+            _logger.info("%s runs as its export %s; use_export: false runs the .pt itself", self.name, self.form)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        device: torch.device = self._backend.device
+        return device
+
+    @property
+    def half(self) -> bool:
+        """Whether the network takes FP16."""
+        return bool(self._backend.fp16)
+
+    @property
+    def end_to_end(self) -> bool:
+        """Whether the output is final, so that no NMS is needed."""
+        return bool(self._backend.end2end)
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether the input's memory should be in the order (N, H, W, C)."""
+        return bool(self._backend.format == "pt")
+
+    @property
+    def capturable(self) -> bool:
+        """Whether what a call launches on a GPU depends on the shape alone, so that a CUDA graph can hold it."""
+        return bool(self._backend.format == "pt" and self.device.type == "cuda")
+
+    def tensors(self) -> list[torch.Tensor]:
+        """Give the tensors that layers keep beside their weights, such as a head's anchors for the last shape."""
+        layers = self._backend.model.modules() if self._backend.format == "pt" else ()
+        return [each for layer in layers for each in vars(layer).values() if isinstance(each, torch.Tensor)]
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        """Run the network.
+
+        Args:
+            batch: (N, 3, H, W) float on the network's device, RGB in [0, 1].
+
+        Returns:
+            (N, 4 + classes, anchors), or (N, detections, 6) where ``end_to_end``.
+        """
+        if self._backend.format == "pt" and self.end_to_end:
+            # As in predict: classes are filtered after the head's own truncation.
+            self._backend.model.set_head_attr(max_det=max(self._max_detections, 300), agnostic_nms=False)
+        parts = batch.split(self._largest_batch or len(batch))  # type: ignore[no-untyped-call]
+        # A backend may answer in a buffer that its next call overwrites.
+        outputs = [self._run(part).clone() if len(parts) > 1 else self._run(part) for part in parts]
+        return torch.cat(outputs) if len(parts) > 1 else outputs[0]
+
+    def _run(self, batch: torch.Tensor) -> torch.Tensor:
+        output = self._backend(batch)
+        first: torch.Tensor = output[0] if isinstance(output, (list, tuple)) else output
+        if first.ndim != 3 or first.shape[0] != batch.shape[0]:
+            raise ModelUnavailable(f"the model {self.name!r} is no detection model: its output is {tuple(first.shape)}")
+        return first
+
+    def _check_kind(self) -> None:
+        backend = self._backend
+        task = getattr(backend.model, "task", None) or backend.task or "detect"
+        if task != "detect":
+            raise ModelUnavailable(f"the model {self.name!r} is for the task {task!r}; give a detection model")
+        kind = f"{type(backend.model).__name__} {backend.metadata.get('description', '')}".lower()
+        if "rtdetr" in kind or "rt-detr" in kind:
+            raise ModelUnavailable(f"the model {self.name!r} is an RT-DETR, which is not supported; give a YOLO model")
+        if backend.channels != 3:
+            raise ModelUnavailable(f"the model {self.name!r} takes {backend.channels} channels; give one that takes 3")
+        self.labels = {int(key): str(label) for key, label in backend.names.items()}
+
+    def _read_shape(self, asked: int | None) -> None:
+        from ultralytics.utils.checks import check_imgsz
+
+        backend = self._backend
+        dynamic = bool(backend.dynamic)
+        self.stride = int(backend.stride)
+        fixed = None if dynamic else getattr(backend, "imgsz", None)
+        batch = backend.batch if backend.format == "engine" or not dynamic else None
+        if backend.format == "onnx":
+            batch, fixed = self._onnx_shape(fixed)
+        if backend.format in ("pt", "torchscript"):
+            batch = None
+        own = backend.model.args.get("imgsz", _DEFAULT_SIZE) if backend.format == "pt" else _DEFAULT_SIZE
+        wanted = fixed or asked or own
+        height, width = check_imgsz(wanted, stride=self.stride, min_dim=2)
+        if fixed and asked and asked != max(height, width):
+            raise SettingsError(
+                f"image_size: {asked} is not what {self.name} was exported for; allowed is {height}×{width}"
+            )
+        self.size = (height, width)
+        self.rectangular = backend.format == "pt" or (dynamic and not fixed)
+        self._largest_batch: int | None = batch
+        if batch is not None:
+            backend.backend.batch = batch  # what shorter batches are padded to
+
+    def _onnx_shape(self, declared: object) -> tuple[int | None, object]:
+        """Read the batch and the size that an ONNX graph is fixed to: foreign ones carry no metadata."""
+        shape = self._backend.session.get_inputs()[0].shape
+        if len(shape) != 4 or (isinstance(shape[1], int) and shape[1] != 3):
+            raise ModelUnavailable(f"the model {self.name!r} does not take images: its input is {shape}")
+        batch = shape[0] if isinstance(shape[0], int) else None
+        fixed = all(isinstance(side, int) for side in shape[2:])
+        return batch, (declared or shape[2:]) if fixed else None
+
+    def _share_threads(self, threads: int | None) -> None:
+        if self._backend.format == "pt" or self.device.type != "cpu":
+            if threads is not None:
+                torch.set_num_threads(threads)
+            return
+        # Another runtime computes, and torch only prepares and sorts: its threads, spinning after each piece
+        # of work, would take the cores from that runtime's.
+        torch.set_num_threads(1)
+
+    def _as_graph(self, path: Path, options: DetectorOptions, export: Export | None) -> CpuSession | None:
+        backend = self._backend
+        if self.device.type != "cpu" or backend.format not in ("onnx", "openvino"):
+            return None
+        threads = options.threads or len(os.sched_getaffinity(0))
+        single = self._largest_batch in (None, 1) and not backend.fp16
+        if backend.format == "onnx":
+            backend.backend.session = None if single else onnx_session(path, threads)
+            return OnnxSession(path, threads) if single else None
+        if single and backend.backend.read_model is None:  # it is set for INT8 on AMX, which needs Ultralytics' care
+            backend.backend.ov_compiled_model = None
+            return OpenVinoSession(path, threads, exact=options.half is False)
+        return None
+
+
+def _find_export(weights: Path, device: torch.device, options: DetectorOptions) -> Export | None:
+    # The pin speaks for the weights alone: a file beside them is not taken in their place.
+    if not options.use_export or options.model_sha256 is not None:
+        return None
+    on_gpu = device.type == "cuda"
+    return find_export(weights, Requirements(on_gpu, options.nms_free, options.half is not False, options.image_size))
+
+
+def load_or_fall_back(weights: Path, export: Export | None, load: Callable[[Path], Any]) -> tuple[Any, Export | None]:
+    """Load what stands in for the weights, or the weights where that is a TensorRT engine which does not load here.
+
+    An engine runs only with the kind of card and the TensorRT that it was built with, which its file does not tell.
+
+    Args:
+        weights: the ``.pt``.
+        export: what stands in for it; none: nothing does.
+        load: loads a file or folder.
+
+    Returns:
+        What was loaded, and the export where it is that.
+
+    Raises:
+        ModelUnavailable: by ``load``.
+    """
+    if export is None or export.kind != ENGINE:
+        return load(export.path if export else weights), export
+    try:
+        return load(export.path), export
+    except ModelUnavailable as error:
+        _logger.warning("%s is run itself, for its engine does not load: %s", weights.name, error)
+        return load(weights), None
+
+
+def _device(asked: str) -> torch.device:
+    if asked == "cpu" or (asked == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    index = int(asked.partition(":")[2] or 0)
+    present = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if index >= present:
+        count = f"{present} GPU{'s' * (present != 1)}" if present else "no GPU"
+        raise ModelUnavailable(f"DETECTOR_DEVICE={asked!r}: PyTorch sees {count} here; set it to auto or cpu")
+    return torch.device("cuda", index)
+
+
+def _load(path: Path, device: torch.device, options: DetectorOptions) -> Any:
+    from ultralytics.nn.autobackend import AutoBackend
+
+    if path.suffix.lower() == ".pt":
+        _check_checkpoint(path)
+    half = device.type == "cuda" if options.half is None else options.half and not path.name.endswith("_openvino_model")
+    try:
+        backend = AutoBackend(str(path), device=device, fp16=half, fuse=True, verbose=False, end2end=options.nms_free)
+    except ModuleNotFoundError as error:
+        raise ModelUnavailable(
+            f"the model {path.name!r} needs the Python package {error.name!r}, which is not there; install it"
+        ) from None
+    except Exception as error:  # noqa: BLE001  # the seam: whatever a loader raises, the model is not there
+        raise ModelUnavailable(f"the model {path.name!r} cannot be loaded: {_explain(error, path)}") from None
+    backend.eval()
+    if backend.format == "pt" and device.type == "cuda":
+        # Tensor cores take this order; in the other each convolution is turned to it and back.
+        backend.model.to(memory_format=torch.channels_last)
+    return backend
+
+
+def _check_checkpoint(path: Path) -> None:
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        raise ModelUnavailable(f"the model {path.name!r} is no PyTorch checkpoint; give one in DETECTOR_MODEL")
+    if not loads_safely():
+        raise ModelUnavailable(
+            "a .pt cannot be loaded safely here; it needs torch 2.6 and Ultralytics 8.4.190 or newer"
+        )
+
+
+def _explain(error: Exception, path: Path) -> str:
+    text = str(error)
+    if "references types outside" in text:
+        return "it holds objects other than an Ultralytics network, and such are not trusted"
+    if "not a supported model format" in text:
+        return "by its name it is none of .pt, .onnx, .engine and an exported folder such as x_openvino_model"
+    text = text.replace(str(path), path.name)
+    first = re.split(r"\n|\. | \(", text)[0]
+    line = " ".join(_NOISE.sub("", first).split())[:200] or type(error).__name__
+    return f"{line}; give another in DETECTOR_MODEL"

@@ -1,0 +1,1 @@
+"""One Detect call: checked, batched, kept in order, handed over."""

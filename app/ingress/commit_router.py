@@ -1,0 +1,66 @@
+"""CommitRouter: the way of events from the service to the publisher's shards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from app.errors import DeliveryUnavailable, Overloaded, SightlineError
+from app.ingress.batcher import DeadlineBatcher
+from app.publisher import Receipt, Submission, shard_of
+
+
+class PublisherClient(Protocol):
+    """One shard of the publisher, wherever it runs."""
+
+    async def publish(self, submissions: Sequence[Submission]) -> Sequence[Receipt | SightlineError]:
+        """Commit events; each gets a receipt or what befell it.
+
+        Raises:
+            DeliveryUnavailable: the publisher is not there.
+        """
+
+
+class CommitRouter:
+    """Takes each event to the shard that has its camera.
+
+    Every shard has calls and room for waiting events of its own: one that is away or stuck fails or delays the events
+    of its own cameras, and nobody else's.
+    """
+
+    def __init__(self, publishers: Sequence[PublisherClient], *, max_batch: int, max_waiting: int, calls: int) -> None:
+        """Wire it.
+
+        Args:
+            publishers: the shards, in the order of their numbers.
+            max_batch: most events in one call.
+            max_waiting: most events that wait for one shard.
+            calls: calls to one shard that may be under way at the same time.
+        """
+        self._shards: list[DeadlineBatcher[Submission, Receipt]] = [
+            DeadlineBatcher(publisher.publish, max_batch=max_batch, max_waiting=max_waiting, slots=calls)
+            for publisher in publishers
+        ]
+
+    @property
+    def waiting(self) -> int:
+        """Events that no call has taken yet."""
+        return sum(shard.waiting for shard in self._shards)
+
+    async def commit(self, submission: Submission) -> Receipt:
+        """Have an event committed.
+
+        Raises:
+            SightlineError: what befell it; see :meth:`app.publisher.EventPublisher.publish`.
+        """
+        shard = self._shards[shard_of(submission.event.camera_id, len(self._shards))]
+        try:
+            return await shard.submit(submission)
+        except Overloaded:
+            raise DeliveryUnavailable("too many events wait for Kafka already") from None
+
+    async def close(self) -> None:
+        """Refuse what waits, and see the running calls through."""
+        refusal = DeliveryUnavailable("the service is shutting down")
+        await asyncio.gather(*(shard.close(refusal) for shard in self._shards))

@@ -1,0 +1,65 @@
+"""Resequencer: frames of one camera that are under way together are committed in their order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass
+
+
+@dataclass(eq=False)
+class Slot:
+    """One frame's slot in the procession of its camera."""
+
+    camera_id: str
+    turn: tuple[int, int]
+    """Epoch and sequence."""
+    gone: asyncio.Event
+
+
+class Resequencer:
+    """Lets a frame wait for the earlier ones of its camera; different batches may bring it back before them.
+
+    Used from one event loop. It knows only the frames of its own process: a camera that has several frames under way
+    at once is in order where all of them come to the same ingress.
+    """
+
+    def __init__(self) -> None:
+        self._slots: defaultdict[str, list[Slot]] = defaultdict(list)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._slots.values()))
+
+    def enter(self, camera_id: str, epoch: int, sequence: int) -> Slot:
+        """Take a slot; it must be left, however the frame ends."""
+        slot = Slot(camera_id, (epoch, sequence), asyncio.Event())
+        self._slots[camera_id].append(slot)
+        return slot
+
+    def leave(self, slot: Slot) -> None:
+        """Let those behind go on."""
+        slots = self._slots[slot.camera_id]
+        slots.remove(slot)
+        if not slots:
+            del self._slots[slot.camera_id]
+        slot.gone.set()
+
+    async def turn(self, slot: Slot, patience_s: float) -> None:
+        """Wait until no earlier frame of the camera is under way, or for ``patience_s`` at most.
+
+        A frame whose epoch is 0 asks for no order, and waits for nothing.
+        """
+        if not slot.turn[0]:
+            return
+        end = asyncio.get_running_loop().time() + patience_s
+        while earlier := self._before(slot):
+            left = end - asyncio.get_running_loop().time()
+            if left <= 0:
+                return
+            try:
+                await asyncio.wait_for(earlier.gone.wait(), left)
+            except asyncio.TimeoutError:
+                return
+
+    def _before(self, slot: Slot) -> Slot | None:
+        return next((other for other in self._slots[slot.camera_id] if (0, 0) < other.turn < slot.turn), None)

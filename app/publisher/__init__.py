@@ -1,0 +1,40 @@
+"""The publisher: events committed in order to the spool, and delivered to Kafka from there.
+
+Importing this package loads no Kafka client: ``app.publisher.kafka`` is imported by name, where it is used.
+"""
+
+from app.publisher.drain import PublishObserver, Sink
+from app.publisher.publisher import EventPublisher, Receipt, Submission
+from app.publisher.record import EventRecord, make_record
+from app.publisher.shards import Shard, ShardReading, merge_readings, shard_of, shards_of
+from app.publisher.snapshot import PublisherSnapshot
+from app.publisher.spool.folder import ask_quarantine, quarantined, read_accounts
+from app.publisher.spool.resharding import open_shard
+from app.publisher.spool.rows import Quarantined, SpoolAccounts, SpoolOptions
+from app.publisher.spool.spool import Spool
+from app.publisher.spool.writer import SpoolWriter
+
+__all__ = [
+    "EventPublisher",
+    "EventRecord",
+    "PublishObserver",
+    "PublisherSnapshot",
+    "Quarantined",
+    "Receipt",
+    "Shard",
+    "ShardReading",
+    "Sink",
+    "Spool",
+    "SpoolAccounts",
+    "SpoolOptions",
+    "SpoolWriter",
+    "Submission",
+    "ask_quarantine",
+    "make_record",
+    "merge_readings",
+    "open_shard",
+    "quarantined",
+    "read_accounts",
+    "shard_of",
+    "shards_of",
+]

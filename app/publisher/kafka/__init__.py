@@ -1,0 +1,1 @@
+"""Kafka: the sink, the connection, the embedded broker, the follower."""

@@ -1,0 +1,135 @@
+"""How we reach Kafka: one place that maps the settings to the client, translates its errors, and sees to the topic."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from kafka import KafkaAdminClient, errors
+
+from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable, TopicMissing
+from app.settings.connections import KafkaSettings
+
+_CLIENT_LOG = logging.getLogger("kafka")
+if _CLIENT_LOG.level == logging.NOTSET:
+    # The client writes several lines a second while a broker is away; ours says it once. A level set before is kept.
+    _CLIENT_LOG.setLevel(logging.CRITICAL)
+
+BOOTSTRAP_TIMEOUT_MS = 5_000
+"""How long one try to reach a broker may take."""
+RECONNECT_MAX_MS = 1_000
+"""The longest pause between two tries of a client to reach a broker it has lost."""
+_REFUSED = (
+    errors.MessageSizeTooLargeError,
+    errors.RecordListTooLargeError,
+    errors.InvalidRecordError,
+    errors.InvalidTimestampError,
+)
+_MISSING_TOPIC = (errors.UnknownTopicOrPartitionError, errors.InvalidTopicError)
+
+
+def client_options(settings: KafkaSettings, bootstrap: Sequence[str]) -> dict[str, Any]:
+    """Give what every client of kafka-python needs to reach these brokers."""
+    password = settings.sasl_password
+    options = {
+        "bootstrap_servers": list(bootstrap),
+        "bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS,
+        # Kafka's 30 s would add as much to every outage.
+        "reconnect_backoff_max_ms": RECONNECT_MAX_MS,
+        "security_protocol": settings.security_protocol,
+        "sasl_mechanism": settings.sasl_mechanism,
+        "sasl_plain_username": settings.sasl_username,
+        "sasl_plain_password": password.get_secret_value() if password else None,
+        "ssl_cafile": _path(settings.ssl_cafile),
+        "ssl_certfile": _path(settings.ssl_certfile),
+        "ssl_keyfile": _path(settings.ssl_keyfile),
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def translate(error: BaseException, topic: str) -> DeliveryError:
+    """Turn an error of the Kafka client into ours, one line."""
+    if isinstance(error, DeliveryError):
+        return error
+    if isinstance(error, _REFUSED):
+        return DeliveryRefused(f"Kafka refuses the event: {_brief(error)}")
+    if isinstance(error, _MISSING_TOPIC):
+        return missing(topic)
+    if isinstance(error, errors.AuthorizationError):
+        return DeliveryUnavailable(f"Kafka does not let us use {topic!r}: {_brief(error)}")
+    if isinstance(error, errors.SaslAuthenticationFailedError):
+        return DeliveryUnavailable(f"Kafka does not accept our credentials: {_brief(error)}")
+    return DeliveryUnavailable(f"Kafka cannot take the event now: {_brief(error)}")
+
+
+def translate_invalid(error: Exception) -> DeliveryRefused | None:
+    """Tell whether the client found the record itself at fault when it was handed over."""
+    if isinstance(error, (TypeError, ValueError, AssertionError, OverflowError, struct.error)):
+        return DeliveryRefused(f"the event is no valid record: {_brief(error)}")
+    return None
+
+
+def missing(topic: str) -> TopicMissing:
+    """Say that the topic is not there, and what to do about it."""
+    return TopicMissing(
+        f"the topic {topic!r} does not exist; create it, or set kafka.create_topic in the settings file"
+    )
+
+
+def ensure_topic(settings: KafkaSettings, bootstrap: Sequence[str], *, create: bool) -> int:
+    """See to it that the topic is there; give its number of partitions.
+
+    Raises:
+        TopicMissing: the topic is not there and may not be created.
+        DeliveryUnavailable: no broker answers.
+    """
+    try:
+        admin = KafkaAdminClient(**client_options(settings, bootstrap))
+    except Exception as error:  # noqa: BLE001 - network, TLS, SASL and settings each raise their own
+        if isinstance(error, (errors.AuthorizationError, errors.SaslAuthenticationFailedError)):
+            raise translate(error, settings.topic) from None
+        brokers = ", ".join(bootstrap)
+        raise DeliveryUnavailable(f"no Kafka broker answers at {brokers}: {_brief(error)}") from None
+    try:
+        partitions = _partitions(admin, settings.topic)
+        if not partitions and create:
+            _create(admin, settings)
+            partitions = _partitions(admin, settings.topic)
+    except Exception as error:  # noqa: BLE001 - an answer that the client cannot read raises anything
+        raise translate(error, settings.topic) from None
+    finally:
+        with contextlib.suppress(Exception):  # it says nothing about the topic
+            admin.close()
+    if not partitions:
+        raise missing(settings.topic)
+    return partitions
+
+
+def _create(admin: Any, settings: KafkaSettings) -> None:
+    try:
+        admin.create_topics({settings.topic: {"num_partitions": settings.partitions, "replication_factor": -1}})
+    except errors.TopicAlreadyExistsError:
+        pass  # another publisher was faster
+    except (errors.InvalidReplicationFactorError, errors.UnsupportedVersionError):
+        # Brokers before 2.4 know no default replication factor.
+        admin.create_topics({settings.topic: {"num_partitions": settings.partitions, "replication_factor": 1}})
+
+
+def _partitions(admin: Any, topic: str) -> int:
+    for described in admin.describe_topics([topic]):
+        if described.get("name") == topic and not described.get("error_code"):
+            return len(described.get("partitions", ()))
+    return 0
+
+
+def _path(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _brief(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    name = type(error).__name__
+    return (text if text.startswith(name) else f"{name}: {text}" if text else name)[:300]

@@ -1,0 +1,162 @@
+"""TopicFollower: reads the topic as it grows, without a consumer group, so it leaves no trace at the broker."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition, errors
+
+from app.errors import DeliveryUnavailable
+from app.publisher.kafka.connection import client_options, missing, translate
+from app.settings.connections import KafkaSettings
+
+_POLL_MS = 250
+_LOOK_AGAIN_S = 30.0
+"""How often partitions that were added since are looked for."""
+_PLACE_MS = 5_000
+"""How long the constructor may wait to learn where a partition ends."""
+_DENIED = (errors.AuthorizationError, errors.SaslAuthenticationFailedError)
+
+
+@dataclass(frozen=True)
+class ReceivedEvent:
+    """One record of the topic."""
+
+    camera_id: str
+    """Its key."""
+    value: bytes
+    """The event's JSON."""
+    timestamp_ms: int
+    """Capture time."""
+    received_at: float
+    """Seconds since 1970 UTC."""
+    partition: int
+    offset: int
+    key: bytes = b""
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class TopicFollower:
+    """Yields what is written to the topic, from now on or from its beginning."""
+
+    def __init__(self, settings: KafkaSettings, bootstrap: Sequence[str], *, from_beginning: bool = False) -> None:
+        """Connect.
+
+        Raises:
+            DeliveryUnavailable: no broker answers, or the topic is not there.
+        """
+        self._settings = settings
+        self._from_beginning = from_beginning
+        self._assigned: set[int] = set()
+        self._look_at = 0.0
+        self._stopped = threading.Event()
+        try:
+            self._consumer: Any = KafkaConsumer(
+                **client_options(settings, bootstrap),
+                client_id="sightline-events",
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest" if from_beginning else "latest",
+                allow_auto_create_topics=False,
+                metrics_enabled=False,
+                metadata_max_age_ms=int(_LOOK_AGAIN_S * 1000),
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is no connection
+            brokers = ", ".join(bootstrap)
+            raise DeliveryUnavailable(
+                f"no Kafka broker answers at {brokers}: {translate(error, settings.topic)}"
+            ) from None
+        try:
+            self._assign()
+        except errors.KafkaError as error:
+            self.close()
+            raise translate(error, settings.topic) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[ReceivedEvent]:
+        """Yield events until stopped; a broker that goes away is waited for.
+
+        Raises:
+            DeliveryUnavailable: Kafka does not let us read the topic.
+        """
+        while not self._stopped.is_set():
+            yield from self.poll()
+
+    def poll(self, timeout_ms: int = _POLL_MS) -> list[ReceivedEvent]:
+        """Give what has come, waiting for at most ``timeout_ms`` where nothing has.
+
+        Events of one camera come in their order on the topic; between cameras the capture time decides.
+
+        Raises:
+            DeliveryUnavailable: Kafka does not let us read the topic.
+        """
+        try:
+            if time.monotonic() >= self._look_at:
+                self._assign()
+            polled = self._consumer.poll(timeout_ms=timeout_ms)
+        except _DENIED as error:
+            raise translate(error, self._settings.topic) from None
+        except errors.KafkaError:
+            self._stopped.wait(timeout_ms / 1000)  # it reconnects by itself
+            return []
+        merged = heapq.merge(*polled.values(), key=lambda record: record.timestamp)
+        return [_received(record) for record in merged]
+
+    def stop(self) -> None:
+        """End the iteration, at the latest after one wait; may be called from any thread."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._stopped.set()
+        self._consumer.close(autocommit=False, timeout_ms=1_000)
+
+    def __enter__(self) -> TopicFollower:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _assign(self) -> None:
+        """Take all partitions, also those that were added since; the new ones are read from their start."""
+        self._look_at = time.monotonic() + _LOOK_AGAIN_S
+        topic = self._settings.topic
+        known = self._consumer.partitions_for_topic(topic)
+        if not known and not self._assigned:
+            raise missing(topic)
+        fresh = set(known or ()) - self._assigned
+        if not fresh:
+            return
+        first = not self._assigned
+        self._assigned |= fresh
+        self._consumer.assign([TopicPartition(topic, number) for number in sorted(self._assigned)])
+        places = [TopicPartition(topic, number) for number in sorted(fresh)]
+        if self._from_beginning or not first:
+            self._consumer.seek_to_beginning(*places)
+        else:
+            self._consumer.seek_to_end(*places)
+            for place in places:  # now, not at the first poll: what is written in between is to be seen
+                self._consumer.position(place, timeout_ms=_PLACE_MS)
+
+
+def _received(record: Any) -> ReceivedEvent:
+    return ReceivedEvent(
+        camera_id=(record.key or b"").decode(errors="replace"),
+        value=record.value or b"",
+        timestamp_ms=record.timestamp,
+        received_at=time.time(),
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key or b"",
+        headers=tuple(record.headers or ()),
+    )

@@ -1,0 +1,30 @@
+"""Whether events could be delivered, asked before a start."""
+
+from __future__ import annotations
+
+from app.errors import TopicMissing
+from app.settings.connections import KafkaSettings
+
+
+def check_broker(settings: KafkaSettings) -> str:
+    """Tell in words where events would go.
+
+    Raises:
+        BrokerUnavailable: there is no embedded broker for this machine.
+        DeliveryUnavailable: no broker answers, or the topic is not there and may not be created.
+    """
+    if settings.embedded:
+        from app.publisher.kafka.embedded_broker import EmbeddedBroker
+
+        with EmbeddedBroker() as broker:
+            return f"the embedded broker works (on {broker.address}); it keeps events in memory only"
+    from app.publisher.kafka.connection import ensure_topic
+
+    brokers = ", ".join(settings.bootstrap_servers)
+    try:
+        partitions = ensure_topic(settings, settings.bootstrap_servers, create=False)
+    except TopicMissing:
+        if not settings.create_topic:
+            raise
+        return f"{brokers} answers, topic {settings.topic} will be created"
+    return f"{brokers} answers, topic {settings.topic} has {partitions} partitions"

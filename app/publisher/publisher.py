@@ -1,0 +1,323 @@
+"""EventPublisher: the one place that commits events: once each, in each camera's order, and accounted for.
+
+An event is committed to the spool, and answered; from there it goes to Kafka, one at a time for each camera, so that
+whatever fails in between, no later event of a camera can come before an earlier one.
+
+Order: a camera that numbers its frames (epoch > 0) has its events committed in rising (epoch, sequence). A number is
+reserved when its event is handed to the spool, and free again when it cannot be written; so nothing later can be
+overtaken by something earlier, and what arrives after its turn is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from app.core.event import DetectionEvent
+from app.core.quantiles import quantiles
+from app.errors import DeliveryUnavailable, EpochSuperseded, FrameRepeated, OrderError
+from app.publisher.drain import CAMERA_IDLE_S, MAX_CAMERAS, MAX_HELD, Drain, Pending, PublishObserver, Sink
+from app.publisher.shards import ShardReading
+from app.publisher.snapshot import PublisherSnapshot
+from app.publisher.spool.codec import dump
+from app.publisher.spool.rows import Arrival, Turn
+from app.publisher.spool.spool import REPEAT_WINDOW_S
+from app.publisher.spool.writer import SpoolWriter
+from app.telemetry.trouble_log import TroubleLog
+
+logger = logging.getLogger(__name__)
+
+MAX_REMEMBERED = 200_000
+"""Ids remembered in memory at most; those of the last ten minutes are in the spool, however many."""
+MAX_IN_FLIGHT = 2_000
+"""Events being committed at the same time; more are refused."""
+OPEN_PATIENCE_S = 5.0
+"""How long an event waits for a spool that is being opened."""
+TIDY_S = 1.0
+"""How often the spool is tidied, and its gauges are set."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """An event to be committed."""
+
+    event: DetectionEvent
+    epoch: int = 0
+    """One life of its camera, rising; 0: no order is asked."""
+    sequence: int = 0
+    """Rising within an epoch."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The event is durable."""
+
+    event_id: str
+    repeated: bool = False
+    """It had been committed before, and is not published again."""
+
+
+@dataclass
+class _Order:
+    """One camera's order."""
+
+    committed: tuple[int, int] = (0, 0)
+    handed_over: list[tuple[int, int]] = field(default_factory=list)
+    used_at: float = 0.0
+
+    @property
+    def last(self) -> tuple[int, int]:
+        return max([self.committed, *self.handed_over])
+
+
+class EventPublisher:
+    """Commits events to a spool and drains it into a sink; plain asyncio, to be used from one event loop."""
+
+    def __init__(
+        self,
+        sink: Sink | None,
+        spool: SpoolWriter,
+        *,
+        budget_ms: float,
+        observer: PublishObserver,
+        publish_empty: bool = True,
+        max_held: int = MAX_HELD,
+        wall_ns: Callable[[], int] = time.time_ns,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Wire a publisher.
+
+        Args:
+            sink: where records go; none: Kafka is off, events are accepted and discarded.
+            spool: where they are until the sink has them.
+            budget_ms: from capture to acknowledgement; later is a breach.
+            observer: told of each acknowledged event, and of the spool.
+            publish_empty: whether events without objects are published.
+            max_held: events that wait in memory; what comes beyond waits on disk alone.
+            wall_ns: nanoseconds since 1970 UTC.
+            monotonic: seconds.
+        """
+        self._spool = spool
+        self._observer = observer
+        self._untold = TroubleLog(logger, "the spool's gauges cannot be set", level=logging.ERROR, monotonic=monotonic)
+        self._publish_empty = publish_empty
+        self._drain: Drain | None = None
+        if sink is not None:
+            self._drain = Drain(
+                sink,
+                spool,
+                budget_ms=budget_ms,
+                observer=observer,
+                max_held=max_held,
+                wall_ns=wall_ns,
+                monotonic=monotonic,
+            )
+        self._wall_ns = wall_ns
+        self._monotonic = monotonic
+        self._orders: OrderedDict[str, _Order] = OrderedDict()
+        self._under_way: dict[str, asyncio.Task[Receipt]] = {}
+        self._known: OrderedDict[str, float] = OrderedDict()
+        self._counts: Counter[str] = Counter()
+        self._keeping: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Open the spool, and begin to send what it holds; never waits."""
+        if self._keeping is None:
+            self._spool.start(self._opened)
+            self._keeping = asyncio.get_running_loop().create_task(self._keep())
+
+    async def publish(self, submission: Submission) -> Receipt:
+        """Commit an event; from the hand-over on it is carried through, whoever stops waiting.
+
+        Raises:
+            FrameRepeated: its sequence is at or below one already committed or under way in its epoch.
+            EpochSuperseded: a newer epoch of its camera has committed.
+            DeliveryUnavailable: it cannot be made durable now; the same event may be submitted again.
+        """
+        await self._spool.ready(OPEN_PATIENCE_S)
+        event_id = submission.event.event_id
+        self._forget_old()
+        if event_id in self._known:
+            self._counts["repeated"] += 1
+            return Receipt(event_id, repeated=True)
+        task = self._under_way.get(event_id)
+        if task is None:
+            task = self._begin(submission, event_id)
+        return await asyncio.shield(task)
+
+    def rebudget(self, budget_ms: float) -> None:
+        """Count as a breach what is acknowledged later than this from now on; milliseconds from capture."""
+        if self._drain is not None:
+            self._drain.budget_ms = budget_ms
+
+    def snapshot(self, seconds: float | None = None) -> PublisherSnapshot:
+        """Read all accounts at one instant; with ``seconds`` the quantiles are of what Kafka got since so long ago."""
+        counts, spool, drain = self._counts, self._spool.accounts, self._drain
+        return PublisherSnapshot(
+            accepted=spool.accepted if spool else 0,
+            published=spool.published if spool else 0,
+            spooled=spool.spooled if spool else 0,
+            quarantined=spool.quarantined if spool else 0,
+            discarded=spool.discarded if spool else 0,
+            destroyed=spool.destroyed if spool else 0,
+            spool_bytes=spool.bytes if spool else 0,
+            oldest_s=self._oldest_s(),
+            in_flight=len(self._under_way),
+            failed=counts["failed"],
+            out_of_order=counts["out_of_order"],
+            repeated=counts["repeated"],
+            breaches=drain.breaches if drain else 0,
+            by_camera=drain.published if drain else {},
+            latency=quantiles(drain.latencies_ms(seconds)) if drain else None,
+            trouble=self._spool.trouble or (drain.trouble if drain else ""),
+        )
+
+    def reading(self, seconds: float | None = None) -> ShardReading:
+        """Read all accounts at one instant, with the latencies that their quantiles are taken of."""
+        return ShardReading(self.snapshot(seconds), self._drain.latencies_ms(seconds) if self._drain else ())
+
+    async def close(self) -> None:
+        """Stop sending, write down what was acknowledged, and close the spool; what waits there stays."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+        if self._drain is not None:
+            await self._drain.close()
+        await self._spool.close()
+
+    # Committing.
+
+    def _opened(self, turns: Sequence[Turn], cameras: Sequence[str], last_id: int) -> None:
+        """Take up where the publisher before us ended."""
+        for turn in turns:
+            self._order(turn.camera_id).committed = (turn.epoch, turn.sequence)
+        if self._drain is not None:
+            self._drain.take_up(cameras, last_id)
+
+    def _begin(self, submission: Submission, event_id: str) -> asyncio.Task[Receipt]:
+        if len(self._under_way) >= MAX_IN_FLIGHT:
+            raise DeliveryUnavailable(f"{MAX_IN_FLIGHT} events are being committed already")
+        try:
+            turn = self._take_turn(submission)
+        except OrderError as error:
+            work = self._known_or(event_id, error)
+        else:
+            work = self._commit(submission, event_id, turn)
+        task = asyncio.get_running_loop().create_task(work)
+        self._under_way[event_id] = task
+        task.add_done_callback(_hear)
+        return task
+
+    def _take_turn(self, submission: Submission) -> tuple[int, int] | None:
+        if not submission.epoch:
+            return None
+        camera_id = submission.event.camera_id
+        order = self._order(camera_id)
+        epoch, sequence = order.last
+        if submission.epoch < epoch:
+            raise EpochSuperseded(
+                f"camera {camera_id} is in epoch {epoch}; this frame is of {submission.epoch}: "
+                "a camera with this id was started since"
+            )
+        if submission.epoch == epoch and submission.sequence <= sequence:
+            raise FrameRepeated(
+                f"camera {camera_id} has committed sequence {sequence}; this frame has {submission.sequence}"
+            )
+        turn = (submission.epoch, submission.sequence)
+        order.handed_over.append(turn)
+        return turn
+
+    async def _known_or(self, event_id: str, error: OrderError) -> Receipt:
+        """Tell a repeat from a frame that comes late: what we do not remember, the spool may."""
+        try:
+            if not await self._spool.knows(event_id):
+                self._counts["out_of_order"] += 1
+                raise error
+        finally:
+            del self._under_way[event_id]
+        self._counts["repeated"] += 1
+        return Receipt(event_id, repeated=True)
+
+    async def _commit(self, submission: Submission, event_id: str, turn: tuple[int, int] | None) -> Receipt:
+        event, now_ns = submission.event, self._wall_ns()
+        wanted = self._drain is not None and bool(event.objects or self._publish_empty)
+        body = dump(event) if wanted else b""
+        arrival = Arrival(event_id, event.camera_id, submission.epoch, submission.sequence, body, now_ns)
+        committed = False
+        try:
+            given = await self._spool.commit(arrival)
+            committed = True
+        finally:
+            # Settled in one step, without an await: so any snapshot finds each event in exactly one place.
+            self._settle(event.camera_id, event_id, turn, committed)
+        if given is None:
+            self._counts["repeated"] += 1
+            return Receipt(event_id, repeated=True)
+        if given and self._drain is not None:
+            self._drain.queue(event.camera_id, Pending(given, now_ns, event_id, event))
+        return Receipt(event_id)
+
+    def _settle(self, camera_id: str, event_id: str, turn: tuple[int, int] | None, committed: bool) -> None:
+        del self._under_way[event_id]
+        if committed:
+            self._known[event_id] = self._monotonic() + REPEAT_WINDOW_S
+        else:
+            self._counts["failed"] += 1
+        if turn is not None:
+            order = self._order(camera_id)
+            order.handed_over.remove(turn)
+            if committed:
+                order.committed = max(order.committed, turn)
+
+    async def _keep(self) -> None:
+        """Tidy the spool, and tell how it is."""
+        while True:
+            await asyncio.sleep(TIDY_S)
+            try:
+                cameras = await self._spool.tidy(self._wall_ns())
+                if self._drain is not None:
+                    self._drain.fetch(cameras)
+                accounts = self._spool.accounts
+                if accounts is not None:
+                    self._observer.spool(accounts.spooled, accounts.bytes, self._oldest_s(), accounts.quarantined)
+            except DeliveryUnavailable:
+                continue  # told by whoever wanted to write
+            except Exception as error:  # noqa: BLE001 - gauges are no reason to stop
+                self._untold.again(type(error).__name__, error=error)
+
+    def _oldest_s(self) -> float:
+        accounts = self._spool.accounts
+        if accounts is None or accounts.oldest_at_ns is None:
+            return 0.0
+        return max(0.0, (self._wall_ns() - accounts.oldest_at_ns) / 1e9)
+
+    def _order(self, camera_id: str) -> _Order:
+        order = self._orders.setdefault(camera_id, _Order())
+        order.used_at = self._monotonic()
+        self._orders.move_to_end(camera_id)
+        return order
+
+    def _forget_old(self) -> None:
+        if self._drain is not None:
+            self._drain.forget_old()
+        now = self._monotonic()
+        while self._known and (len(self._known) > MAX_REMEMBERED or next(iter(self._known.values())) <= now):
+            self._known.popitem(last=False)
+        while self._orders:
+            camera_id, order = next(iter(self._orders.items()))
+            if len(self._orders) <= MAX_CAMERAS and order.used_at + CAMERA_IDLE_S > now:
+                return
+            if order.handed_over:
+                self._order(camera_id)  # in use
+                return
+            del self._orders[camera_id]
+
+
+def _hear(task: asyncio.Task[Receipt]) -> None:
+    """Look at a failure, so that asyncio need not complain where nobody waits for it any more."""
+    if not task.cancelled():
+        task.exception()

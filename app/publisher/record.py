@@ -1,0 +1,108 @@
+"""DetectionEvent: what was seen in one frame, as it goes onto the topic (contract, section 4)."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from app.core.event import DetectedObject, DetectionEvent
+from app.errors import DeliveryRefused
+
+SCHEMA_VERSION = 1
+EVENT_TYPE = "sightline.detection.v1"
+
+
+@dataclass(frozen=True)
+class EventRecord:
+    """An event as a Kafka record."""
+
+    key: bytes
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+    timestamp_ms: int
+    """Capture time."""
+
+
+def make_record(event: DetectionEvent, *, total_ms: float, replayed: bool = False) -> EventRecord:
+    """Turn an event into a record, CloudEvents 1.0 in Kafka's binary mode.
+
+    Args:
+        event: what was seen.
+        total_ms: from capture to now, the hand-over to the Kafka client.
+        replayed: whether it waited out an outage.
+
+    Raises:
+        DeliveryRefused: a number of it is none (NaN, infinity), a text no Unicode, or the capture time no date.
+    """
+    try:
+        return _record(event, total_ms, replayed)
+    except (ValueError, OverflowError, OSError) as error:
+        raise DeliveryRefused(f"the event of camera {event.camera_id!r} cannot be written: {error}") from None
+
+
+def _record(event: DetectionEvent, total_ms: float, replayed: bool) -> EventRecord:
+    timestamp = _timestamp(event.captured_at_ns)
+    headers = {
+        "content-type": "application/json",
+        "ce_specversion": "1.0",
+        "ce_id": event.event_id,
+        "ce_type": EVENT_TYPE,
+        "ce_source": f"/cameras/{event.camera_id}",
+        "ce_time": timestamp,
+    }
+    return EventRecord(
+        key=event.camera_id.encode(),
+        value=_body(event, timestamp, total_ms, replayed),
+        headers=tuple((name, value.encode()) for name, value in headers.items()),
+        timestamp_ms=event.captured_at_ns // 1_000_000,
+    )
+
+
+def _body(event: DetectionEvent, timestamp: str, total_ms: float, replayed: bool) -> bytes:
+    latency = event.latency
+    body = {
+        "schema_version": SCHEMA_VERSION,
+        "event_id": event.event_id,
+        "timestamp": timestamp,
+        "camera_id": event.camera_id,
+        "frame_id": event.frame_id,
+        "frame": {"width": event.width, "height": event.height},
+        "model": event.model,
+        "detections": [_object(seen) for seen in event.objects],
+        "anomaly_type": None,
+        "image_url": None,
+        "inference_latency_ms": _milliseconds(latency.inference),
+        "latency_ms": {
+            "encode": _milliseconds(latency.encode),
+            "transport": _milliseconds(latency.transport),
+            "queue": _milliseconds(latency.queue),
+            "decode": _milliseconds(latency.decode),
+            "inference": _milliseconds(latency.inference),
+            "total": _milliseconds(total_ms),
+        },
+        "replayed": replayed,
+    }
+    return json.dumps(body, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
+
+
+def _object(seen: DetectedObject) -> dict[str, object]:
+    return {
+        "class": seen.label,
+        "class_id": seen.class_id,
+        "confidence": round(min(1.0, max(0.0, seen.confidence)), 4),
+        "bbox": [round(side, 2) for side in seen.bbox],
+        "track_id": None,
+    }
+
+
+def _milliseconds(value: float) -> float:
+    """Round to microseconds; clocks may disagree, but no time is negative or endless."""
+    return round(max(0.0, value), 3) if math.isfinite(value) else 0.0
+
+
+def _timestamp(ns: int) -> str:
+    seconds, rest = divmod(ns, 1_000_000_000)
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest // 1_000_000:03d}Z"

@@ -1,0 +1,46 @@
+"""PublisherSnapshot: the publisher's accounts, read at one instant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.core.quantiles import Quantiles
+
+
+@dataclass(frozen=True)
+class PublisherSnapshot:
+    """One consistent reading; ``accepted = published + spooled + quarantined + discarded`` always holds."""
+
+    accepted: int
+    """Events answered with a receipt, in the life of the spool."""
+    published: int
+    """Events that the topic has."""
+    spooled: int
+    """Events that wait for Kafka."""
+    quarantined: int
+    """Events that Kafka refused for good, set aside."""
+    discarded: int
+    """Events that are not to be published: empty ones, or all while Kafka is off; and what was destroyed on disk."""
+    destroyed: int
+    """Of the discarded: lost with a damaged spool."""
+    spool_bytes: int
+    oldest_s: float
+    """Age of the oldest event that waits, in seconds; 0 where none does."""
+    in_flight: int
+    """Events being committed."""
+    failed: int
+    """Events that could not be committed; the same event may have succeeded later."""
+    out_of_order: int
+    repeated: int
+    breaches: int
+    """Events acknowledged later than the budget."""
+    by_camera: Mapping[str, int]
+    """Events published since the publisher's start, by camera; one idle for an hour is left out."""
+    latency: Quantiles | None
+    """Capture to acknowledgement over the last events that waited out no outage, in milliseconds; ``None`` before the
+    first."""
+    trouble: str = ""
+    """Why events cannot be committed or delivered now; empty while they can."""
+    away: tuple[int, ...] = ()
+    """Numbers of the publisher's shards that did not answer; their part of every number is missing here."""

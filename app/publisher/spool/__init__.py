@@ -1,0 +1,1 @@
+"""The spool: events on disk until Kafka has them."""

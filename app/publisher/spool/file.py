@@ -1,0 +1,188 @@
+"""The spool's file: its schema and its lock, how it is opened, and what may be asked of it while it is in use."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from app.errors import SpoolDamaged, SpoolUnavailable
+from app.publisher.spool.high_water_mark import BEFORE, LOG, MARK
+from app.publisher.spool.rows import Quarantined, SpoolAccounts
+
+FILE, LOCK, RESERVE = "spool.db", "spool.lock", "reserve"
+ROW_BYTES = 300
+"""What a row costs beside its body; counted towards the spool's size."""
+SCHEMA: tuple[str, ...] = (
+    """
+    CREATE TABLE event (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE, camera_id TEXT NOT NULL,
+        stored_at_ns INTEGER NOT NULL, body BLOB NOT NULL, digest INTEGER NOT NULL);
+    CREATE INDEX event_of_camera ON event (camera_id, id);
+    CREATE TABLE acknowledged (event_id TEXT PRIMARY KEY, at_ns INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE INDEX acknowledged_at ON acknowledged (at_ns);
+    CREATE TABLE camera (
+        camera_id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, at_ns INTEGER NOT NULL);
+    CREATE TABLE account (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
+    INSERT INTO account VALUES ('accepted', 0), ('published', 0), ('discarded', 0), ('destroyed', 0);
+    """,
+    """
+    CREATE TABLE quarantine (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE, camera_id TEXT NOT NULL,
+        at_ns INTEGER NOT NULL, reason TEXT NOT NULL, body BLOB NOT NULL, digest INTEGER NOT NULL,
+        wish TEXT NOT NULL DEFAULT '');
+    """,
+)
+"""Each entry takes the file from the version of its index to the next one."""
+KEEP_TURN = (
+    "INSERT INTO camera VALUES (?, ?, ?, ?) ON CONFLICT (camera_id) DO UPDATE SET epoch = excluded.epoch, "
+    "sequence = excluded.sequence, at_ns = excluded.at_ns WHERE (excluded.epoch, excluded.sequence) > (epoch, sequence)"
+)
+"""Writes a camera's turn down, unless there is a later one."""
+
+
+def quarantined(folder: Path) -> list[Quarantined]:
+    """Read the quarantine of a spool that may be in use.
+
+    Raises:
+        SpoolUnavailable: there is no spool, or it cannot be read.
+    """
+    with _visit(folder) as database:
+        rows = database.execute(
+            "SELECT event_id, camera_id, at_ns, reason, LENGTH(body) FROM quarantine WHERE wish = '' ORDER BY id"
+        )
+        return [Quarantined(*row) for row in rows]
+
+
+def ask_quarantine(folder: Path, wish: Literal["resend", "drop"], event_ids: Sequence[str]) -> int:
+    """Ask the publisher to send events again, or to drop them; none named: all. Give how many that are.
+
+    The publisher does it within seconds, or when it next runs.
+
+    Raises:
+        SpoolUnavailable: there is no spool, or it cannot be written.
+    """
+    with _visit(folder) as database:
+        if not event_ids:
+            return database.execute("UPDATE quarantine SET wish = ? WHERE wish = ''", (wish,)).rowcount
+        return sum(
+            database.execute("UPDATE quarantine SET wish = ? WHERE event_id = ?", (wish, event_id)).rowcount
+            for event_id in event_ids
+        )
+
+
+def read_accounts(folder: Path) -> SpoolAccounts:
+    """Read the numbers of a spool that may be in use.
+
+    Raises:
+        SpoolUnavailable: there is no spool, or it cannot be read.
+    """
+    with _visit(folder) as database:
+        database.execute("BEGIN")
+        row = database.execute("SELECT MIN(stored_at_ns) FROM event").fetchone()
+        return accounts_of(read_totals(database), row[0])
+
+
+@contextlib.contextmanager
+def _visit(folder: Path) -> Iterator[sqlite3.Connection]:
+    path = folder / FILE
+    if not path.is_file():
+        raise SpoolUnavailable(f"there is no spool in {str(folder)!r}")
+    try:
+        database = sqlite3.connect(path, timeout=10, isolation_level=None)
+        try:
+            yield database
+        finally:
+            database.close()
+    except sqlite3.Error as error:
+        raise SpoolUnavailable(f"the spool {str(path)!r} cannot be read: {error}") from None
+
+
+def lock(folder: Path) -> int:
+    """Make the folder where it is not, and take it for this process alone; give the lock's file descriptor.
+
+    Raises:
+        SpoolUnavailable: it cannot be written, or another publisher has it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        held = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SpoolUnavailable(f"the spool's folder {str(folder)!r} cannot be written: {error.strerror}") from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(held)
+        raise SpoolUnavailable(f"the spool in {str(folder)!r} is in use by another publisher") from None
+    return held
+
+
+def remove_spool(folder: Path) -> None:
+    """Remove a spool that was moved; its lock stays, and so do files that were put aside as damaged.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    for name in (FILE, LOG, f"{FILE}-shm", BEFORE, MARK, RESERVE):
+        (folder / name).unlink(missing_ok=True)
+
+
+def connect(path: Path, synchronous: str) -> sqlite3.Connection:
+    """Open the file, in WAL mode.
+
+    Raises:
+        SpoolDamaged: it is no database.
+        sqlite3.OperationalError: it cannot be opened.
+    """
+    database = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute(f"PRAGMA synchronous = {synchronous}")
+        database.execute("PRAGMA journal_size_limit = 4194304")
+    except sqlite3.DatabaseError as error:
+        database.close()
+        if not isinstance(error, sqlite3.OperationalError):
+            raise SpoolDamaged(str(error)) from None
+        raise
+    return database
+
+
+def upgrade(database: sqlite3.Connection) -> None:
+    """Take the file to the schema of this version.
+
+    Raises:
+        SpoolUnavailable: a newer version wrote it.
+    """
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version > len(SCHEMA):
+        raise SpoolUnavailable(f"the spool was written by a newer Sightline (schema {version}, known {len(SCHEMA)})")
+    for number, step in enumerate(SCHEMA[version:], version + 1):
+        database.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
+
+
+def read_totals(database: sqlite3.Connection) -> Counter[str]:
+    """Read the numbers of the ledger, and count the rest."""
+    totals = Counter(dict(database.execute("SELECT name, count FROM account").fetchall()))
+    spooled, size = database.execute("SELECT COUNT(*), COALESCE(SUM(LENGTH(body)), 0) FROM event").fetchone()
+    (set_aside,) = database.execute("SELECT COUNT(*) FROM quarantine").fetchone()
+    totals.update(spooled=spooled, bytes=size + spooled * ROW_BYTES, quarantined=set_aside)
+    return totals
+
+
+def accounts_of(totals: Counter[str], oldest_at_ns: int | None) -> SpoolAccounts:
+    """Give the numbers as a reading."""
+    return SpoolAccounts(
+        accepted=totals["accepted"],
+        published=totals["published"],
+        discarded=totals["discarded"],
+        quarantined=totals["quarantined"],
+        spooled=totals["spooled"],
+        bytes=totals["bytes"],
+        oldest_at_ns=oldest_at_ns,
+        destroyed=totals["destroyed"],
+    )

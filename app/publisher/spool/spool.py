@@ -1,0 +1,306 @@
+"""Spool: accepted events on disk until Kafka has them, in SQLite; what it has committed survives any process.
+
+One thread uses it. Its numbers are written in the transactions that they count, so that in any state of the file
+``accepted = published + spooled + quarantined + discarded`` (contract, section 5).
+
+SQLite runs in WAL mode: with ``synchronous=NORMAL`` a commit survives the death of every process, with ``FULL`` also
+the loss of power (https://www.sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from app.errors import SpoolDamaged, SpoolFull, SpoolUnavailable
+from app.publisher.spool import salvage
+from app.publisher.spool.codec import digest
+from app.publisher.spool.file import (
+    FILE,
+    KEEP_TURN,
+    RESERVE,
+    ROW_BYTES,
+    accounts_of,
+    connect,
+    lock,
+    read_totals,
+    upgrade,
+)
+from app.publisher.spool.high_water_mark import HighWaterMark
+from app.publisher.spool.rows import Arrival, Delivery, Refusal, SpoolAccounts, SpoolOptions, Turn, Waiting
+
+logger = logging.getLogger(__name__)
+
+RESERVE_BYTES = 4 * 1024 * 1024
+"""Room kept back: on a full disk it is given up, so that acknowledgements can still be written down."""
+REPEAT_WINDOW_S = 600.0
+"""How long an acknowledged id is remembered (contract, section 4)."""
+CAMERA_MEMORY_S = 30 * 86_400.0
+"""How long the order of a camera of which nothing comes is remembered."""
+
+
+class Spool:
+    """The file, opened; ended by :meth:`close`.
+
+    Raises:
+        SpoolUnavailable: another publisher has it, a newer Sightline wrote it, or its folder cannot be written.
+    """
+
+    def __init__(self, options: SpoolOptions) -> None:
+        self._options = options
+        self._path = options.folder / FILE
+        self._lock = lock(options.folder)
+        self._disk_full, self._ledger_known = False, True
+        self._change: Counter[str] = Counter()
+        try:
+            self._mark = HighWaterMark(options.folder)
+            self._database = self._open()
+            self._hold_reserve()
+            self._totals = read_totals(self._database)
+            self._count_the_cut_off()
+        except OSError as error:
+            os.close(self._lock)
+            raise SpoolUnavailable(f"the spool {str(self._path)!r} cannot be opened: {error.strerror}") from None
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def commit(
+        self, arrivals: Sequence[Arrival], deliveries: Sequence[Delivery] = (), refusals: Sequence[Refusal] = ()
+    ) -> list[int | None]:
+        """Write down, in one transaction, all that has come together.
+
+        Returns:
+            For each arrival the id under which it waits; 0 where it does not wait; ``None`` where it had been
+            committed before.
+
+        Raises:
+            SpoolFull: there is no room for the arrivals. Nothing was written.
+            SpoolUnavailable: the file cannot be written now. Nothing was written.
+        """
+        needed = sum(len(arrival.body) + ROW_BYTES for arrival in arrivals if arrival.body)
+        if needed and self._totals["bytes"] + needed > self._options.max_bytes:
+            raise SpoolFull(
+                f"the spool is full: it holds {self._totals['bytes'] >> 20} MiB, the limit of spool.max_bytes"
+            )
+        if arrivals and self._disk_full and not self._hold_reserve():
+            raise SpoolFull("the spool's disk is full")
+        with self._transaction() as database:
+            ids = [self._take(database, arrival) for arrival in arrivals]
+            for delivery in deliveries:
+                self._forget(database, delivery)
+            for refusal in refusals:
+                self._set_aside(database, refusal)
+        return ids
+
+    def knows(self, event_id: str) -> bool:
+        """Tell whether an event was committed, and waits, or was acknowledged or set aside lately."""
+        row = self._database.execute(
+            "SELECT EXISTS (SELECT 1 FROM event WHERE event_id = :id) OR EXISTS (SELECT 1 FROM acknowledged "
+            "WHERE event_id = :id) OR EXISTS (SELECT 1 FROM quarantine WHERE event_id = :id)",
+            {"id": event_id},
+        ).fetchone()
+        return bool(row[0])
+
+    def waiting(self, camera_id: str, after: int, limit: int) -> list[Waiting]:
+        """Give a camera's next events, oldest first; a damaged one is passed over and stays to be counted."""
+        rows = self._database.execute(
+            "SELECT id, event_id, camera_id, stored_at_ns, body FROM event WHERE camera_id = ? AND id > ? "
+            "ORDER BY id LIMIT ?",
+            (camera_id, after, limit),
+        )
+        return [Waiting(*row) for row in rows]
+
+    def cameras_waiting(self) -> list[str]:
+        """Give the cameras of which events wait."""
+        return [row[0] for row in self._database.execute("SELECT DISTINCT camera_id FROM event")]
+
+    def turns(self) -> list[Turn]:
+        """Give the last committed frame of each camera."""
+        rows = self._database.execute("SELECT camera_id, epoch, sequence FROM camera")
+        return [Turn(camera_id, _number(epoch), _number(sequence)) for camera_id, epoch, sequence in rows]
+
+    def last_id(self) -> int:
+        """Give the highest id given so far."""
+        row = self._database.execute("SELECT MAX(id) FROM event").fetchone()
+        return int(row[0] or 0)
+
+    def accounts(self) -> SpoolAccounts:
+        """Give the numbers as of the last transaction."""
+        row = self._database.execute("SELECT stored_at_ns FROM event ORDER BY id LIMIT 1").fetchone()
+        return accounts_of(self._totals, row[0] if row else None)
+
+    def tidy(self, now_ns: int) -> list[str]:
+        """Forget what is too old, and do what was asked of the quarantine; give the cameras that have events again."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM acknowledged WHERE at_ns < ?", (now_ns - int(REPEAT_WINDOW_S * 1e9),))
+            database.execute("DELETE FROM camera WHERE at_ns < ?", (now_ns - int(CAMERA_MEMORY_S * 1e9),))
+            dropped = database.execute("DELETE FROM quarantine WHERE wish = 'drop'").rowcount
+            self._count("discarded", dropped)
+            self._change["quarantined"] -= dropped
+            again = database.execute(
+                "SELECT camera_id, COUNT(*), SUM(LENGTH(body)) FROM quarantine WHERE wish = 'resend' GROUP BY camera_id"
+            ).fetchall()
+            if again:
+                count, size = sum(row[1] for row in again), sum(row[2] for row in again)
+                self._change.update(spooled=count, quarantined=-count, bytes=size + count * ROW_BYTES)
+                database.execute(
+                    "INSERT INTO event (event_id, camera_id, stored_at_ns, body, digest) SELECT event_id, camera_id, "
+                    "at_ns, body, digest FROM quarantine WHERE wish = 'resend' ORDER BY id"
+                )
+                database.execute("DELETE FROM quarantine WHERE wish = 'resend'")
+        if self._disk_full:
+            self._hold_reserve()
+        return [row[0] for row in again]
+
+    def close(self) -> None:
+        """Close the file; what it holds stays."""
+        self._database.close()
+        self._mark.close()
+        os.close(self._lock)
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            database = connect(self._path, self._options.synchronous)
+            salvage.check(database)
+            upgrade(database)
+        except SpoolDamaged as error:
+            return self._start_over(str(error))
+        except sqlite3.Error as error:
+            raise SpoolUnavailable(f"the spool {str(self._path)!r} cannot be opened: {error}") from None
+        return database
+
+    def _start_over(self, reason: str) -> sqlite3.Connection:
+        """Put a damaged file aside, and carry over what can be read."""
+        aside = salvage.put_aside(self._path)
+        database = connect(self._path, self._options.synchronous)
+        upgrade(database)
+        rescued = salvage.rescue(aside, database)
+        self._ledger_known = rescued.lost is not None
+        logger.error("the spool was damaged (%s): %s; the file is kept as %s", reason, rescued, aside.name)
+        return database
+
+    def _count_the_cut_off(self) -> None:
+        """Count what was committed and is gone with the end of the log; some of it Kafka may have had."""
+        lost = self._mark.read() - self._totals["accepted"] if self._ledger_known else 0
+        kept = self._mark.settle(damaged=lost > 0)
+        if lost > 0:
+            with self._transaction():
+                for name in ("accepted", "discarded", "destroyed"):
+                    self._count(name, lost)
+            logger.error("the spool's log was damaged: up to %d events were lost; it is kept as %s", lost, kept)
+        self._mark.write(self._totals["accepted"])
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._change = Counter()
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            yield self._database
+            self._database.execute("COMMIT")
+            self._totals.update(self._change)
+            self._mark.write(self._totals["accepted"])
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._database.execute("ROLLBACK")
+            self._fail(error)
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._database.execute("ROLLBACK")
+            raise
+
+    def _fail(self, error: sqlite3.Error) -> None:
+        """Translate what SQLite says, and do what can be done about it."""
+        code = error.sqlite_errorcode & 0xFF if isinstance(getattr(error, "sqlite_errorcode", None), int) else 0
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            with contextlib.suppress(sqlite3.Error):
+                self._database.close()
+            self._database = self._start_over(str(error))
+            self._totals = read_totals(self._database)
+            raise SpoolDamaged(f"the spool was damaged and was made anew: {error}") from None
+        if code == sqlite3.SQLITE_FULL:
+            self._disk_full = True
+            with contextlib.suppress(OSError):
+                (self._options.folder / RESERVE).unlink()
+            raise SpoolFull("the spool's disk is full") from None
+        raise SpoolUnavailable(f"the spool cannot be written: {error}") from None
+
+    def _take(self, database: sqlite3.Connection, arrival: Arrival) -> int | None:
+        if self.knows(arrival.event_id):
+            return None
+        given = 0
+        if arrival.body:
+            inserted = database.execute(
+                "INSERT INTO event (event_id, camera_id, stored_at_ns, body, digest) VALUES (?, ?, ?, ?, ?)",
+                (arrival.event_id, arrival.camera_id, arrival.at_ns, arrival.body, digest(arrival.body)),
+            )
+            given = int(inserted.lastrowid or 0)
+            self._change.update(spooled=1, bytes=len(arrival.body) + ROW_BYTES)
+        else:
+            _remember(database, arrival.event_id, arrival.at_ns)
+            self._count("discarded", 1)
+        self._count("accepted", 1)
+        if arrival.epoch:
+            turn = (arrival.camera_id, _stored(arrival.epoch), _stored(arrival.sequence), arrival.at_ns)
+            database.execute(KEEP_TURN, turn)
+        return given
+
+    def _forget(self, database: sqlite3.Connection, delivery: Delivery) -> None:
+        row = database.execute("DELETE FROM event WHERE id = ? RETURNING LENGTH(body)", (delivery.id,)).fetchone()
+        if row is not None:  # else it was destroyed with its file, and is counted so
+            self._change.update(spooled=-1, bytes=-row[0] - ROW_BYTES)
+            self._count("published", 1)
+        _remember(database, delivery.event_id, delivery.at_ns)
+
+    def _set_aside(self, database: sqlite3.Connection, refusal: Refusal) -> None:
+        row = database.execute("SELECT LENGTH(body) FROM event WHERE id = ?", (refusal.id,)).fetchone()
+        if row is None:
+            return
+        database.execute(
+            "INSERT OR REPLACE INTO quarantine (event_id, camera_id, at_ns, reason, body, digest) "
+            "SELECT event_id, camera_id, ?, ?, body, digest FROM event WHERE id = ?",
+            (refusal.at_ns, refusal.reason, refusal.id),
+        )
+        database.execute("DELETE FROM event WHERE id = ?", (refusal.id,))
+        self._change.update(spooled=-1, quarantined=1, bytes=-row[0] - ROW_BYTES)
+
+    def _count(self, name: str, more: int) -> None:
+        """Write a number of the ledger within the transaction that it counts."""
+        if more:
+            self._change[name] += more
+            self._database.execute("UPDATE account SET count = count + ? WHERE name = ?", (more, name))
+
+    def _hold_reserve(self) -> bool:
+        """Take the reserve (back); tell whether there was room for it."""
+        path = self._options.folder / RESERVE
+        try:
+            if not path.exists() or path.stat().st_size < RESERVE_BYTES:
+                with path.open("wb") as file:
+                    os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+        except OSError:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            self._disk_full = True
+            return False
+        self._disk_full = False
+        return True
+
+
+def _remember(database: sqlite3.Connection, event_id: str, at_ns: int) -> None:
+    database.execute("INSERT OR REPLACE INTO acknowledged VALUES (?, ?)", (event_id, at_ns))
+
+
+def _stored(number: int) -> int | bytes:
+    """Give an unsigned 64-bit number as SQLite keeps it: its integers are signed, and any BLOB sorts above them.
+
+    (https://www.sqlite.org/datatype3.html, "Sort Order"; big-endian, so that the BLOBs are in order as well.)
+    """
+    return number if number < 1 << 63 else number.to_bytes(8, "big")
+
+
+def _number(stored: int | bytes) -> int:
+    return int.from_bytes(stored, "big") if isinstance(stored, bytes) else stored

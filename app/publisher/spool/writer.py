@@ -1,0 +1,234 @@
+"""SpoolWriter: the one thread that uses the spool, and group commit: what has gathered meanwhile is one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from app.errors import DeliveryUnavailable, SpoolDamaged, SpoolUnavailable
+from app.publisher.spool.rows import Arrival, Delivery, Refusal, SpoolAccounts, Turn, Waiting
+from app.publisher.spool.spool import Spool
+from app.telemetry.trouble_log import TroubleLog
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+MAX_GROUP = 500
+"""Events of one transaction at most, so that none waits long for the others."""
+OPEN_AGAIN_S = 0.5
+"""Pause between two tries to open a spool that is in use, or whose disk is away."""
+WRITE_DOWN_S = 0.02
+"""How long an acknowledgement waits for arrivals to share a transaction with."""
+RETRY_S = 0.25
+"""Pause before acknowledgements that could not be written down are tried again."""
+
+
+class SpoolWriter:
+    """CommitRouter in groups, from one event loop; opens the spool by itself, and again whenever that fails."""
+
+    def __init__(self, open_spool: Callable[[], Spool]) -> None:
+        """Prepare; nothing is opened until :meth:`start`."""
+        self._open_spool = open_spool
+        self._spool: Spool | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._arrivals: list[tuple[Arrival, asyncio.Future[int | None]]] = []
+        self._deliveries: list[Delivery] = []
+        self._refusals: list[Refusal] = []
+        self._writing_down: asyncio.TimerHandle | None = None
+        self._work = asyncio.Event()
+        self._open = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._accounts: SpoolAccounts | None = None
+        self._trouble = "the spool is being opened"
+        self._shut = TroubleLog(logger, "nothing can be committed", unit="tries", level=logging.ERROR)
+        self._closing = False
+        self.groups = 0
+        """Transactions so far that committed arrivals."""
+
+    @property
+    def accounts(self) -> SpoolAccounts | None:
+        """The spool's numbers as of its last transaction; none before it was opened."""
+        return self._accounts
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be committed now; empty while it can."""
+        return self._trouble
+
+    def start(self, opened: Callable[[Sequence[Turn], Sequence[str], int], None]) -> None:
+        """Begin to open the spool, and commit from then on.
+
+        Args:
+            opened: told once, before anything is committed: each camera's turn, the cameras of which events wait,
+                and the highest id of these.
+        """
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run(opened))
+
+    async def ready(self, patience_s: float) -> None:
+        """Wait for the spool to be open.
+
+        Raises:
+            SpoolUnavailable: it is not, after ``patience_s``.
+        """
+        if not self._open.is_set():
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._open.wait(), patience_s)
+        if not self._open.is_set():
+            raise SpoolUnavailable(self._trouble)
+
+    async def commit(self, arrival: Arrival) -> int | None:
+        """Commit an event with whatever else has gathered; see :meth:`Spool.commit` for the answer.
+
+        Raises:
+            SpoolUnavailable: it was not committed.
+        """
+        committed: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self._arrivals.append((arrival, committed))
+        self._work.set()
+        return await committed
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Have an acknowledgement written down with the next group of arrivals, or in a moment where none comes.
+
+        Until it is, the death of the process means that the event is sent once more.
+        """
+        self._deliveries.append(delivery)
+        if self._writing_down is None:
+            self._writing_down = asyncio.get_running_loop().call_later(WRITE_DOWN_S, self._write_down)
+
+    def _write_down(self) -> None:
+        self._writing_down = None
+        self._work.set()
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Have an event set aside with the next group."""
+        self._refusals.append(refusal)
+        self._work.set()
+
+    async def knows(self, event_id: str) -> bool:
+        """Tell whether an event was committed before."""
+        return await self._ask(lambda spool: spool.knows(event_id))
+
+    async def waiting(self, camera_id: str, after: int, limit: int) -> list[Waiting]:
+        """Give a camera's next waiting events."""
+        return await self._ask(lambda spool: spool.waiting(camera_id, after, limit))
+
+    async def tidy(self, now_ns: int) -> list[str]:
+        """Forget what is too old; give the cameras that have events again by the quarantine's wishes."""
+        cameras = await self._ask(lambda spool: spool.tidy(now_ns))
+        self._accounts = await self._ask(lambda spool: spool.accounts())
+        return cameras
+
+    async def close(self) -> None:
+        """Write down what has gathered, and close the file."""
+        self._closing = True
+        if self._writing_down is not None:
+            self._writing_down.cancel()
+        self._work.set()
+        if self._task is not None:
+            if not self._open.is_set():
+                self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        if self._spool is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._spool.close)
+            self._spool = None
+        for _, committed in self._arrivals:
+            if not committed.done():
+                committed.set_exception(SpoolUnavailable("the spool was closed"))
+        self._thread.shutdown(wait=False)
+
+    async def _run(self, opened: Callable[[Sequence[Turn], Sequence[str], int], None]) -> None:
+        await self._open_it(opened)
+        while not self._closing:
+            await self._work.wait()
+            self._work.clear()
+            try:
+                await self._write_group()
+            except SpoolUnavailable as error:
+                self._shut.again(str(error))
+                self._trouble = str(error)
+                await self._write_settled()
+
+    async def _open_it(self, opened: Callable[[Sequence[Turn], Sequence[str], int], None]) -> None:
+        loop = asyncio.get_running_loop()
+        while self._spool is None:
+            try:
+                self._spool = await loop.run_in_executor(self._thread, self._open_spool)
+            except DeliveryUnavailable as error:
+                self._shut.again(str(error))
+                self._trouble = str(error)
+                await asyncio.sleep(OPEN_AGAIN_S)
+        turns = await self._ask(lambda spool: spool.turns())
+        cameras = await self._ask(lambda spool: spool.cameras_waiting())
+        last = await self._ask(lambda spool: spool.last_id())
+        self._accounts = await self._ask(lambda spool: spool.accounts())
+        self._trouble = ""
+        self._shut.over("the spool is open")
+        opened(turns, cameras, last)
+        self._open.set()
+
+    async def _write_group(self) -> None:
+        """Commit what has gathered; arrivals that cannot be are told, the rest is kept for another try."""
+        while self._arrivals or self._deliveries or self._refusals:
+            arrivals, self._arrivals = self._arrivals[:MAX_GROUP], self._arrivals[MAX_GROUP:]
+            try:
+                ids = await self._write([arrival for arrival, _ in arrivals])
+            except SpoolUnavailable as error:
+                for _, committed in arrivals:
+                    if not committed.done():
+                        committed.set_exception(type(error)(str(error)))
+                raise
+            self.groups += bool(arrivals)
+            if arrivals and self._trouble:
+                self._shut.over("the spool can be written again")
+                self._trouble = ""
+            for (_, committed), given in zip(arrivals, ids, strict=True):
+                if not committed.done():
+                    committed.set_result(given)
+
+    async def _write(self, arrivals: Sequence[Arrival]) -> list[int | None]:
+        deliveries, refusals = tuple(self._deliveries), tuple(self._refusals)
+
+        def transact(spool: Spool) -> tuple[list[int | None], SpoolAccounts]:
+            return spool.commit(arrivals, deliveries, refusals), spool.accounts()
+
+        ids, self._accounts = await self._ask(transact)
+        del self._deliveries[: len(deliveries)]
+        del self._refusals[: len(refusals)]
+        return ids
+
+    async def _write_settled(self) -> None:
+        """Write acknowledgements down where arrivals have no room: they make it."""
+        if not (self._deliveries or self._refusals):
+            return
+        try:
+            await self._write([])
+        except SpoolUnavailable:
+            await asyncio.sleep(RETRY_S)
+            self._work.set()
+
+    async def _ask(self, question: Callable[[Spool], T]) -> T:
+        """Use the spool in its thread.
+
+        Raises:
+            SpoolUnavailable: it is not open, or could not be used.
+        """
+        spool = self._spool
+        if spool is None:
+            raise SpoolUnavailable(self._trouble)
+
+        def answer() -> T:
+            try:
+                return question(spool)
+            except SpoolUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 - the seam: SQLite and the disk raise many kinds
+                raise SpoolDamaged(f"the spool could not be used: {error}") from None
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, answer)

@@ -1,0 +1,54 @@
+"""PublisherTelemetry: the metrics of the publisher."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a camera on the edge has no Kafka client
+    pass
+from app.telemetry.metrics import (
+    CAPTURE_TO_PUBLISH,
+    EVENTS_PUBLISHED,
+    EVENTS_QUARANTINED,
+    SLO_BREACHES,
+    SPOOL_AGE,
+    SPOOL_BYTES,
+    SPOOL_EVENTS,
+    STAGE_SECONDS,
+    Meter,
+    Stage,
+)
+
+
+class PublisherTelemetry:
+    """Feeds the publisher's metrics."""
+
+    def __init__(self, meter: Meter, shard: int | None = None) -> None:
+        """Wire it.
+
+        Args:
+            meter: keeps the numbers.
+            shard: the publisher's number, where there are several: then the spool's gauges have it as their label, so
+                that they can be summed over the shards, without what a dead process of the same shard left behind.
+        """
+        self._meter = meter
+        self._shard = () if shard is None else (str(shard),)
+        labels = ("shard",) * len(self._shard)
+        self._gauges = tuple(
+            replace(gauge, labels=labels) for gauge in (SPOOL_EVENTS, SPOOL_BYTES, SPOOL_AGE, EVENTS_QUARANTINED)
+        )
+
+    def published(self, camera_id: str, total_s: float, spool_s: float, publish_s: float, breach: bool) -> None:
+        """Count an acknowledged event; seconds from capture, in the spool, and from hand-over to acknowledgement."""
+        self._meter.observe(CAPTURE_TO_PUBLISH, total_s, camera_id)
+        self._meter.observe(STAGE_SECONDS, spool_s, Stage.SPOOL.value)
+        self._meter.observe(STAGE_SECONDS, publish_s, Stage.PUBLISH.value)
+        self._meter.add(EVENTS_PUBLISHED, camera_id)
+        count = self._meter.add if breach else self._meter.begin  # a series that is not there counts for nothing
+        count(SLO_BREACHES, camera_id)
+
+    def spool(self, events: int, size: int, oldest_s: float, quarantined: int) -> None:
+        """Tell how many events wait, their bytes, the age of the oldest in seconds, and how many were set aside."""
+        for gauge, value in zip(self._gauges, (events, size, oldest_s, quarantined), strict=True):
+            self._meter.set(gauge, value, *self._shard)

@@ -1,0 +1,1 @@
+"""Every setting: its home, its default, its validator; loading, environment, live changes."""

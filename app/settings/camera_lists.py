@@ -1,0 +1,173 @@
+"""CamerasGiven: where the configured cameras are written, to be read when the system starts and again as it runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import yaml
+
+from app.errors import SettingsError
+from app.settings.cameras import CameraSettings, camera_of
+
+
+@dataclass(frozen=True)
+class CamerasGiven:
+    """One of a cameras file, the text ``id=url,id=url``, or a list as such a file holds it."""
+
+    file: Path | None = None
+    """Absolute."""
+    listed: str = field(default="", repr=False)
+    """It may hold passwords."""
+    entries: tuple[Any, ...] | None = field(default=None, repr=False)
+
+    def text(self) -> str:
+        """Give what is to be read; of a file its content.
+
+        Raises:
+            SettingsError: the file cannot be read.
+        """
+        if self.file is None:
+            return self.listed
+        try:
+            return self.file.read_text()
+        except (OSError, UnicodeDecodeError):
+            raise SettingsError(f"cameras file {str(self.file)!r} cannot be read") from None
+
+    def parse(self, text: str, environment: Mapping[str, str]) -> ConfiguredCameras:
+        """Read the cameras from :meth:`text`.
+
+        Raises:
+            SettingsError: an entry is wrong; one line, without secrets.
+        """
+        if self.entries is not None:
+            return parse_cameras(self.entries, environment)
+        if self.file is not None:
+            return parse_cameras_file(text, self.file, environment)
+        return parse_camera_list(text)
+
+    def read(self, environment: Mapping[str, str]) -> ConfiguredCameras:
+        """Read the cameras as they are written now; raises as the two above."""
+        return self.parse(self.text(), environment)
+
+
+_VARIABLE = re.compile(r"\$(\$)\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_ACCOUNT = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@")
+_BARE_ID = re.compile(r"^([^=/:?]*)=(.*)$")
+
+
+@dataclass(frozen=True)
+class ConfiguredCameras:
+    """What a configuration says of cameras."""
+
+    cameras: tuple[CameraSettings, ...]
+    fingerprints: Mapping[str, str]
+    """By camera id: a digest of what was written of it, ``${VARIABLES}`` as they stand. It tells whether somebody has
+    changed what the configuration says of a camera; a new password in the environment does not change it."""
+
+
+def parse_camera_list(text: str) -> ConfiguredCameras:
+    """Read ``id=url,id=url``; an id may be left out (``cam-1``, ``cam-2``, …, by position).
+
+    Raises:
+        SettingsError: an entry is malformed, or an id is given twice.
+    """
+    entries = [entry.strip() for entry in text.split(",") if entry.strip()]
+    listed = [_listed(position, entry) for position, entry in enumerate(entries, start=1)]
+    return _configured(
+        [(f"SIGHTLINE_CAMERAS[{position}]", values, values) for position, values in enumerate(listed, start=1)]
+    )
+
+
+def parse_cameras_file(text: str, file: Path, environment: Mapping[str, str]) -> ConfiguredCameras:
+    """Read a cameras file's text; ``${VAR}`` in a URL is taken from ``environment``: a password needs no encoding.
+
+    Raises:
+        SettingsError: the text, a key or a value is wrong, or a variable is not set.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise SettingsError(f"cameras file {str(file)!r} is not YAML: {reason}") from None
+    wanted = content.get("cameras") if isinstance(content, dict) and set(content) == {"cameras"} else None
+    if not isinstance(wanted, list):
+        raise SettingsError(f"cameras file {str(file)!r} must hold one key, cameras, with a list")
+    return parse_cameras(wanted, environment)
+
+
+def parse_cameras(entries: Sequence[object], environment: Mapping[str, str]) -> ConfiguredCameras:
+    """Read the list of a cameras file, as it stands there.
+
+    Raises:
+        SettingsError: a key or a value is wrong, or a variable is not set.
+    """
+    return _configured([_entry(index, entry, environment) for index, entry in enumerate(entries)])
+
+
+def camera_by_options(options: Mapping[str, Any], environment: Mapping[str, str]) -> CameraSettings:
+    """Read one camera from a command's options, which are called as its fields; ``${VAR}`` as in a cameras file.
+
+    Raises:
+        SettingsError: a value is wrong, or a variable is not set.
+    """
+    values = {name: value for name, value in options.items() if value is not None}
+    if isinstance(values.get("url"), str):
+        values["url"] = _expand(values["url"], environment, "--url")
+    return camera_of(values, lambda field: f"--{field.replace('_', '-')}")
+
+
+def _listed(position: int, entry: str) -> dict[str, Any]:
+    match = _BARE_ID.match(entry)
+    camera_id, url = match.groups() if match else (f"cam-{position}", entry)
+    # Only the comma is decoded: it alone had to be encoded to stand in this list.
+    return {"id": camera_id, "url": url.replace("%2C", ",").replace("%2c", ",")}
+
+
+def _entry(index: int, entry: object, environment: Mapping[str, str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    where = f"cameras[{index}]"
+    if not isinstance(entry, dict):
+        raise SettingsError(f"{where}: a {type(entry).__name__}; allowed is a mapping with id and url")
+    values = dict(entry)
+    if isinstance(values.get("url"), str):
+        values["url"] = _expand(values["url"], environment, f"{where}.url")
+    return where, values, dict(entry)
+
+
+def _configured(entries: Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any]]]) -> ConfiguredCameras:
+    """Make cameras of where each stands, what it comes to, and what was written."""
+    cameras: list[CameraSettings] = []
+    fingerprints: dict[str, str] = {}
+    for where, values, written in entries:
+        camera = camera_of(values, lambda field, where=where: f"{where}.{field}")  # type: ignore[misc]
+        if camera.id in fingerprints:
+            raise SettingsError(f"the camera id {camera.id!r} is given twice; ids are unique")
+        cameras.append(camera)
+        fingerprints[camera.id] = _fingerprint(written)
+    return ConfiguredCameras(tuple(cameras), fingerprints)
+
+
+def _fingerprint(written: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(written, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _expand(text: str, environment: Mapping[str, str], key: str) -> str:
+    account = _ACCOUNT.match(text)
+    account_end = account.end() if account else 0
+
+    def value(match: re.Match[str]) -> str:
+        if match.group(1):
+            return "${"  # written as $${
+        if match.group(2) not in environment:
+            raise SettingsError(f"{key}: the variable {match.group(2)} is not set")
+        found = environment[match.group(2)]
+        # A password may hold what would end the account: /, ?, #, @. What is encoded already stays so.
+        return quote(found, safe="%!$&'()*+,;=:") if match.end() < account_end else found
+
+    return _VARIABLE.sub(value, text)

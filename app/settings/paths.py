@@ -1,0 +1,24 @@
+"""Paths of what comes with Sightline, and how a path in a setting is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout (or, installed as a wheel, the folder that holds the packages)."""
+CONFIGS = ROOT / "configs"
+_bundled = CONFIGS / "models" / "street.pt"
+DEMO_MODEL = _bundled if _bundled.is_file() else ROOT / "app" / "_bundled" / "models" / "street.pt"
+"""The model that recognises the simulated street."""
+DEMO_CAMERAS = "configs/cameras.yaml"
+
+
+def find_file(path: str | Path) -> Path:
+    """Find a file named in a setting: as given, below the working directory, else below the checkout."""
+    try:
+        given = Path(path).expanduser()
+        if given.is_absolute() or given.exists():
+            return given
+        return ROOT / given if (ROOT / given).exists() else given
+    except (OSError, RuntimeError):  # too long for a path, or the home of nobody
+        return Path(path)

@@ -1,0 +1,1 @@
+"""The metric catalogue, the Prometheus page, tracing and the trouble log."""

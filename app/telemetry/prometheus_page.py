@@ -1,0 +1,87 @@
+"""PageMeter: the metrics of ``app/telemetry/metrics.py`` on a ``/metrics`` page of this process, without Ray.
+
+The names are those that Prometheus shows for a camera in the cluster, ``ray_`` in front and all: so one set of rules
+and one dashboard see both.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    start_http_server,
+)
+
+from app.errors import SettingsError
+from app.telemetry.metrics import Metric
+
+T = TypeVar("T", Counter, Gauge, Histogram)
+PREFIX = "ray_"
+"""What Ray puts in front of a metric's name."""
+
+
+class PageMeter:
+    """Keeps the numbers in a registry of its own, with this process's memory, CPU time and open files beside them."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside each counter, which nobody asks for
+        self._registry = CollectorRegistry()
+        self._instruments: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        ProcessCollector(registry=self._registry)
+
+    def begin(self, counter: Metric, *labels: str) -> None:
+        """Let a counter's series be there, at 0."""
+        self._of(Counter, counter, labels)
+
+    def add(self, counter: Metric, *labels: str) -> None:
+        """Count one."""
+        self._of(Counter, counter, labels).inc()
+
+    def set(self, gauge: Metric, value: float, *labels: str) -> None:
+        """Tell what is now."""
+        self._of(Gauge, gauge, labels).set(value)
+
+    def observe(self, histogram: Metric, value: float, *labels: str) -> None:
+        """Note one value of many."""
+        self._of(partial(Histogram, buckets=histogram.buckets), histogram, labels).observe(value)
+
+    @contextmanager
+    def served(self, host: str, port: int) -> Iterator[str]:
+        """Serve the page while the block runs; give its address. Port 0 takes any that is free.
+
+        Raises:
+            SettingsError: the address cannot be listened on.
+        """
+        try:
+            server, thread = start_http_server(port, host, self._registry)
+        except OSError as error:
+            raise SettingsError(
+                f"--metrics-host, --metrics-port: {host!r}, {port} cannot be listened on ({error.strerror}); allowed "
+                "are an address of this machine and a port that is free, or 0 for any"
+            ) from None
+        try:
+            shown = f"[{host}]" if ":" in host else host
+            yield f"http://{shown}:{server.server_port}/metrics"
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+    def _of(self, make: Callable[..., T], metric: Metric, labels: tuple[str, ...]) -> T:
+        with self._lock:
+            instrument: T | None = self._instruments.get(metric.name)
+            if instrument is None:
+                instrument = make(PREFIX + metric.name, metric.text, metric.labels, registry=self._registry)
+                self._instruments[metric.name] = instrument
+        return instrument.labels(*labels) if metric.labels else instrument

@@ -1,0 +1,67 @@
+"""What is asked for in a camera, as the HTTP API takes and tells it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from app.settings.cameras import CAMERA_ID, USUAL_JPEG_QUALITY, CameraSettings, Fps, JpegQuality, MaxSide, camera_of
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value  # JSON knows one kind of number
+
+
+Amount = Annotated[float, Field(ge=0.0001, le=1_000_000)]
+
+
+class CameraFields(BaseModel):
+    """A camera but for its id: what PUT takes, and what GET tells, so that one can be made of the other."""
+
+    # Strict: what the schema does not allow is not taken for something like it.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    url: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=4096,
+            description="Its source. Told with *** in the place of each secret; given back so, it keeps its secrets. "
+            "${VARIABLES} are not expanded.",
+        ),
+    ]
+    fps: Annotated[Fps | None, Field(description="Frames sampled per second; null: INFERENCE_FPS.")] = None
+    max_side: Annotated[
+        Annotated[MaxSide, BeforeValidator(_whole)] | None,
+        Field(description="Longest side, in pixels, of what is sent for inference; null: its own."),
+    ] = None
+    jpeg_quality: Annotated[JpegQuality, BeforeValidator(_whole)] = USUAL_JPEG_QUALITY
+    resources: Annotated[
+        dict[str, Amount], Field(description="Custom Ray resources that place its actor; none: spread over the nodes.")
+    ] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: CameraSettings) -> CameraFields:
+        """Tell a camera's settings, without its secrets."""
+        return cls(
+            url=str(settings.url),
+            fps=settings.fps,
+            max_side=settings.max_side,
+            jpeg_quality=settings.jpeg_quality,
+            resources=dict(settings.resources),
+        )
+
+    def settings(self, camera_id: str) -> CameraSettings:
+        """Make the settings of a camera.
+
+        Raises:
+            SettingsError: a value is impossible.
+        """
+        return camera_of({**self.model_dump(exclude={"id"}), "id": camera_id})
+
+
+class NewCamera(CameraFields):
+    """A camera to be added."""
+
+    id: Annotated[str, Field(pattern=f"^{CAMERA_ID.pattern}$", description="Unique.")]

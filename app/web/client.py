@@ -1,0 +1,161 @@
+"""ApiClient: the HTTP API of the running system, as the commands ask it."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import SecretStr, TypeAdapter, ValidationError
+
+from app.errors import NothingThere, SettingsError, SystemAway, SystemRefused
+from app.web.schemas import CameraModel, EventModel, StatusModel
+from app.web.write_routes import RemovedModel
+
+T = TypeVar("T")
+TIMEOUT_S = 15.0
+"""How long an answer is waited for."""
+_EVENTS = TypeAdapter(tuple[EventModel, ...])
+_MISTAKES = frozenset({400, 404, 409, 413, 422})
+"""Answers to a change that is wrong, rather than one that could not be made."""
+_CAMERAS = TypeAdapter(tuple[CameraModel, ...])
+
+
+@dataclass(frozen=True)
+class Still:
+    """One picture of a camera, and the event of the same frame."""
+
+    frame_id: str
+    jpeg: bytes
+    event: EventModel | None
+    """None where the frame became no event."""
+
+
+def address_of(config: Mapping[str, Any]) -> str:
+    """Give the address of the HTTP API by a Serve configuration, asked from this machine."""
+    options = config.get("http_options") or {}
+    host = options.get("host") or "127.0.0.1"
+    # Serve listens on every interface: from here that is loopback.
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://{f'[{local}]' if ':' in local else local}:{options.get('port', 8000)}"
+
+
+def _path_of(camera_id: str) -> str:
+    return f"/api/v1/cameras/{urllib.parse.quote(camera_id, safe='')}"
+
+
+class ApiClient:
+    """Asks one running system."""
+
+    def __init__(self, address: str, token: SecretStr | None = None) -> None:
+        self.address = address
+        self._headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
+        # An address of this machine: no proxy between, whatever the shell says.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def status(self, seconds: float | None = None) -> StatusModel:
+        """Ask for the whole system; with ``seconds`` Kafka's latencies are of the events since so long ago."""
+        query = "" if seconds is None else f"?seconds={seconds:.3f}"
+        return self._read(TypeAdapter(StatusModel), f"/api/v1/status{query}")
+
+    def cameras(self) -> tuple[CameraModel, ...]:
+        """Ask for every camera."""
+        return self._read(_CAMERAS, "/api/v1/cameras")
+
+    def add(self, camera_id: str, fields: Mapping[str, Any], *, replace: bool = False) -> CameraModel:
+        """Add a camera.
+
+        Args:
+            camera_id: its id.
+            fields: what PUT takes, by name.
+            replace: whether one of that id is changed to this.
+
+        Raises:
+            SettingsError: there is one of that id, or a field is wrong.
+        """
+        if replace and camera_id in [camera.id for camera in self.cameras()]:
+            return self._read(TypeAdapter(CameraModel), _path_of(camera_id), "PUT", fields)
+        return self._read(TypeAdapter(CameraModel), "/api/v1/cameras", "POST", {"id": camera_id, **fields})
+
+    def remove(self, camera_id: str) -> RemovedModel:
+        """Remove a camera; its last frames are settled then.
+
+        Raises:
+            SettingsError: there is no such camera.
+        """
+        return self._read(TypeAdapter(RemovedModel), _path_of(camera_id), "DELETE")
+
+    def still(self, camera_id: str) -> Still:
+        """Ask for the newest picture of a camera, with its event.
+
+        Raises:
+            SettingsError: there is no such camera.
+            NothingThere: it has no picture to show, or does not answer.
+        """
+        self._require(camera_id)
+        body, headers = self._ask(f"/api/v1/cameras/{camera_id}/frame.jpg")
+        frame_id = headers.get("x-frame-id", "")
+        event = self._event(camera_id, frame_id) if headers.get("x-has-event") == "true" else None
+        return Still(frame_id, body, event)
+
+    def _event(self, camera_id: str, frame_id: str) -> EventModel | None:
+        # The service shares its answers for half a second: the event of a fresh picture may need a second question.
+        for _ in range(20):
+            events = self._read(_EVENTS, f"/api/v1/events?camera={camera_id}&limit=100")
+            found = next((event for event in events if event.frame_id == frame_id), None)
+            if found is not None:
+                return found
+        return None
+
+    def _require(self, camera_id: str) -> None:
+        known = [camera.id for camera in self.cameras()]
+        if camera_id not in known:
+            raise SettingsError(f"there is no camera {camera_id!r}; there are {', '.join(known) or 'none'}")
+
+    def _read(self, kind: TypeAdapter[T], path: str, method: str = "GET", fields: Mapping[str, Any] | None = None) -> T:
+        body, _ = self._ask(path, method, fields)
+        try:
+            return kind.validate_json(body)
+        except ValidationError:
+            raise SystemRefused(f"what answers at {self.address} is not Sightline, or another version of it") from None
+
+    def _ask(
+        self, path: str, method: str = "GET", fields: Mapping[str, Any] | None = None
+    ) -> tuple[bytes, Mapping[str, str]]:
+        """Ask.
+
+        Raises:
+            SystemAway: nothing answers.
+            SystemRefused: it answers with an error.
+            SettingsError: it refuses a change as wrong.
+        """
+        body = None if fields is None else json.dumps(fields).encode()
+        headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
+        request = urllib.request.Request(self.address + path, body, headers, method=method)  # noqa: S310 - always http
+        try:
+            with self._opener.open(request, timeout=TIMEOUT_S) as answer:
+                return answer.read(), {name.lower(): value for name, value in answer.headers.items()}
+        except urllib.error.HTTPError as error:
+            refusal = self._refusal(error)
+            if method != "GET" and error.code in _MISTAKES:
+                raise SettingsError(refusal.removeprefix(f"{self.address}: ").removeprefix("body.")) from None
+            raise (NothingThere if error.code == 404 else SystemRefused)(refusal) from None
+        except OSError as error:
+            reason = getattr(error, "reason", error)
+            raise SystemAway(
+                f"no Sightline answers at {self.address} ({reason}); start it with 'sightline up', "
+                "or name its Serve configuration with --config"
+            ) from None
+
+    def _refusal(self, error: urllib.error.HTTPError) -> str:
+        if error.code == 401:
+            return f"{self.address} asks for a token: set SIGHTLINE_TOKEN to the one it was started with"
+        try:
+            detail = str(json.loads(error.read())["detail"])
+        except (ValueError, KeyError, TypeError, OSError):
+            detail = f"{error.code} {error.reason}"
+        return f"{self.address}: {detail}"

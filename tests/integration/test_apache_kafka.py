@@ -22,7 +22,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from app.core.event import DetectionEvent, SeenObject, StageLatencies
+from app.core.event import DetectionEvent, DetectedObject, StageLatencies
 from app.errors import DeliveryRefused, DeliveryUnavailable
 from app.publisher import (
     EventPublisher,
@@ -85,7 +85,7 @@ def event(frame: str, camera: str = "cam", label: str = "car", age_ns: int = 0) 
         width=640,
         height=360,
         model="m.pt",
-        objects=(SeenObject(label, 2, 0.9, (1.0, 2.0, 3.0, 4.0)),),
+        objects=(DetectedObject(label, 2, 0.9, (1.0, 2.0, 3.0, 4.0)),),
         latency=StageLatencies(1, 1, 1, 1, 1),
     )
 

@@ -39,7 +39,10 @@ def hand_on(
     for application in config["applications"]:
         runtime_env = dict(application.get("runtime_env") or {})
         runtime_env["env_vars"] = {**(runtime_env.get("env_vars") or {}), **ours}
-        applications.append({**application, "runtime_env": runtime_env})
+        arguments = dict(application.get("args") or {})
+        if arguments.get("settings"):
+            arguments["settings"] = str(find_file(arguments["settings"]).absolute())
+        applications.append({**application, "runtime_env": runtime_env, "args": arguments})
     return {**config, "applications": applications}
 
 

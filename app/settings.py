@@ -214,9 +214,23 @@ def find_file(path: str | Path) -> Path:
         return Path(path)
 
 
+def where_looked(path: str | Path) -> str:
+    """Return where :func:`find_file` looked for a file in vain, as the end of a sentence; empty for an absolute path.
+
+    A process of Ray's works in the folder in which Ray was started, and not in that of the shell that deploys.
+    """
+    if Path(path).is_absolute() or str(path).startswith("~"):
+        return ""
+    return f"; it was looked for in {Path.cwd()} and in {ROOT}: give its absolute path"
+
+
 def _read_file(file: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(find_file(file).read_text())
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"settings file {str(file)!r} cannot be read: {_reason(error)}{where_looked(file)}"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings file {str(file)!r} cannot be read: {_reason(error)}") from None
     except yaml.YAMLError as error:
@@ -319,7 +333,8 @@ def _cameras_given(wanted: object) -> CamerasGiven:
         )
     given = cameras_file_or_list(wanted)
     if given.file is not None and not given.file.is_file():
-        raise SettingsError(f"SIGHTLINE_CAMERAS: {wanted!r} is not there; give a cameras file or id=url,id=url")
+        looked = where_looked(wanted)
+        raise SettingsError(f"SIGHTLINE_CAMERAS: {wanted!r} is not there; give a cameras file or id=url,id=url{looked}")
     return given
 
 

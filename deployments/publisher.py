@@ -135,13 +135,14 @@ class BrokerActor:
 async def find_broker(name: str, patience_s: float = BROKER_PATIENCE_S) -> str:
     """Return ``host:port`` of the embedded broker whose actor has this name; wait while it is being started.
 
-    Serve starts its actors in its own namespace. A publisher's runtime context names that one under ``serve run``, whose
-    driver is in it, and an anonymous one under ``serve deploy`` and the REST API (Ray 2.60). So it is always given.
+    Serve starts its actors in its own namespace, which is given here: a publisher's runtime context names the one of
+    the driver, which is Serve's under ``serve run`` and the dashboard's under ``serve deploy`` (Ray 2.60).
 
     Raises:
         DeliveryUnavailable: the actor is not there, or did not answer in ``patience_s``; the text says which.
     """
     end = time.monotonic() + patience_s
+    failure = ""
     while True:
         try:
             broker: Any = ray.get_actor(name, namespace=SERVE_NAMESPACE)
@@ -152,11 +153,12 @@ async def find_broker(name: str, patience_s: float = BROKER_PATIENCE_S) -> str:
         except asyncio.TimeoutError:
             trouble = "its actor does not answer; it may wait for a node with room for it (ray status)"
         except RayError as error:
-            trouble = f"its actor failed: {last_line(error)}"
+            # What comes next is that there is no actor, until Serve has made another: this says more.
+            trouble = failure = f"its actor failed: {last_line(error)}"
         else:
             return address
         if time.monotonic() >= end:
-            raise DeliveryUnavailable(f"waiting for the embedded broker: {trouble}")
+            raise DeliveryUnavailable(f"waiting for the embedded broker: {failure or trouble}")
         await asyncio.sleep(BROKER_LOOKUP_S)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -27,8 +26,6 @@ COMMAND_TIMEOUT_S = 120.0
 """A command of Ray's loads for up to 20 s on two busy cores."""
 OUR_ACTORS = ("BrokerActor", "KafkaPublisher", "CameraActor", "ServeReplica", "ServeController", "ProxyActor")
 """What the class names of the actors contain that a deployment brings with it."""
-_KEPT_FREE = 9
-"""Ports that one node needs."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +112,12 @@ class ExistingCluster:
         """Return what Serve says of the applications' state."""
         return "\n".join(f"{name}: {one['status']} {one['message']}" for name, one in self.applications().items())
 
-    def publisher(self) -> dict[str, Any]:
-        """Return what the running system's HTTP API tells of Kafka; empty while it does not answer."""
-        with contextlib.suppress(httpx.HTTPError, KeyError, ValueError):
-            told = httpx.get(f"http://{LOOPBACK}:{self.ports.http}/api/v1/system", timeout=10).raise_for_status().json()
-            return dict(told["kafka"])
-        return {}
+    def trouble(self) -> str | None:
+        """Return why events cannot be delivered now, by the HTTP API; none while that does not answer."""
+        with contextlib.suppress(httpx.HTTPError):
+            told = httpx.get(f"http://{LOOPBACK}:{self.ports.http}/api/v1/status", timeout=10)
+            return str(told.json()["broker"]["trouble"]) if told.status_code == 200 else None
+        return None
 
     def actors(self) -> list[dict[str, Any]]:
         """Return the living actors of a deployment."""
@@ -138,15 +135,14 @@ class ExistingCluster:
         answer = self._web.get(f"{self.dashboard}/api/v0/nodes?detail=1").raise_for_status().json()
         return next(str(node["node_id"]) for node in answer["data"]["result"]["result"] if node["is_head_node"])
 
-    def tansus(self) -> list[int]:
-        """Return the process ids of embedded brokers that an actor of this cluster started."""
-        workers = {pid for pid in self.head.processes("BrokerActor")}
+    def brokers(self) -> list[int]:
+        """Return the process ids of the embedded brokers that actors of this cluster started."""
+        owners = set(self.head.processes("BrokerActor"))
         found = []
         for process in Path("/proc").iterdir():
             with contextlib.suppress(OSError, IndexError, ValueError):
-                if (process / "comm").read_text().strip() == "tansu":
-                    parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
-                    found += [int(process.name)] if parent in workers or parent == 1 else []
+                parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+                found += [int(process.name)] if parent in owners else []
         return found
 
     def broker(self) -> str:
@@ -216,7 +212,9 @@ def _node(
     folder: Path, state: Path, environment: Mapping[str, str], *options: str, gcs: int, head: bool = False
 ) -> Iterator[System]:
     agent, agent_grpc, client = free_ports(3)
-    place = ["--head", f"--port={gcs}", f"--ray-client-server-port={client}"] if head else [f"--address={LOOPBACK}:{gcs}"]
+    place = (
+        ["--head", f"--port={gcs}", f"--ray-client-server-port={client}"] if head else [f"--address={LOOPBACK}:{gcs}"]
+    )
     command = [
         *(str(BIN / "ray"), "start", "--block", *place, f"--node-ip-address={LOOPBACK}"),
         # Ports of one node's own: others on this machine have the usual ones.

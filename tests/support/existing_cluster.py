@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ LOOPBACK = "127.0.0.1"
 STREET = "solo=synthetic://street?seed=7&width=320&height=192"
 COMMAND_TIMEOUT_S = 120.0
 """A command of Ray's loads for up to 20 s on two busy cores."""
+_NODE_PORTS = 2
+"""Ports that are named for each node."""
 OUR_ACTORS = ("BrokerActor", "KafkaPublisher", "CameraActor", "ServeReplica", "ServeController", "ProxyActor")
 """What the class names of the actors contain that a deployment brings with it."""
 
@@ -100,7 +102,12 @@ class ExistingCluster:
     @contextlib.contextmanager
     def another_node(self, *, cpus: int) -> Iterator[System]:
         """Have a node join, by ``ray start --address``."""
-        with _node(self.folder, self.head.state, self._environment, f"--num-cpus={cpus}", gcs=self.ports.gcs) as node:
+        # Nodes of one machine cannot have proxies on the same ports.
+        grpc, http, *ports = free_ports(2 + _NODE_PORTS)
+        apart = {"RAY_SERVE_WORKER_PROXY_GRPC_PORT": str(grpc), "RAY_SERVE_WORKER_PROXY_HTTP_PORT": str(http)}
+        address = f"--address={LOOPBACK}:{self.ports.gcs}"
+        environment = {**self._environment, **apart}
+        with _node(self.folder, self.head.state, environment, ports, address, f"--num-cpus={cpus}") as node:
             yield node
 
     def applications(self) -> dict[str, Any]:
@@ -187,7 +194,7 @@ def existing_cluster(folder: Path, *, cpus: int = 4, **environment: str) -> Iter
         cpus: what the head offers.
         environment: further variables of the cluster's processes.
     """
-    gcs, dashboard, grpc, http = free_ports(4)
+    gcs, dashboard, grpc, http, client, *node_ports = free_ports(5 + _NODE_PORTS)
     ports = Ports(gcs, dashboard, grpc, http)
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as short:  # sockets' paths are limited
         told = {
@@ -202,24 +209,24 @@ def existing_cluster(folder: Path, *, cpus: int = 4, **environment: str) -> Iter
             "SIGHTLINE_LATENCY_BUDGET_MS": "5000",  # the machine is small, and these tests are about arriving
             **environment,
         }
-        options = [f"--num-cpus={cpus}", f"--dashboard-port={dashboard}", f"--temp-dir={short}"]
-        with _node(folder, folder / "state", told, *options, gcs=gcs, head=True) as head:
+        options = [
+            *("--head", f"--port={gcs}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}"),
+            *(f"--num-cpus={cpus}", f"--temp-dir={short}"),
+        ]
+        with _node(folder, folder / "state", told, node_ports, *options) as head:
             yield ExistingCluster(folder, head, ports, told)
 
 
 @contextlib.contextmanager
 def _node(
-    folder: Path, state: Path, environment: Mapping[str, str], *options: str, gcs: int, head: bool = False
+    folder: Path, state: Path, environment: Mapping[str, str], ports: Sequence[int], *options: str
 ) -> Iterator[System]:
-    agent, agent_grpc, client = free_ports(3)
-    place = (
-        ["--head", f"--port={gcs}", f"--ray-client-server-port={client}"] if head else [f"--address={LOOPBACK}:{gcs}"]
-    )
+    agent, agent_grpc = ports
     command = [
-        *(str(BIN / "ray"), "start", "--block", *place, f"--node-ip-address={LOOPBACK}"),
-        # Ports of one node's own: others on this machine have the usual ones.
+        *(str(BIN / "ray"), "start", "--block", f"--node-ip-address={LOOPBACK}", *options),
+        # Ports of the node's own: another Ray on this machine has the usual ones.
         *(f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={agent_grpc}"),
-        *("--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=157286400", *options),
+        *("--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=157286400"),
     ]
     with running(command, state, folder, **environment) as node:
         node.wait_for_line("Ray runtime started")

@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 
 from app.camera_settings import CameraSettings
-from app.settings import ENVIRONMENT, SECRETS, find_file
+from app.file_places import find_file
+from app.settings import ENVIRONMENT, SECRETS
 from app.source_url import SourceKind
 
 CAMERAS = "SIGHTLINE_CAMERAS"
@@ -63,6 +64,8 @@ def _secrets(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
 
 
 def _absolute(name: str, value: str) -> str:
+    if name.endswith("_DIR"):  # it need not be there yet
+        return str(Path(value).expanduser().absolute())
     found = find_file(value) if name in _PATHS else None
     return str(found.absolute()) if found is not None and found.exists() else value
 

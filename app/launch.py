@@ -19,10 +19,11 @@ from typing import Any
 import yaml
 
 from app.errors import SettingsError
+from app.file_places import find_file
 from app.handing_on import hand_on
 from app.live_settings import check_user_configs
 from app.scaling import ScalingNumbers
-from app.settings import DEMO_MODEL, Settings, find_file, load_settings
+from app.settings import DEMO_MODEL, Settings, load_settings
 
 TUNED: Mapping[str, str] = {
     # HAProxy in front of the replicas instead of Serve's Python proxy, and less bookkeeping a request:

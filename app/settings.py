@@ -21,10 +21,9 @@ from app.connection_settings import Frozen, check_security, commas
 from app.connection_settings import KafkaSettings as KafkaSettings
 from app.connection_settings import TlsSettings as TlsSettings
 from app.errors import SettingsError
+from app.file_places import ROOT, Folder, find_file, where_looked
 from app.service_address import ServiceAddress as ServiceAddress
 
-ROOT = Path(__file__).resolve().parent.parent
-"""The checkout (or, installed as a wheel, the folder that holds the packages)."""
 CONFIGS = ROOT / "configs"
 _bundled = CONFIGS / "models" / "street.pt"
 DEMO_MODEL = _bundled if _bundled.is_file() else Path(__file__).parent / "_bundled" / "models" / "street.pt"
@@ -86,7 +85,7 @@ class DetectorSettings(Frozen):
 class SpoolSettings(Frozen):
     """Where undelivered events are kept."""
 
-    dir: Path = Field(default_factory=lambda: user_state_path("sightline") / "spool")
+    dir: Folder = Field(default_factory=lambda: user_state_path("sightline") / "spool")
     """Belongs to one system's publisher, on one node."""
     max_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
     """Of all shards together, each has its equal part; beyond, ``Detect`` answers ``UNAVAILABLE`` until Kafka has taken
@@ -122,7 +121,7 @@ class Settings(Frozen):
     detector: DetectorSettings = DetectorSettings()
     spool: SpoolSettings = Field(default_factory=SpoolSettings)
     publisher: PublisherSettings = PublisherSettings()
-    state_dir: Path = Field(default_factory=lambda: user_state_path("sightline"))
+    state_dir: Folder = Field(default_factory=lambda: user_state_path("sightline"))
     """Where changes of cameras made at run time are kept; belongs to one running system."""
 
 
@@ -201,27 +200,6 @@ def cameras_file_or_list(wanted: str) -> CamerasGiven:
     if wanted.endswith((".yaml", ".yml")):
         return CamerasGiven(file=find_file(wanted).absolute())
     return CamerasGiven(listed=wanted)
-
-
-def find_file(path: str | Path) -> Path:
-    """Find a file named in a setting: as given, below the working directory, else below the checkout."""
-    try:
-        given = Path(path).expanduser()
-        if given.is_absolute() or given.exists():
-            return given
-        return ROOT / given if (ROOT / given).exists() else given
-    except (OSError, RuntimeError):  # too long for a path, or the home of nobody
-        return Path(path)
-
-
-def where_looked(path: str | Path) -> str:
-    """Return where :func:`find_file` looked for a file in vain, as the end of a sentence; empty for an absolute path.
-
-    A process of Ray's works in the folder in which Ray was started, and not in that of the shell that deploys.
-    """
-    if Path(path).is_absolute() or str(path).startswith("~"):
-        return ""
-    return f"; it was looked for in {Path.cwd()} and in {ROOT}: give its absolute path"
 
 
 def _read_file(file: Path) -> dict[str, Any]:

@@ -144,7 +144,7 @@ def _plan(file: Path | None, settings: Settings) -> CameraPlan:
         given=given,
         configured=configured,
         fps=settings.inference_fps,
-        state_dir=settings.state_dir.absolute(),
+        state_dir=settings.state_dir,
         by_environment=bool(environment.get("SIGHTLINE_CAMERAS")),
         budget_by_environment=bool(environment.get("SIGHTLINE_LATENCY_BUDGET_MS")),
     )

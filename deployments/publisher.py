@@ -149,7 +149,7 @@ async def find_broker(name: str, patience_s: float = BROKER_PATIENCE_S) -> str:
             left_s = max(end - time.monotonic(), BROKER_LOOKUP_S)
             address: str = await asyncio.wait_for(broker.address.remote(), left_s)
         except ValueError:
-            trouble = f"Serve has not started its actor {name!r}"
+            trouble = "Serve has not started its actor, or starts another"
         except asyncio.TimeoutError:
             trouble = "its actor does not answer; it may wait for a node with room for it (ray status)"
         except RayError as error:
@@ -223,7 +223,7 @@ class KafkaPublisher:
 
     def _open_spool(self) -> Spool:
         spool = self._options.spool
-        options = SpoolOptions(spool.dir.expanduser(), spool.max_bytes, spool.synchronous)
+        options = SpoolOptions(spool.dir, spool.max_bytes, spool.synchronous)
         return open_shard(options, self._options.shard)
 
     async def _bootstrap(self) -> Sequence[str]:

@@ -12,7 +12,8 @@ import yaml
 
 from app.camera_settings import CAMERA_ID
 from app.errors import SettingsError
-from app.settings import ENVIRONMENT, SECRETS, find_file
+from app.file_places import find_file
+from app.settings import ENVIRONMENT, SECRETS
 
 KINDS = ("model", "no-op")
 """Detectors: the configured model, or one that sees nothing and costs nothing."""

@@ -21,9 +21,9 @@ from app.asking import SystemClient
 from app.benchmark.plan import BenchPlan, Places, bench_environment, write_files
 from app.benchmark.processes import ProcessMeter
 from app.errors import BenchFailed, SightlineError
+from app.file_places import ROOT
 from app.launch import LOOPBACK, TUNED
 from app.ports import free_port
-from app.settings import ROOT
 from app.web.models import StatusModel
 
 MARK = "BENCH_OF"

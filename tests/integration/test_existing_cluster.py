@@ -166,12 +166,12 @@ def test_in_a_cluster_of_several_nodes_the_embedded_broker_is_on_the_head_with_t
         assert not [line for line in node.survivors() if "Serve" in line or "Camera" in line]
 
 
-async def test_a_broker_that_serve_has_not_started_is_waited_for_by_name(cluster: None):
+async def test_a_broker_that_serve_has_not_started_is_told_as_what_is_waited_for(cluster: None):
     with pytest.raises(DeliveryUnavailable, match="waiting for the embedded broker: Serve has not started its actor"):
         await find_broker("nobody", patience_s=0)
 
 
-async def test_a_broker_for_which_no_node_has_room_is_waited_for_with_the_command_that_tells_why(cluster: None):
+async def test_of_a_broker_for_which_no_node_has_room_the_command_that_tells_why_is_told(cluster: None):
     @ray.remote(num_cpus=0, resources={"nowhere": 1})
     class Broker:
         def address(self) -> str:
@@ -184,7 +184,7 @@ async def test_a_broker_for_which_no_node_has_room_is_waited_for_with_the_comman
 
 
 @pytest.mark.idle
-async def test_a_broker_whose_actor_failed_is_waited_for_with_its_own_words(cluster: None):
+async def test_of_a_broker_whose_actor_failed_its_own_words_are_told(cluster: None):
     @ray.remote(num_cpus=0)
     class Broker:
         def __init__(self) -> None:

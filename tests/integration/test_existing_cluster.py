@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,21 @@ def test_serve_run_joins_it_from_another_folder_and_ctrl_c_leaves_the_cluster_as
             driver.interrupt()
         cluster.gone()
         wait_until_ended(brokers)
+
+
+@pytest.mark.slow
+def test_up_joins_it_from_another_folder_with_the_settings_file_and_the_spool_that_are_there(
+    here: Path, elsewhere: Path
+):
+    (elsewhere / "mine.yaml").write_text(yaml.safe_dump({"kafka": {"topic": "of.elsewhere"}}))
+    up = (sys.executable, "-m", "app.cli", "up", "--config", "system.yaml")
+    with existing_cluster(here) as cluster:
+        config = light(cluster.config(settings="mine.yaml"))
+        with cluster.serving(config, elsewhere, *up, SIGHTLINE_SPOOL_DIR="kept") as driver:
+            assert some_events(cluster.broker(), "of.elsewhere")
+            assert (elsewhere / "kept" / "spool.db").is_file()
+            driver.interrupt()
+        cluster.gone()
 
 
 @pytest.mark.slow

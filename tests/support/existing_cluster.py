@@ -22,8 +22,10 @@ from tests.e2e.system import BIN, System, running
 
 LOOPBACK = "127.0.0.1"
 STREET = "solo=synthetic://street?seed=7&width=320&height=192"
-COMMAND_TIMEOUT_S = 120.0
+COMMAND_TIMEOUT_S = 240.0
 """A command of Ray's loads for up to 20 s on two busy cores."""
+_START_TRIES = 3
+"""How often a node is started that did not come up in Ray's own time."""
 _NODE_PORTS = 2
 """Ports that are named for each node."""
 OUR_ACTORS = ("BrokerActor", "KafkaPublisher", "CameraActor", "ServeReplica", "ServeController", "ProxyActor")
@@ -91,12 +93,19 @@ class ExistingCluster:
         self._serve("shutdown", "--yes", "--address", self.dashboard, folder=folder)
 
     @contextlib.contextmanager
-    def serving(self, config: Mapping[str, Any], folder: Path) -> Iterator[System]:
-        """Run ``serve run`` in a folder, as a driver that joins this cluster."""
+    def serving(self, config: Mapping[str, Any], folder: Path, *command: str, **shell: str) -> Iterator[System]:
+        """Run ``serve run``, or another command, in a folder, as a driver that joins this cluster.
+
+        Args:
+            config: written into the folder, as ``system.yaml``.
+            folder: where the command is run.
+            command: what is run; none: ``serve run``.
+            shell: further variables of the command.
+        """
         (folder / "system.yaml").write_text(yaml.safe_dump(dict(config)))
-        command = [sys.executable, "-m", "ray.serve.scripts", "run", "system.yaml"]
-        address = f"{LOOPBACK}:{self.ports.gcs}"
-        with running(command, self.head.state, folder, **self._environment, RAY_ADDRESS=address) as system:
+        run = list(command) or [sys.executable, "-m", "ray.serve.scripts", "run", "system.yaml"]
+        variables = {**self._environment, "RAY_ADDRESS": f"{LOOPBACK}:{self.ports.gcs}", **shell}
+        with running(run, self.head.state, folder, **variables) as system:
             yield system
 
     @contextlib.contextmanager
@@ -228,6 +237,14 @@ def _node(
         *(f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={agent_grpc}"),
         *("--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=157286400"),
     ]
-    with running(command, state, folder, **environment) as node:
-        node.wait_for_line("Ray runtime started")
-        yield node
+    for tries_left in reversed(range(_START_TRIES)):
+        with running(command, state, folder, **environment) as node:
+            try:
+                node.wait_for_line("Ray runtime started")
+            except AssertionError:
+                # Ray gives its raylet 30 s, which no option changes (Ray 2.60): too little on a very busy machine.
+                if not tries_left or "timed out during startup" not in node.output:
+                    raise
+                continue
+            yield node
+            return

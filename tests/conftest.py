@@ -17,6 +17,7 @@ from tests.support.table import Table  # noqa: E402
 from tests.support.workers import (  # noqa: E402, F401  # hooks
     pytest_collection_modifyitems,
     pytest_xdist_auto_num_workers,
+    pytest_xdist_make_scheduler,
 )
 
 # An example that takes long says that the machine is busy, and nothing else.

@@ -21,6 +21,7 @@ from platformdirs import user_state_path
 
 from app.cameras import Camera, CameraObserver, CameraStatus, DetectClient
 from app.cameras.telemetry import CameraTelemetry
+from app.core.files import replace_file
 from app.settings.loading import load_settings
 from app.settings.settings import Settings
 from app.telemetry.prometheus_page import PageMeter
@@ -132,11 +133,9 @@ def next_epoch(file: Path, wall_ns: Callable[[], int] = time.time_ns) -> int:
     except (OSError, ValueError):
         last = 0
     epoch = max(last + 1, wall_ns() // 1_000_000)
-    fresh = file.with_name(f".{file.name}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(f"{epoch}\n")
-        fresh.replace(file)
+        replace_file(file, f"{epoch}\n")
     except OSError as error:
         _log.warning("the epoch cannot be kept at %s (%s): the clock must not be set back", file, error.strerror)
     return epoch

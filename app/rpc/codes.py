@@ -5,6 +5,7 @@ from __future__ import annotations
 import grpc
 
 from app import errors
+from app.core.one_line import one_line
 
 UNKNOWN_FAULT = "the service failed on this request; its log says why"
 """What a caller is told of a fault that is ours: never a stack trace."""
@@ -32,5 +33,5 @@ def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
     """Give the code and the one line that the caller gets for an error."""
     for kind, code in _CODES:
         if isinstance(error, kind):
-            return code, " ".join(str(error).split())
+            return code, one_line(error)
     return grpc.StatusCode.INTERNAL, UNKNOWN_FAULT

@@ -7,25 +7,8 @@ shows each name with ``ray_`` in front, and counters with ``_total`` behind, of 
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:  # a camera on the edge has no Kafka client
-    pass
-
-
-class Stage(str, enum.Enum):
-    """Where a frame's time goes, in the order of its way."""
-
-    ENCODE = "encode"
-    TRANSPORT = "transport"
-    QUEUE = "queue"
-    DECODE = "decode"
-    INFERENCE = "inference"
-    SPOOL = "spool"
-    PUBLISH = "publish"
-
+from typing import Protocol
 
 LATENCY_BUCKETS_S = (
     *(0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05),

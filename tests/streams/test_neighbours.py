@@ -7,14 +7,14 @@ import threading
 
 import pytest
 
-from app.cameras import CameraTiming
+from app.cameras.camera import CameraTiming
 from app.cameras.ledger import DropReason
 from tests.streams.conftest import Rows
 from tests.streams.http import HttpServer, sends_garbage
 from tests.streams.rtsp import RtspServer
 from tests.streams.watching import Watched
 
-QUICK = CameraTiming(reopen_first_s=0.05, reopen_most_s=0.1)
+QUICK = CameraTiming(reopen_first_s=0.05, reopen_max_s=0.1)
 
 
 def flap(server: RtspServer, over: threading.Event) -> None:

@@ -12,17 +12,9 @@ from datetime import datetime, timezone
 import httpx
 import pytest
 
-from app.cameras import (
-    AnsweredFrame,
-    Blocked,
-    CameraState,
-    CameraStatus,
-    DroppedLately,
-    FrameLatency,
-    Picture,
-    ServiceTrouble,
-)
+from app.cameras import AnsweredFrame, CameraState, CameraStatus, DroppedLately, FrameLatency, Picture
 from app.cameras.ledger import CameraLedger, DropReason
+from app.cameras.status import Blocked, ServiceTrouble
 from app.core.event import DetectedObject
 from app.core.quantiles import Quantiles
 from app.fleet import Origin

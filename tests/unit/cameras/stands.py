@@ -14,7 +14,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from app.cameras import Capture, FrameTime, RawFrame, Source
+from app.cameras.sources import Capture, FrameTime, RawFrame, Source
 from app.core.clock import Clock
 from app.errors import SourceEnded, SourceUnavailable
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from app.detection.image_steps import line_of
+from app.core.one_line import one_line
 
 _LARGEST = 64
 _MOST_GRAPHS = 64
@@ -81,7 +81,7 @@ class CudaGraphs:
         except RuntimeError as error:
             self._broken = True
             self._graphs.clear()
-            _logger.warning("the network runs without CUDA graphs, more slowly: %s", line_of(error))
+            _logger.warning("the network runs without CUDA graphs, more slowly: %s", one_line(error, 300))
         if len(self._graphs) > _MOST_GRAPHS:
             self._graphs.popitem(last=False)
 

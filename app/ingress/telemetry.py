@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # a camera on the edge has no Kafka client
     from app.core.event import DetectionEvent
-from app.telemetry.metrics import BATCH_SIZE, DETECTIONS, FRAMES_WAITING, STAGE_SECONDS, Meter, Stage
+from app.core.stage import EVENT_STAGES
+from app.telemetry.metrics import BATCH_SIZE, DETECTIONS, FRAMES_WAITING, STAGE_SECONDS, Meter
 
 
 class ServiceTelemetry:
@@ -28,12 +28,5 @@ class ServiceTelemetry:
         """Count an accepted frame's objects, and where its time went."""
         for seen in event.objects:
             self._meter.add(DETECTIONS, seen.label)
-        spent: Mapping[Stage, float] = {
-            Stage.ENCODE: event.latency.encode,
-            Stage.TRANSPORT: event.latency.transport,
-            Stage.QUEUE: event.latency.queue,
-            Stage.DECODE: event.latency.decode,
-            Stage.INFERENCE: event.latency.inference,
-        }
-        for stage, milliseconds in spent.items():
-            self._meter.observe(STAGE_SECONDS, milliseconds / 1000, stage.value)
+        for stage in EVENT_STAGES:
+            self._meter.observe(STAGE_SECONDS, getattr(event.latency, stage) / 1000, stage)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from app.core.one_line import one_line
 from app.detection.cpu_session import CpuSession, OnnxSession, OpenVinoSession, onnx_session
 from app.detection.models.exports import ENGINE, Export, Requirements, find_export
 from app.detection.models.files import check_pin, find_model
@@ -275,5 +276,5 @@ def _explain(error: Exception, path: Path) -> str:
         return "by its name it is none of .pt, .onnx, .engine and an exported folder such as x_openvino_model"
     text = text.replace(str(path), path.name)
     first = re.split(r"\n|\. | \(", text)[0]
-    line = " ".join(_NOISE.sub("", first).split())[:200] or type(error).__name__
+    line = one_line(_NOISE.sub("", first).strip() or type(error).__name__, 200)
     return f"{line}; give another in DETECTOR_MODEL"

@@ -223,7 +223,7 @@ async def test_how_many_frames_wait_for_a_detector_is_told_with_every_batch_and_
     desk.detector.gate.clear()
     calls = [asyncio.create_task(desk.detect()) for _ in range(5)]
     await until(lambda: len(desk.detector.batches) == 1)
-    desk.service.tell()
+    desk.service.report_waiting()
     assert desk.observer.waits == [3, 3]
     desk.detector.gate.set()
     await asyncio.gather(*calls)

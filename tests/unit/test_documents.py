@@ -23,7 +23,7 @@ _HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
 _ELSEWHERE = re.compile(r"^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _CITATION = re.compile(r"``?([\w/.-]+\.md)``?, (?:\"([^\"]+)\"|decisions? (\d+))")
 """How code cites a document: (``proto/README.md``, "Status codes") or (``app/README.md``, decision 3)."""
-_PATH = re.compile(r"(?<![\w./-])(?:app|configs|deployments|proto|tests)/[\w./-]*[\w/](?![\w*…<{])")
+_PATH = re.compile(r"(?<![\w./-])(?:app|configs|deployments|proto|tests)/[\w./-]*[\w/](?![\w*…{]|[./-]\w)")
 _MODULE = re.compile(r"(?:python -m |:)((?:app|deployments|tests)(?:\.\w+)+)")
 _DECISION = re.compile(r"^(\d+)\. \*\*", re.MULTILINE)
 

@@ -15,15 +15,10 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from app.cameras import (
-    Camera,
-    CameraTiming,
-    Capture,
-    FrameSender,
-    FrameTime,
-    RawFrame,
-    Source,
-)
+from app.cameras import Camera
+from app.cameras.camera import CameraTiming
+from app.cameras.sending.sender import FrameSender
+from app.cameras.sources import Capture, FrameTime, RawFrame, Source
 from app.core.clock import Clock
 from app.errors import SourceEnded, SourceUnavailable
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
@@ -200,9 +195,9 @@ async def until(condition: Callable[[], bool], within_s: float = 30.0) -> None:
 QUICK = CameraTiming(
     stall_s=2.0,
     reopen_first_s=0.02,
-    reopen_most_s=0.1,
+    reopen_max_s=0.1,
     resend_first_s=0.02,
-    resend_most_s=0.05,
+    resend_max_s=0.05,
     settle_s=1.0,
 )
 """What repeats is quick; what is waited for is longer than a busy machine leaves a thread without its turn."""

@@ -1,6 +1,6 @@
-"""Cameras at an overloaded service, simulated: the real Pace in front of lanes that falter now and then.
+"""Cameras of an overloaded service, simulated: the real Pace in front of detectors that stall now and then.
 
-What is left out of it: encoding, the publisher, and everything that is not waiting for a lane. Times are in seconds.
+Left out: encoding, the publisher, and everything that is not waiting for a detector. Times are in seconds.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ from dataclasses import dataclass, field
 
 from app.cameras.ledger import DropReason
 from app.cameras.outcome import Outcome
+from app.cameras.sending.flow_control import MAX_WAIT_SHARE
 from app.cameras.sending.pace import Pace
-from app.cameras.sending.sender import WAITED_SHARE
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 
 BUDGET_S = 0.2
 HOP_S = 0.01
 """One way, on average."""
-FALTERS_EVERY_S, FALTERS_FOR_S = 50.0, 0.4
-"""A lane's work, on average, between two times in which everything takes twice as long; and how long such a time is."""
+STALL_INTERVAL_S, STALL_S = 50.0, 0.4
+"""Seconds of work, on average, between two stalls in which everything takes twice as long; seconds of a stall."""
 WARM_UP_S = 20.0
 
 
 @dataclass
 class Load:
-    """What cameras ask for, and what there is."""
+    """The frames that cameras offer, and the detectors that take them."""
 
     cameras: int
     fps: float
     frame_s: float
-    """What a frame takes a lane, on average."""
+    """Seconds that a detector takes for a frame, on average."""
     lanes: int = 2
     reserve_s: float = 0.06
 
 
 @dataclass
 class Came:
-    """What came of it, after the warm-up."""
+    """What was measured after the warm-up."""
 
     seconds: float
     load: Load
@@ -52,7 +52,7 @@ class Came:
 
     @property
     def use(self) -> float:
-        """Share of the lanes' time that was worked."""
+        """Share of the detectors' time that was used."""
         return self.busy_s / self.seconds / self.load.lanes
 
     @property
@@ -131,7 +131,7 @@ class Simulation:
             camera.free_at = self._now + wait_s
             self._after(wait_s, lambda: self._send(number))
             return
-        if camera.pace.slowed and camera.newest < camera.free_at - WAITED_SHARE * BUDGET_S:
+        if camera.pace.slowed and camera.newest < camera.free_at - MAX_WAIT_SHARE * BUDGET_S:
             return
         frame = _Frame(camera.newest, number, self._now)
         camera.newest, camera.under_way = None, True
@@ -149,8 +149,8 @@ class Simulation:
                 self._came.expired += self._now > WARM_UP_S
                 self._answer(frame, Outcome.dropped(DropReason.DEADLINE))
                 continue
-            if self._random.random() < self._load.frame_s / FALTERS_EVERY_S:
-                self._falters_until = self._now + FALTERS_FOR_S
+            if self._random.random() < self._load.frame_s / STALL_INTERVAL_S:
+                self._falters_until = self._now + STALL_S
             work_s = self._load.frame_s * self._random.lognormvariate(0, 0.25)
             work_s *= 2 if self._now < self._falters_until else 1
             self._working += 1
@@ -172,7 +172,7 @@ class Simulation:
         camera = self._cameras[frame.number]
         camera.under_way = False
         camera.free_at = self._now
-        camera.pace.note(outcome, self._now, self._now - frame.sent)
+        camera.pace.record(outcome, self._now, self._now - frame.sent)
         if outcome.response is not None and self._now > WARM_UP_S:
             self._came.delays.append(self._now - frame.captured)
             self._came.of_camera[frame.number] = self._came.of_camera.get(frame.number, 0) + 1

@@ -24,16 +24,16 @@ ROOMS: Mapping[str, frozenset[str]] = {
     for room, allowed in {
         "errors": "",
         "core": "errors",
-        "scaling": "errors",
+        "scaling": "core errors",
         "simulation": "errors",
         "telemetry": "errors",
-        "settings": "errors scaling simulation",
+        "settings": "core errors scaling simulation",
         "rpc": "core errors settings",
         "detection": "core errors settings simulation",
         "publisher": "core errors settings telemetry",
         "cameras": "core errors rpc settings simulation telemetry",
         "ingress": "core detection errors publisher rpc scaling telemetry",
-        "fleet": "cameras errors publisher settings telemetry",
+        "fleet": "cameras core errors publisher settings telemetry",
         "web": "cameras core errors fleet publisher settings telemetry",
         "cli": "cameras core detection errors fleet publisher settings web",
         "deployments": "cameras core detection errors fleet ingress publisher rpc scaling settings telemetry web",
@@ -138,6 +138,16 @@ def test_only_the_settings_read_the_environment():
 )
 def test_a_process_without_a_model_does_not_import_torch(module: str):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'ultralytics' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.idle
+@pytest.mark.parametrize(
+    ("module", "rooms"),
+    [("deployments.detector", "rpc publisher scaling ingress cameras web")],
+)
+def test_a_process_imports_nothing_of_the_rooms_that_it_has_no_use_for(module: str, rooms: str):
+    code = f"import sys, {module}; sys.exit(any(f'app.{{room}}' in sys.modules for room in {rooms.split()}))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from app.cameras import CameraTiming
+from app.cameras.camera import CameraTiming
 from tests.support.http_server import HttpServer
 from tests.support.rows import Rows
 from tests.support.rtsp_server import RtspServer
 from tests.support.waiting import wait_for
 from tests.support.watched import Watched
 
-AT_ONCE = CameraTiming(reopen_first_s=0.005, reopen_most_s=0.01)
+AT_ONCE = CameraTiming(reopen_first_s=0.005, reopen_max_s=0.01)
 WARM_UP, TIMES = 30, 200
 KINDS = {
     "rtsp": "RTSP over TCP",

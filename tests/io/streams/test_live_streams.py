@@ -12,7 +12,10 @@ from urllib.parse import quote
 
 import pytest
 
-from app.cameras import CameraState, CameraTiming, EvenGrid, FrameTime, Source, open_source
+from app.cameras import CameraState, open_source
+from app.cameras.camera import CameraTiming
+from app.cameras.sampling import EvenGrid
+from app.cameras.sources import FrameTime, Source
 from app.core.clock import Clock
 from app.errors import SettingsError, SourceUnavailable
 from app.settings.source_url import SourceUrl
@@ -25,7 +28,7 @@ from tests.support.rtsp_server import RtspServer
 from tests.support.watched import DOWN, Watched
 
 SECRET = "hunter2"
-QUICK = CameraTiming(reopen_first_s=0.1, reopen_most_s=0.2)
+QUICK = CameraTiming(reopen_first_s=0.1, reopen_max_s=0.2)
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ import threading
 
 import pytest
 
-from app.cameras import CameraTiming
+from app.cameras.camera import CameraTiming
 from app.cameras.ledger import DropReason
 from tests.support.http_server import HttpServer, sends_garbage
 from tests.support.rows import Rows
 from tests.support.rtsp_server import RtspServer
 from tests.support.watched import Watched
 
-QUICK = CameraTiming(reopen_first_s=0.05, reopen_most_s=0.1)
+QUICK = CameraTiming(reopen_first_s=0.05, reopen_max_s=0.1)
 
 
 def flap(server: RtspServer, over: threading.Event) -> None:

@@ -9,7 +9,10 @@ from pathlib import Path
 import av
 import pytest
 
-from app.cameras import CameraState, CameraTiming, EvenGrid, FrameTime, open_source
+from app.cameras import CameraState, open_source
+from app.cameras.camera import CameraTiming
+from app.cameras.sampling import EvenGrid
+from app.cameras.sources import FrameTime
 from app.errors import SourceEnded
 from app.settings.source_url import SourceUrl
 from tests.support import http_server
@@ -21,7 +24,7 @@ from tests.support.rows import Rows
 from tests.support.watched import Watched
 
 STAMPS = stamps_at(Fraction(25), 3.0)
-QUICK = CameraTiming(reopen_first_s=0.1, reopen_most_s=0.2)
+QUICK = CameraTiming(reopen_first_s=0.1, reopen_max_s=0.2)
 
 
 def whole(url: str) -> tuple[list[FrameTime], list[int]]:

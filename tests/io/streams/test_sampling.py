@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.cameras import EvenGrid, open_source
+from app.cameras import open_source
+from app.cameras.sampling import EvenGrid
 from app.core.clock import Clock
 from app.errors import SourceEnded
 from app.settings.source_url import SourceUrl

@@ -245,10 +245,10 @@ def test_an_epoch_is_above_the_last_one_even_where_the_clock_was_set_back(tmp_pa
     assert epochs == [1_700_000_000_000, 1_700_000_000_001, 1_800_000_000_000]
 
 
-def test_an_epoch_that_cannot_be_kept_is_told_and_is_the_time(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_an_epoch_that_cannot_be_stored_is_logged_and_is_the_time(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     (tmp_path / "epochs").write_text("a file in the place of the folder")
     assert edge.next_epoch(tmp_path / "epochs" / "gate-1", lambda: 5_000_000) == 5
-    assert "cannot be kept" in caplog.text
+    assert "cannot be stored" in caplog.text
 
 
 def samples_of(page: str) -> list[object]:

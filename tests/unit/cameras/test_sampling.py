@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from app.cameras import EvenGrid
+from app.cameras.sampling import EvenGrid
 
 RATES = [5.0, 10.0, 15.0, 25.0, 29.97, 30.0, 60.0]
 

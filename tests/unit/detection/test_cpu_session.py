@@ -26,7 +26,7 @@ answers = []
 def first():
     picture = np.zeros((size, size, 3), np.uint8)
     start.wait()
-    answers.append(graph.beside(picture).shape)
+    answers.append(graph.run_on_one_core(picture).shape)
 
 threads = [threading.Thread(target=first) for _ in range(4)]
 for each in threads:

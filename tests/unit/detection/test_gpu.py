@@ -225,7 +225,7 @@ def test_a_second_model_is_recorded_while_the_first_one_serves(checkpoints: dict
                 agree(ours, theirs)
         warming.result()
     for detector in (first, second):
-        graphs = detector._way._runner._graphs
+        graphs = detector._pipeline._runner._graphs
         assert graphs._graphs
         assert not graphs._broken
 

@@ -58,7 +58,7 @@ class Watch:
 
     def status(self) -> CameraStatus:
         told = replace(status(), id=self.settings.id)
-        self._telemetry.tell(told)
+        self._telemetry.report(told)
         return told
 
     async def stop(self) -> CameraStatus:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from app.cameras import Blocked, CameraState, CameraStatus, ServiceTrouble
+from app.cameras import CameraState, CameraStatus
+from app.cameras.status import Blocked, ServiceTrouble
 from app.core.quantiles import Quantiles
 from app.fleet.status_line import Observation, StatusLine
 from app.publisher import PublisherSnapshot

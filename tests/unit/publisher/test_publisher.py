@@ -13,7 +13,7 @@ from app.errors import DeliveryRefused, DeliveryUnavailable, EpochSuperseded, Fr
 from app.publisher import Submission, ask_quarantine, quarantined, read_accounts
 from app.publisher.drain import CAMERA_IDLE_S, READ_AHEAD
 from app.publisher.spool.spool import REPEAT_WINDOW_S
-from tests.support.publisher import Topic, desk, event, until
+from tests.support.publisher import Time, Topic, desk, event, until
 
 
 async def test_an_event_is_published_once_and_accounted_for(tmp_path: Path):
@@ -252,6 +252,30 @@ async def test_an_event_acknowledged_later_than_the_budget_is_a_breach(tmp_path:
         await it.until(lambda now: now.published == 1)
         await it.publish("slow", age_s=0.3)
         assert (await it.until(lambda now: now.published == 2)).breaches == 1
+        assert it.told.breaches == [False, True]
+
+
+async def test_the_budget_of_a_breach_is_the_frame_s_own_where_it_came_with_one_whatever_the_camera_s_clock_says(
+    tmp_path: Path,
+):
+    async with desk(tmp_path) as it:
+        await it.publish("slow, and in time", age_s=0.3, due_s=5)
+        await it.until(lambda now: now.published == 1)
+        await it.publish("captured in the future, and late", age_s=-20, due_s=-0.001)
+        await it.until(lambda now: now.published == 2)
+        assert it.told.breaches == [False, True]
+
+
+async def test_the_budget_of_a_frame_is_kept_in_the_spool_with_its_event(tmp_path: Path):
+    away, topic, time = Topic(), Topic(), Time()
+    away.error = DeliveryUnavailable("away")
+    async with desk(tmp_path, away, time=time) as it:
+        await it.publish("patient", 1, 1, due_s=60)
+        await it.publish("hasty", 1, 2, due_s=0.1)
+    time.seconds += 30
+    async with desk(tmp_path, topic, time=time) as it:
+        await it.until(lambda now: now.published == 2)
+        assert topic.frames == ["patient", "hasty"]
         assert it.told.breaches == [False, True]
 
 

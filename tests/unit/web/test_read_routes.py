@@ -11,13 +11,9 @@ from datetime import datetime
 import httpx
 import pytest
 
-from app.cameras import (
-    Blocked,
-    CameraState,
-    DroppedLately,
-    ServiceTrouble,
-)
+from app.cameras import CameraState, DroppedLately
 from app.cameras.ledger import DropReason
+from app.cameras.status import Blocked, ServiceTrouble
 from app.web import (
     CameraFacts,
     build_api,

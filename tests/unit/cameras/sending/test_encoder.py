@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from app.cameras import Capture, Encoder, RawFrame
 from app.cameras.frame import EncodedFrame, SampledFrame
+from app.cameras.sending.encoder import Encoder
+from app.cameras.sources import Capture, RawFrame
 from app.core.image_header import probe
 from app.errors import ImageError
 from app.simulation.spec import StreetSpec

@@ -6,11 +6,13 @@ import time
 
 import pytest
 
-from app.cameras import Camera, CameraState, CameraTiming, ServiceTrouble
+from app.cameras import Camera, CameraState
+from app.cameras.camera import CameraTiming
 from app.cameras.frame import EncodedFrame
 from app.cameras.ledger import DropReason
 from app.cameras.outcome import Outcome
 from app.cameras.sending.service_watch import ServiceWatch
+from app.cameras.status import ServiceTrouble
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from tests.support.cameras import ManualClock, ScriptedSource, Sources, camera_of, running, until
 
@@ -31,9 +33,9 @@ class Scripted:
 def blocked_after(outcome: Outcome, seconds: float) -> ServiceWatch:
     clock = ManualClock()
     watch = ServiceWatch(clock.clock(), 2.0)
-    watch.note(outcome)
+    watch.record(outcome)
     clock.now += seconds
-    watch.note(outcome)
+    watch.record(outcome)
     return watch
 
 
@@ -67,15 +69,15 @@ def test_a_late_frame_now_and_then_is_no_block():
 def test_what_says_nothing_of_the_service_neither_begins_a_block_nor_ends_it(reason: DropReason):
     assert blocked_after(Outcome.dropped(reason), 60).blocked is None
     watch = blocked_after(AWAY, 2.0)
-    watch.note(Outcome.dropped(reason))
+    watch.record(Outcome.dropped(reason))
     assert watch.blocked is not None
 
 
 def test_an_accepted_frame_ends_a_block_and_the_patience_begins_anew():
     watch = blocked_after(AWAY, 2.0)
-    watch.note(OK)
+    watch.record(OK)
     assert watch.blocked is None
-    watch.note(AWAY)
+    watch.record(AWAY)
     assert watch.blocked is None
 
 
@@ -84,7 +86,7 @@ PATIENCE_S = 0.8
 
 
 def blocked_soon(service: Scripted, sources: Sources) -> Camera:
-    timing = CameraTiming(stall_s=PATIENCE_S, resend_first_s=0.02, resend_most_s=0.05, blocked_s=0.2, settle_s=0.3)
+    timing = CameraTiming(stall_s=PATIENCE_S, resend_first_s=0.02, resend_max_s=0.05, blocked_s=0.2, settle_s=0.3)
     return camera_of(sources, service, timing=timing)
 
 

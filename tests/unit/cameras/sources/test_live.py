@@ -11,7 +11,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from app.cameras import FrameTime, open_source
+from app.cameras import open_source
+from app.cameras.sources import FrameTime
 from app.cameras.sources.live import LiveSource
 from app.core.clock import Clock
 from app.errors import SourceUnavailable

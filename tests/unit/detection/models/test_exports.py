@@ -196,7 +196,7 @@ def test_faults_stay_with_their_images_and_cores_are_as_many_as_asked(exported: 
         assert [outcome.error is None for outcome in outcomes] == [False, True, False, True]
         np.testing.assert_array_equal(outcomes[1].detections.boxes, outcomes[3].detections.boxes)
         assert min(outcomes[1].decode_ms, outcomes[1].inference_ms) > 0
-        assert detector._network.graph.threads == threads
+        assert detector._network.session.threads == threads
         detector.close()
 
 

@@ -43,7 +43,7 @@ class ScalingNumbers(BaseModel):
         if self.utilisation_down >= self.utilisation_up:
             raise ValueError(
                 f"utilisation_down {self.utilisation_down:g} must be below utilisation_up {self.utilisation_up:g}: "
-                "the gap keeps replicas from being started and stopped in turn"
+                "the gap keeps replicas from being started and stopped all the time"
             )
         return self
 

@@ -11,7 +11,7 @@ from app.telemetry.metrics import BATCH_SIZE, DETECTIONS, FRAMES_WAITING, STAGE_
 
 
 class ServiceTelemetry:
-    """Feeds the ingress's metrics."""
+    """Sets the metrics of the ingress."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
@@ -21,12 +21,12 @@ class ServiceTelemetry:
         self._meter.observe(BATCH_SIZE, size)
 
     def waiting(self, frames: int) -> None:
-        """Tell how many frames wait for a detector."""
+        """Set how many frames wait for a detector."""
         self._meter.set(FRAMES_WAITING, frames)
 
     def answered(self, event: DetectionEvent) -> None:
         """Count an accepted frame's objects, and where its time went."""
-        for seen in event.objects:
-            self._meter.add(DETECTIONS, seen.label)
+        for detected in event.objects:
+            self._meter.add(DETECTIONS, detected.label)
         for stage in EVENT_STAGES:
             self._meter.observe(STAGE_SECONDS, getattr(event.latency, stage) / 1000, stage)

@@ -1,6 +1,6 @@
 """Demand: the frames that the cameras offer, measured at the ingress, and whether they are served in time.
 
-A camera sends less under overload: a newer frame replaces one that waits (``app/README.md``, decisions). So the frames
+A camera sends less under overload: a newer frame replaces one that waits (``app/README.md``, decision 1). So the frames
 that arrive hide the overload; those offered are derived from the sequence numbers, in which replaced frames leave gaps.
 """
 
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from app.scaling.window import Window
+from app.core.window import Window
 
 WINDOW_S = 3.0
 """Seconds that a rate is taken over: long enough for 15 frames of a camera, short enough to detect a rise at once."""

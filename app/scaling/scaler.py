@@ -12,9 +12,9 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
+from app.core.service_time import ServiceTime
 from app.scaling.demand import Demand
 from app.scaling.numbers import ScalingNumbers
-from app.scaling.service_time import ServiceTime
 
 _MIN_BUSY = 0.5
 """Late frames ask for more replicas only where those that run are busy for this share of the time."""

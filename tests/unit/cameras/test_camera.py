@@ -4,11 +4,9 @@ import asyncio
 import itertools
 import logging
 import statistics
-import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,37 +21,28 @@ from app.cameras.camera import CameraTiming
 from app.cameras.frame import EncodedFrame
 from app.cameras.ledger import DropReason
 from app.cameras.outcome import Outcome
-from app.cameras.sending.sender import FrameSender
-from app.cameras.sources import Capture, RawFrame, Source
+from app.cameras.sources import Capture, RawFrame
 from app.core.clock import Clock
 from app.errors import SourceUnavailable
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.settings.cameras import CameraSettings
 from app.settings.service_address import ServiceAddress
-from app.settings.source_url import SourceUrl
 from app.simulation.spec import StreetSpec
 from app.simulation.street import Street
-from tests.unit.cameras.stands import (
+from tests.support.cameras import (
+    QUICK,
     ScriptedSource,
     Service,
     Sources,
     abort_with,
     accept,
+    camera_of,
     grey,
+    running,
+    settings,
     until,
     write_video,
 )
-
-QUICK = CameraTiming(
-    stall_s=2.0,
-    reopen_first_s=0.02,
-    reopen_max_s=0.1,
-    resend_first_s=0.02,
-    resend_max_s=0.05,
-    settle_s=1.0,
-)
-"""What repeats is quick; what is waited for is longer than a busy machine leaves a thread without its turn."""
-Factory = Callable[[SourceUrl, float, Clock], Source]
 
 
 class Observer(NullObserver):
@@ -79,37 +68,6 @@ class Observer(NullObserver):
 
     def reconnected(self) -> None:
         self.counted["reconnected"] += 1
-
-
-def settings(url: str = "rtsp://viewer:hunter2@gate.example/1", fps: float = 50.0) -> CameraSettings:
-    return CameraSettings.model_validate({"id": "gate", "url": url, "fps": fps})
-
-
-def camera_of(source: Source | Factory, client: FrameSender, budget_ms: float = 2000, **more: object) -> Camera:
-    factory = source if callable(source) else Sources(source)
-    more.setdefault("timing", QUICK)
-    return Camera(settings(), client=client, epoch=7, budget_ms=budget_ms, source_factory=factory, **more)
-
-
-@asynccontextmanager
-async def running(camera: Camera) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(camera.run())
-    try:
-        yield task
-    finally:
-        await camera.stop()
-        await task
-        ledger = camera.status().ledger
-        assert ledger.balanced
-        assert ledger.in_flight == 0
-        assert not [
-            t for t in threading.enumerate() if t.name.startswith(("capture-gate", "encode-gate")) and _stays(t)
-        ]
-
-
-def _stays(thread: threading.Thread) -> bool:
-    thread.join(5)
-    return thread.is_alive()
 
 
 def forever(level: int = 100, frames: int = 10_000) -> list[int | Exception]:

@@ -1,4 +1,4 @@
-"""Every metric of Sightline with its labels, once (``configs/prometheus/README.md``, "Metrics"); and Meter, by which the rooms record them.
+"""Every metric of Sightline, once (``configs/prometheus/README.md``, "Metrics"); and Meter, which records them.
 
 A meter is passed in, so that what is measured does not depend on who exports it: Ray in a cluster
 (``deployments/metrics.py``), a page of its own for a camera on the edge (``prometheus_page.py``). Both export each name

@@ -1,4 +1,4 @@
-"""What a camera's metrics count of what its actor tells."""
+"""What a camera's metrics count of the statuses that its actor reports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.cameras.telemetry import counted_since
 from tests.support.statuses import camera
 
 
-def told(ledger: CameraLedger, epoch: int = 1, reconnects: int = 0) -> CameraStatus:
+def status_of(ledger: CameraLedger, epoch: int = 1, reconnects: int = 0) -> CameraStatus:
     return replace(camera(epoch=epoch), ledger=ledger.snapshot(), reconnects=reconnects)
 
 
@@ -20,7 +20,7 @@ def test_each_frame_is_counted_once_over_all_lives_of_a_camera():
         ledger.sample()
     ledger.accept()
     ledger.drop(DropReason.DEADLINE)
-    first = told(ledger, reconnects=1)
+    first = status_of(ledger, reconnects=1)
     assert counted_since(None, first) == {
         "sampled": 3,
         "accepted": 1,
@@ -29,7 +29,7 @@ def test_each_frame_is_counted_once_over_all_lives_of_a_camera():
     }
     assert counted_since(first, first) == {}
     ledger.sample()
-    assert counted_since(first, told(ledger, reconnects=1)) == {"sampled": 1}
+    assert counted_since(first, status_of(ledger, reconnects=1)) == {"sampled": 1}
     reborn = CameraLedger()
     reborn.sample()
-    assert counted_since(first, told(reborn, epoch=2)) == {"sampled": 1}
+    assert counted_since(first, status_of(reborn, epoch=2)) == {"sampled": 1}

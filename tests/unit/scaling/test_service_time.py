@@ -25,7 +25,7 @@ def times(clock: Clock) -> BatchTimes:
     return BatchTimes(clock)
 
 
-def test_what_a_batch_and_what_a_frame_costs_are_told_apart(times: BatchTimes, clock: Clock):
+def test_what_a_batch_and_what_a_frame_costs_are_separated(times: BatchTimes, clock: Clock):
     chance = random.Random(7)
     for _ in range(60):
         frames = chance.randint(1, 8)
@@ -68,14 +68,14 @@ def test_the_busy_share_is_that_of_the_last_seconds(times: BatchTimes, clock: Cl
     assert rested.busy == 0
 
 
-def test_nothing_is_told_where_nothing_ran_lately(times: BatchTimes, clock: Clock):
+def test_there_is_no_service_time_where_no_batch_ran_recently(times: BatchTimes, clock: Clock):
     assert times.reading() is None
     times.record(2, 0.1)
     clock.now += FIT_S + 1
     assert times.reading() is None
 
 
-def test_the_numbers_survive_the_way_through_serve(times: BatchTimes):
+def test_the_numbers_survive_the_transport_through_serve(times: BatchTimes):
     times.record(3, 0.06)
     fit = times.reading()
     assert fit is not None

@@ -43,14 +43,14 @@ def test_ultralytics_is_restrained_also_where_it_was_imported_before(tmp_path: P
         [sys.executable, "-c", first + PROGRAM], env=environment, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr
-    shown = json.loads(done.stdout.splitlines()[-1])
-    assert shown["safe"] is True
-    assert shown["install"] is shown["online"] is shown["sync"] is shown["analytics"] is False
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["safe"] is True
+    assert told["install"] is told["online"] is told["sync"] is told["analytics"] is False
     if not first:
-        assert shown["light"] is True
-        assert shown["omp"] is None
-        assert shown["threads"] > 1 or len(os.sched_getaffinity(0)) == 1
-        assert shown["file"].startswith(str(tmp_path / "cache"))
+        assert told["light"] is True
+        assert told["omp"] is None
+        assert told["threads"] > 1 or len(os.sched_getaffinity(0)) == 1
+        assert told["file"].startswith(str(tmp_path / "cache"))
         assert not (tmp_path / ".config").exists()
         assert done.stderr == ""
 
@@ -70,20 +70,20 @@ from app.settings.paths import DEMO_MODEL
 if sys.argv[1:] == ["work"]:
     detector = Detector(DetectorOptions(str(DEMO_MODEL), device="cpu"))
     detector.warm_up()
-    shown = detector.model_name
+    told = detector.model_name
     detector.close()  # its threads wait for work, and would be waited for below
 else:
-    shown = []
+    told = []
 for model in sys.argv[2:]:
     try:
         Detector(DetectorOptions(model, device="cpu"))
     except ModelUnavailable as error:
-        shown.append(str(error))
+        told.append(str(error))
 import threading
 for thread in threading.enumerate():  # what was to be sent in the background has been sent
     if thread is not threading.current_thread():
         thread.join(5)
-print(json.dumps({"shown": shown, "seen": seen}))
+print(json.dumps({"told": told, "seen": seen}))
 """
 
 
@@ -99,7 +99,7 @@ def watched(folder: Path, *arguments: str) -> dict[str, Any]:
 
 def test_a_model_is_loaded_and_run_without_a_word_to_the_network(tmp_path: Path) -> None:
     found = watched(tmp_path, "work")
-    assert found["shown"] == "street.pt"
+    assert found["told"] == "street.pt"
     assert [one for one in found["seen"] if one[0].startswith("socket")] == []
     assert not [one for one in found["seen"] if "pip" in one[1] or "uv" in one[1]]
 
@@ -110,6 +110,6 @@ def test_a_model_whose_package_is_missing_is_refused_and_nothing_is_installed(tm
     (folder / "some.xml").write_text("<net/>")
     (tmp_path / "some.engine").write_bytes(b"\0" * 64)
     found = watched(tmp_path, "refuse", str(folder), str(tmp_path / "some.engine"))
-    for shown, package in zip(found["shown"], ("openvino", "tensorrt"), strict=True):
-        assert package in shown
+    for told, package in zip(found["told"], ("openvino", "tensorrt"), strict=True):
+        assert package in told
     assert not [one for one in found["seen"] if "pip" in one[1] or one[0].startswith("socket")]

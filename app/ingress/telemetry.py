@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # a camera on the edge has no Kafka client
     from app.core.event import DetectionEvent
-from app.telemetry.metrics import BATCH_SIZE, DETECTIONS, FRAMES_WAITING, STAGE_SECONDS, Meter, Stage
+from app.telemetry.metrics import BATCH_SIZE, DETECTIONS, FRAMES_TRUNCATED, FRAMES_WAITING, STAGE_SECONDS, Meter, Stage
 
 
 class ServiceTelemetry:
@@ -28,6 +28,8 @@ class ServiceTelemetry:
         """Count an accepted frame's objects, and where its time went."""
         for detected in event.objects:
             self._meter.add(DETECTIONS, detected.label)
+        if event.truncated:
+            self._meter.add(FRAMES_TRUNCATED, event.camera_id)
         spent: Mapping[Stage, float] = {
             Stage.ENCODE: event.latency.encode,
             Stage.TRANSPORT: event.latency.transport,

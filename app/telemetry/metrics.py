@@ -38,6 +38,7 @@ STAGE_SECONDS = Metric("sightline_stage_seconds", "Where a frame's time goes.", 
 BATCH_SIZE = Metric("sightline_batch_size", "Frames in one call to a detector.", (), BATCH_BUCKETS)
 FRAMES_WAITING = Metric("sightline_frames_waiting", "Frames that wait for a detector, at this ingress replica.")
 DETECTIONS = Metric("sightline_detections", "Objects detected.", ("label",))
+FRAMES_TRUNCATED = Metric("sightline_frames_truncated", "Frames that reached the limit of detections.", _CAMERA)
 EVENTS_PUBLISHED = Metric("sightline_events_published", "Events the broker acknowledged.", _CAMERA)
 SLO_BREACHES = Metric("sightline_slo_breaches", "Events acknowledged later than the budget.", _CAMERA)
 SPOOL_EVENTS = Metric("sightline_spool_events", "Events that wait for Kafka.")

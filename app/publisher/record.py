@@ -1,4 +1,4 @@
-"""DetectionEvent: what was seen in one frame, as it goes onto the topic (contract, section 4)."""
+"""DetectionEvent: what was seen in one frame, as it goes onto the topic (``proto/README.md``, "The event")."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ SightlineError
 ├── SettingsError                 a setting is unknown, malformed or impossible
 ├── SourceError                   a camera's source
 │   ├── SourceUnavailable         it cannot be opened, or stopped giving frames
+│   │   └── SourceRefused         it refuses the account
 │   └── SourceEnded               it has no more frames, and does not loop
 ├── ImageError                    bytes that are not an image we take
 ├── RequestError                  a request that breaks the contract
@@ -52,6 +53,10 @@ class SourceError(SightlineError):
 
 class SourceUnavailable(SourceError):
     """The source cannot be opened, or stopped giving frames; opening it again may succeed."""
+
+
+class SourceRefused(SourceUnavailable):
+    """The source refuses the account: cameras lock accounts that are tried too often."""
 
 
 class SourceEnded(SourceError):

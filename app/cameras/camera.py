@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from app.cameras.sources import RawFrame, Source, open_source
 from app.cameras.status import CameraState, CameraStatus
 from app.core.backoff import Backoff
 from app.core.clock import Clock
-from app.settings.cameras import CameraSettings
+from app.settings.cameras import USUAL_STALL_S, CameraSettings
 from app.settings.source_url import SourceUrl
 
 _log = logging.getLogger(__name__)
@@ -35,8 +36,8 @@ _log = logging.getLogger(__name__)
 class CameraTiming:
     """How patient a camera is; all in seconds."""
 
-    stall_s: float = 5.0
-    """A live source silent for so long is opened again."""
+    stall_s: float = USUAL_STALL_S
+    """A live source silent for so long is opened again, where the camera does not say its own."""
     reopen_first_s: float = 0.5
     reopen_most_s: float = 4.0
     """Between two tries to open a source."""
@@ -49,6 +50,16 @@ class CameraTiming:
     """How long a stopping camera waits for the answer of the frame in flight."""
     join_s: float = 3.0
     """How long a stopping camera waits for its capture thread."""
+
+    @property
+    def refused_first_s(self) -> float:
+        """Between two tries from the third refusal of the account on: a minute, where the timing is the usual one."""
+        return 15 * self.reopen_most_s
+
+    @property
+    def refused_most_s(self) -> float:
+        """The longest of these pauses: ten minutes, where the timing is the usual one."""
+        return 150 * self.reopen_most_s
 
 
 class Camera:
@@ -70,7 +81,7 @@ class Camera:
         budget_ms: float,
         ledger: CameraLedger | None = None,
         observer: CameraObserver | None = None,
-        source_factory: Callable[[SourceUrl, float, Clock], Source] = open_source,
+        source_factory: Callable[[SourceUrl, float, Clock], Source] | None = None,
         clock: Clock | None = None,
         timing: CameraTiming | None = None,
         max_in_flight: int = MOST_IN_FLIGHT,
@@ -82,6 +93,8 @@ class Camera:
         self._epoch = epoch
         self._clock = clock or Clock()
         self._timing = timing or CameraTiming()
+        self._stall_s = self._timing.stall_s if settings.stall_s is None else settings.stall_s
+        make_source = source_factory or functools.partial(open_source, stall_s=self._stall_s)
         self._observer = observer or NullObserver()
         self._accounts = Accounts(ledger or CameraLedger(), RecentDrops(self._clock.monotonic), self._observer)
         self._mailbox: Mailbox[SampledFrame] = Mailbox()
@@ -110,14 +123,15 @@ class Camera:
         )
         self._capture = CaptureThread(
             settings.id,
-            make_source=lambda: source_factory(settings.url, self._fps, self._clock),
+            make_source=lambda: make_source(settings.url, self._fps, self._clock),
             fps=self._fps,
             hand_over=self._hand_over,
             on_health=self._tell_health,
             on_reopen=self._count_reopen,
             on_end=self._mailbox.finish,
             backoff=Backoff(self._timing.reopen_first_s, self._timing.reopen_most_s),
-            stall_s=self._timing.stall_s,
+            refused_backoff=Backoff(self._timing.refused_first_s, self._timing.refused_most_s),
+            stall_s=self._stall_s,
             clock=self._clock,
         )
 
@@ -187,6 +201,9 @@ class Camera:
         self._accounts.sample()
         self._sequence += 1
         self._samples.append(raw.captured.monotonic)
+        if raw.damaged:
+            self._accounts.drop(DropReason.DAMAGED)
+            return
         sampled = SampledFrame(self._settings.id, f"{self._epoch}-{index}", raw, self._epoch, self._sequence)
         displaced = self._mailbox.put(sampled)
         if displaced is sampled:
@@ -205,7 +222,7 @@ class Camera:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(min(0.5, self._timing.stall_s / 4))
+            await asyncio.sleep(min(0.5, self._stall_s / 4))
             self._capture.check()
             # Told again and again, changed or not: a gauge that is not set is forgotten by the next report.
             self._tell_health(self._capture.health)

@@ -15,11 +15,13 @@ from app.cameras.sources import Capture, RawFrame, Source
 from app.cameras.status import CameraState
 from app.core.backoff import Backoff
 from app.core.clock import Clock
-from app.errors import SourceEnded, SourceError, SourceUnavailable
+from app.errors import SourceEnded, SourceError, SourceRefused, SourceUnavailable
 from app.telemetry.trouble_log import TroubleLog
 
 OFFLINE_AFTER = 3
 """Failed tries in a row, after which a camera is offline rather than reconnecting."""
+REFUSED_AFTER = 3
+"""Refusals of the account in a row, after which it is tried seldom: cameras lock accounts that fail too often."""
 _SETTLED_S = 5.0
 """A source that gave frames for so long starts its backoff anew when it fails."""
 _log = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ class CaptureThread:
         on_reopen: Callable[[], None],
         on_end: Callable[[], None],
         backoff: Backoff,
+        refused_backoff: Backoff,
         stall_s: float,
         clock: Clock,
     ) -> None:
@@ -62,6 +65,8 @@ class CaptureThread:
         self._on_reopen = on_reopen
         self._on_end = on_end
         self._backoff = backoff
+        self._refused_backoff = refused_backoff
+        self._refusals = 0
         self._stall_s = stall_s
         self._clock = clock
         self._stopping = threading.Event()
@@ -107,9 +112,11 @@ class CaptureThread:
                 and self._heard is not None
                 and self._clock.monotonic() - self._heard > self._stall_s
             )
-        if silent:
-            if self._become(CameraState.STALLED, self._stalled()):
-                self._away.again(self._stalled())
+        if not silent:
+            return
+        if self._become(CameraState.STALLED, self._stalled()):
+            self._away.again(self._stalled())  # the next check interrupts it, if there is no frame by then
+        else:
             self._interrupt()
 
     def _run(self) -> None:
@@ -126,7 +133,8 @@ class CaptureThread:
                     stalled = self._health.state is CameraState.STALLED
                     if not stalled:  # that was told
                         self._tell_away(str(failure))
-                    self._wait_after(self._stalled() if stalled else str(failure))
+                    is_refused = isinstance(failure, SourceRefused)
+                    self._wait_after(self._stalled() if stalled else str(failure), is_refused=is_refused)
                 except Exception as fault:  # noqa: BLE001 - whatever a library raises, the camera goes on
                     # Its type and place are told, not its text, which may hold the address with its password.
                     reason, stack = (
@@ -175,20 +183,25 @@ class CaptureThread:
 
     def _hear(self) -> None:
         self._heard = self._clock.monotonic()
-        if self._live_since is None:
+        if self._live_since is None or self._health.state is CameraState.STALLED:
             self._live_since = self._heard
             if self._become(CameraState.LIVE, ""):
                 self._tell_live()
 
-    def _wait_after(self, reason: str) -> None:
+    def _wait_after(self, reason: str, *, is_refused: bool = False) -> None:
         if self._stopping.is_set():
             return
         if self._live_since is not None and self._clock.monotonic() - self._live_since >= _SETTLED_S:
             self._backoff.reset()
         self._live_since = None
         pause_s = self._backoff.next()
-        offline = self._backoff.failures >= OFFLINE_AFTER
-        self._become(CameraState.OFFLINE if offline else CameraState.RECONNECTING, reason)
+        self._refusals = self._refusals + 1 if is_refused else 0
+        if self._refusals >= REFUSED_AFTER:
+            pause_s = self._refused_backoff.next()
+        else:
+            self._refused_backoff.reset()
+        state = CameraState.OFFLINE if self._backoff.failures >= OFFLINE_AFTER else CameraState.RECONNECTING
+        self._become(state, reason)
         if not self._clock.wait(self._stopping, pause_s):
             self._on_reopen()
 

@@ -44,6 +44,9 @@ MaxSide = Annotated[int, Field(ge=16, le=16384)]
 """Pixels."""
 JpegQuality = Annotated[int, Field(ge=1, le=100)]
 USUAL_JPEG_QUALITY = 85
+StallSeconds = Annotated[float, Field(ge=0.5, le=86_400, allow_inf_nan=False)]
+"""Seconds."""
+USUAL_STALL_S = 5.0
 
 
 class CameraSettings(BaseModel):
@@ -58,6 +61,8 @@ class CameraSettings(BaseModel):
     max_side: MaxSide | None = None
     """Longest side, in pixels, of what is sent for inference; never enlarged."""
     jpeg_quality: JpegQuality = USUAL_JPEG_QUALITY
+    stall_s: StallSeconds | None = None
+    """Silence of the source that counts as a stall; ``None``: 5 s. A camera that sends less often needs more."""
     resources: Annotated[Mapping[str, float], AfterValidator(_custom)] = Field(default_factory=dict)
     """Ray resources that place this camera's actor: custom ones, as a camera reserves no CPU, GPU or memory."""
 

@@ -29,6 +29,7 @@ _REASONS = {
     DropReason.UNAVAILABLE: "no service was there",
     DropReason.OUT_OF_ORDER: "they came too late for their turn",
     DropReason.ENCODE_ERROR: "they could not be encoded",
+    DropReason.DAMAGED: "their pictures were not whole",
     DropReason.SHUTDOWN: "the camera was stopped",
 }
 DELIVERED_SHARE = 0.8

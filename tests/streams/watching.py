@@ -37,7 +37,9 @@ class Sent:
 class Watched:
     """Runs a camera on an event loop of its own; a context manager."""
 
-    def __init__(self, url: str, fps: float = 5.0, timing: CameraTiming | None = None) -> None:
+    def __init__(
+        self, url: str, fps: float = 5.0, timing: CameraTiming | None = None, stall_s: float | None = None
+    ) -> None:
         self.sent: list[Sent] = []
         self.history: list[tuple[CameraState, str]] = []
         """Every state it was seen in, with its reason: what a test saw itself is always there."""
@@ -45,6 +47,7 @@ class Watched:
         self._url = url
         self._fps = fps
         self._timing = timing
+        self._stall_s = stall_s
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
 
@@ -92,7 +95,7 @@ class Watched:
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
-        settings = CameraSettings(id="gate", url=self._url, fps=self._fps)
+        settings = CameraSettings(id="gate", url=self._url, fps=self._fps, stall_s=self._stall_s)
         self._camera = Camera(settings, client=self, epoch=1, budget_ms=5000, timing=self._timing)
         self._ready.set()
         noting = asyncio.create_task(self._note())

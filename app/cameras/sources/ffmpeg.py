@@ -34,11 +34,11 @@ class Shot:
     """One frame of a video."""
 
     stamp_s: float | None
-    """Its own timestamp in seconds; none where it lacks."""
+    """Its own timestamp in seconds; ``None`` where it has none."""
     pixels: Callable[[], NDArray[np.uint8]]
-    """Gives (H, W, 3) uint8 BGR, upright; in any thread."""
+    """Returns (H, W, 3) uint8 BGR, upright; in any thread."""
     jpeg: Callable[[], bytes] | None = None
-    """Gives the picture as it came, where it came as a JPEG."""
+    """Returns the picture as it came, where it came as a JPEG."""
 
 
 class VideoDecoder:
@@ -58,11 +58,23 @@ class VideoDecoder:
         options: Mapping[str, str],
         open_s: float | None,
         read_s: float | None,
+        container: str | None = None,
     ) -> None:
+        """Make one that is not opened.
+
+        Args:
+            url: the address as it is shown.
+            address: what FFmpeg opens.
+            options: FFmpeg's options.
+            open_s: the limit of opening, and again of the first packet, in seconds; ``None``: there is none.
+            read_s: the limit of each packet, in seconds.
+            container: FFmpeg's name of the container format; ``None``: FFmpeg finds it out.
+        """
         self._url = url
         self._address = address
         self._options = dict(options)
         self._timeout = None if open_s is None else (open_s, read_s)
+        self._format = container
         self._container: InputContainer | None = None
         self._stream: VideoStream | None = None
         self._jpegs = False
@@ -77,7 +89,11 @@ class VideoDecoder:
         began = time.monotonic()
         try:
             self._container = av.open(
-                self._address, options=self._options, timeout=self._timeout, metadata_errors="replace"
+                self._address,
+                format=self._format,
+                options=self._options,
+                timeout=self._timeout,
+                metadata_errors="replace",
             )
             best = self._container.streams.best("video")
         except (av.FFmpegError, OSError, ValueError) as error:
@@ -101,7 +117,7 @@ class VideoDecoder:
         self._jpegs = False
 
     def frames(self) -> Iterator[Shot | None]:
-        """Give the frames in order of presentation; ``None`` for a packet that completed none.
+        """Yield the frames in order of presentation; ``None`` for a packet that completed none.
 
         Raises:
             SourceUnavailable: it stopped giving packets, or they are garbage.
@@ -177,14 +193,14 @@ def _seconds(timed: VideoFrame | Packet[Any]) -> float | None:
 
 
 def _is_jpeg(packet: Packet[Any]) -> bool:
-    """Tell whether a packet looks like one whole picture, at hardly any cost."""
+    """Return whether a packet looks like one whole picture, at hardly any cost."""
     data = memoryview(packet)
     tail = bytes(data[-_PADDING - len(_JPEG_END) :])
     return bytes(data[: len(_JPEG_START)]) == _JPEG_START and _JPEG_END in tail
 
 
 def _same(packet: Packet[Any], frame: VideoFrame) -> bool:
-    """Tell whether the picture is read as FFmpeg reads it: not so where it is one field of two, say."""
+    """Return whether the picture is read as FFmpeg reads it: not so where it is one field of two, say."""
     image = _read_jpeg(packet)
     return image is not None and image.shape == _converted(frame).shape
 
@@ -206,7 +222,7 @@ def _converted(frame: VideoFrame) -> NDArray[np.uint8]:
 
 
 def reason(error: BaseException) -> str:
-    """Give the short reason of a foreign error, without the address that its text holds."""
+    """Return the short reason of a foreign error, without the address that its text holds."""
     if isinstance(error, av.ExitError):
         return _NO_ANSWER
     if isinstance(error, (av.FFmpegError, OSError)) and error.strerror:

@@ -221,9 +221,14 @@ class Drain:
         tries = 0
         while True:
             began, began_ns = self._monotonic(), self._wall_ns()
+            handed_over = False
             try:
-                await self._sink.send(self._record(pending, began_ns))
+                record = self._record(pending, began_ns)
+                handed_over = True
+                await self._sink.send(record)
             except DeliveryRefused as error:
+                if handed_over:
+                    self._answered()  # Kafka says no, so it is there
                 camera_id = pending.event.camera_id if pending.event is not None else ""
                 self._refused.again(str(error), camera_id=camera_id, event_id=pending.event_id)
                 self._spool.refuse(Refusal(pending.id, str(error), self._wall_ns()))
@@ -249,10 +254,13 @@ class Drain:
         self._losing.again(reason)
         self.trouble = reason
 
-    def _acknowledged(self, lane: _Lane, pending: Pending, spool_s: float, publish_s: float) -> None:
+    def _answered(self) -> None:
         if self.trouble:
             self._losing.over("events go to Kafka again")
             self.trouble, self._back_at_ns = "", self._wall_ns()
+
+    def _acknowledged(self, lane: _Lane, pending: Pending, spool_s: float, publish_s: float) -> None:
+        self._answered()
         self._spool.deliver(Delivery(pending.id, pending.event_id, self._wall_ns()))
         assert pending.event is not None
         lane.published += 1

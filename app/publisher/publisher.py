@@ -174,6 +174,7 @@ class EventPublisher:
             by_camera=drain.published if drain else {},
             latency=quantiles(drain.latencies_ms(seconds)) if drain else None,
             trouble=self._spool.trouble or (drain.trouble if drain else ""),
+            refusal=spool.refusal if spool else "",
         )
 
     def reading(self, seconds: float | None = None) -> ShardReading:

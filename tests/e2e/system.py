@@ -23,13 +23,13 @@ _OURS = ("SIGHTLINE_", "DETECTOR_", "KAFKA_", "INFERENCE_", "RAY_")
 class System:
     """One process of ours, its output and everything that was started below it."""
 
-    def __init__(self, command: list[str], state: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, command: list[str], state: Path, environment: Mapping[str, str], folder: Path = ROOT) -> None:
         self._mark = uuid.uuid4().hex
         self.state = state
         clean = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         self._process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=folder,
             env={**clean, **environment, "XDG_STATE_HOME": str(state), "SYSTEM_MARK": self._mark},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -121,9 +121,9 @@ class System:
 
 
 @contextlib.contextmanager
-def running(command: list[str], state: Path, **environment: str) -> Iterator[System]:
-    """Start a system, and see to it that nothing is left whatever the test does."""
-    system = System(command, state, environment)
+def running(command: list[str], state: Path, folder: Path = ROOT, /, **environment: str) -> Iterator[System]:
+    """Start a system in a folder, and see to it that nothing is left whatever the test does."""
+    system = System(command, state, environment, folder)
     try:
         yield system
     finally:

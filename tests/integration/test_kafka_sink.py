@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -214,6 +215,36 @@ async def test_closing_fails_what_a_broker_that_hangs_has_not_acknowledged(own_b
     os.kill(own_broker.pid, signal.SIGCONT)
 
 
+async def test_until_the_first_connection_the_trouble_says_whose_answer_is_waited_for():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        sink = KafkaSink(kafka(address), at(address))
+        assert sink.trouble == "waiting for the first answer of Kafka"
+        sink.start()
+        await until(lambda: sink.trouble == f"waiting for the first answer of Kafka on {address}")
+        await sink.close()
+
+
+async def test_an_embedded_broker_that_is_looked_for_is_what_is_waited_for_and_an_unforeseen_failure_is_tried_again(
+    broker: str,
+):
+    tries: list[int] = []
+
+    async def find() -> tuple[str, ...]:
+        tries.append(len(tries))
+        if len(tries) == 1:
+            raise RuntimeError("the cluster's head\nis away")
+        return (broker,)
+
+    sink = KafkaSink(KafkaSettings(topic="sink.unforeseen"), find)
+    assert sink.trouble == "waiting for the embedded broker to start"
+    sink.start()
+    await until(lambda: "is away" in sink.trouble)
+    assert "\n" not in sink.trouble
+    await until(lambda: sink.connected)
+    await sink.close()
+
+
 async def test_a_missing_topic_is_never_created_by_asking_for_it(broker: str):
     sink = KafkaSink(kafka(broker, topic="not.created", create=False), at(broker))
     sink.start()
@@ -255,7 +286,7 @@ async def test_credentials_that_do_not_fit_are_told_in_a_line_without_the_passwo
     with logged() as log:
         sink = KafkaSink(settings, at(broker))
         sink.start()
-        await until(lambda: "is being made" not in sink.trouble)
+        await until(lambda: not sink.trouble.startswith("waiting for"))
         trouble = sink.trouble
         await sink.close()
     assert "\n" not in trouble

@@ -77,3 +77,13 @@ def test_a_recording_named_relative_to_this_shell_is_found_from_anywhere(tmp_pat
     (camera,) = load_settings(variables).cameras
     assert camera.url.path == str(Path("recordings/clip.mp4").absolute())
     assert not camera.url.loop
+
+
+def test_the_settings_file_and_folders_named_relative_to_this_shell_are_the_same_from_anywhere(tmp_path: Path):
+    config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
+    shell = {"SIGHTLINE_SPOOL_DIR": "not-there-yet/spool", "SIGHTLINE_STATE_DIR": "~/state"}
+    told = with_environment(config, shell, (), tmp_path)["applications"]
+    assert {one["args"]["settings"] for one in told} == {str(ROOT / "configs" / "sightline.yaml")}
+    variables = told[0]["runtime_env"]["env_vars"]
+    assert variables["SIGHTLINE_SPOOL_DIR"] == str(Path("not-there-yet/spool").absolute())
+    assert variables["SIGHTLINE_STATE_DIR"] == str(Path.home() / "state")

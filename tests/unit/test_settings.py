@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from app.errors import SettingsError
 from app.settings.environment import ENVIRONMENT
 from app.settings.loading import load_settings
-from app.settings.paths import CONFIGS
+from app.settings.paths import CONFIGS, ROOT
 from app.settings.settings import Settings
 
 
@@ -141,6 +142,25 @@ def test_a_file_that_is_no_settings_file_is_one_line(tmp_path: Path, text: str):
 def test_a_settings_file_that_is_not_there_is_one_line(tmp_path: Path):
     with pytest.raises(SettingsError, match="cannot be read: No such file"):
         load_settings({}, tmp_path / "missing.yaml")
+
+
+def test_a_relative_file_that_is_not_there_is_told_with_the_folders_that_were_looked_in():
+    looked = f"it was looked for in {Path.cwd()} and in {ROOT}: give its absolute path"
+    with pytest.raises(SettingsError) as caught:
+        load_settings({}, Path("nowhere.yaml"))
+    assert str(caught.value) == f"settings file 'nowhere.yaml' cannot be read: No such file or directory; {looked}"
+    with pytest.raises(SettingsError, match=re.escape(looked)):
+        load_settings({"SIGHTLINE_CAMERAS": "nowhere.yaml"})
+    with pytest.raises(SettingsError, match=re.escape(f"(it was looked for in {Path.cwd()})")):
+        load_settings({"KAFKA_SSL_CAFILE": "nowhere.pem"})
+
+
+def test_folders_are_absolute_once_the_settings_are_resolved():
+    settings = load_settings({"SIGHTLINE_SPOOL_DIR": "kept/spool", "SIGHTLINE_STATE_DIR": "~/state"})
+    assert settings.spool.dir == Path("kept/spool").absolute()
+    assert settings.state_dir == Path.home() / "state"
+    with pytest.raises(SettingsError, match="there is no home for ~nobody-at-all"):
+        load_settings({"SIGHTLINE_STATE_DIR": "~nobody-at-all/state"})
 
 
 def test_a_secret_may_come_from_a_file(tmp_path: Path):

@@ -41,7 +41,8 @@ def find_model(model: str, cache: Path = CACHE, fetch: Callable[[str, Path], Non
         return path
     name = _hub_name(path)
     if name is None:
-        raise SettingsError(f"the model {model!r} is no file here and no name that Ultralytics offers; {_MEND}")
+        where = "here" if path.is_absolute() else f"in {Path.cwd()}"
+        raise SettingsError(f"the model {model!r} is no file {where} and no name that Ultralytics offers; {_MEND}")
     kept = cache / name
     if not kept.exists():
         _download(name, kept, fetch or _fetch)

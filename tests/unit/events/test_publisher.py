@@ -176,6 +176,32 @@ async def test_an_event_that_kafka_refuses_is_set_aside_and_can_be_sent_again(tm
         assert it.topic.frames == ["b", "a"]
 
 
+async def test_a_refusal_ends_the_trouble_that_kafka_is_away_and_is_told_itself_until_seen_to(tmp_path: Path):
+    async with desk(tmp_path) as it:
+        it.topic.error = DeliveryUnavailable("no broker answers")
+        await it.publish("a", 1, 1)
+        await it.until(lambda now: now.trouble == "no broker answers")
+        it.topic.error = DeliveryRefused("too old")
+        now = await it.until(lambda now: now.quarantined == 1)
+        assert (now.trouble, now.refusal) == ("", "too old")
+        assert now.quarantine_trouble.startswith("1 event is in quarantine: too old")
+    async with desk(tmp_path) as it:  # another publisher tells it, too
+        assert (await it.until(lambda now: now.quarantined == 1)).refusal == "too old"
+        assert read_accounts(tmp_path).refusal == "too old"
+        assert ask_quarantine(tmp_path, "drop", []) == 1
+        now = await it.until(lambda now: now.quarantined == 0)
+        assert (now.refusal, now.quarantine_trouble) == ("", "")
+
+
+async def test_an_event_that_is_refused_before_kafka_saw_it_does_not_end_the_trouble(tmp_path: Path):
+    async with desk(tmp_path) as it:
+        it.topic.error = DeliveryUnavailable("no broker answers")
+        await it.publish("a", 1, 1, camera="one")
+        await it.until(lambda now: now.trouble == "no broker answers")
+        await it.publish("bad", 1, 1, camera="two", box=(float("nan"), 0.0, 1.0, 1.0))
+        assert (await it.until(lambda now: now.quarantined == 1)).trouble == "no broker answers"
+
+
 async def test_a_quarantined_event_can_be_dropped_and_stays_accounted_for(tmp_path: Path):
     async with desk(tmp_path) as it:
         it.topic.error = DeliveryRefused("too large")

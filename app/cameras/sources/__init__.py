@@ -64,4 +64,4 @@ def _recording(url: SourceUrl, fps: float, clock: Clock) -> Source:
         return ImagesSource(url, fps, clock)
     from app.cameras.sources.video import VideoSource
 
-    return VideoSource(url, url.path, clock)
+    return VideoSource(url, f"file:{url.path}", clock)  # a name with a colon is no protocol

@@ -17,6 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from app.cameras.sources.still import stretched
 from app.errors import SourceUnavailable
 from app.settings.source_url import SourceUrl
 
@@ -25,6 +26,8 @@ _MAX_BROKEN_PACKETS = 250
 """So many undecodable packets in a row are no stream."""
 _NO_ANSWER = "no answer within its time-out"
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_DEEP_GREY = frozenset({f"gray{bits}{order}" for bits in (10, 12, 14, 16) for order in ("le", "be")})
+"""FFmpeg's pixel formats of thermal cameras: they use a small part of their range."""
 _PADDING = 8
 """So many bytes may follow a picture's end: containers pad."""
 
@@ -216,7 +219,11 @@ def _read_jpeg(packet: Packet[Any]) -> NDArray[np.uint8] | None:
 
 def _converted(frame: VideoFrame) -> NDArray[np.uint8]:
     """Convert a frame to (H, W, 3) uint8 BGR, turned upright by its rotation metadata."""
-    image = cast("NDArray[np.uint8]", frame.to_ndarray(format="bgr24"))
+    if frame.format.name in _DEEP_GREY:
+        deep = stretched(frame.to_ndarray(format="gray16le"))
+        image = cast("NDArray[np.uint8]", cv2.cvtColor(deep, cv2.COLOR_GRAY2BGR))
+    else:
+        image = cast("NDArray[np.uint8]", frame.to_ndarray(format="bgr24"))
     quarters = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
 

@@ -24,11 +24,15 @@ def is_picture(data: bytes) -> bool:
 
 
 def is_complete(data: bytes | memoryview) -> bool:
-    """Return whether a JPEG or PNG ends as it must, at hardly any cost; other formats are taken to be complete."""
+    """Return whether a JPEG, PNG, WebP or BMP ends as it must, at hardly any cost; TIFF is taken to be complete."""
     head, tail = bytes(data[:8]), bytes(data[-16:])
     if head.startswith(JPEG_START):
         return JPEG_END in tail
-    return b"IEND" in tail if head.startswith(b"\x89PNG") else True
+    if head.startswith(b"\x89PNG"):
+        return b"IEND" in tail
+    if head.startswith(b"RIFF"):
+        return len(data) >= int.from_bytes(head[4:8], "little") + 8
+    return len(data) >= int.from_bytes(head[2:6], "little") if head.startswith(b"BM") else True
 
 
 def decode_still(data: bytes | NDArray[np.uint8]) -> NDArray[np.uint8] | None:

@@ -14,6 +14,7 @@ import numpy as np
 from app.cameras import Camera, CameraState, CameraStatus, CameraTiming
 from app.cameras.frame import EncodedFrame
 from app.cameras.outcome import Outcome
+from app.core.clock import Clock
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.settings.cameras import CameraSettings
 from tests.conftest import wait_for
@@ -38,7 +39,12 @@ class Watched:
     """Runs a camera on an event loop of its own; a context manager."""
 
     def __init__(
-        self, url: str, fps: float = 5.0, timing: CameraTiming | None = None, stall_s: float | None = None
+        self,
+        url: str,
+        fps: float = 5.0,
+        timing: CameraTiming | None = None,
+        stall_s: float | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.sent: list[Sent] = []
         self.history: list[tuple[CameraState, str]] = []
@@ -48,6 +54,7 @@ class Watched:
         self._fps = fps
         self._timing = timing
         self._stall_s = stall_s
+        self._clock = clock
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
 
@@ -96,7 +103,7 @@ class Watched:
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         settings = CameraSettings(id="gate", url=self._url, fps=self._fps, stall_s=self._stall_s)
-        self._camera = Camera(settings, client=self, epoch=1, budget_ms=5000, timing=self._timing)
+        self._camera = Camera(settings, client=self, epoch=1, budget_ms=5000, timing=self._timing, clock=self._clock)
         self._ready.set()
         noting = asyncio.create_task(self._note())
         await self._camera.run()

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 _SCHEME = re.compile(r"(?:^|,)\s*(Basic|Digest|Bearer|Negotiate|NTLM)\b", re.IGNORECASE)
@@ -103,14 +103,28 @@ class Authorization:
         return f"Digest {text}{named}{tail}"
 
 
-def why_refused(authorization: Authorization, challenges: Sequence[Challenge]) -> str:
-    """Return why a server refused an account, from what it asks for; holds no secret."""
+def why_refused(
+    authorization: Authorization, challenges: Sequence[Challenge], algorithms: Set[str] | None = None
+) -> str:
+    """Return why a server refused an account, from what it asks for; holds no secret.
+
+    Args:
+        authorization: the account that was tried.
+        challenges: what the server offers.
+        algorithms: the Digest algorithms that could be answered, without ``-sess``; ``None``: those known here.
+    """
     if not authorization.user:
         return "it asks for an account, and the address names none"
-    if challenges and not any(_strength(each) for each in challenges):
+    if challenges and not any(_is_answered(each, algorithms) for each in challenges):
         offered = ", ".join(str(each) for each in challenges)
         return f"it offers only {offered}, which is not supported; the password was not sent"
     return f"it refuses the account {authorization.user!r}: check user name and password"
+
+
+def _is_answered(challenge: Challenge, algorithms: Set[str] | None) -> bool:
+    if challenge.scheme == "digest" and algorithms is not None:
+        return challenge.algorithm.removesuffix("-SESS") in algorithms
+    return _strength(challenge) > 0
 
 
 def _strength(challenge: Challenge) -> int:

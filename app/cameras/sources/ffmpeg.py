@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, cast
 
 import av
+import av.logging
 import cv2
 import numpy as np
 from av.container import InputContainer
@@ -17,8 +18,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from app.cameras.sources.damage import Log, LossTracker, names_other_transport
 from app.cameras.sources.still import stretched
-from app.errors import SourceUnavailable
+from app.errors import SourceRefused, SourceUnavailable
 from app.settings.source_url import SourceUrl
 
 _ORDINARY_FPS = 25.0
@@ -42,6 +44,8 @@ class Shot:
     """Returns (H, W, 3) uint8 BGR, upright; in any thread."""
     jpeg: Callable[[], bytes] | None = None
     """Returns the picture as it came, where it came as a JPEG."""
+    damaged: bool = False
+    """Whether data of it, or of a frame that it refers to, was lost."""
 
 
 class VideoDecoder:
@@ -80,6 +84,8 @@ class VideoDecoder:
         self._format = container
         self._container: InputContainer | None = None
         self._stream: VideoStream | None = None
+        self.met_other_transport = False
+        """Whether opening failed since an RTSP server answered with a transport that was not asked for."""
         self._jpegs = False
         """Whether pictures may be decoded one by one."""
 
@@ -87,22 +93,28 @@ class VideoDecoder:
         """Open the address and its best video stream.
 
         Raises:
+            SourceRefused: the account is missing or refused.
             SourceUnavailable: there is nothing, no video, or no way to decode it.
         """
         began = time.monotonic()
+        log: Log = ()
         try:
-            self._container = av.open(
-                self._address,
-                format=self._format,
-                options=self._options,
-                timeout=self._timeout,
-                metadata_errors="replace",
-            )
+            with av.logging.Capture() as log:
+                self._container = av.open(
+                    self._address,
+                    format=self._format,
+                    options=self._options,
+                    timeout=self._timeout,
+                    metadata_errors="replace",
+                )
             best = self._container.streams.best("video")
         except (av.FFmpegError, OSError, ValueError) as error:
             self.close()
             # FFmpeg gives odd reasons where the interrupted one was a handshake ("Operation not permitted").
             why = _NO_ANSWER if self._is_late(began) else reason(error)
+            self.met_other_transport = names_other_transport(log)
+            if isinstance(error, (av.HTTPUnauthorizedError, av.HTTPForbiddenError)):
+                raise SourceRefused(f"{self._url} cannot be opened: {why}") from None
             raise SourceUnavailable(f"{self._url} cannot be opened: {why}") from None
         if self._is_late(began):
             # FFmpeg is content with what it saw before it was interrupted: a server that plays, and sends nothing.
@@ -128,11 +140,19 @@ class VideoDecoder:
         assert self._container is not None, "open() comes first"
         assert self._stream is not None, "open() comes first"
         broken, first = 0, self._stream.codec_context.name == "mjpeg"
+        loss = LossTracker()
         try:
             # Every stream's packets: where sound goes on without pictures, the caller must get to see its clock.
-            for packet in self._container.demux():
+            packets = self._container.demux()
+            while True:
+                with av.logging.Capture() as log:
+                    packet = next(packets, None)
+                if packet is None:
+                    return
+                loss.packet(log)
                 if self._jpegs and packet.stream_index == self._stream.index and _is_jpeg(packet):
-                    yield Shot(_seconds(packet), partial(self._decoded, packet), partial(bytes, packet))
+                    is_damaged = loss.frame(is_key=True, is_corrupt=packet.is_corrupt)
+                    yield Shot(_seconds(packet), partial(self._decoded, packet), partial(bytes, packet), is_damaged)
                     continue
                 try:
                     frames = packet.decode() if packet.stream_index == self._stream.index else []
@@ -146,7 +166,9 @@ class VideoDecoder:
                 pictures = [frame for frame in frames if isinstance(frame, VideoFrame)]
                 if first and pictures:
                     first, self._jpegs = False, _is_jpeg(packet) and _same(packet, pictures[0])
-                yield from (Shot(_stamp(frame), partial(_converted, frame)) for frame in pictures)
+                for frame in pictures:
+                    is_damaged = loss.frame(is_key=bool(frame.key_frame), is_corrupt=frame.is_corrupt)
+                    yield Shot(_stamp(frame), partial(_converted, frame), damaged=is_damaged)
                 yield None
         except (av.FFmpegError, OSError) as error:
             raise SourceUnavailable(f"{self._url} stopped: {reason(error)}") from None

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from urllib.parse import unquote, urlsplit
 
+from app.cameras.sources.authorization import Authorization, why_refused
+from app.cameras.sources.damage import enable_log
 from app.cameras.sources.ffmpeg import Shot, VideoDecoder
 from app.cameras.sources.pacing import Timeline
 from app.cameras.sources.patience import Patience
+from app.cameras.sources.rtsp_challenge import rtsp_challenges
 from app.cameras.sources.source import Capture, FrameTime, RawFrame
 from app.core.clock import Clock
-from app.errors import SourceUnavailable
+from app.errors import SourceRefused, SourceUnavailable
 from app.settings.source_url import SourceKind, SourceUrl, Transport
 
 STREAM_OPTIONS: Mapping[str, str] = {"probesize": "500000", "fpsprobesize": "0"}
@@ -30,6 +34,8 @@ _TRANSPORTS: Mapping[Transport, Mapping[str, str]] = {
     Transport.TCP: {"rtsp_transport": "tcp"},
     Transport.UDP: {"rtsp_transport": "udp"},
 }
+_BY_FFMPEG = frozenset({"MD5"})
+"""The Digest algorithms that FFmpeg knows (libavformat/httpauth.c, which takes MD5-sess too)."""
 _STAMPED_BY_COUNT = frozenset({"mpjpeg", "mjpeg", "h264", "hevc", "m4v", "image2pipe", "jpeg_pipe"})
 """Formats without a clock of their own: FFmpeg counts their frames as if 25 came a second."""
 
@@ -64,10 +70,17 @@ class LiveSource:
         self._url = url
         self._clock = clock
         self._patience = patience or Patience.of()
-        options = {**_RTSP, **_TRANSPORTS[url.transport]} if url.kind is SourceKind.RTSP else options or STREAM_OPTIONS
-        self._decoder = VideoDecoder(
-            url, url.reveal(), options, self._patience.open_s, self._patience.read_s, container
-        )
+        if url.kind is SourceKind.RTSP:
+            self._decoder = self._rtsp_decoder(url.transport)
+        else:
+            self._decoder = VideoDecoder(
+                url,
+                url.reveal(),
+                options or STREAM_OPTIONS,
+                self._patience.open_s,
+                self._patience.read_s,
+                container,
+            )
         self._interrupted = threading.Event()
         self._timeline = Timeline(jump_s=10.0)
         self._has_stamps = True
@@ -88,9 +101,11 @@ class LiveSource:
         """Connect, and wait for the first frame: the stream may have to come to its next key frame first.
 
         Raises:
-            SourceUnavailable: nobody answers, access is refused, or there is no video.
+            SourceRefused: the account is missing or refused.
+            SourceUnavailable: nobody answers, or there is no video.
         """
-        self._decoder.open(low_delay=True)
+        enable_log()
+        self._open_decoder()
         self._has_stamps = not _STAMPED_BY_COUNT & set(self._decoder.format_name.split(","))
         self._frames = self._decoder.frames()
         if not self.is_recording:
@@ -98,6 +113,29 @@ class LiveSource:
             if self._has_stamps and self._first is not None and self._first.stamp_s is None:
                 # FFmpeg gives the first frame of an RTSP stream without its time: the second begins the timeline.
                 self._first = self._next(self._patience.read_s)
+
+    def _open_decoder(self) -> None:
+        try:
+            self._decoder.open(low_delay=True)
+        except SourceRefused as refusal:
+            raise SourceRefused(f"{refusal}: {self._why_refused()}") from None
+        except SourceUnavailable:
+            can_fall_back = self._url.transport is Transport.ANY and not self._url.reveal().startswith("rtsps")
+            if not (self._decoder.met_other_transport and can_fall_back):
+                raise
+            # It was asked for TCP and means UDP: asked for that, it may play.
+            self._decoder = self._rtsp_decoder(Transport.UDP)
+            self._decoder.open(low_delay=True)
+
+    def _rtsp_decoder(self, transport: Transport) -> VideoDecoder:
+        options = {**_RTSP, **_TRANSPORTS[transport]}
+        return VideoDecoder(self._url, self._url.reveal(), options, self._patience.open_s, self._patience.read_s)
+
+    def _why_refused(self) -> str:
+        target = urlsplit(self._url.reveal())
+        account = Authorization(unquote(target.username or ""), unquote(target.password or ""))
+        is_rtsp = self._url.kind is SourceKind.RTSP
+        return why_refused(account, rtsp_challenges(self._url, self._patience.open_s) if is_rtsp else [], _BY_FFMPEG)
 
     def grab(self) -> FrameTime | None:
         """Wait for the next frame.
@@ -111,7 +149,7 @@ class LiveSource:
     def retrieve(self) -> RawFrame:
         """Return the frame; it is converted where it is encoded."""
         assert self._frame is not None, "grab() comes first"
-        return RawFrame(self._frame.pixels, self._captured, self._frame.jpeg)
+        return RawFrame(self._frame.pixels, self._captured, self._frame.jpeg, self._frame.damaged)
 
     def interrupt(self) -> None:
         """End ``grab`` at the next packet, or when the read time-out ends the wait for it."""

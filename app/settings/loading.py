@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from app.core.one_line import one_line
 from app.errors import SettingsError
 from app.settings.camera_lists import CamerasGiven, camera_by_options
 from app.settings.connections import check_security
@@ -70,7 +71,7 @@ def _read_file(file: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings file {str(file)!r} cannot be read: {read_failure(error)}") from None
     except yaml.YAMLError as error:
-        raise SettingsError(f"settings file {str(file)!r} is not YAML: {_one_line(error)}") from None
+        raise SettingsError(f"settings file {str(file)!r} is not YAML: {one_line(error)}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -138,7 +139,3 @@ def _cameras_given(wanted: object) -> CamerasGiven:
         looked = where_looked(wanted)
         raise SettingsError(f"SIGHTLINE_CAMERAS: {wanted!r} is not there; give a cameras file or id=url,id=url{looked}")
     return given
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -17,8 +17,9 @@ import httpx
 import yaml
 
 from app.core.ports import free_ports
-from tests.conftest import ROOT, wait_for
-from tests.e2e.system import BIN, System, running
+from tests.support.paths import ROOT
+from tests.support.system import BIN, System, running
+from tests.support.waiting import wait_for
 
 LOOPBACK = "127.0.0.1"
 STREET = "solo=synthetic://street?seed=7&width=320&height=192"

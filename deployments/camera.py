@@ -73,15 +73,15 @@ class CameraActor:
         return self._camera.status()
 
     async def status(self) -> CameraStatus:
-        """Tell how the camera is."""
+        """Return how the camera is."""
         return self._camera.status()
 
     async def look(self) -> CameraLook:
-        """Tell how the camera is, and where its last frames' time went."""
+        """Return how the camera is, and where its last frames' time went."""
         return CameraLook(self._camera.status(), self._camera.recent.latencies)
 
     async def seen(self, after: Cursor) -> CameraNews:
-        """Tell what was seen since a cursor; one of another life of this actor counts for nothing."""
+        """Return what was seen since a cursor; one of another life of this actor counts for nothing."""
         status = self._camera.status()
         number = after.number if after.epoch == status.epoch else 0
         return CameraNews(status.id, status.epoch, self._camera.recent.after(number))
@@ -95,7 +95,7 @@ class CameraActor:
         self._route(proxies)
 
     async def picture(self) -> Picture | None:
-        """Give the newest frame that was answered."""
+        """Return the newest frame that was answered."""
         return self._camera.recent.picture
 
     def _route(self, proxies: tuple[Proxy, ...]) -> None:

@@ -96,12 +96,12 @@ class CameraSupervisor:
         return picture
 
     async def rebudget(self, options: CameraServiceOptions) -> None:
-        """Give the camera's frames another budget, and those of every actor that is made from now on."""
+        """Return the camera's frames another budget, and those of every actor that is made from now on."""
         self._options = options
         await self._ask("rebudget", options.budget_ms)
 
     async def reroute(self, options: CameraServiceOptions) -> None:
-        """Tell the camera, and every actor that is made from now on, of Serve's proxies."""
+        """Return the camera, and every actor that is made from now on, of Serve's proxies."""
         self._options = options
         await self._ask("reroute", options.proxies)
 

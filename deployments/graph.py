@@ -20,7 +20,7 @@ from app.publisher import shards_of
 from app.scaling import ScalingNumbers
 from app.settings.connections import KafkaSettings
 from app.settings.environment import named_by_the_environment, process_environment
-from app.settings.loading import cameras_given, load_settings
+from app.settings.loading import camera_list_source, load_settings
 from app.settings.settings import DetectorSettings, Settings
 from app.web import BrokerFacts
 from deployments.camera import CameraServiceOptions
@@ -129,7 +129,7 @@ def build_cameras(args: CamerasArgs) -> serve.Application:
 def _plan(file: Path | None, settings: Settings) -> CameraPlan:
     environment = process_environment()
     try:
-        given = cameras_given(environment, file)
+        given = camera_list_source(environment, file)
         configured = given.read(environment)
     except SettingsError as error:  # the file changed since the settings were read
         raise RayServeException(str(error)) from None
@@ -150,7 +150,7 @@ def _broker(kafka: KafkaSettings) -> BrokerFacts:
 
 
 def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
-    """Give the actors that Serve keeps alive beside the ingress: publishers, and broker where none is named."""
+    """Return the actors that Serve keeps alive beside the ingress: publishers, and broker where none is named."""
     publishers = [
         DeploymentActorConfig(
             name=publisher_name(shard),

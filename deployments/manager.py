@@ -19,9 +19,9 @@ from app.cameras import CameraStatus, Picture
 from app.errors import SettingsError
 from app.fleet import CamerasFileWatcher, DesiredCamera, Fleet, OverrideStore, Reconciler
 from app.fleet.status_line import Observation, StatusLine
-from app.settings.camera_lists import CamerasGiven, ConfiguredCameras
+from app.settings.camera_lists import CameraListSource, ConfiguredCameras
 from app.settings.environment import process_environment
-from app.settings.live import budget_by, given_by
+from app.settings.live import configured_budget_ms, configured_camera_list
 from app.telemetry.trouble_log import TroubleLog
 from app.web import BrokerFacts, CameraFacts, CameraNews, Cursor, Health, Readings, SystemFacts, build_api
 from deployments.camera import CameraServiceOptions
@@ -48,7 +48,7 @@ CONFIG_PATIENCE_S = 2.0
 class CameraPlan:
     """Which cameras there should be, as it is known where the application is built."""
 
-    given: CamerasGiven
+    given: CameraListSource
     """Where they are written."""
     configured: ConfiguredCameras
     """What was written there then."""
@@ -96,9 +96,9 @@ class CameraManagerBase:
         """
         self._config_trouble = ""
         try:
-            given = given_by(user_config, self._plan.given, by_environment=self._plan.by_environment)
+            given = configured_camera_list(user_config, self._plan.given, by_environment=self._plan.by_environment)
             fixed = self._plan.budget_by_environment
-            budget_ms = budget_by(user_config, self._usual_budget_ms, by_environment=fixed)
+            budget_ms = configured_budget_ms(user_config, self._usual_budget_ms, by_environment=fixed)
         except SettingsError as error:
             self._config_trouble = str(error)
             logger.error("cameras: what is configured now is not taken, all stays as it is: %s", error)
@@ -112,7 +112,7 @@ class CameraManagerBase:
         self._configured.set()
 
     async def _rebudget(self, budget_ms: int) -> None:
-        """Give every frame that is sent from now on this budget; no camera is started anew."""
+        """Return every frame that is sent from now on this budget; no camera is started anew."""
         if budget_ms == self._options.budget_ms:
             return
         logger.info("the latency budget is %d ms instead of %d", budget_ms, self._options.budget_ms)
@@ -127,7 +127,7 @@ class CameraManagerBase:
         return self._options.token.get_secret_value() if self._options.token else None
 
     async def health(self) -> Health:
-        """Tell whether every camera is live and not blocked, or its recording over, and the publisher answers."""
+        """Return whether every camera is live and not blocked, or its recording over, and the publisher answers."""
         observation = await self._observe()
         reasons = [
             f"camera {status.id} is {status.state}: {status.reason}"
@@ -145,7 +145,7 @@ class CameraManagerBase:
         return Health(ready=not reasons, reasons=tuple(reasons))
 
     async def statuses(self) -> list[CameraStatus]:
-        """Tell how each camera is that answers."""
+        """Return how each camera is that answers."""
         asked = await asyncio.gather(*(watch.status() for watch in self._roster.running.values()))
         return [status for status in asked if status is not None]
 
@@ -155,13 +155,13 @@ class CameraManagerBase:
         return [camera.settings.id for camera in self.changes.wanted]
 
     async def news(self, after: Mapping[str, Cursor]) -> Sequence[CameraNews]:
-        """Tell what each camera that answers saw since its cursor."""
+        """Return what each camera that answers saw since its cursor."""
         watches = [(watch, after[name]) for name, watch in self._roster.running.items() if name in after]
         told = await asyncio.gather(*(watch.seen(cursor) for watch, cursor in watches))
         return [news for news in told if news is not None]
 
     async def picture(self, camera_id: str) -> Picture | None:
-        """Give the newest frame of a camera; none while it does not answer."""
+        """Return the newest frame of a camera; none while it does not answer."""
         watch = self._roster.running.get(camera_id)
         return None if watch is None else await watch.picture()
 
@@ -211,7 +211,7 @@ class CameraManagerBase:
         await self._service_up()
         self._roster.begin()
 
-    async def _follow(self, given: CamerasGiven) -> None:
+    async def _follow(self, given: CameraListSource) -> None:
         """Take the cameras that are written somewhere, now and whenever that changes."""
         async with self._turning:
             if self._follower is not None:

@@ -33,7 +33,7 @@ class RayMeter:
         _of_ray("Counter", counter).inc(tags=_tags(counter, labels))
 
     def set(self, gauge: Metric, value: float, *labels: str) -> None:
-        """Tell what is now."""
+        """Return what is now."""
         _of_ray("Gauge", gauge).set(value, tags=_tags(gauge, labels))
 
     def observe(self, histogram: Metric, value: float, *labels: str) -> None:

@@ -18,13 +18,13 @@ class CameraPlaces(Placement):
     """Places cameras on the nodes that Ray tells of."""
 
     async def strategy(self, camera: CameraSettings) -> NodeAffinitySchedulingStrategy | str:
-        """Give Ray's strategy for a camera's actor; where no node is known that has its resources, Ray waits."""
+        """Return Ray's strategy for a camera's actor; where no node is known that has its resources, Ray waits."""
         chosen = self.place(camera, await living_nodes())
         # Soft: a node that has died meanwhile must not hold its camera up.
         return "SPREAD" if chosen is None else NodeAffinitySchedulingStrategy(chosen, soft=True)
 
     async def elsewhere(self, camera: CameraSettings) -> bool:
-        """Tell whether there is another node for a camera."""
+        """Return whether there is another node for a camera."""
         return self.may_move(camera, await living_nodes())
 
 

@@ -40,7 +40,7 @@ class OfferedFrames:
         self._troubled = False
 
     def __call__(self, contexts: Mapping[Any, AutoscalingContext]) -> tuple[dict[Any, int], dict[Any, dict[str, Any]]]:
-        """Give the number of detector replicas, by Serve's own key; of no other deployment."""
+        """Return the number of detector replicas, by Serve's own key; of no other deployment."""
         detector = next((key for key in contexts if key.name == DETECTOR), None)
         if detector is None:
             return {}, {}
@@ -80,7 +80,7 @@ def _situation(contexts: Mapping[Any, AutoscalingContext], detector: Autoscaling
 
 
 def _fresh_stats(context: AutoscalingContext) -> list[dict[str, float]]:
-    """Give each replica's latest numbers; not those of one that fell silent."""
+    """Return each replica's latest numbers; not those of one that fell silent."""
     stats: dict[Any, dict[str, float]] = {}
     for name, replicas in (context.raw_metrics or {}).items():
         for replica, series in replicas.items():

@@ -57,7 +57,7 @@ class SpanFile(SpanExporter):
 
 
 def exporters() -> list[SpanProcessor]:
-    """Give where this process's spans go; ``exporter_import_path`` of ``serve_config.yaml`` names this function.
+    """Return where this process's spans go; ``exporter_import_path`` of ``serve_config.yaml`` names this function.
 
     To the collector that ``OTEL_EXPORTER_OTLP_ENDPOINT`` names (OTLP over HTTP), where it is set; else into
     ``logs/serve/spans/`` of the Ray session. Serve calls it in each replica, with nothing, so OpenTelemetry's own
@@ -84,7 +84,7 @@ def _otlp() -> SpanExporter | None:
 
 
 def service_tracing() -> ServiceTracing | None:
-    """Give the tracing of this replica; none where Serve has not set it up, which is to say it is off."""
+    """Return the tracing of this replica; none where Serve has not set it up, which is to say it is off."""
     return ServiceTracing(trace.get_tracer(TRACER)) if is_tracing_enabled() else None
 
 

@@ -28,7 +28,7 @@ def settings_by(config: str) -> Settings:
 
 
 def client(config: str) -> ApiClient:
-    """Give who asks the system of a Serve configuration."""
+    """Return who asks the system of a Serve configuration."""
     from app.web.client import ApiClient, address_of
 
     serve_config = read_serve_config(find_serve_config(config))
@@ -37,5 +37,5 @@ def client(config: str) -> ApiClient:
 
 
 def wide() -> Console:
-    """Give a console that does not fold tables where no terminal is."""
+    """Return a console that does not fold tables where no terminal is."""
     return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=160)

@@ -47,13 +47,13 @@ class Finding:
     """What the user can do about it; empty where nothing is to be done."""
 
     def as_line(self) -> str:
-        """Give it as a line for a person, with rich's markup."""
+        """Return it as a line for a person, with rich's markup."""
         colour = {State.SOUND: "green", State.NOTED: "yellow", State.FAILED: "red"}[self.state]
         mend = f"\n         {_plain('→ ' + self.mend)}" if self.mend else ""
         return f"[{colour}]{self.state.value:>6}[/{colour}]  {_plain(f'{self.what}: {self.detail}')}{mend}"
 
     def as_json(self) -> str:
-        """Give it as a JSON document."""
+        """Return it as a JSON document."""
         return json.dumps(asdict(self))
 
 
@@ -123,7 +123,7 @@ def _camera(camera: CameraSettings) -> Finding:
 
 
 def _service(service: ServiceAddress, grpc_port: int) -> Finding:
-    """Tell whether cameras would ask where this machine serves."""
+    """Return whether cameras would ask where this machine serves."""
     if service.host not in _LOOPBACK:
         return Finding("service", State.NOTED, f"cameras ask {service.target}, not this machine")
     if service.port == grpc_port:

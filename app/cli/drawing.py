@@ -18,7 +18,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def draw(image: NDArray[np.uint8], objects: Iterable[DetectedObject]) -> NDArray[np.uint8]:
-    """Give a copy of a (H, W, 3) uint8 BGR picture with a labelled box around each object."""
+    """Return a copy of a (H, W, 3) uint8 BGR picture with a labelled box around each object."""
     canvas = image.copy()
     scale = max(0.4, image.shape[0] / 1080)
     for seen in objects:
@@ -27,7 +27,7 @@ def draw(image: NDArray[np.uint8], objects: Iterable[DetectedObject]) -> NDArray
 
 
 def encode(image: NDArray[np.uint8], quality: int = 90) -> bytes:
-    """Give a picture as a JPEG."""
+    """Return a picture as a JPEG."""
     return bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
 
 
@@ -62,7 +62,7 @@ def _box(canvas: NDArray[np.uint8], seen: DetectedObject, scale: float) -> None:
 
 
 def _colour(label: str) -> tuple[int, int, int]:
-    """Give a label its own colour (blue, green, red), dark enough for white letters, the same in every run."""
+    """Return a label its own colour (blue, green, red), dark enough for white letters, the same in every run."""
     hue = zlib.crc32(label.encode()) % 360 / 360
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.85, 0.72)
     return round(blue * 255), round(green * 255), round(red * 255)

@@ -19,7 +19,7 @@ PATIENCE_S = 60.0
 
 
 def bootstrap_of(kafka: KafkaSettings) -> tuple[str, ...]:
-    """Tell where the topic is: the brokers of the settings, else the embedded one of this machine.
+    """Return where the topic is: the brokers of the settings, else the embedded one of this machine.
 
     Raises:
         SettingsError: Kafka is off.
@@ -69,7 +69,7 @@ def _connected(kafka: KafkaSettings, from_beginning: bool) -> TopicFollower:
 
 
 def describe(received: ReceivedEvent, budget_ms: float) -> str:
-    """Give an event as a line: time, camera, what was seen, and capture to Kafka with its parts."""
+    """Return an event as a line: time, camera, what was seen, and capture to Kafka with its parts."""
     try:
         event = json.loads(received.value)
         seen = Counter(thing["class"] for thing in event["detections"])

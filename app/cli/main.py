@@ -227,7 +227,7 @@ def resend_quarantine(event_ids: EventIds = None, everything: Everything = False
 
 @quarantine.command("drop")
 def drop_quarantine(event_ids: EventIds = None, everything: Everything = False, config: Config = CONFIG) -> None:
-    """Give them up; they stay counted, as discarded."""
+    """Return them up; they stay counted, as discarded."""
     from app.cli.quarantine import ask
 
     count = ask(settings_by(config), "drop", event_ids or [], everything=everything)

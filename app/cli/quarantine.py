@@ -14,7 +14,7 @@ from app.settings.settings import Settings
 
 
 def lines(settings: Settings, *, raw: bool) -> list[str]:
-    """Give a line for each event that was set aside, oldest first.
+    """Return a line for each event that was set aside, oldest first.
 
     Raises:
         SpoolUnavailable: there is no spool on this machine, or it cannot be read.

@@ -46,14 +46,14 @@ class Snapshot:
         return cls(str(path), camera_id, still.frame_id, event.event_id, len(event.detections), event.latency_ms.total)
 
     def as_line(self) -> str:
-        """Give it as a line for a person."""
+        """Return it as a line for a person."""
         about = f"{self.path}: frame {self.frame_id} of {self.camera_id}"
         if self.event_id is None:
             return f"{about}, which became no event"
         return f"{about}, {self.detections} objects, {self.total_ms:.0f} ms"
 
     def as_json(self) -> str:
-        """Give it as a JSON document."""
+        """Return it as a JSON document."""
         return json.dumps(asdict(self))
 
 
@@ -68,11 +68,11 @@ class Film:
     """How long the camera was watched."""
 
     def as_line(self) -> str:
-        """Give it as a line for a person."""
+        """Return it as a line for a person."""
         return f"{self.path}: {self.frames} frames of {self.camera_id} in {self.seconds:g} s"
 
     def as_json(self) -> str:
-        """Give it as a JSON document."""
+        """Return it as a JSON document."""
         return json.dumps(asdict(self))
 
 
@@ -88,7 +88,7 @@ def snapshot(client: ApiClient, camera_id: str, path: Path) -> Snapshot:
 
 
 def draw(still: Still) -> NDArray[np.uint8]:
-    """Give the picture with its boxes, in the size in which it was sent."""
+    """Return the picture with its boxes, in the size in which it was sent."""
     image = cv2.imdecode(np.frombuffer(still.jpeg, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise SightlineError(f"frame {still.frame_id} is no picture")
@@ -140,7 +140,7 @@ def _frames(
     monotonic: Callable[[], float],
     tell: Callable[[float], None],
 ) -> Iterator[tuple[float, Still]]:
-    """Give each new frame once, with the seconds since the beginning; a camera may be without one for a while."""
+    """Return each new frame once, with the seconds since the beginning; a camera may be without one for a while."""
     began = monotonic()
     last = ""
     while (now := monotonic() - began) < seconds:
@@ -169,7 +169,7 @@ def _like(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8
 
 
 def _objects(still: Still, width: int, height: int) -> list[DetectedObject]:
-    """Give the boxes in pixels of the picture that was sent, which may be smaller than the captured frame."""
+    """Return the boxes in pixels of the picture that was sent, which may be smaller than the captured frame."""
     if still.event is None:
         return []
     across, down = width / still.event.frame.width, height / still.event.frame.height

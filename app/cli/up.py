@@ -58,12 +58,12 @@ WHOLE = ("ray", "torch", "ultralytics", "kafka", "fastapi")
 
 
 def missing_packages() -> list[str]:
-    """Tell which packages of the whole install are not here; none is imported for that."""
+    """Return which packages of the whole install are not here; none is imported for that."""
     return [name for name in WHOLE if importlib.util.find_spec(name) is None]
 
 
 def joins_a_cluster(environment: Mapping[str, str]) -> bool:
-    """Tell whether ``serve run`` will join a running Ray cluster, where this shell's variables do not reach."""
+    """Return whether ``serve run`` will join a running Ray cluster, where this shell's variables do not reach."""
     return bool(environment.get("RAY_ADDRESS")) or Path("/tmp/ray/ray_current_cluster").exists()  # noqa: S108
 
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from app.errors import SettingsError
-from app.settings.camera_lists import CamerasGiven, ConfiguredCameras
+from app.settings.camera_lists import CameraListSource, ConfiguredCameras
 from app.telemetry.trouble_log import TroubleLog
 
 logger = logging.getLogger("ray.serve")
@@ -30,7 +30,7 @@ class CamerasFileWatcher:
     What ``${VARIABLES}`` stand for is taken from one environment, that of the process it runs in.
     """
 
-    def __init__(self, given: CamerasGiven, environment: Mapping[str, str]) -> None:
+    def __init__(self, given: CameraListSource, environment: Mapping[str, str]) -> None:
         self._given = given
         self._environment = environment
         self._taken: _Found | None = None

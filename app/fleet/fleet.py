@@ -47,7 +47,7 @@ class Fleet:
         return self._wanted
 
     def resolved(self, camera: DesiredCamera) -> CameraSettings:
-        """Give a camera as it is to run."""
+        """Return a camera as it is to run."""
         return camera.settings.with_fps(self._fps)
 
     async def open(self, patience_s: float) -> None:

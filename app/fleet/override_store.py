@@ -78,7 +78,7 @@ class OverrideStore:
             raise ChangeNotKept(f"{str(self.path)!r} cannot be written: {_reason(error)}") from None
 
     def close(self) -> None:
-        """Give the folder back."""
+        """Return the folder back."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

@@ -54,7 +54,7 @@ class Overrides:
     by_id: Mapping[str, Override] = field(default_factory=dict)
 
     def over(self, configured: ConfiguredCameras) -> tuple[DesiredCamera, ...]:
-        """Give the cameras there should be: the configured ones in their order, then those added."""
+        """Return the cameras there should be: the configured ones in their order, then those added."""
         known = [self._wanted(camera) for camera in configured.cameras]
         added = [
             DesiredCamera(change.wanted, Origin.ADDED)
@@ -71,13 +71,13 @@ class Overrides:
         )
 
     def having(self, camera: CameraSettings, configured: ConfiguredCameras) -> Overrides:
-        """Give them with a camera added or changed."""
+        """Return them with a camera added or changed."""
         if camera in configured.cameras:
             return self._without(camera.id)
         return self._with(camera.id, Override(camera, configured.fingerprints.get(camera.id)))
 
     def lacking(self, camera_id: str, configured: ConfiguredCameras) -> Overrides:
-        """Give them with a camera removed."""
+        """Return them with a camera removed."""
         said = configured.fingerprints.get(camera_id)
         return self._without(camera_id) if said is None else self._with(camera_id, Override(None, said))
 

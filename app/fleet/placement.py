@@ -53,7 +53,7 @@ class Placement:
         return chosen.id
 
     def may_move(self, camera: CameraSettings, nodes: Sequence[Node]) -> bool:
-        """Tell whether a camera could as well run on another node than its own."""
+        """Return whether a camera could as well run on another node than its own."""
         placed = self._placed.get(camera.id)
         return placed is not None and any(
             node.id != placed.node and not self._is_shunned(node.id) and self._has_room(node, camera.resources)
@@ -61,7 +61,7 @@ class Placement:
         )
 
     def is_doubtful(self, camera_id: str) -> bool:
-        """Tell whether a camera was placed on a shunned node, for want of another."""
+        """Return whether a camera was placed on a shunned node, for want of another."""
         placed = self._placed.get(camera_id)
         return placed is not None and self._is_shunned(placed.node)
 

@@ -30,7 +30,7 @@ class Proxy:
 def addresses(
     configured: ServiceAddress, proxies: Iterable[Proxy], *, node: str, camera_id: str
 ) -> tuple[ServiceAddress, ...]:
-    """Give where a camera finds the service, the best first; each is tried when those before cannot be reached.
+    """Return where a camera finds the service, the best first; each is tried when those before cannot be reached.
 
     A loopback address without TLS means the proxy of the camera's own node. It comes first where one runs there, else
     last, behind proxies of other nodes. These are chosen by rendezvous hashing (Thaler and Ravishankar, 1998): cameras
@@ -64,7 +64,7 @@ def _bracketed(ip: str) -> str:
 
 
 def _reached_by(ip: str, own: ServiceAddress) -> bool:
-    """Tell whether an address may be named beside ours: of one family, and not a loopback that is another's."""
+    """Return whether an address may be named beside ours: of one family, and not a loopback that is another's."""
     try:
         address = ipaddress.ip_address(ip)
     except ValueError:

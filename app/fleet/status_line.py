@@ -38,7 +38,7 @@ class StatusLine:
         self._budget_ms = budget_ms
 
     def line(self, now: Observation) -> str:
-        """Tell what happened since the last observation, in one line."""
+        """Return what happened since the last observation, in one line."""
         last, self._last = self._last, now
         return " | ".join(
             [

@@ -85,6 +85,6 @@ def build_api(host: Callable[[], Host]) -> FastAPI:
 
 
 def _allowed(api: FastAPI, request: Request) -> str:
-    """Give every method of a path; Starlette names those of the first route that has the path."""
+    """Return every method of a path; Starlette names those of the first route that has the path."""
     routes = [route for route in api.routes if route.matches(request.scope)[0] is not Match.NONE]
     return ", ".join(sorted(set().union(*(getattr(route, "methods", None) or () for route in routes))))

@@ -64,7 +64,7 @@ def _bears(connection: HTTPConnection, token: str) -> bool:
 
 
 def _is_local(connection: HTTPConnection) -> bool:
-    """Tell whether a program of this machine asks, and no web page that a browser of this machine has open."""
+    """Return whether a program of this machine asks, and no web page that a browser of this machine has open."""
     if connection.client is None or not _is_loopback(connection.client.host):
         return False
     host = connection.headers.get("host", "")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from app.settings.cameras import CAMERA_ID, USUAL_JPEG_QUALITY, CameraSettings, Fps, JpegQuality, MaxSide, camera_of
+from app.settings.cameras import CAMERA_ID, DEFAULT_JPEG_QUALITY, CameraSettings, Fps, JpegQuality, MaxSide, camera_of
 
 
 def _whole(value: object) -> object:
@@ -36,14 +36,14 @@ class CameraFields(BaseModel):
         Annotated[MaxSide, BeforeValidator(_whole)] | None,
         Field(description="Longest side, in pixels, of what is sent for inference; null: its own."),
     ] = None
-    jpeg_quality: Annotated[JpegQuality, BeforeValidator(_whole)] = USUAL_JPEG_QUALITY
+    jpeg_quality: Annotated[JpegQuality, BeforeValidator(_whole)] = DEFAULT_JPEG_QUALITY
     resources: Annotated[
         dict[str, Amount], Field(description="Custom Ray resources that place its actor; none: spread over the nodes.")
     ] = Field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: CameraSettings) -> CameraFields:
-        """Tell a camera's settings, without its secrets."""
+        """Return a camera's settings, without its secrets."""
         return cls(
             url=str(settings.url),
             fps=settings.fps,

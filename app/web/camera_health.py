@@ -36,7 +36,7 @@ DELIVERED_SHARE = 0.8
 
 
 def slowest_stage(latencies: Sequence[FrameLatency]) -> tuple[str, float]:
-    """Give the stage that most of the slowest twentieth of the frames' time went to, and its mean there, in ms."""
+    """Return the stage that most of the slowest twentieth of the frames' time went to, and its mean there, in ms."""
     slow = sorted(latencies, key=lambda one: one.total)[-max(1, len(latencies) // 20) :]
     means = {stage: sum(getattr(one, stage) for one in slow) / len(slow) for stage in STAGES}
     stage = max(means, key=lambda name: means[name])

@@ -36,7 +36,7 @@ class Still:
 
 
 def address_of(config: Mapping[str, Any]) -> str:
-    """Give the address of the HTTP API by a Serve configuration, asked from this machine."""
+    """Return the address of the HTTP API by a Serve configuration, asked from this machine."""
     options = config.get("http_options") or {}
     host = options.get("host") or "127.0.0.1"
     # Serve listens on every interface: from here that is loopback.

@@ -46,7 +46,7 @@ class Viewer:
         self._news.set()
 
     async def take(self, timeout_s: float) -> list[AnsweredFrame]:
-        """Give all that waits; nothing, where nothing came within the time."""
+        """Return all that waits; nothing, where nothing came within the time."""
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._news.wait(), timeout_s)
         self._news.clear()
@@ -99,7 +99,7 @@ class EventHub:
                 self._collector = None
 
     async def recent(self, camera_id: str | None, limit: int) -> list[AnsweredFrame]:
-        """Give the last frames, the newest first; of one camera, or of all."""
+        """Return the last frames, the newest first; of one camera, or of all."""
         await self._collected.get()
         chosen = self._recent.values() if camera_id is None else [self._recent.get(camera_id, deque())]
         every = [seen for frames in chosen for seen in frames]

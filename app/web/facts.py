@@ -112,7 +112,7 @@ class HealthSource(Protocol):
     """Who knows how the system is."""
 
     async def health(self) -> Health:
-        """Tell how it is now."""
+        """Return how it is now."""
 
 
 class CameraSource(Protocol):
@@ -123,10 +123,10 @@ class CameraSource(Protocol):
         """Every camera there should be."""
 
     async def news(self, after: Mapping[str, Cursor]) -> Sequence[CameraNews]:
-        """Tell what each camera that answers saw since its cursor."""
+        """Return what each camera that answers saw since its cursor."""
 
     async def picture(self, camera_id: str) -> Picture | None:
-        """Give the newest frame of a camera; none before its first, or while it does not answer."""
+        """Return the newest frame of a camera; none before its first, or while it does not answer."""
 
 
 class SystemSource(HealthSource, CameraSource, Protocol):

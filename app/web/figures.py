@@ -27,7 +27,7 @@ class QuantilesModel(Model):
 
     @classmethod
     def of(cls, spread: Quantiles | None) -> QuantilesModel | None:
-        """Tell quantiles."""
+        """Return quantiles."""
         if spread is None:
             return None
         return cls(p50=milliseconds(spread.p50), p95=milliseconds(spread.p95), p99=milliseconds(spread.p99))
@@ -45,7 +45,7 @@ class LatencyModel(Model):
 
     @classmethod
     def of(cls, latencies: tuple[FrameLatency, ...]) -> LatencyModel:
-        """Tell where time went."""
+        """Return where time went."""
         stages = {}
         for stage in STAGES:
             spread = QuantilesModel.of(quantiles([getattr(one, stage) for one in latencies]))
@@ -66,7 +66,7 @@ class LedgerModel(Model):
 
     @classmethod
     def of(cls, ledger: LedgerSnapshot) -> LedgerModel:
-        """Tell a ledger."""
+        """Return a ledger."""
         return cls(
             sampled=ledger.sampled,
             accepted=ledger.accepted,
@@ -86,7 +86,7 @@ class DroppedLatelyModel(Model):
 
     @classmethod
     def of(cls, dropped: DroppedLately) -> DroppedLatelyModel:
-        """Tell the last drops."""
+        """Return the last drops."""
         by_reason = {reason.value: count for reason, count in dropped.by_reason.items()}
         return cls(by_reason=by_reason, held_back=dropped.held_back)
 

@@ -41,7 +41,7 @@ class Readings:
         self._pictures: dict[str, SharedAnswer[Picture | None]] = {}
 
     async def status(self, seconds: float | None = None) -> StatusModel:
-        """Tell the whole system; with ``seconds`` asked for now, as others ask for other ones."""
+        """Return the whole system; with ``seconds`` asked for now, as others ask for other ones."""
         return await (self._status.get() if seconds is None else self._read(seconds))
 
     async def camera(self, camera_id: str) -> CameraModel:
@@ -57,7 +57,7 @@ class Readings:
         return found
 
     async def picture(self, camera_id: str) -> Picture | None:
-        """Give the newest frame of a camera.
+        """Return the newest frame of a camera.
 
         Raises:
             HTTPException: there is no such camera.

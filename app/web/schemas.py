@@ -50,7 +50,7 @@ class CameraModel(Model):
 
     @classmethod
     def of(cls, camera: CameraFacts, budget_ms: float) -> CameraModel:
-        """Tell a camera; one that does not answer is told of as far as its manager knows."""
+        """Return a camera; one that does not answer is told of as far as its manager knows."""
         status = camera.status
         silent = CameraState.RECONNECTING if camera.restarts else CameraState.STARTING
         return cls(
@@ -92,7 +92,7 @@ class DetectionModel(Model):
 
     @classmethod
     def of(cls, seen: DetectedObject) -> DetectionModel:
-        """Tell an object."""
+        """Return an object."""
         x, y, width, height = (round(side, 2) for side in seen.bbox)
         return cls(
             label=seen.label, class_id=seen.class_id, confidence=round(seen.confidence, 4), bbox=(x, y, width, height)
@@ -132,7 +132,7 @@ class EventModel(Model):
 
     @classmethod
     def of(cls, seen: AnsweredFrame) -> EventModel:
-        """Tell a frame."""
+        """Return a frame."""
         return cls(
             event_id=seen.event_id,
             timestamp=seen.captured_at,
@@ -156,7 +156,7 @@ class DeploymentModel(Model):
 
     @classmethod
     def of(cls, deployment: DeploymentFacts) -> DeploymentModel:
-        """Tell a deployment."""
+        """Return a deployment."""
         return cls(
             application=deployment.application,
             name=deployment.name,
@@ -175,7 +175,7 @@ class QueueModel(Model):
 
     @classmethod
     def of(cls, load: LoadFacts) -> QueueModel:
-        """Tell a load."""
+        """Return a load."""
         return cls(
             frames_waiting=load.frames_waiting,
             batches_running=load.batches_running,
@@ -199,7 +199,7 @@ class PublisherModel(Model):
 
     @classmethod
     def of(cls, publisher: PublisherSnapshot) -> PublisherModel:
-        """Tell the publisher's counts."""
+        """Return the publisher's counts."""
         return cls(
             accepted=publisher.accepted,
             published=publisher.published,
@@ -221,7 +221,7 @@ class SpoolModel(Model):
 
     @classmethod
     def of(cls, publisher: PublisherSnapshot) -> SpoolModel:
-        """Tell what waits."""
+        """Return what waits."""
         return cls(
             events=publisher.spooled, bytes=publisher.spool_bytes, oldest_s=round(max(0.0, publisher.oldest_s), 1)
         )
@@ -238,7 +238,7 @@ class BrokerModel(Model):
 
     @classmethod
     def of(cls, broker: BrokerFacts, publisher: PublisherSnapshot | None) -> BrokerModel:
-        """Tell where events go."""
+        """Return where events go."""
         trouble = publisher.trouble if publisher else "the publisher does not answer"
         return cls(
             enabled=broker.enabled,
@@ -269,7 +269,7 @@ class StatusModel(Model):
 
     @classmethod
     def of(cls, facts: SystemFacts) -> StatusModel:
-        """Tell the whole system."""
+        """Return the whole system."""
         publisher = facts.publisher
         return cls(
             at=facts.at.astimezone(timezone.utc),

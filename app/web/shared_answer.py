@@ -24,7 +24,7 @@ class SharedAnswer(Generic[T]):
         self._asking: asyncio.Task[T] | None = None
 
     async def get(self) -> T:
-        """Give the answer, asked for now or a short while ago.
+        """Return the answer, asked for now or a short while ago.
 
         Raises:
             Exception: whatever asking raised; the next one asks anew.

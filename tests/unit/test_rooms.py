@@ -23,10 +23,10 @@ ROOMS: Mapping[str, frozenset[str]] = {
     for room, allowed in {
         "errors": "",
         "core": "errors",
-        "scaling": "errors",
+        "scaling": "core errors",
         "simulation": "errors",
         "telemetry": "errors",
-        "settings": "errors scaling simulation",
+        "settings": "core errors scaling simulation",
         "rpc": "core errors settings",
         "detection": "core errors settings simulation",
         "publisher": "core errors settings telemetry",

@@ -76,7 +76,7 @@ class BenchPlan:
         return f"{self.cameras} cameras × {self.fps:g} FPS ({source}), {self.detector}, {self.seconds:g} s"
 
     def url(self, number: int) -> str:
-        """Give a camera's address."""
+        """Return a camera's address."""
         if self.recording is not None:
             return str(self.recording.absolute())
         scene_fps = max(25.0, self.fps)
@@ -155,7 +155,7 @@ def _serve_config(plan: BenchPlan, config: Mapping[str, Any], places: BenchPaths
 
 
 def bench_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Give a shell's variables without those that belong to the real system."""
+    """Return a shell's variables without those that belong to the real system."""
     ours = {*ENVIRONMENT, *(f"{name}_FILE" for name in SECRETS), "SIGHTLINE_CAMERAS"}
     return {
         name: value

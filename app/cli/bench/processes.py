@@ -61,7 +61,7 @@ class ProcessMeter:
         self._mark = mark.encode()
 
     def read(self) -> Mapping[int, Reading]:
-        """Give a reading of each process, by its id."""
+        """Return a reading of each process, by its id."""
         places = [place for place in Path("/proc").iterdir() if place.name.isdigit()]
         marked = {int(place.name) for place in places if self._is_marked(place)}
         found = {}
@@ -79,7 +79,7 @@ class ProcessMeter:
 
 
 def costs(before: Mapping[int, Reading], after: Mapping[int, Reading]) -> tuple[ProcessCost, ...]:
-    """Give what was used between two readings by those alive at the second, the dearest kind first."""
+    """Return what was used between two readings by those alive at the second, the dearest kind first."""
     by_kind: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for pid, reading in after.items():
         earlier = before.get(pid)
@@ -92,7 +92,7 @@ def costs(before: Mapping[int, Reading], after: Mapping[int, Reading]) -> tuple[
 
 
 def _fields(place: Path) -> list[str]:
-    """Give the fields of ``stat`` from the third on: state, parent, …"""
+    """Return the fields of ``stat`` from the third on: state, parent, …"""
     return (place / "stat").read_text().rpartition(")")[2].split()
 
 

@@ -30,7 +30,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread | None:
-        """Give the quantiles (nearest rank) of some milliseconds; none where there are none."""
+        """Return the quantiles (nearest rank) of some milliseconds; none where there are none."""
         found = quantiles(values)
         return None if found is None else cls(round(found.p50, 2), round(found.p95, 2), round(found.p99, 2))
 
@@ -107,14 +107,14 @@ class BenchReport:
     """Memory (PSS) of one camera's process."""
 
     def as_json(self) -> dict[str, Any]:
-        """Give plain values."""
+        """Return plain values."""
         told = asdict(self)
         told["plan"]["recording"] = str(self.plan.recording) if self.plan.recording else None
         return told
 
 
 def fairness(counts: Iterable[float]) -> float | None:
-    """Give Jain's index (sum x)² / (n · sum x²): 1 where all have the same, 1/n where one has all.
+    """Return Jain's index (sum x)² / (n · sum x²): 1 where all have the same, 1/n where one has all.
 
     Source: Jain, Chiu and Hawe, "A quantitative measure of fairness and discrimination", DEC-TR-301, 1984.
     """

@@ -146,14 +146,14 @@ class BenchSystem:
 
 
 def _delivers(status: StatusModel, cameras: int) -> bool:
-    """Tell whether every camera has had a frame accepted, and Kafka has events."""
+    """Return whether every camera has had a frame accepted, and Kafka has events."""
     ledgers = [camera.ledger for camera in status.cameras]
     published = status.publisher.published if status.publisher else 0
     return len(ledgers) == cameras and published > 0 and all(ledger and ledger.accepted for ledger in ledgers)
 
 
 def _of_its_own(folder: Path) -> dict[str, str]:
-    """Give the variables that keep it apart from a system that runs here already."""
+    """Return the variables that keep it apart from a system that runs here already."""
     return {
         "RAY_ADDRESS": "local",  # a new cluster, whatever runs
         "XDG_STATE_HOME": str(folder / "state"),

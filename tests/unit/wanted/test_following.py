@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.fleet import CamerasFileWatcher
-from app.settings.camera_lists import CamerasGiven, ConfiguredCameras
+from app.settings.camera_lists import CameraListSource, ConfiguredCameras
 
 ONE = "cameras: [{id: a, url: 'rtsp://u:${SECRET}@h/1'}]"
 TWO = "cameras: [{id: a, url: 'rtsp://u:${SECRET}@h/1'}, {id: b, url: rtsp://h/2}]"
@@ -18,7 +18,7 @@ TWO = "cameras: [{id: a, url: 'rtsp://u:${SECRET}@h/1'}, {id: b, url: rtsp://h/2
 def following(folder: Path, text: str) -> tuple[CamerasFileWatcher, Path]:
     file = folder / "cameras.yaml"
     file.write_text(text)
-    return CamerasFileWatcher(CamerasGiven(file=file), {"SECRET": "pa55"}), file
+    return CamerasFileWatcher(CameraListSource(file=file), {"SECRET": "pa55"}), file
 
 
 def ids(found: ConfiguredCameras | None) -> list[str]:
@@ -98,6 +98,6 @@ async def test_following_tells_of_each_change_and_survives_whoever_cannot_take_i
 
 
 def test_a_list_that_is_no_file_never_changes():
-    looked = CamerasFileWatcher(CamerasGiven(listed="a=rtsp://h/1"), {})
+    looked = CamerasFileWatcher(CameraListSource(inline="a=rtsp://h/1"), {})
     assert ids(looked.read()) == ["a"]
     assert [looked.look() for _ in range(3)] == [None] * 3

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import yaml
 
-from app.core.reasons import one_line
+from app.core.one_line import one_line
 from app.errors import SettingsError
 from app.settings.cameras import CameraSettings, camera_of
 

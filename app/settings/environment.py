@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from app.core.reasons import read_failure
+from app.core.read_failure import read_failure
 from app.errors import SettingsError
 
 ENVIRONMENT: Mapping[str, tuple[str, ...]] = {

@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from app.core.reasons import one_line, read_failure
+from app.core.one_line import one_line
+from app.core.read_failure import read_failure
 from app.core.validation import InvalidValue
 from app.errors import SettingsError
 from app.settings.camera_lists import CameraListSource, camera_by_options

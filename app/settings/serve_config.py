@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from app.core.reasons import one_line, read_failure
+from app.core.one_line import one_line
+from app.core.read_failure import read_failure
 from app.errors import SettingsError
 from app.scaling import ScalingNumbers
 from app.settings.live import check_user_configs

@@ -7,7 +7,8 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
-from app.core.reasons import one_line, read_failure
+from app.core.one_line import one_line
+from app.core.read_failure import read_failure
 from app.core.validation import InvalidValue
 
 

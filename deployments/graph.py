@@ -13,7 +13,7 @@ from ray import serve
 from ray.serve.config import DeploymentActorConfig
 from ray.serve.exceptions import RayServeException
 
-from app.detection import DetectorOptions, NoOpOptions
+from app.detection import DetectorFactory, DetectorOptions, make_detector, make_no_op_detector
 from app.errors import SettingsError
 from app.ingress.service import ServiceLimits
 from app.publisher import shards_of
@@ -70,7 +70,7 @@ def build_inference(args: InferenceArgs) -> serve.Application:
     lead_proxies()
     gpus = _gpus(settings.detector)
     resources = _detector_resources(settings.detector, args, gpus)
-    return _inference(args, settings, _detector_options(settings.detector, args, gpus), resources)
+    return _inference(args, settings, _detector_options(settings.detector, args, gpus), make_detector, resources)
 
 
 def build_inference_without_model(args: InferenceArgs) -> serve.Application:
@@ -79,15 +79,23 @@ def build_inference_without_model(args: InferenceArgs) -> serve.Application:
     Raises:
         RayServeException: a setting is wrong; one line.
     """
-    return _inference(args, _settings(args.settings), NoOpOptions(), {"num_cpus": args.detector_cpus})
+    settings = _settings(args.settings)
+    options = DetectorOptions.of(settings.detector)
+    return _inference(args, settings, options, make_no_op_detector, {"num_cpus": args.detector_cpus})
 
 
 def _inference(
-    args: InferenceArgs, settings: Settings, options: DetectorOptions | NoOpOptions, resources: dict[str, Any]
+    args: InferenceArgs,
+    settings: Settings,
+    options: DetectorOptions,
+    make: DetectorFactory,
+    resources: dict[str, Any],
 ) -> serve.Application:
     _check_scaling(args.scaling)
     fixed = named_by_the_environment("detector", process_environment())
-    detector = ObjectDetector.options(ray_actor_options=resources).bind(options, fixed)  # type: ignore[attr-defined]
+    detector = ObjectDetector.options(ray_actor_options=resources).bind(  # type: ignore[attr-defined]
+        options, fixed, make=make
+    )
     ingress = DetectionIngress.options(  # type: ignore[attr-defined]
         # It only waits: what costs CPU is done by the detectors, which reserve it.
         ray_actor_options={"num_cpus": 0},
@@ -209,15 +217,8 @@ def _detector_resources(detector: DetectorSettings, args: InferenceArgs, gpus: f
 
 
 def _detector_options(detector: DetectorSettings, args: InferenceArgs, gpus: float) -> DetectorOptions:
-    return DetectorOptions(
-        model=detector.model,
-        model_sha256=detector.model_sha256,
-        device=detector.device if gpus or detector.device != "auto" else "cpu",
-        confidence=detector.confidence,
-        iou=detector.iou,
-        classes=detector.classes,
+    return DetectorOptions.of(
+        detector,
+        device="cpu" if detector.device == "auto" and not gpus else None,
         threads=None if gpus else max(1, int(args.detector_cpus)),
-        use_export=detector.use_export,
-        gpu_decode=detector.gpu_decode,
-        half=detector.half,
     )

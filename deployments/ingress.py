@@ -145,14 +145,6 @@ class DetectionIngress:
         """
         return await self._publishers.snapshot(seconds)
 
-    async def rebudget(self, budget_ms: int) -> None:
-        """Have the publisher count breaches of another budget; the budget of a frame comes with the frame.
-
-        Raises:
-            DeliveryUnavailable: the publisher is away.
-        """
-        await self._publishers.rebudget(budget_ms)
-
     async def load(self) -> ServiceLoad:
         """Tell what this replica has in hand."""
         return self._service.load

@@ -54,6 +54,7 @@ class PublisherOptions:
     kafka: KafkaSettings
     spool: SpoolSettings
     budget_ms: int
+    """Of frames that come without one; from capture to acknowledgement."""
     shard: Shard
     """Which of the publishers it is."""
 
@@ -153,10 +154,6 @@ class KafkaPublisher:
             else:
                 raise outcome
         return answers
-
-    async def rebudget(self, budget_ms: int) -> None:
-        """Count breaches of another budget from now on."""
-        (await self._started()).rebudget(budget_ms)
 
     async def reading(self, seconds: float | None = None) -> ShardReading:
         """Read the accounts; with ``seconds`` the latencies are those of the events acknowledged since so long ago."""

@@ -50,14 +50,6 @@ class RemotePublisher:
         reading: ShardReading = await self._call("reading", seconds, timeout_s=timeout_s)
         return reading
 
-    async def rebudget(self, budget_ms: int) -> None:
-        """Have breaches of another budget counted.
-
-        Raises:
-            DeliveryUnavailable: the publisher is not there, or did not answer.
-        """
-        await self._call("rebudget", budget_ms)
-
     async def _call(self, method: str, *arguments: object, timeout_s: float = CALL_TIMEOUT_S) -> Any:
         try:
             if self._handle is None:
@@ -91,17 +83,6 @@ class RemotePublishers:
         patience_s = READING_TIMEOUT_S if len(self.shards) > 1 else CALL_TIMEOUT_S
         asked = await asyncio.gather(*(_reading(shard, seconds, patience_s) for shard in self.shards))
         return merge_readings(asked)
-
-    async def rebudget(self, budget_ms: int) -> None:
-        """Have breaches of another budget counted, by every shard that can be reached.
-
-        Raises:
-            DeliveryUnavailable: one of them cannot be.
-        """
-        told = await asyncio.gather(*(shard.rebudget(budget_ms) for shard in self.shards), return_exceptions=True)
-        for outcome in told:
-            if outcome is not None:
-                raise outcome
 
 
 async def _reading(shard: RemotePublisher, seconds: float | None, timeout_s: float) -> ShardReading | SightlineError:

@@ -71,6 +71,10 @@ def _headline(status: StatusModel) -> Text:
     troubled = [camera.id for camera in status.cameras if camera.trouble]
     text = Text(f"{live} of {len(status.cameras)} cameras live", style="bold")
     text.append(f"; look at {', '.join(troubled)}" if troubled else "; nothing is wrong with them")
+    if status.broker.trouble:
+        text.append(f"; events do not reach Kafka: {status.broker.trouble}", style="red")
+    if status.publisher and status.publisher.quarantine_trouble:
+        text.append(f"; {status.publisher.quarantine_trouble}", style="red")
     return text
 
 

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from app.core.image_header import probe
 from app.detection.detections import Detections
 from app.detection.options import Thresholds
 from app.detection.outcomes import ImageOutcome
 from app.errors import ImageError
-
-
-@dataclass(frozen=True)
-class NoOpOptions:
-    """Asks for :class:`NoOpDetector`."""
 
 
 class NoOpDetector:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from app.errors import SettingsError
 from app.settings.live import LiveDetector
+from app.settings.settings import DetectorSettings
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,30 @@ class DetectorOptions:
     GPU a TensorRT engine."""
     gpu_decode: bool = True
     """Whether a GPU that runs the model decodes the JPEGs too, by nvJPEG; else, and what it cannot, the CPU does."""
+
+    @classmethod
+    def of(
+        cls, settings: DetectorSettings, *, device: str | None = None, threads: int | None = None
+    ) -> DetectorOptions:
+        """Return the options that the settings ask for.
+
+        Args:
+            settings: of the detector.
+            device: what stands in for the settings' own; ``None``: that.
+            threads: CPU cores of the model; ``None``: see the field.
+        """
+        return cls(
+            model=settings.model,
+            model_sha256=settings.model_sha256,
+            device=device or settings.device,
+            confidence=settings.confidence,
+            iou=settings.iou,
+            classes=settings.classes,
+            half=settings.half,
+            threads=threads,
+            use_export=settings.use_export,
+            gpu_decode=settings.gpu_decode,
+        )
 
     def changed_by(self, live: LiveDetector, fixed: Collection[str] = ()) -> DetectorOptions:
         """Return these options with what a ``user_config`` changes.

@@ -47,6 +47,7 @@ class StatusLine:
                 self._latency(now.publisher),
                 _cameras(now),
                 *self._backlog(now.publisher),
+                *_quarantine(now.publisher),
             ]
         )
 
@@ -91,6 +92,11 @@ def _cameras(now: Observation) -> str:
     troubles = Counter(status.blocked.trouble for status in now.cameras if status.blocked is not None)
     blocked = ", ".join(f"service {trouble} for {count}" for trouble, count in troubles.most_common())
     return f"cameras {live}/{len(now.wanted)} live" + (f", {troubles.total()} blocked ({blocked})" if blocked else "")
+
+
+def _quarantine(publisher: PublisherSnapshot | None) -> list[str]:
+    """Tell of what is set aside, until somebody has seen to it."""
+    return [publisher.quarantine_trouble] if publisher is not None and publisher.quarantined else []
 
 
 def _since(earlier: LedgerSnapshot | None, now: LedgerSnapshot) -> dict[DropReason, int]:

@@ -6,13 +6,13 @@ The ingress deployment is a shell around this; what it needs of the cluster (det
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
+from app.core.bearer import carries_token
 from app.core.clock import Clock
 from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.detection import ImageOutcome
@@ -34,8 +34,6 @@ from app.rpc.request import DetectionRequest
 from app.rpc.serving import UnreadableRequest
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.scaling import Demand, DemandMeter
-
-BEARER = "bearer "
 
 
 class DetectorClient(Protocol):
@@ -189,11 +187,7 @@ class DetectionService:
         await self._events.close()
 
     def _authenticate(self, metadata: Mapping[str, str]) -> None:
-        if self._token is None:
-            return
-        given = metadata.get("authorization", "")
-        token = given[len(BEARER) :].strip() if given.lower().startswith(BEARER) else ""
-        if not hmac.compare_digest(token.encode(), self._token.encode()):
+        if self._token is not None and not carries_token(metadata.get("authorization", ""), self._token):
             raise Unauthenticated("this service asks for a bearer token, and the request has no valid one")
 
     async def _seen(self, request: DetectionRequest) -> _Seen:
@@ -237,7 +231,7 @@ class DetectionService:
         elapsed_ms = (self._clock.monotonic() - request.arrived) * 1000
         event = _event(request, seen, elapsed_ms)
         commit = asyncio.get_running_loop().create_task(
-            self._events.commit(Submission(event, request.epoch, request.sequence))
+            self._events.commit(Submission(event, request.epoch, request.sequence, request.due_at_ns))
         )
         self._commits.add(commit)
         commit.add_done_callback(self._settled)

@@ -7,6 +7,7 @@ event of a camera can come before an earlier one. Cameras wait for nothing of ea
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import random
@@ -68,7 +69,9 @@ class Pending:
     stored_at_ns: int
     event_id: str
     event: DetectionEvent | None
-    """None where its stored form cannot be read."""
+    """``None`` where its stored form cannot be read."""
+    due_at_ns: int | None = None
+    """See :class:`~app.publisher.publisher.Submission`."""
     tried: bool = False
     old: bool = False
     """It was there when we started."""
@@ -104,8 +107,8 @@ class Drain:
     ) -> None:
         self._sink = sink
         self._spool = spool
-        self.budget_ms = budget_ms
-        """From capture to acknowledgement; later is a breach."""
+        self._budget_ms = budget_ms
+        """From capture to acknowledgement, of frames that come without a budget; later is a breach."""
         self._observer = observer
         self._max_held = max_held
         self._wall_ns = wall_ns
@@ -210,20 +213,24 @@ class Drain:
         self._held += len(rows)
 
     def _pending(self, row: Waiting) -> Pending:
-        try:
-            event = load(row.body)
-        except SpoolDamaged:
-            event = None
-        return Pending(row.id, row.stored_at_ns, row.event_id, event, old=row.id <= self._old_up_to)
+        event, due_at_ns = None, None
+        with contextlib.suppress(SpoolDamaged):
+            event, due_at_ns = load(row.body)
+        return Pending(row.id, row.stored_at_ns, row.event_id, event, due_at_ns, old=row.id <= self._old_up_to)
 
     async def _deliver(self, lane: _Lane, pending: Pending) -> None:
         """Send one event until it is acknowledged, or refused for good."""
         tries = 0
         while True:
             began, began_ns = self._monotonic(), self._wall_ns()
+            handed_over = False
             try:
-                await self._sink.send(self._record(pending, began_ns))
+                record = self._record(pending, began_ns)
+                handed_over = True
+                await self._sink.send(record)
             except DeliveryRefused as error:
+                if handed_over:
+                    self._answered()  # Kafka says no, so it is there
                 camera_id = pending.event.camera_id if pending.event is not None else ""
                 self._refused.again(str(error), camera_id=camera_id, event_id=pending.event_id)
                 self._spool.refuse(Refusal(pending.id, str(error), self._wall_ns()))
@@ -249,16 +256,19 @@ class Drain:
         self._losing.again(reason)
         self.trouble = reason
 
-    def _acknowledged(self, lane: _Lane, pending: Pending, spool_s: float, publish_s: float) -> None:
+    def _answered(self) -> None:
         if self.trouble:
             self._losing.over("events go to Kafka again")
             self.trouble, self._back_at_ns = "", self._wall_ns()
+
+    def _acknowledged(self, lane: _Lane, pending: Pending, spool_s: float, publish_s: float) -> None:
+        self._answered()
         self._spool.deliver(Delivery(pending.id, pending.event_id, self._wall_ns()))
         assert pending.event is not None
         lane.published += 1
         lane.used_at = self._monotonic()
         age_ms = self._age_ms(pending.event)
-        breach = age_ms > self.budget_ms
+        breach = self._is_late(pending, age_ms)
         self.breaches += breach
         if not (pending.old or pending.tried or pending.stored_at_ns < self._back_at_ns):
             self._latencies.append((lane.used_at, age_ms))
@@ -268,6 +278,10 @@ class Drain:
             )
         except Exception as error:  # noqa: BLE001 - metrics are no reason to stop sending
             self._uncounted.again(type(error).__name__, error=error)
+
+    def _is_late(self, pending: Pending, age_ms: float) -> bool:
+        """Return whether the budget of the event's frame has passed, by one clock where the frame came with one."""
+        return age_ms > self._budget_ms if pending.due_at_ns is None else self._wall_ns() > pending.due_at_ns
 
     def _age_ms(self, event: DetectionEvent) -> float:
         """Give the time since capture; where the clocks disagree, none."""

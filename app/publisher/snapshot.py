@@ -42,5 +42,16 @@ class PublisherSnapshot:
     first."""
     trouble: str = ""
     """Why events cannot be committed or delivered now; empty while they can."""
+    refusal: str = ""
+    """Why the newest of the quarantined events was refused; empty where none is."""
     away: tuple[int, ...] = ()
     """Numbers of the publisher's shards that did not answer; their part of every number is missing here."""
+
+    @property
+    def quarantine_trouble(self) -> str:
+        """What is in quarantine and why, in one sentence; empty where nothing is."""
+        if not self.quarantined:
+            return ""
+        events = "1 event is in quarantine" if self.quarantined == 1 else f"{self.quarantined} events are in quarantine"
+        why = f"{', the newest' if self.quarantined > 1 else ''}: {self.refusal}" if self.refusal else ""
+        return f"{events}{why} ('sightline quarantine list' shows what was set aside)"

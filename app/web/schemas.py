@@ -196,6 +196,9 @@ class PublisherModel(Model):
     away: Annotated[
         tuple[int, ...], Field(description="Shards of it that do not answer; their part of the numbers is missing.")
     ] = ()
+    quarantine_trouble: Annotated[
+        str, Field(description="What is in quarantine and why, in one sentence; empty: nothing.")
+    ] = ""
 
     @classmethod
     def of(cls, publisher: PublisherSnapshot) -> PublisherModel:
@@ -209,6 +212,7 @@ class PublisherModel(Model):
             failed=publisher.failed,
             breaches=publisher.breaches,
             away=publisher.away,
+            quarantine_trouble=publisher.quarantine_trouble,
         )
 
 

@@ -42,11 +42,19 @@ def test_a_request_with_the_least_is_completed():
     assert taken.captured_at_ns == NOW_NS
     assert (taken.source_width, taken.source_height) == (64, 36)
     assert taken.deadline == pytest.approx(110.0)
+    assert taken.due_at_ns is None
 
 
 def test_the_deadline_is_the_arrival_by_our_own_clock_plus_the_budget_whatever_the_capture_time():
     taken = read_request(request(latency_budget_ms=150, captured_at_ns=NOW_NS - 10**12), clock())
     assert taken.deadline == pytest.approx(100.15)
+    assert taken.due_at_ns == NOW_NS + 150_000_000
+
+
+def test_a_budget_beyond_the_service_s_patience_still_says_when_the_event_is_due():
+    taken = read_request(request(latency_budget_ms=30_000), clock())
+    assert taken.deadline == pytest.approx(110.0)
+    assert taken.due_at_ns == NOW_NS + 30_000_000_000
 
 
 def test_the_source_s_size_may_be_larger_than_the_image_s_when_the_shape_is_the_same():

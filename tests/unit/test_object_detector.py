@@ -6,15 +6,19 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from app.core.clock import Clock
-from app.detection import DetectorOptions, ImageOutcome, NoOpDetector
+from app.detection import DetectorOptions, ImageOutcome, NoOpDetector, make_no_op_detector
 from app.detection.detections import Detections
 from app.detection.messages import DetectorAnswer, DetectorJob
-from app.errors import ModelUnavailable
+from app.errors import ImageError, ModelUnavailable
+from app.settings.settings import DetectorSettings
 from deployments.detector import ObjectDetector
 
 
@@ -364,3 +368,43 @@ async def test_serve_is_told_when_the_device_is_lost_to_the_process(replica: Any
 
 async def test_a_replica_that_has_no_model_yet_is_not_ill():
     await ObjectDetector.func_or_class(DetectorOptions("any.pt")).check_health()
+
+
+# The no-op detector
+
+
+async def test_a_replica_of_the_no_op_detector_answers_each_image_and_takes_a_user_config_like_any_other():
+    replica = ObjectDetector.func_or_class(DetectorOptions("any.pt"), make=make_no_op_detector)
+    await replica.reconfigure({"confidence": 0.5})
+    await replica.reconfigure({"confidence": 0.6})
+    picture = cv2.imencode(".png", np.zeros((20, 30, 3), np.uint8))[1].tobytes()
+    answer = await replica.detect([DetectorJob(picture, remaining_s=60.0), DetectorJob(b"none", remaining_s=60.0)])
+    seen, refused = answer.outcomes
+    assert (seen.width, seen.height, seen.error) == (30, 20, None)
+    assert isinstance(refused.error, ImageError)
+    assert answer.model.name == "no-op"
+
+
+# The options
+
+
+def test_the_options_are_those_of_the_settings_field_by_field():
+    """Every setting of the detector that an option is named after differs from the default here."""
+    settings = DetectorSettings(
+        model="m.pt",
+        model_sha256="0" * 64,
+        device="cuda:1",
+        confidence=0.1,
+        iou=0.2,
+        classes=("car",),
+        use_export=False,
+        gpu_decode=False,
+        half=False,
+    )
+    options = DetectorOptions.of(settings, threads=3)
+    shared = {field.name for field in fields(DetectorOptions)} & set(DetectorSettings.model_fields)
+    usual = DetectorSettings()
+    for name in shared:
+        assert getattr(options, name) == getattr(settings, name) != getattr(usual, name)
+    assert options.threads == 3
+    assert DetectorOptions.of(settings, device="cpu").device == "cpu"

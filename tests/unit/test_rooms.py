@@ -140,6 +140,16 @@ def test_a_process_without_a_model_does_not_import_torch(module: str):
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
+@pytest.mark.idle
+@pytest.mark.parametrize(
+    ("module", "rooms"),
+    [("deployments.detector", "rpc publisher scaling ingress cameras web")],
+)
+def test_a_process_imports_nothing_of_the_rooms_that_it_has_no_use_for(module: str, rooms: str):
+    code = f"import sys, {module}; sys.exit(any(f'app.{{room}}' in sys.modules for room in {rooms.split()}))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
 def test_loading_the_settings_does_not_import_what_draws_the_simulation():
     code = "import sys, app.settings.loading; sys.exit('cv2' in sys.modules or 'app.simulation.street' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

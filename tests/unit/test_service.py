@@ -113,6 +113,17 @@ async def test_an_accepted_frame_is_answered_with_the_event_that_was_published()
     assert seen.bbox == pytest.approx((10, 20, 100, 100))
 
 
+async def test_the_budget_goes_with_the_event_to_the_publisher_where_the_call_names_one():
+    desk = Desk()
+    before = time.time_ns()
+    await desk.detect(latency_budget_ms=5000)
+    await desk.detect()
+    first, second = desk.publisher.submissions
+    assert first.due_at_ns is not None
+    assert before <= first.due_at_ns - 5_000_000_000 <= time.time_ns()
+    assert second.due_at_ns is None
+
+
 async def test_boxes_are_brought_to_the_size_of_the_source_and_clipped_to_it():
     desk = Desk()
     accepted = await desk.detect(source_width=1280, source_height=720)

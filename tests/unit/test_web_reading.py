@@ -179,6 +179,7 @@ async def test_the_status_tells_cameras_replicas_ledger_stages_spool_and_broker(
     assert told["queue"]["frames_waiting"] == 1
     assert told["spool"] == {"events": 2, "bytes": 800, "oldest_s": 3.0}
     assert (told["publisher"]["accepted"], told["publisher"]["published"]) == (9, 7)
+    assert told["publisher"]["quarantine_trouble"] == ""
     assert told["broker"]["embedded"] is True
 
 

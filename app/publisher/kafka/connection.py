@@ -11,6 +11,7 @@ from typing import Any
 from kafka import KafkaAdminClient, errors
 
 from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable, TopicMissing
+from app.publisher.kafka.produce_errors import PRODUCE_ERRORS, Verdict, refusal
 from app.settings.connections import KafkaSettings
 
 _CLIENT_LOG = logging.getLogger("kafka")
@@ -22,12 +23,6 @@ BOOTSTRAP_TIMEOUT_MS = 5_000
 """How long one try to reach a broker may take."""
 RECONNECT_MAX_MS = 1_000
 """The longest pause between two tries of a client to reach a broker it has lost."""
-_REFUSED = (
-    errors.MessageSizeTooLargeError,
-    errors.RecordListTooLargeError,
-    errors.InvalidRecordError,
-    errors.InvalidTimestampError,
-)
 _MISSING_TOPIC = (errors.UnknownTopicOrPartitionError, errors.InvalidTopicError)
 
 
@@ -54,8 +49,9 @@ def translate(error: BaseException, topic: str) -> DeliveryError:
     """Turn an error of the Kafka client into ours, one line."""
     if isinstance(error, DeliveryError):
         return error
-    if isinstance(error, _REFUSED):
-        return DeliveryRefused(f"Kafka refuses the event: {_brief(error)}")
+    known = PRODUCE_ERRORS.get(error.errno) if isinstance(error, errors.BrokerResponseError) else None
+    if known is not None and known.verdict is Verdict.REFUSED:
+        return refusal(known.code, " ".join(str(part) for part in error.args if part is not None))
     if isinstance(error, _MISSING_TOPIC):
         return missing(topic)
     if isinstance(error, errors.AuthorizationError):

@@ -2,10 +2,13 @@
 
 Delivery guarantee: at least once. ``send`` returns only after all in-sync replicas have the record; when it raises
 :class:`DeliveryUnavailable` the record may still have been written, or be written later. Records of one key keep the
-order in which ``send`` was called. The producer is idempotent, so the client's own retries write no duplicates; what is
-sent again after an error may. After a failure the producer is ended before another is made, so nothing that an old one
-still held is acknowledged behind the back of a new one; only an unacknowledged record, already on its way to the
-broker, can appear late.
+order in which ``send`` was called until one is refused or fails: whoever needs it beyond that waits for each. The
+producer is idempotent, so the client's own retries write no duplicates; what is sent again after an error may. After a
+failure the producer is ended before another is made, so nothing that an old one still held is acknowledged behind the
+back of a new one; only an unacknowledged record, already on its way to the broker, can appear late.
+
+A refusal concerns the records that the broker names, and no other: those that were in a batch with one are sent again.
+Where the broker refuses a batch and names none, each of its records is sent alone, which shows whose fault it was.
 """
 
 from __future__ import annotations
@@ -21,29 +24,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from kafka import KafkaProducer
-
-from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable
-from app.publisher.kafka.connection import client_options, ensure_topic, translate, translate_invalid
+from app.errors import BatchRefused, DeliveryError, DeliveryRefused, DeliveryUnavailable
+from app.publisher.kafka.connection import ensure_topic, translate, translate_invalid
+from app.publisher.kafka.producer import DELIVERY_TIMEOUT_MS, end_producer, make_producer
 from app.publisher.record import EventRecord
 from app.settings.connections import KafkaSettings
 from app.telemetry.trouble_log import TroubleLog
 
 logger = logging.getLogger(__name__)
 
-REQUEST_TIMEOUT_MS = 4_000
-"""A broker that has not answered by then is asked again."""
-DELIVERY_TIMEOUT_MS = 7_000
-"""A record that is not acknowledged by then has failed: one request and a retry."""
-METADATA_TIMEOUT_MS = 2_000
-"""How long the hand-over may wait to learn the topic's partitions."""
 GIVE_UP_S = 9.5
-"""When ``send`` ends whatever the client does: both times above, and below the 10 s that a ``Detect`` call may last."""
+"""When a try to send ends whatever the client does: longer than it may wait for metadata and the acknowledgement."""
 MAX_UNACKNOWLEDGED = 1_000
 """Records handed over and not acknowledged; kafka-python itself would take any number."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 2.0
-_END_S = 5.0
-"""What the client's thread may take to end once told: it may be in a request."""
 
 
 @dataclass(frozen=True)
@@ -110,14 +104,34 @@ class KafkaSink:
             raise DeliveryUnavailable(self._trouble)
         if len(self._unacknowledged) >= MAX_UNACKNOWLEDGED:
             raise DeliveryUnavailable(f"{MAX_UNACKNOWLEDGED} events wait for Kafka already")
+        alone = False
+        while True:
+            try:
+                acknowledgement = await self._try(producer, record, alone)
+            except BatchRefused as error:
+                alone = alone or not error.named
+            else:
+                self._failures = 0
+                return acknowledgement
+
+    async def _try(self, producer: Any, record: EventRecord, alone: bool) -> Acknowledgement:
+        """Hand a record over once, and wait for what becomes of it.
+
+        Raises:
+            DeliveryRefused: Kafka refuses this record for good.
+            BatchRefused: it was not written for the sake of another one; the producer goes on.
+            DeliveryUnavailable: Kafka is away, or did not acknowledge in time; the producer is given up.
+        """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Acknowledgement] = loop.create_future()
         self._unacknowledged.add(answer)
         answer.add_done_callback(self._unacknowledged.discard)
-        loop.run_in_executor(self._hand, self._hand_over, producer, record, answer, loop)
+        hand_over = _hand_over_alone if alone else _hand_over
+        loop.run_in_executor(self._hand, self._hand_on, hand_over, producer, record, answer, loop)
         try:
-            acknowledgement = await asyncio.wait_for(answer, GIVE_UP_S)
-        except DeliveryRefused:
+            return await asyncio.wait_for(answer, GIVE_UP_S)
+        except (DeliveryRefused, BatchRefused):
+            self._failures = 0  # Kafka answers, and takes records
             raise
         except asyncio.TimeoutError:
             unanswered = DeliveryUnavailable(f"Kafka did not acknowledge the event within {GIVE_UP_S:g} s")
@@ -126,8 +140,6 @@ class KafkaSink:
         except DeliveryError as error:
             self._abandon(producer, str(error))
             raise
-        self._failures = 0
-        return acknowledgement
 
     async def close(self, timeout_s: float = 5.0) -> None:
         """Flush what was handed over, for at most ``timeout_s``, and disconnect.
@@ -145,14 +157,15 @@ class KafkaSink:
             await asyncio.wait(set(self._unacknowledged), timeout=timeout_s)
         self._producer = None
         if self._made is not None:
-            await asyncio.to_thread(_end, self._made)
+            await asyncio.to_thread(end_producer, self._made)
         self._hand.shutdown(wait=False, cancel_futures=True)
         for answer in tuple(self._unacknowledged):
             if not answer.done():
                 answer.set_exception(DeliveryUnavailable(self._trouble))
 
-    def _hand_over(
+    def _hand_on(
         self,
+        hand_over: Callable[[Any, str, EventRecord], Any],
         producer: Any,
         record: EventRecord,
         answer: asyncio.Future[Acknowledgement],
@@ -175,13 +188,7 @@ class KafkaSink:
             failed(DeliveryUnavailable(self._trouble))
             return
         try:
-            future = producer.send(
-                self._settings.topic,
-                value=record.value,
-                key=record.key,
-                headers=list(record.headers),
-                timestamp_ms=record.timestamp_ms,
-            )
+            future = hand_over(producer, self._settings.topic, record)
         except Exception as error:  # noqa: BLE001 - the client raises many kinds; all are told to the sender
             failed(translate_invalid(error) or error)
             return
@@ -190,7 +197,7 @@ class KafkaSink:
 
     async def _connect(self, given_up: Any = None) -> None:
         if given_up is not None:
-            await asyncio.to_thread(_end, given_up)
+            await asyncio.to_thread(end_producer, given_up)
         while not self._closed:
             await asyncio.sleep(self._pause_s())
             try:
@@ -227,30 +234,15 @@ class KafkaSink:
         """
         create = self._settings.embedded or self._settings.create_topic
         ensure_topic(self._settings, bootstrap, create=create)
-        producer: Any = None
         try:
-            producer = KafkaProducer(
-                **client_options(self._settings, bootstrap),
-                client_id="sightline",
-                acks="all",
-                enable_idempotence=True,
-                linger_ms=0,
-                max_block_ms=METADATA_TIMEOUT_MS,
-                request_timeout_ms=REQUEST_TIMEOUT_MS,
-                delivery_timeout_ms=DELIVERY_TIMEOUT_MS,
-                allow_auto_create_topics=False,
-                metrics_enabled=False,
-            )
-            producer.partitions_for(self._settings.topic)  # so that the first record need not wait for it
+            producer = make_producer(self._settings, bootstrap)
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no producer
-            if producer is not None:
-                _end(producer)
             raise translate(error, self._settings.topic) from None
         with self._lock:
             if not self._closed:
                 self._made = producer
                 return producer
-        _end(producer)  # the sink was closed meanwhile, and waits for no thread
+        end_producer(producer)  # the sink was closed meanwhile, and waits for no thread
         raise DeliveryUnavailable(self._trouble)
 
     def _abandon(self, producer: Any, reason: str) -> None:
@@ -282,15 +274,24 @@ def _tell(
         loop.call_soon_threadsafe(settle)
 
 
-def _end(producer: Any) -> None:
-    """End a producer at once; what it still holds fails, and it sends nothing any more.
+def _hand_over(producer: Any, topic: str, record: EventRecord) -> Any:
+    """Hand a record to the client; it may share a batch with others of its partition."""
+    return producer.send(
+        topic,
+        value=record.value,
+        key=record.key,
+        headers=list(record.headers),
+        timestamp_ms=record.timestamp_ms,
+    )
 
-    ``KafkaProducer.close`` of 3.0.12 raises while records are unsent, and leaves its thread to go on sending them. So
-    its thread is told first, by the method that ``close`` itself would use.
+
+def _hand_over_alone(producer: Any, topic: str, record: EventRecord) -> Any:
+    """Hand a record to the client so that it has a batch to itself, and wait for what becomes of it.
+
+    As the only thread that hands over waits, nothing joins it; and what was handed over before is settled first.
     """
-    sender = producer._sender
-    if sender.is_alive():
-        sender.force_close()
-        sender.join(_END_S)
-    with contextlib.suppress(Exception):
-        producer.close(0)
+    producer.flush(DELIVERY_TIMEOUT_MS / 1000)
+    future = _hand_over(producer, topic, record)
+    with contextlib.suppress(Exception):  # whoever sent the record is told by its callbacks
+        future.get(DELIVERY_TIMEOUT_MS / 1000)
+    return future

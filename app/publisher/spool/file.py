@@ -85,7 +85,7 @@ def read_accounts(folder: Path) -> SpoolAccounts:
     with _visit(folder) as database:
         database.execute("BEGIN")
         row = database.execute("SELECT MIN(stored_at_ns) FROM event").fetchone()
-        return accounts_of(read_totals(database), row[0])
+        return accounts_of(read_totals(database), row[0], newest_refusal(database))
 
 
 @contextlib.contextmanager
@@ -174,7 +174,13 @@ def read_totals(database: sqlite3.Connection) -> Counter[str]:
     return totals
 
 
-def accounts_of(totals: Counter[str], oldest_at_ns: int | None) -> SpoolAccounts:
+def newest_refusal(database: sqlite3.Connection) -> str:
+    """Return why the newest of the quarantined events was refused; empty where none is."""
+    row = database.execute("SELECT reason FROM quarantine ORDER BY id DESC LIMIT 1").fetchone()
+    return str(row[0]) if row else ""
+
+
+def accounts_of(totals: Counter[str], oldest_at_ns: int | None, refusal: str) -> SpoolAccounts:
     """Give the numbers as a reading."""
     return SpoolAccounts(
         accepted=totals["accepted"],
@@ -185,4 +191,5 @@ def accounts_of(totals: Counter[str], oldest_at_ns: int | None) -> SpoolAccounts
         bytes=totals["bytes"],
         oldest_at_ns=oldest_at_ns,
         destroyed=totals["destroyed"],
+        refusal=refusal,
     )

@@ -49,9 +49,10 @@ def read_accounts(root: Path) -> SpoolAccounts:
     sums = {
         field.name: sum(getattr(part, field.name) for part in parts)
         for field in fields(SpoolAccounts)
-        if field.name != "oldest_at_ns"
+        if field.name not in ("oldest_at_ns", "refusal")
     }
-    return SpoolAccounts(**sums, oldest_at_ns=min(oldest, default=None))
+    refusal = next((part.refusal for part in parts if part.refusal), "")
+    return SpoolAccounts(**sums, oldest_at_ns=min(oldest, default=None), refusal=refusal)
 
 
 @contextlib.contextmanager

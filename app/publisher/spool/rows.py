@@ -86,6 +86,8 @@ class SpoolAccounts:
     """When the oldest of them was committed."""
     destroyed: int
     """Of the discarded: lost with a damaged file."""
+    refusal: str = ""
+    """Why the newest of the quarantined events was refused; empty where none is."""
 
     @property
     def balanced(self) -> bool:

@@ -27,6 +27,7 @@ from app.publisher.spool.file import (
     accounts_of,
     connect,
     lock,
+    newest_refusal,
     read_totals,
     upgrade,
 )
@@ -132,7 +133,8 @@ class Spool:
     def accounts(self) -> SpoolAccounts:
         """Give the numbers as of the last transaction."""
         row = self._database.execute("SELECT stored_at_ns FROM event ORDER BY id LIMIT 1").fetchone()
-        return accounts_of(self._totals, row[0] if row else None)
+        refusal = newest_refusal(self._database) if self._totals["quarantined"] else ""
+        return accounts_of(self._totals, row[0] if row else None, refusal)
 
     def tidy(self, now_ns: int) -> list[str]:
         """Forget what is too old, and do what was asked of the quarantine; give the cameras that have events again."""

@@ -159,6 +159,7 @@ function showSystem(status) {
     ["queue", status.queue ? `${status.queue.frames_waiting} frames` : "unknown", ""],
     ["spool", spool ? `${spool.events} events${spool.events > 50 ? `, oldest ${spool.oldest_s.toFixed(0)} s` : ""}` : "unknown", ""],
     ...(status.cameras_trouble ? [["configured cameras", `not taken: ${status.cameras_trouble}`, "bad"]] : []),
+    ...(status.publisher?.quarantine_trouble ? [["quarantine", status.publisher.quarantine_trouble, "bad"]] : []),
     ["Kafka", kafka(status.broker), status.broker.trouble ? "bad" : status.broker.embedded || !status.broker.enabled ? "wait" : ""],
   ];
   $("system").replaceChildren(...rows.map(([name, text, tone]) => {

@@ -116,8 +116,12 @@ class Desk:
         )
         self.publisher.start()
 
-    async def publish(self, frame: str, epoch: int = 0, sequence: int = 0, camera: str = "cam", **how: Any) -> Receipt:
-        return await self.publisher.publish(Submission(event(frame, camera, **how), epoch, sequence))
+    async def publish(
+        self, frame: str, epoch: int = 0, sequence: int = 0, camera: str = "cam", due_s: float | None = None, **how: Any
+    ) -> Receipt:
+        """Submit an event; ``due_s``: seconds from now until it should be at Kafka."""
+        due_at_ns = None if due_s is None else self.time.wall_ns() + int(due_s * SECOND)
+        return await self.publisher.publish(Submission(event(frame, camera, **how), epoch, sequence, due_at_ns))
 
     @property
     def now(self) -> PublisherSnapshot:

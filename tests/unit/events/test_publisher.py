@@ -13,7 +13,7 @@ from app.errors import DeliveryRefused, DeliveryUnavailable, EpochSuperseded, Fr
 from app.publisher import Submission, ask_quarantine, quarantined, read_accounts
 from app.publisher.drain import CAMERA_IDLE_S, READ_AHEAD
 from app.publisher.spool.spool import REPEAT_WINDOW_S
-from tests.unit.events.desk import Topic, desk, event, until
+from tests.unit.events.desk import Time, Topic, desk, event, until
 
 
 async def test_an_event_is_published_once_and_accounted_for(tmp_path: Path):
@@ -176,6 +176,32 @@ async def test_an_event_that_kafka_refuses_is_set_aside_and_can_be_sent_again(tm
         assert it.topic.frames == ["b", "a"]
 
 
+async def test_a_refusal_ends_the_trouble_that_kafka_is_away_and_is_told_itself_until_seen_to(tmp_path: Path):
+    async with desk(tmp_path) as it:
+        it.topic.error = DeliveryUnavailable("no broker answers")
+        await it.publish("a", 1, 1)
+        await it.until(lambda now: now.trouble == "no broker answers")
+        it.topic.error = DeliveryRefused("too old")
+        now = await it.until(lambda now: now.quarantined == 1)
+        assert (now.trouble, now.refusal) == ("", "too old")
+        assert now.quarantine_trouble.startswith("1 event is in quarantine: too old")
+    async with desk(tmp_path) as it:  # another publisher tells it, too
+        assert (await it.until(lambda now: now.quarantined == 1)).refusal == "too old"
+        assert read_accounts(tmp_path).refusal == "too old"
+        assert ask_quarantine(tmp_path, "drop", []) == 1
+        now = await it.until(lambda now: now.quarantined == 0)
+        assert (now.refusal, now.quarantine_trouble) == ("", "")
+
+
+async def test_an_event_that_is_refused_before_kafka_saw_it_does_not_end_the_trouble(tmp_path: Path):
+    async with desk(tmp_path) as it:
+        it.topic.error = DeliveryUnavailable("no broker answers")
+        await it.publish("a", 1, 1, camera="one")
+        await it.until(lambda now: now.trouble == "no broker answers")
+        await it.publish("bad", 1, 1, camera="two", box=(float("nan"), 0.0, 1.0, 1.0))
+        assert (await it.until(lambda now: now.quarantined == 1)).trouble == "no broker answers"
+
+
 async def test_a_quarantined_event_can_be_dropped_and_stays_accounted_for(tmp_path: Path):
     async with desk(tmp_path) as it:
         it.topic.error = DeliveryRefused("too large")
@@ -226,6 +252,30 @@ async def test_an_event_acknowledged_later_than_the_budget_is_a_breach(tmp_path:
         await it.until(lambda now: now.published == 1)
         await it.publish("slow", age_s=0.3)
         assert (await it.until(lambda now: now.published == 2)).breaches == 1
+        assert it.told.breaches == [False, True]
+
+
+async def test_the_budget_of_a_breach_is_the_frame_s_own_where_it_came_with_one_whatever_the_camera_s_clock_says(
+    tmp_path: Path,
+):
+    async with desk(tmp_path) as it:
+        await it.publish("slow, and in time", age_s=0.3, due_s=5)
+        await it.until(lambda now: now.published == 1)
+        await it.publish("captured in the future, and late", age_s=-20, due_s=-0.001)
+        await it.until(lambda now: now.published == 2)
+        assert it.told.breaches == [False, True]
+
+
+async def test_the_budget_of_a_frame_is_kept_in_the_spool_with_its_event(tmp_path: Path):
+    away, topic, time = Topic(), Topic(), Time()
+    away.error = DeliveryUnavailable("away")
+    async with desk(tmp_path, away, time=time) as it:
+        await it.publish("patient", 1, 1, due_s=60)
+        await it.publish("hasty", 1, 2, due_s=0.1)
+    time.seconds += 30
+    async with desk(tmp_path, topic, time=time) as it:
+        await it.until(lambda now: now.published == 2)
+        assert topic.frames == ["patient", "hasty"]
         assert it.told.breaches == [False, True]
 
 

@@ -56,6 +56,7 @@ def test_the_ledger_is_summed_and_balances_and_the_oldest_event_is_the_oldest_of
     assert merged.oldest_s == 3.0
     assert merged.by_camera == {"cam-1": 4, "cam-2": 8}
     assert (merged.trouble, merged.away) == ("", ())
+    assert merge_readings([reading(), reading(refusal="too old")]).refusal == "too old"
 
 
 def test_quantiles_are_those_of_all_latencies_and_not_a_mean_of_quantiles():

@@ -38,7 +38,17 @@ def filled(folder: Path, count: int, body: bytes = b"") -> list[int]:
 
 
 def test_a_stored_event_comes_back_as_it_was():
-    assert load(dump(event("a"))) == event("a")
+    assert load(dump(event("a"))) == (event("a"), None)
+    assert load(dump(event("a"), due_at_ns=NOW)) == (event("a"), NOW)
+
+
+def test_an_event_that_was_stored_before_budgets_were_is_read_without_one():
+    stored = (
+        b'{"camera_id":"cam","frame_id":"a","captured_at_ns":999950000000,"width":640,"height":360,"model":"m.pt",'
+        b'"objects":[{"label":"car","class_id":2,"confidence":0.9,"bbox":[1.0,2.0,3.0,4.0]}],'
+        b'"latency":{"encode":1,"transport":1,"queue":1,"decode":1,"inference":1}}'
+    )
+    assert load(stored) == (event("a"), None)
 
 
 def test_an_event_waits_until_it_is_acknowledged_and_its_id_is_known_from_then_on(tmp_path: Path):

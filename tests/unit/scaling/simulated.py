@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from app.scaling import Demand, Scaler, ScalingNumbers, ServiceTime, Situation
+from app.core.service_time import ServiceTime
+from app.scaling import Demand, Scaler, ScalingNumbers, Situation
 
 NUMBERS = ScalingNumbers(
     batch_time_ms=50,

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.core.service_time import ServiceTime
 from app.errors import SettingsError
-from app.scaling import Demand, Scaler, ScalingNumbers, ServiceTime, Situation
+from app.scaling import Demand, Scaler, ScalingNumbers, Situation
 from tests.unit.scaling.simulated import NUMBERS, Simulation, turns
 
 TICK_S = 0.25

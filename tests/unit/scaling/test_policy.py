@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from ray.serve.config import AutoscalingContext
 
-from app.scaling import Demand, ServiceTime
+from app.core.service_time import ServiceTime
+from app.scaling import Demand
 from deployments.scaling import FRESH_S, OfferedFrames
 from tests.unit.scaling.simulated import NUMBERS
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from app.scaling.window import Window
+from app.core.window import Window
 
 FIT_S = 30.0
 """Seconds of batches that the fit is made of."""

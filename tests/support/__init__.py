@@ -1,0 +1,1 @@
+"""What tests run against: servers that they start, and stand-ins that they script."""

@@ -30,7 +30,7 @@ HIDDEN = "***"
 """Replaces a secret where an address is shown."""
 
 
-class SourceKind(str, enum.Enum):
+class SourceKind(enum.StrEnum):
     """The kind of a camera's source."""
 
     SYNTHETIC = "synthetic"
@@ -41,7 +41,7 @@ class SourceKind(str, enum.Enum):
     DEVICE = "device"
 
 
-class Transport(str, enum.Enum):
+class Transport(enum.StrEnum):
     """How an RTSP server sends its stream."""
 
     ANY = "any"

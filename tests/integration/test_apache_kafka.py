@@ -22,7 +22,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from app.core.event import DetectionEvent, DetectedObject, StageLatencies
+from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.errors import DeliveryRefused, DeliveryUnavailable
 from app.publisher import (
     EventPublisher,

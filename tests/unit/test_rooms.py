@@ -32,7 +32,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "publisher": "core errors settings telemetry",
         "cameras": "core errors rpc settings simulation telemetry",
         "ingress": "core detection errors publisher rpc scaling telemetry",
-        "fleet": "cameras errors publisher settings telemetry",
+        "fleet": "cameras core errors publisher settings telemetry",
         "web": "cameras core errors fleet publisher settings telemetry",
         "cli": "cameras core detection errors fleet publisher settings web",
         "deployments": "cameras core detection errors fleet ingress publisher rpc scaling settings telemetry web",

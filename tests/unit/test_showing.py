@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from app.cli.status import screen
+from app.cli.status_screen import screen
 from app.web.schemas import StatusModel
 from tests.unit.test_web_reading import PUBLISHER, System
 

@@ -31,11 +31,11 @@ from app.settings.cameras import camera_of
 from app.web import (
     BrokerFacts,
     CameraFacts,
-    CameraNews,
     Cursor,
     DeploymentFacts,
     Health,
     LoadFacts,
+    NewFrames,
     Readings,
     SystemFacts,
     build_api,
@@ -119,7 +119,7 @@ class System:
     async def health(self) -> Health:
         return Health(True)
 
-    async def news(self, after: Mapping[str, Cursor]) -> Sequence[CameraNews]:
+    async def new_frames(self, after: Mapping[str, Cursor]) -> Sequence[NewFrames]:
         number = after["gate"].number + 1
         seen = AnsweredFrame(
             number=number,
@@ -133,7 +133,7 @@ class System:
             objects=(DetectedObject("car", 2, 0.91234, (1.006, 2.0, 3.0, 4.0)),),
             latency=FINE,
         )
-        return [CameraNews("gate", 7, (seen,))]
+        return [NewFrames("gate", 7, (seen,))]
 
     async def picture(self, camera_id: str) -> Picture | None:
         self.pictures += 1
@@ -329,12 +329,21 @@ async def test_the_stream_tells_status_and_frames_and_leaves_nothing_when_its_vi
         (camera(status()), []),
         (camera(status(CameraState.ENDED, "over")), []),
         (camera(status(CameraState.OFFLINE, "connection refused")), ["offline", "connection refused"]),
-        (camera(status(), (FINE,) * 18 + (SLOW,) * 2), ["slow", "p95 269 ms of 200 ms", "transport", "the way to"]),
+        (
+            camera(status(), (FINE,) * 18 + (SLOW,) * 2),
+            ["slow", "p95 269 ms of 200 ms", "transport", "transport to the service"],
+        ),
         # Most of its life's drops are of another reason than those of late: the ledger says deadline.
-        (behind({DropReason.OUT_OF_ORDER: 1, DropReason.UNAVAILABLE: 9}), ["1.0 of 5.0", "unavailable", "no service"]),
+        (
+            behind({DropReason.OUT_OF_ORDER: 1, DropReason.UNAVAILABLE: 9}),
+            ["1.0 of 5.0", "unavailable", "the service was unavailable"],
+        ),
         (behind({DropReason.SUPERSEDED: 9}), ["1.0 of 5.0", "superseded", "a newer frame"]),
         (behind({DropReason.SUPERSEDED: 9, DropReason.DEADLINE: 2}, held_back=7), ["service is busy", "1.1 of 5.0"]),
-        (behind({DropReason.SUPERSEDED: 9, DropReason.DEADLINE: 8}, held_back=7), ["deadline", "time ran out"]),
+        (
+            behind({DropReason.SUPERSEDED: 9, DropReason.DEADLINE: 8}, held_back=7),
+            ["deadline", "latency budget ran out"],
+        ),
         (behind({}), []),
         (camera(status(lately=DroppedLately({DropReason.SUPERSEDED: 3}, 3))), []),  # it keeps up all the same
         (camera(replace(status(), blocked=Blocked(ServiceTrouble.AWAY, "", NOW))), ["blocked", "away"]),

@@ -71,17 +71,17 @@ class CameraActor:
 
     async def report(self) -> CameraReport:
         """Return the camera's status, and the latencies of its last frames."""
-        return CameraReport(self._camera.status(), self._camera.recent.latencies)
+        return CameraReport(self._camera.status(), self._camera.history.latencies)
 
     async def new_frames(self, after: Cursor) -> NewFrames:
         """Return the frames answered since a cursor; a cursor of another epoch is ignored."""
         status = self._camera.status()
         number = after.number if after.epoch == status.epoch else 0
-        return NewFrames(status.id, status.epoch, self._camera.recent.after(number))
+        return NewFrames(status.id, status.epoch, self._camera.history.after(number))
 
     async def set_budget(self, budget_ms: int) -> None:
         """Give frames that are sent from now on another latency budget."""
-        self._camera.rebudget(budget_ms)
+        self._camera.set_budget(budget_ms)
 
     async def set_proxies(self, proxies: tuple[Proxy, ...]) -> None:
         """Send frames through these proxies of Serve from now on, unless the service's address is fixed."""
@@ -89,7 +89,7 @@ class CameraActor:
 
     async def picture(self) -> Picture | None:
         """Return the newest answered frame; ``None`` before the first."""
-        return self._camera.recent.picture
+        return self._camera.history.picture
 
     def _route(self, proxies: tuple[Proxy, ...]) -> None:
         self._client.route(addresses(self._service, proxies, node=self._node, camera_id=self._id))

@@ -34,6 +34,8 @@ from deployments.tracing import tracing_config
 
 SPOOL_NODE = "sightline_spool"
 """Custom Ray resource of the node that holds the spool."""
+HEAD_NODE = "node:__internal_head__"
+"""Resource that Ray itself gives to the head node, and to no other."""
 
 
 class InferenceArgs(BaseModel):
@@ -151,7 +153,7 @@ def _plan(file: Path | None, settings: Settings) -> CameraPlan:
         ),
         configured=configured,
         fps=settings.inference_fps,
-        state_dir=settings.state_dir.absolute(),
+        state_dir=settings.state_dir,
     )
 
 
@@ -163,6 +165,11 @@ def _broker(kafka: KafkaSettings) -> BrokerFacts:
 
 def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
     """Return the actors that Serve keeps alive beside the ingress: publishers, and the embedded broker where used."""
+    node = _spool_node(settings.spool.pinned)
+    if settings.kafka.embedded and not node:
+        # The embedded broker listens only on its node's loopback: the publisher must run on that node, and so must the
+        # shells in which people follow the topic.
+        node = {HEAD_NODE: 0.001}
     publishers = [
         DeploymentActorConfig(
             name=publisher_name(shard),
@@ -170,7 +177,7 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
             init_kwargs={
                 "sealed": Sealed(PublisherOptions(settings.kafka, settings.spool, settings.latency_budget_ms, shard))
             },
-            actor_options={"num_cpus": 0, "resources": _spool_node(settings.spool.pinned)},
+            actor_options={"num_cpus": 0, "resources": node},
         )
         for shard in shards_of(settings.publisher.shards)
     ]
@@ -178,13 +185,13 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
         name=BROKER,
         actor_class=BrokerActor,
         init_kwargs={"topic": settings.kafka.topic},
-        actor_options={"num_cpus": 0},
+        actor_options={"num_cpus": 0, "resources": node},
     )
     return [broker, *publishers] if settings.kafka.embedded else publishers
 
 
 def _spool_node(pinned: bool) -> dict[str, float]:
-    """Return the resources that pin an actor to the node with the spool, where one is marked (design, decision 3)."""
+    """Return the resources that pin an actor to the node with the spool, where one is marked (``app/README.md``, decision 3)."""
     marked = pinned or ray.cluster_resources().get(SPOOL_NODE, 0) > 0  # type: ignore[no-untyped-call]
     return {SPOOL_NODE: 0.001} if marked else {}
 

@@ -1,4 +1,4 @@
-"""DetectorOptions: which model is run, where, and what of its output is kept."""
+"""DetectorOptions: which model is run, where, and which detections are kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class DetectorOptions:
     model: str
     """A file or exported folder that Ultralytics loads, or a hub name such as ``yolo26n.pt``."""
     model_sha256: str | None = None
-    """The SHA-256 that the model's file must have, in hexadecimal; none: any file is taken."""
+    """The SHA-256 that the model's file must have, in hexadecimal; ``None``: any file is taken."""
     device: str = "auto"
     """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``."""
     confidence: float = 0.25
@@ -27,16 +27,16 @@ class DetectorOptions:
     classes: tuple[str, ...] = ()
     """Labels to keep; empty: all."""
     image_size: int | None = None
-    """Longest side of the model's input in pixels; none: what ``predict`` takes (its training size for
+    """Longest side of the model's input in pixels; ``None``: what ``predict`` takes (its training size for
     ``.pt``, its export's for a static export, 640 for a dynamic one)."""
     half: bool | None = None
-    """Whether to compute in less than FP32; none: where that is what the device is fastest at, so in FP16 on a GPU,
-    and an OpenVINO export in BF16 on a CPU that has it, as under ``predict``: some 1.7 times as fast, and the demo
-    model saw one object more than 569, no score off by more than 0.03. ``.pt`` and ONNX stay in FP32 on the CPU."""
+    """Whether to compute in less than FP32; ``None``: where the device is fastest that way, so in FP16 on a GPU, and an
+    OpenVINO export in BF16 on a CPU that has it, as under ``predict``: some 1.7 times as fast, and the demo model
+    found one object more than 569, no score off by more than 0.03. ``.pt`` and ONNX stay in FP32 on the CPU."""
     max_detections: int = 300
-    """At most so many per image, best first."""
+    """Detections an image at most, best first."""
     threads: int | None = None
-    """CPU cores of the model, for this process, whatever runs it; none: for ``.pt`` torch's own choice
+    """CPU cores of the model, for this process, whatever runs it; ``None``: for ``.pt`` torch's own choice
     (``OMP_NUM_THREADS`` sets it), for an export all there are."""
     nms_free: bool = False
     """Whether a ``.pt`` is run by its NMS-free head where it has one (YOLO26, YOLOv10), like

@@ -185,7 +185,7 @@ class CameraSupervisor:
             about = {"camera_id": self.settings.id}
             logger.warning("camera %s did not settle its last frames", self.settings.id, extra=about)
         self._end_actor()
-        self._telemetry.tell(last_status)
+        self._telemetry.report(last_status)
         return last_status
 
     async def _call(self, method: str, *arguments: object) -> Any:
@@ -201,7 +201,7 @@ class CameraSupervisor:
             actor, began = self._actor, time.monotonic()
             status = await self._call("status")
             self._answers = status is not None
-            self._telemetry.tell(status)
+            self._telemetry.report(status)
             waited_s = time.monotonic() - began
             silent = self._liveness.record(actor, answered=self._answers, waited_s=waited_s)
             may_never_start = not self._answers and self._actors.is_on_avoided_node(self.settings.id)

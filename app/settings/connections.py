@@ -94,7 +94,8 @@ def check_security(kafka: KafkaSettings, tls: TlsSettings) -> None:
     }
     for name, file in files.items():
         if file is not None and not file.is_file():
-            raise SettingsError(f"{name}: {str(file)!r} does not exist; allowed is a PEM file")
+            where = "" if file.is_absolute() else f" (it was looked for in {Path.cwd()})"
+            raise SettingsError(f"{name}: {str(file)!r} does not exist{where}; allowed is a PEM file")
     _check_pems("SIGHTLINE_TLS", tls.cafile, tls.certfile, tls.keyfile)
     _check_pems("KAFKA_SSL", kafka.ssl_cafile, kafka.ssl_certfile, kafka.ssl_keyfile)
     if not kafka.security_protocol.startswith("SASL"):

@@ -1,4 +1,4 @@
-"""The environment variables of Sightline, and the one place that reads them (design, decision 12)."""
+"""The environment variables of Sightline, and the one place that reads them (``app/README.md``, decision 12)."""
 
 from __future__ import annotations
 
@@ -90,5 +90,5 @@ def named_by_the_environment(section: str, environment: Mapping[str, str]) -> fr
 
 
 def process_environment() -> Mapping[str, str]:
-    """Return this process's variables: the one place that reads them (design, decision 12)."""
+    """Return this process's variables: the one place that reads them (``app/README.md``, decision 12)."""
     return os.environ

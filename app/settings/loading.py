@@ -1,4 +1,4 @@
-"""Load the settings: the environment overrides the file, which overrides the defaults (contract, section 1)."""
+"""Load the settings: the environment overrides the file, which overrides the defaults (``configs/README.md``, "Settings")."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.errors import SettingsError
 from app.settings.camera_lists import CameraListSource, camera_by_options
 from app.settings.connections import check_security
 from app.settings.environment import ENVIRONMENT, SECRETS, from_environment
-from app.settings.paths import DEMO_CAMERAS, find_file
+from app.settings.paths import DEMO_CAMERAS, find_file, where_looked
 from app.settings.settings import Settings
 
 _SECTIONS = frozenset({"cameras", "tls", "kafka", "detector", "spool", "publisher", "token"})
@@ -66,6 +66,10 @@ def file_or_inline_list(text: str) -> CameraListSource:
 def _read_file(file: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(find_file(file).read_text())
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"settings file {str(file)!r} cannot be read: {read_failure(error)}{where_looked(file)}"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings file {str(file)!r} cannot be read: {read_failure(error)}") from None
     except yaml.YAMLError as error:
@@ -133,5 +137,8 @@ def _camera_list_source(value: object) -> CameraListSource:
         )
     source = file_or_inline_list(value)
     if source.file is not None and not source.file.is_file():
-        raise SettingsError(f"SIGHTLINE_CAMERAS: {value!r} does not exist; give a cameras file or id=url,id=url")
+        looked = where_looked(value)
+        raise SettingsError(
+            f"SIGHTLINE_CAMERAS: {value!r} does not exist; give a cameras file or id=url,id=url{looked}"
+        )
     return source

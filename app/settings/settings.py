@@ -1,4 +1,4 @@
-"""Every setting of Sightline: one home, one default, one validator (contract, section 1).
+"""Every setting of Sightline: one home, one default, one validator (``configs/README.md``, "Settings").
 
 ``load_settings`` resolves them once, where the application is built; everything else is given values.
 """
@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, Literal
 
 from platformdirs import user_state_path
@@ -14,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from app.settings.cameras import CameraSettings
 from app.settings.connections import Frozen, KafkaSettings, TlsSettings, commas
-from app.settings.paths import DEMO_MODEL
+from app.settings.paths import DEMO_MODEL, Folder
 from app.settings.service_address import ServiceAddress
 
 MAX_BUDGET_MS = 600_000
@@ -71,7 +70,7 @@ class DetectorSettings(Frozen):
 class SpoolSettings(Frozen):
     """Where events are kept until Kafka acknowledges them."""
 
-    dir: Path = Field(default_factory=lambda: user_state_path("sightline") / "spool")
+    dir: Folder = Field(default_factory=lambda: user_state_path("sightline") / "spool")
     """A folder of one system's publisher, on one node."""
     max_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
     """Of all shards together, in equal parts; beyond it, ``Detect`` answers ``UNAVAILABLE`` until Kafka has taken
@@ -108,5 +107,5 @@ class Settings(Frozen):
     detector: DetectorSettings = DetectorSettings()
     spool: SpoolSettings = Field(default_factory=SpoolSettings)
     publisher: PublisherSettings = PublisherSettings()
-    state_dir: Path = Field(default_factory=lambda: user_state_path("sightline"))
+    state_dir: Folder = Field(default_factory=lambda: user_state_path("sightline"))
     """Folder of the changes of cameras made at run time; one running system's own."""

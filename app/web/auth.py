@@ -1,4 +1,4 @@
-"""Guard: authorises requests to the HTTP API (contract, section 7)."""
+"""Guard: authorises requests to the HTTP API (``proto/README.md``, "The HTTP API")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The read side of the HTTP API (contract, section 7)."""
+"""The read side of the HTTP API (``proto/README.md``, "The HTTP API")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The write side of the HTTP API: cameras are added, changed and removed (contract, section 7)."""
+"""The write side of the HTTP API: cameras are added, changed and removed (``proto/README.md``, "The HTTP API")."""
 
 from __future__ import annotations
 

@@ -191,7 +191,10 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
 
 
 def _spool_node(pinned: bool) -> dict[str, float]:
-    """Return the resources that pin an actor to the node with the spool, where one is marked (``app/README.md``, decision 3)."""
+    """Return the resources that pin an actor to the node with the spool, where one is marked.
+
+    What it keeps on that node's disk must survive it (``app/README.md``, decision 3).
+    """
     marked = pinned or ray.cluster_resources().get(SPOOL_NODE, 0) > 0  # type: ignore[no-untyped-call]
     return {SPOOL_NODE: 0.001} if marked else {}
 

@@ -6,7 +6,7 @@ Exit status: 0 done, 1 it failed, 2 the call or the configuration is wrong. A us
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import typer
 
@@ -62,10 +62,10 @@ def check_install(context: typer.Context) -> None:
         )
 
 
-def main() -> None:
-    """Run the command and exit with its status."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit with its status; the arguments are the process's own unless they are passed in."""
     try:
-        app()
+        app(arguments)
     except SettingsError as error:
         err.print(f"sightline: {error}", markup=False)
         sys.exit(MISUSED)

@@ -1,6 +1,7 @@
 """What may be changed while the system runs, by ``user_config`` in ``serve_config.yaml`` and ``serve deploy``.
 
-A key given here overrides the settings file, and the environment overrides it, as any file (``configs/README.md``, "Settings").
+A key given here overrides the settings file, and the environment overrides it, as any file
+(``configs/README.md``, "Settings").
 A key left out, or removed again, leaves the setting as file and environment have it.
 """
 

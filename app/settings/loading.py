@@ -1,4 +1,7 @@
-"""Load the settings: the environment overrides the file, which overrides the defaults (``configs/README.md``, "Settings")."""
+"""Load the settings: the environment overrides the file, which overrides the defaults.
+
+The precedence is documented in (``configs/README.md``, "Settings").
+"""
 
 from __future__ import annotations
 

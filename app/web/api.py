@@ -1,4 +1,4 @@
-"""The HTTP API: liveness and readiness, status, events, cameras, and the live page (``proto/README.md``, "The HTTP API")."""
+"""The HTTP API: liveness, readiness, status, events, cameras, live page (``proto/README.md``, "The HTTP API")."""
 
 from __future__ import annotations
 

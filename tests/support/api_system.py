@@ -5,16 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
-from app.cameras import (
-    AnsweredFrame,
-    CameraState,
-    CameraStatus,
-    DroppedLately,
-    FrameLatency,
-    Picture,
-)
+from app.cameras import AnsweredFrame, CameraState, CameraStatus, DroppedLately, FrameLatency, Picture
 from app.cameras.ledger import CameraLedger, DropReason
 from app.core.event import DetectedObject
 from app.core.quantiles import Quantiles
@@ -33,7 +26,7 @@ from app.web import (
     SystemFacts,
 )
 
-NOW = datetime(2026, 1, 10, 12, tzinfo=timezone.utc)
+NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
 
 
 ASKED = camera_of({"id": "gate", "url": "rtsp://viewer:pa55@gate.example/1", "fps": 5, "resources": {"edge": 0.5}})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import av
@@ -23,7 +23,7 @@ GREY = cv2.imencode(".jpg", np.full((48, 64, 3), 128, np.uint8))[1].tobytes()
 
 EVENT = EventModel(
     event_id="event-1",
-    timestamp=datetime(2026, 1, 10, 12, tzinfo=timezone.utc),
+    timestamp=datetime(2026, 1, 10, 12, tzinfo=UTC),
     camera_id="gate",
     frame_id="7-1",
     frame=SizeModel(width=128, height=96),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -13,7 +13,7 @@ from app.web import Cursor, NewFrames
 from app.web.event_hub import MAX_VIEWERS, QUEUE, EventHub, TooManyViewers
 from app.web.shared_answer import SharedAnswer
 
-START = datetime(2026, 1, 10, 12, tzinfo=timezone.utc)
+START = datetime(2026, 1, 10, 12, tzinfo=UTC)
 
 
 def frame(number: int, camera_id: str = "gate") -> AnsweredFrame:

@@ -30,6 +30,7 @@ SightlineError
 │   ├── CameraUnknown             there is no such camera
 │   ├── CameraExists              its id is taken
 │   └── ChangeNotKept             the change could not be kept, so it was not made
+├── ActorDied                     a camera's actor died, or cannot be reached
 ├── ApiError                      a command asks the running system
 │   ├── SystemAway                nothing answers
 │   └── SystemRefused             it answers with an error
@@ -163,6 +164,10 @@ class CameraExists(CamerasError):
 
 class ChangeNotKept(CamerasError):
     """The change could not be kept for the next start, so it was not made; the text says why."""
+
+
+class ActorDied(SightlineError):
+    """A camera's actor died, or cannot be reached; the text is the reason in one line."""
 
 
 class ApiError(SightlineError):

@@ -133,7 +133,7 @@ class KafkaSink:
         except (DeliveryRefused, BatchRefused):
             self._failures = 0  # Kafka answers, and takes records
             raise
-        except asyncio.TimeoutError:
+        except TimeoutError:
             unanswered = DeliveryUnavailable(f"Kafka did not acknowledge the event within {GIVE_UP_S:g} s")
             self._abandon(producer, str(unanswered))
             raise unanswered from None

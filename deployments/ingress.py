@@ -151,7 +151,7 @@ class DetectionIngress:
         Raises:
             DeliveryUnavailable: the publisher is away.
         """
-        await self._publishers.rebudget(budget_ms)
+        await self._publishers.set_budget(budget_ms)
 
     async def load(self) -> ServiceLoad:
         """Tell what this replica has in hand."""

@@ -42,7 +42,7 @@ BROKER = "broker"
 PUBLISHER = "publisher"
 """Name of the publisher among the ingress's actors; of several it is what their names begin with."""
 BROKER_WATCH_S = 0.5
-"""How often the embedded broker is looked at."""
+"""How often the embedded broker is checked."""
 BROKER_LOOKUP_S = 0.25
 """Pause between two tries to find the embedded broker."""
 
@@ -59,7 +59,7 @@ class PublisherOptions:
 
 
 def publisher_name(shard: Shard) -> str:
-    """Give a publisher's name among the ingress's actors: ``publisher``, or ``publisher-2-of-4``."""
+    """Return a publisher's name among the ingress's actors: ``publisher``, or ``publisher-2-of-4``."""
     return PUBLISHER if shard.alone else f"{PUBLISHER}-{shard.part}"
 
 
@@ -83,7 +83,7 @@ class Sealed(str):
         return Sealed, (self.options,)
 
     def __eq__(self, other: object) -> bool:
-        # The controller compares what it deployed with what is asked, ten times a second: without this every look
+        # The controller compares what it deployed with what is asked, ten times a second: without this every comparison
         # would be a new deployment.
         return isinstance(other, Sealed) and self.options == other.options
 
@@ -106,7 +106,7 @@ class BrokerActor:
         """
         log_beside_serve(BROKER)
         self._broker = EmbeddedBroker(announcement=ANNOUNCEMENT).start()
-        threading.Thread(target=self._die_with_it, name="broker-watch", daemon=True).start()
+        threading.Thread(target=self._exit_with_broker, name="broker-watch", daemon=True).start()
         print(
             f"sightline: KAFKA_BOOTSTRAP_SERVERS is not set: an embedded broker on {self._broker.address} keeps the "
             f"events of topic {topic} in memory only. Follow them with: sightline events",
@@ -114,11 +114,11 @@ class BrokerActor:
         )
 
     def address(self) -> str:
-        """Give ``host:port``."""
+        """Return ``host:port``."""
         return self._broker.address
 
-    def _die_with_it(self) -> None:
-        """Leave an actor without a broker to Serve, which makes another: it would look sound for ever."""
+    def _exit_with_broker(self) -> None:
+        """Exit when the broker has died: without that Serve would take this actor for healthy for ever."""
         while self._broker.alive:
             time.sleep(BROKER_WATCH_S)
         logger.error("the embedded broker died, and its events with it; another is started")
@@ -129,8 +129,8 @@ class BrokerActor:
 class KafkaPublisher:
     """The one that commits events, or one of several that share the cameras; a shell around ``app.publisher``.
 
-    Serve ends it without a word (``ray.kill``). That loses no event that was answered: ``OK`` follows the commit to
-    the spool, and the next publisher on this node takes up what Kafka has not.
+    Serve ends it without notice (``ray.kill``). That loses no event that was answered: ``OK`` follows the commit to
+    the spool, and the next publisher on this node sends what Kafka has not.
     """
 
     def __init__(self, sealed: Sealed) -> None:
@@ -141,7 +141,7 @@ class KafkaPublisher:
         self._starting = asyncio.Lock()
 
     async def publish(self, submissions: Sequence[Submission]) -> list[Receipt | SightlineError]:
-        """Commit events; each gets a receipt, or what befell it."""
+        """Commit events; each gets a receipt or its error."""
         publisher = await self._started()
         settled = await asyncio.gather(
             *(publisher.publish(submission) for submission in submissions), return_exceptions=True
@@ -154,9 +154,9 @@ class KafkaPublisher:
                 raise outcome
         return answers
 
-    async def rebudget(self, budget_ms: int) -> None:
+    async def set_budget(self, budget_ms: int) -> None:
         """Count breaches of another budget from now on."""
-        (await self._started()).rebudget(budget_ms)
+        (await self._started()).set_budget(budget_ms)
 
     async def reading(self, seconds: float | None = None) -> ShardReading:
         """Read the accounts; with ``seconds`` the latencies are those of the events acknowledged since so long ago."""
@@ -193,10 +193,10 @@ class KafkaPublisher:
         return self._options.kafka.bootstrap_servers or (await self._find_broker(),)
 
     async def _find_broker(self) -> str:
-        """Find the broker beside us: Serve names both by one pattern, whose last part is the actor's own."""
-        ours = ray.get_runtime_context().get_actor_name()
-        assert ours is not None
-        name = ours.removesuffix(publisher_name(self._options.shard)) + BROKER
+        """Find the broker of the same ingress: Serve names both by one pattern, whose last part is the actor's own."""
+        own = ray.get_runtime_context().get_actor_name()
+        assert own is not None
+        name = own.removesuffix(publisher_name(self._options.shard)) + BROKER
         while True:
             with contextlib.suppress(ValueError, RayError):
                 broker: Any = ray.get_actor(name, namespace=ray.get_runtime_context().namespace)

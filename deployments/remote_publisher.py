@@ -1,4 +1,4 @@
-"""RemotePublishers: the publisher's shards, as the ingress sees them."""
+"""RemotePublishers: the publisher's shards, as the ingress uses them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger("ray.serve")
 CALL_TIMEOUT_S = 10.0
 """What a call to the publisher may take before its events are given up."""
 READING_TIMEOUT_S = 2.0
-"""What one of several shards may take to tell its accounts: whoever asks for all of them has little more time."""
+"""What one of several shards may take to return its accounts: whoever asks for all of them has little more time."""
 
 
 class RemotePublisher:
@@ -50,13 +50,13 @@ class RemotePublisher:
         reading: ShardReading = await self._call("reading", seconds, timeout_s=timeout_s)
         return reading
 
-    async def rebudget(self, budget_ms: int) -> None:
+    async def set_budget(self, budget_ms: int) -> None:
         """Have breaches of another budget counted.
 
         Raises:
             DeliveryUnavailable: the publisher is not there, or did not answer.
         """
-        await self._call("rebudget", budget_ms)
+        await self._call("set_budget", budget_ms)
 
     async def _call(self, method: str, *arguments: object, timeout_s: float = CALL_TIMEOUT_S) -> Any:
         try:
@@ -81,7 +81,7 @@ class RemotePublishers:
         """In the order of their numbers."""
 
     async def snapshot(self, seconds: float | None = None) -> PublisherSnapshot:
-        """Read the accounts of all shards as one; a shard that does not answer is told in it.
+        """Read the accounts of all shards as one; a shard that does not answer is named in it.
 
         With ``seconds`` the quantiles are of what Kafka got since so long ago.
 
@@ -92,14 +92,14 @@ class RemotePublishers:
         asked = await asyncio.gather(*(_reading(shard, seconds, patience_s) for shard in self.shards))
         return merge_readings(asked)
 
-    async def rebudget(self, budget_ms: int) -> None:
+    async def set_budget(self, budget_ms: int) -> None:
         """Have breaches of another budget counted, by every shard that can be reached.
 
         Raises:
             DeliveryUnavailable: one of them cannot be.
         """
-        told = await asyncio.gather(*(shard.rebudget(budget_ms) for shard in self.shards), return_exceptions=True)
-        for outcome in told:
+        outcomes = await asyncio.gather(*(shard.set_budget(budget_ms) for shard in self.shards), return_exceptions=True)
+        for outcome in outcomes:
             if outcome is not None:
                 raise outcome
 
@@ -112,6 +112,6 @@ async def _reading(shard: RemotePublisher, seconds: float | None, timeout_s: flo
 
 
 def _last_line(error: BaseException) -> str:
-    """Give the line of an error that crossed processes which is the error itself; those before are its stack."""
+    """Return the last line of an error that crossed processes: the error itself; those before are its stack."""
     lines = str(error).strip().splitlines()
     return lines[-1] if lines else type(error).__name__

@@ -140,14 +140,14 @@ class Drain:
         return {camera_id: lane.published for camera_id, lane in self._lanes.items() if lane.published}
 
     def latencies_ms(self, seconds: float | None = None) -> tuple[float, ...]:
-        """Give capture to acknowledgement of the last events that waited out no outage, in milliseconds.
+        """Return capture to acknowledgement of the last events that waited out no outage, in milliseconds.
 
         With ``seconds`` of those only that were acknowledged since so long ago.
         """
         since = -math.inf if seconds is None else self._monotonic() - seconds
         return tuple(ms for at, ms in self._latencies if at >= since)
 
-    def take_up(self, cameras: Sequence[str], last_id: int) -> None:
+    def resume(self, cameras: Sequence[str], last_id: int) -> None:
         """Have what a publisher before us left sent, up to its last id; it counts as replayed."""
         self._old_up_to = last_id
         self.fetch(cameras)
@@ -180,7 +180,7 @@ class Drain:
     def _wake(self, camera_id: str, lane: _Lane) -> None:
         if lane.sender is None:
             lane.sender = asyncio.get_running_loop().create_task(self._drain(camera_id, lane))
-            lane.sender.add_done_callback(_hear_sender)
+            lane.sender.add_done_callback(_log_failure)
 
     async def _drain(self, camera_id: str, lane: _Lane) -> None:
         """Send a camera's events, each after the acknowledgement of the one before."""
@@ -278,7 +278,7 @@ class Drain:
             self._uncounted.again(type(error).__name__, error=error)
 
     def _age_ms(self, event: DetectionEvent) -> float:
-        """Give the time since capture; where the clocks disagree, none."""
+        """Return the time since capture; where the clocks disagree, none."""
         return max(0.0, (self._wall_ns() - event.captured_at_ns) / 1e6)
 
     def _lane(self, camera_id: str) -> _Lane:
@@ -287,7 +287,7 @@ class Drain:
         self._lanes.move_to_end(camera_id)
         return lane
 
-    def forget_old(self) -> None:
+    def evict_idle(self) -> None:
         """Forget cameras of which nothing came for long."""
         now = self._monotonic()
         while self._lanes:
@@ -300,6 +300,6 @@ class Drain:
             del self._lanes[camera_id]
 
 
-def _hear_sender(task: asyncio.Task[None]) -> None:
+def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.error("a camera's events are no longer sent", exc_info=error)

@@ -22,7 +22,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from app.core.event import DetectionEvent, SeenObject, StageLatencies
+from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.errors import DeliveryRefused, DeliveryUnavailable
 from app.publisher import (
     EventPublisher,
@@ -85,7 +85,7 @@ def event(frame: str, camera: str = "cam", label: str = "car", age_ns: int = 0) 
         width=640,
         height=360,
         model="m.pt",
-        objects=(SeenObject(label, 2, 0.9, (1.0, 2.0, 3.0, 4.0)),),
+        objects=(DetectedObject(label, 2, 0.9, (1.0, 2.0, 3.0, 4.0)),),
         latency=StageLatencies(1, 1, 1, 1, 1),
     )
 
@@ -228,7 +228,7 @@ async def test_rights_that_are_taken_hold_events_back_and_given_again_let_them_t
         await sink.send(record("before"))
         for told in kafka.admin.create_acls([AclBinding(*rule, AclPermissionType.DENY)]).values():
             told.result(30)
-        with pytest.raises(DeliveryUnavailable, match=r"does not let us use"):
+        with pytest.raises(DeliveryUnavailable, match=r"denies access to"):
             await send_on(sink)  # the broker learns of the rule a moment after it is given
         for told in kafka.admin.delete_acls([AclBindingFilter(*rule, AclPermissionType.DENY)]).values():
             told.result(30)

@@ -28,7 +28,7 @@ DELIVERY_TIMEOUT_MS = 7_000
 METADATA_TIMEOUT_MS = 2_000
 """How long the hand-over may wait to learn the topic's partitions."""
 _END_S = 5.0
-"""What the client's thread may take to end once told: it may be in a request."""
+"""What the client's thread may take to end: it may be in a request."""
 _LAST_EPOCH = 32_767
 """An epoch is a 16-bit number; after the last one another producer id is asked for."""
 
@@ -51,7 +51,7 @@ def make_producer(settings: KafkaSettings, bootstrap: Sequence[str]) -> Any:
         allow_auto_create_topics=False,
         metrics_enabled=False,
     )
-    # The constructor takes no sender of ours; its thread runs already, and has had no record yet.
+    # The constructor accepts no sender; its thread runs already, and has had no record yet.
     producer._sender.__class__ = _RefusingSender
     try:
         producer.partitions_for(settings.topic)  # so that the first record need not wait for it
@@ -65,7 +65,7 @@ def end_producer(producer: Any) -> None:
     """End a producer at once; what it still holds fails, and it sends nothing any more.
 
     ``KafkaProducer.close`` of 3.0.12 raises while records are unsent, and leaves its thread to go on sending them. So
-    its thread is told first, by the method that ``close`` itself would use.
+    its thread is stopped first, by the method that ``close`` itself would use.
     """
     sender = producer._sender
     if sender.is_alive():
@@ -83,7 +83,7 @@ class _RefusingSender(Sender):  # type: ignore[misc]  # the library has no types
         if not refused:
             super()._dispatch_error(batch, exception, partition_response)
             return
-        # Before the batch is told: whoever sends again at once is to be in the new epoch.
+        # Before the batch fails: whoever sends again at once must be in the new epoch.
         self._begin_epoch(batch)
         if batch.complete_exceptionally(exception, _outcomes(batch.record_count, partition_response)):
             self._maybe_remove_from_inflight_batches(batch)
@@ -109,7 +109,7 @@ class _RefusingSender(Sender):  # type: ignore[misc]  # the library has no types
             transactions._last_acked_offset.clear()
 
     def _can_retry(self, batch: Any, error_cls: Any) -> bool:
-        """Tell whether a batch is sent again as it is.
+        """Return whether a batch is sent again as it is.
 
         One that was sent in an earlier epoch of this producer id may be: nothing of its partition was sent since, as a
         partition has one batch in flight, and the batch goes before those that wait.
@@ -135,15 +135,15 @@ def _verdict(kind: Any) -> Verdict:
 
 
 def _outcomes(count: int, response: Any) -> Callable[[int], DeliveryError]:
-    """Return what gives each record of a refused batch, by its index, its own error."""
+    """Return the function that maps the index of a record of a refused batch to its error."""
     named = {one.batch_index: one.batch_index_error_message for one in response.record_errors or ()}
     if count == 1:
         named = {0: named.get(0)}
-    told = response.error_message or ""
+    message = response.error_message or ""
 
     def outcome(index: int) -> DeliveryError:
         if index in named:
-            return refusal(response.error_code, named[index] or told)
+            return refusal(response.error_code, named[index] or message)
         return BatchRefused("another event of its batch was refused", named=bool(named))
 
     return outcome

@@ -66,14 +66,14 @@ class KafkaSink:
         self._trouble = "the connection to Kafka is being made"
         self._connecting: asyncio.Task[None] | None = None
         self._failures = 0
-        self._away = TroubleLog(logger, "Kafka is away", unit="tries")
+        self._outage = TroubleLog(logger, "Kafka is away", unit="tries")
         self._was_connected = False
-        self._made: Any = None
+        self._built: Any = None
         self._lock = threading.Lock()
         self._unacknowledged: set[asyncio.Future[Acknowledgement]] = set()
         # One thread hands over, so the order of `send` calls is the order of records; it may have to wait for
         # metadata, which must not hold up the event loop.
-        self._hand = ThreadPoolExecutor(1, thread_name_prefix="kafka-hand")
+        self._send_thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-send")
         self._closed = False
 
     @property
@@ -127,7 +127,7 @@ class KafkaSink:
         self._unacknowledged.add(answer)
         answer.add_done_callback(self._unacknowledged.discard)
         hand_over = _hand_over_alone if alone else _hand_over
-        loop.run_in_executor(self._hand, self._hand_on, hand_over, producer, record, answer, loop)
+        loop.run_in_executor(self._send_thread, self._send_in_thread, hand_over, producer, record, answer, loop)
         try:
             return await asyncio.wait_for(answer, GIVE_UP_S)
         except (DeliveryRefused, BatchRefused):
@@ -156,14 +156,14 @@ class KafkaSink:
         if self._unacknowledged:
             await asyncio.wait(set(self._unacknowledged), timeout=timeout_s)
         self._producer = None
-        if self._made is not None:
-            await asyncio.to_thread(end_producer, self._made)
-        self._hand.shutdown(wait=False, cancel_futures=True)
+        if self._built is not None:
+            await asyncio.to_thread(end_producer, self._built)
+        self._send_thread.shutdown(wait=False, cancel_futures=True)
         for answer in tuple(self._unacknowledged):
             if not answer.done():
                 answer.set_exception(DeliveryUnavailable(self._trouble))
 
-    def _hand_on(
+    def _send_in_thread(
         self,
         hand_over: Callable[[Any, str, EventRecord], Any],
         producer: Any,
@@ -171,17 +171,17 @@ class KafkaSink:
         answer: asyncio.Future[Acknowledgement],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        """Give the record to the client, in the one thread that does; its callbacks come from the client's thread."""
+        """Return the record to the client, in the one thread that does; its callbacks come from the client's thread."""
 
         def acknowledged(metadata: Any) -> None:
             got = Acknowledgement(metadata.partition, metadata.offset, time.time_ns())
-            _tell(loop, answer, got)
+            _settle(loop, answer, got)
 
         def failed(error: BaseException) -> None:
             told = translate(error, self._settings.topic)
             if self._producer is not producer and not isinstance(told, DeliveryRefused):
                 told = DeliveryUnavailable(self._trouble)  # it was ended; the reason is that of its end
-            _tell(loop, answer, told)
+            _settle(loop, answer, told)
 
         if self._producer is not producer:
             # It was given up while the record waited for its turn; asking it would cost each record a time-out.
@@ -204,23 +204,23 @@ class KafkaSink:
                 bootstrap = await self._find_brokers()
                 self._producer = await asyncio.to_thread(self._build, bootstrap)
             except DeliveryError as error:
-                self._away.again(str(error))
+                self._outage.again(str(error))
                 self._trouble = str(error)
                 self._failures += 1
             else:
-                self._tell_connected(bootstrap)
+                self._report_connected(bootstrap)
                 self._connecting = None
                 return
 
-    def _tell_connected(self, bootstrap: Sequence[str]) -> None:
+    def _report_connected(self, bootstrap: Sequence[str]) -> None:
         where = f"topic {self._settings.topic} on {', '.join(bootstrap)}"
-        told = self._away.over(f"connected to Kafka again: {where}")
+        told = self._outage.over(f"connected to Kafka again: {where}")
         if not told and not self._was_connected:
             logger.info("events go to %s", where)
         self._was_connected = True
 
     def _pause_s(self) -> float:
-        """Give the wait before the next try: none at first, then doubling until an event is acknowledged."""
+        """Return the wait before the next try: none at first, then doubling until an event is acknowledged."""
         if not self._failures:
             return 0.0
         longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 10))
@@ -240,24 +240,24 @@ class KafkaSink:
             raise translate(error, self._settings.topic) from None
         with self._lock:
             if not self._closed:
-                self._made = producer
+                self._built = producer
                 return producer
         end_producer(producer)  # the sink was closed meanwhile, and waits for no thread
         raise DeliveryUnavailable(self._trouble)
 
     def _abandon(self, producer: Any, reason: str) -> None:
-        """Give a failed producer up: its session cannot tell any more what was written, so a new one is made."""
+        """Return a failed producer up: its session cannot tell any more what was written, so a new one is made."""
         if self._producer is not producer:
             return
         self._producer, self._trouble = None, reason
         if self._closed:
             return
         self._failures += 1
-        self._away.again(reason)
+        self._outage.again(reason)
         self._connecting = asyncio.get_running_loop().create_task(self._connect(producer))
 
 
-def _tell(
+def _settle(
     loop: asyncio.AbstractEventLoop,
     answer: asyncio.Future[Acknowledgement],
     outcome: Acknowledgement | DeliveryError,

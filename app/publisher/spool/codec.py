@@ -11,12 +11,12 @@ from app.errors import SpoolDamaged
 
 
 def dump(event: DetectionEvent) -> bytes:
-    """Give an event's stored form."""
+    """Return an event's stored form."""
     return json.dumps(asdict(event), separators=(",", ":")).encode()
 
 
 def load(body: bytes) -> DetectionEvent:
-    """Give an event back.
+    """Return the event that was stored.
 
     Raises:
         SpoolDamaged: it is no stored event.
@@ -24,12 +24,12 @@ def load(body: bytes) -> DetectionEvent:
     try:
         values = json.loads(body)
         latency = StageLatencies(**values.pop("latency"))
-        objects = tuple(DetectedObject(**{**seen, "bbox": tuple(seen["bbox"])}) for seen in values.pop("objects"))
+        objects = tuple(DetectedObject(**{**one, "bbox": tuple(one["bbox"])}) for one in values.pop("objects"))
         return DetectionEvent(**values, objects=objects, latency=latency)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise SpoolDamaged(f"a stored event cannot be read: {type(error).__name__}") from None
 
 
 def digest(body: bytes) -> int:
-    """Give the CRC-32 that tells a body damaged on disk."""
+    """Return the CRC-32 by which a body damaged on disk is found."""
     return zlib.crc32(body)

@@ -74,6 +74,7 @@ def make_producer(settings: KafkaSettings, bootstrap: Sequence[str]) -> Any:
     sender = producer._sender
     sender._partitions = {}
     sender._sent = 0
+    sender._woken = False
     sender.config["guarantee_message_order"] = False  # it would mute and unmute partitions by itself
     sender.__class__ = _OrderedSender
     try:
@@ -140,6 +141,15 @@ class _OrderedSender(Sender):  # type: ignore[misc]  # the library has no types
       numbered anew. Of a batch whose records the broker does not name, the halves are tried;
     - any other error fails everything that the producer holds, and it sends nothing more.
     """
+
+    def run_once(self) -> None:
+        self._woken = False  # before it is looked for what there is to send: what comes later wakes it again
+        super().run_once()
+
+    def wakeup(self) -> None:
+        if not self._woken:  # the library wakes it for each record of a full batch
+            self._woken = True
+            super().wakeup()
 
     def _send_producer_data(self, now: float | None = None) -> Any:
         self._accumulator.muted = {

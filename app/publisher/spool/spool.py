@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 RESERVE_BYTES = 4 * 1024 * 1024
 """Room kept back: on a full disk it is given up, so that acknowledgements can still be written down."""
+_LEDGER = ("accepted", "published", "discarded", "destroyed")
 REPEAT_WINDOW_S = 600.0
 """How long an acknowledged id is remembered (contract, section 4)."""
 CAMERA_MEMORY_S = 30 * 86_400.0
@@ -142,7 +143,7 @@ class Spool:
             database.execute("DELETE FROM acknowledged WHERE at_ns < ?", (now_ns - int(REPEAT_WINDOW_S * 1e9),))
             database.execute("DELETE FROM camera WHERE at_ns < ?", (now_ns - int(CAMERA_MEMORY_S * 1e9),))
             dropped = database.execute("DELETE FROM quarantine WHERE wish = 'drop'").rowcount
-            self._count("discarded", dropped)
+            self._change["discarded"] += dropped
             self._change["quarantined"] -= dropped
             again = database.execute(
                 "SELECT camera_id, COUNT(*), SUM(LENGTH(body)) FROM quarantine WHERE wish = 'resend' GROUP BY camera_id"
@@ -193,7 +194,7 @@ class Spool:
         if lost > 0:
             with self._transaction():
                 for name in ("accepted", "discarded", "destroyed"):
-                    self._count(name, lost)
+                    self._change[name] += lost
             logger.error("the spool's log was damaged: up to %d events were lost; it is kept as %s", lost, kept)
         self._mark.write(self._totals["accepted"])
 
@@ -203,6 +204,7 @@ class Spool:
         try:
             self._database.execute("BEGIN IMMEDIATE")
             yield self._database
+            self._write_ledger()
             self._database.execute("COMMIT")
             self._totals.update(self._change)
             self._mark.write(self._totals["accepted"])
@@ -244,8 +246,8 @@ class Spool:
             self._change.update(spooled=1, bytes=len(arrival.body) + ROW_BYTES)
         else:
             _remember(database, arrival.event_id, arrival.at_ns)
-            self._count("discarded", 1)
-        self._count("accepted", 1)
+            self._change["discarded"] += 1
+        self._change["accepted"] += 1
         if arrival.epoch:
             key = (arrival.camera_id, _stored(arrival.epoch), _stored(arrival.sequence), arrival.at_ns)
             database.execute(KEEP_ORDER_KEY, key)
@@ -255,7 +257,7 @@ class Spool:
         row = database.execute("DELETE FROM event WHERE id = ? RETURNING LENGTH(body)", (delivery.id,)).fetchone()
         if row is not None:  # else it was destroyed with its file, and is counted so
             self._change.update(spooled=-1, bytes=-row[0] - ROW_BYTES)
-            self._count("published", 1)
+            self._change["published"] += 1
         _remember(database, delivery.event_id, delivery.at_ns)
 
     def _set_aside(self, database: sqlite3.Connection, refusal: Refusal) -> None:
@@ -270,11 +272,10 @@ class Spool:
         database.execute("DELETE FROM event WHERE id = ?", (refusal.id,))
         self._change.update(spooled=-1, quarantined=1, bytes=-row[0] - ROW_BYTES)
 
-    def _count(self, name: str, more: int) -> None:
-        """Write a number of the ledger within the transaction that it counts."""
-        if more:
-            self._change[name] += more
-            self._database.execute("UPDATE account SET count = count + ? WHERE name = ?", (more, name))
+    def _write_ledger(self) -> None:
+        """Write the numbers of the ledger within the transaction that they count: once, however many events it has."""
+        changed = [(self._change[name], name) for name in _LEDGER if self._change[name]]
+        self._database.executemany("UPDATE account SET count = count + ? WHERE name = ?", changed)
 
     def _hold_reserve(self) -> bool:
         """Take the reserve (back); return whether there was room for it."""

@@ -192,7 +192,8 @@ async def test_no_camera_and_not_all_together_have_more_events_handed_over_than_
         it.topic.gate.clear()
         for camera in range(MAX_SENT // WINDOW + 1):
             await asyncio.gather(*(it.publish(str(n), camera=str(camera)) for n in range(WINDOW + 20)))
-            await until(lambda expected=min(MAX_SENT, (camera + 1) * WINDOW): it.topic.tries == expected)
+            expected = min(MAX_SENT, (camera + 1) * WINDOW)
+            await until(lambda expected=expected: it.topic.tries == expected)
         it.topic.gate.set()
         await it.until(lambda now: now.spooled == 0)
         assert it.topic.tries == (MAX_SENT // WINDOW + 1) * (WINDOW + 20)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from ray import serve
 from ray.serve.schema import ProxyStatus
@@ -32,13 +31,6 @@ async def publisher_snapshot(seconds: float | None = None) -> PublisherSnapshot 
     except Exception:  # noqa: BLE001 - whatever keeps it away, it is away
         return None
     return snapshot
-
-
-async def tell_budget(budget_ms: int) -> None:
-    """Have breaches of this budget counted, as far as the inference application can be reached."""
-    with contextlib.suppress(Exception):  # whatever keeps it away, it is told again
-        handle = serve.get_app_handle(INFERENCE)
-        await asyncio.wait_for(handle.rebudget.remote(budget_ms), ANSWER_TIMEOUT_S)
 
 
 async def ingress_load() -> LoadFacts | None:

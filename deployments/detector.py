@@ -5,34 +5,37 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from ray import serve
 
 from app.core.clock import Clock
-from app.detection import DetectorOptions, ImageOutcome, NoOpDetector, NoOpOptions, Thresholds, make_detector
+from app.core.service_time import BatchTimes
+from app.detection import (
+    DetectorFactory,
+    DetectorOptions,
+    ImageOutcome,
+    ReplicaDetector,
+    Thresholds,
+    make_detector,
+)
 from app.detection.messages import DetectorAnswer, DetectorJob, ModelInfo, expired
 from app.errors import DeadlineExceeded, InferenceFailed, SightlineError
-from app.scaling import BatchTimes
 from app.settings.live import LiveDetector, parse_live
 from app.telemetry.trouble_log import TroubleLog
 from deployments.logs import log_as_serve
-
-if TYPE_CHECKING:
-    from app.detection import Detector  # at run time it would load torch
 
 logger = logging.getLogger("ray.serve")
 
 
 @dataclass(frozen=True, eq=False)
-class _Held:
+class _LoadedModel:
     """A model that is ready, what it was made with, and how long its batches take."""
 
-    options: DetectorOptions | NoOpOptions
-    detector: Detector | NoOpDetector
-    model: ModelInfo
+    options: DetectorOptions
+    detector: ReplicaDetector
+    info: ModelInfo
     times: BatchTimes
 
 
@@ -42,30 +45,31 @@ class ObjectDetector:
 
     def __init__(
         self,
-        options: DetectorOptions | NoOpOptions,
+        options: DetectorOptions,
         fixed: Collection[str] = (),
         *,
-        make: Callable[[DetectorOptions | NoOpOptions], Detector | NoOpDetector] = make_detector,
+        make: DetectorFactory = make_detector,
         clock: Clock | None = None,
     ) -> None:
         """Prepare; the model is loaded by the first :meth:`reconfigure`, which may name another one.
 
         Args:
             options: which model, and how it is run, by the settings.
-            fixed: those of its settings that the environment has set; ``user_config`` leaves them.
+            fixed: the settings of the detector that the environment has set; ``user_config`` does not change them.
             make: makes the detector that options ask for, in a thread; it raises as ``make_detector`` does.
-            clock: what budgets and batches are measured by.
+            clock: measures budgets and batches.
         """
         log_as_serve()
         self._options = options
         self._fixed = fixed
         self._make = make
-        self._held: _Held | None = None
-        self._wishes = 0
+        self._model: _LoadedModel | None = None
+        self._revision = 0
+        """Counts the calls of :meth:`reconfigure`: a model that is loaded for an older one is not taken over."""
         self._exchange: asyncio.Task[None] | None = None
         self._clock = clock or Clock()
-        # The next batch's frames wait here, a hop nearer, until the detector has begun with all of this one's.
-        self._turn = asyncio.Lock()
+        # The next batch's frames wait here, in the replica, until the detector has begun with all of this one's.
+        self._admission = asyncio.Lock()
         self._running: set[asyncio.Task[list[ImageOutcome]]] = set()
         self._ended = 0.0
         self._failures = TroubleLog(logger, "the model fails", unit="images", level=logging.ERROR)
@@ -73,39 +77,40 @@ class ObjectDetector:
     async def reconfigure(self, user_config: object, rank: object = None) -> None:
         """Take over what may change while frames flow; Serve calls it before the replica is ready, and on each change.
 
-        Other thresholds hold from the next batch on. Another model is loaded and warmed beside the one that serves, and
-        takes over between two batches. Serve asks no replica for work while this method runs, and stops one in which it
-        fails. So it never takes long in a replica that serves, and what is wrong there is refused in one line.
+        Other thresholds hold from the next batch on. Another model is loaded and warmed up beside the one that serves,
+        and takes over between two batches. Serve sends no request to a replica while this method runs, and stops a
+        replica in which it raises. So in a replica that serves it returns at once, and what is wrong is logged in one
+        line.
 
         Args:
-            user_config: see :class:`LiveDetector`; none: there is no ``user_config`` (any more).
-            rank: of no use; but only where it is asked for does Serve tell that there is no ``user_config``.
+            user_config: see :class:`LiveDetector`; ``None``: there is no ``user_config`` (any more).
+            rank: not used; but only where a replica takes it does Serve call this without a ``user_config``.
 
         Raises:
             SettingsError: an option is wrong or does not suit the model, and the replica is just starting.
             ModelUnavailable: the model cannot be loaded, and the replica is just starting.
         """
-        self._wishes += 1
+        self._revision += 1
         try:
-            wanted = self._wanted(user_config)
-            if self._held is None:
-                self._held = await asyncio.to_thread(_load, wanted, self._make)
-            elif not self._retuned(self._held, wanted):
-                self._exchange = asyncio.create_task(self._exchange_for(wanted, self._wishes))
+            desired = self._desired(user_config)
+            if self._model is None:
+                self._model = await asyncio.to_thread(_load, desired, self._make)
+            elif not self._retuned(self._model, desired):
+                self._exchange = asyncio.create_task(self._exchange_for(desired, self._revision))
         except SightlineError as error:
-            if self._held is None:
+            if self._model is None:
                 raise
-            logger.error("everything stays as it is: %s", error)
+            logger.error("user_config is refused and nothing changes: %s", error)
 
     async def detect(self, jobs: Sequence[DetectorJob]) -> DetectorAnswer:
         """Detect in each image whose budget lasts; an image's fault is its own outcome."""
         received = self._clock.monotonic()
-        async with self._turn:
-            held = self._ready()
+        async with self._admission:
+            model = self._ready()
             late = [expired(job, received, self._clock) for job in jobs]
             images = [job.image for job, error in zip(jobs, late, strict=True) if error is None]
             began = self._clock.monotonic()
-            running = await self._begin(held.detector, images) if images else None
+            running = await self._begin(model.detector, images) if images else None
         # Shielded: a thread cannot be cancelled, and its model is not to be closed under it.
         ran = iter(await asyncio.shield(running) if running else ())
         busy_s = 0.0
@@ -114,29 +119,23 @@ class ObjectDetector:
             # Batches overlap: while the one before was still running, the detector was not busy with this one alone.
             busy_s = ended - max(began, self._ended)
             self._ended = ended
-            held.times.note(len(images), busy_s)
+            model.times.note(len(images), busy_s)
         outcomes = tuple(next(ran) if error is None else _refused(error) for error in late)
-        self._tell_failures(outcomes)
-        return DetectorAnswer(outcomes, held.model, busy_s)
+        self._log_failures(outcomes)
+        return DetectorAnswer(outcomes, model.info, busy_s)
 
-    async def _begin(
-        self, detector: Detector | NoOpDetector, images: Sequence[bytes]
-    ) -> asyncio.Task[list[ImageOutcome]]:
-        """Start a run, and come back as soon as the next one may start."""
+    async def _begin(self, detector: ReplicaDetector, images: Sequence[bytes]) -> asyncio.Task[list[ImageOutcome]]:
+        """Start a run, and return as soon as the next one may start."""
         loop = asyncio.get_running_loop()
         begun = asyncio.Event()
-
-        def tell() -> None:
-            loop.call_soon_threadsafe(begun.set)
-
-        task = loop.create_task(asyncio.to_thread(detector.run, images, tell))
+        task = loop.create_task(asyncio.to_thread(detector.run, images, lambda: _set_from_thread(loop, begun)))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         task.add_done_callback(lambda _: begun.set())
         await begun.wait()
         return task
 
-    def _tell_failures(self, outcomes: Sequence[ImageOutcome]) -> None:
+    def _log_failures(self, outcomes: Sequence[ImageOutcome]) -> None:
         for outcome in outcomes:
             if isinstance(outcome.error, InferenceFailed):
                 self._failures.again(str(outcome.error))
@@ -144,74 +143,71 @@ class ObjectDetector:
                 self._failures.over("the model answers again")
 
     async def describe(self) -> ModelInfo:
-        """Tell which model answers here."""
-        return self._ready().model
+        """Return which model answers here."""
+        return self._ready().info
 
     async def check_health(self) -> None:
-        """Tell Serve, which asks every ten seconds and replaces a replica that has failed three times.
+        """Check the device; Serve calls this every ten seconds, and replaces a replica that failed three times.
 
         Raises:
             ModelUnavailable: the model's device is lost to this process.
         """
-        if self._held is not None:
-            await asyncio.to_thread(self._held.detector.check)
+        if self._model is not None:
+            await asyncio.to_thread(self._model.detector.check)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """Tell Serve's controller what batches cost here; ``deployments.scaling`` reads it there."""
-        reading = self._held.times.reading() if self._held else None
+        """Return what batches cost here; Serve carries it to its controller, where ``deployments.scaling`` reads it."""
+        reading = self._model.times.reading() if self._model else None
         return reading.as_stats() if reading else {}
 
-    def _wanted(self, user_config: object) -> DetectorOptions | NoOpOptions:
+    def _desired(self, user_config: object) -> DetectorOptions:
         live = parse_live(LiveDetector, user_config)
-        if isinstance(self._options, NoOpOptions):
-            return self._options
-        wanted = self._options.changed_by(live, self._fixed)
-        if idle := live.without_effect(self._fixed):
-            logger.warning("user_config: %s has no effect, as the environment sets it", ", ".join(idle))
-        return wanted
+        desired = self._options.changed_by(live, self._fixed)
+        if ignored := live.without_effect(self._fixed):
+            logger.warning("user_config: %s has no effect, as the environment sets it", ", ".join(ignored))
+        return desired
 
-    def _retuned(self, held: _Held, wanted: DetectorOptions | NoOpOptions) -> bool:
-        """Take other thresholds over, where it is the same model."""
-        if isinstance(wanted, NoOpOptions) or isinstance(held.options, NoOpOptions):
-            return wanted == held.options
-        if (wanted.model, wanted.model_sha256) != (held.options.model, held.options.model_sha256):
+    def _retuned(self, model: _LoadedModel, desired: DetectorOptions) -> bool:
+        """Take other thresholds over and return true, where it is the same model."""
+        if (desired.model, desired.model_sha256) != (model.options.model, model.options.model_sha256):
             return False
-        held.detector.retune(Thresholds(wanted.confidence, wanted.iou, wanted.classes))
-        self._held = replace(held, options=wanted)
+        model.detector.retune(Thresholds(desired.confidence, desired.iou, desired.classes))
+        self._model = replace(model, options=desired)
         return True
 
-    async def _exchange_for(self, wanted: DetectorOptions | NoOpOptions, wish: int) -> None:
+    async def _exchange_for(self, desired: DetectorOptions, revision: int) -> None:
         try:
-            new = await asyncio.to_thread(_load, wanted, self._make)
+            new = await asyncio.to_thread(_load, desired, self._make)
         except SightlineError as error:
-            logger.error("the model stays %s: %s", self._ready().model.name, error)
+            logger.error("the model stays %s: %s", self._ready().info.name, error)
             return
-        async with self._turn:
-            if wish != self._wishes:  # meanwhile something else was asked for
+        async with self._admission:
+            if revision != self._revision:  # meanwhile something else was asked for
                 new.detector.close()
                 return
-            old, self._held = self._ready(), new
+            old, self._model = self._ready(), new
             if self._running:
                 await asyncio.wait(self._running)
         old.detector.close()
-        logger.info("model %s took over from %s", new.model.name, old.model.name)
+        logger.info("model %s took over from %s", new.info.name, old.info.name)
 
-    def _ready(self) -> _Held:
-        assert self._held is not None, "Serve calls reconfigure before anything else"
-        return self._held
+    def _ready(self) -> _LoadedModel:
+        assert self._model is not None, "Serve calls reconfigure before anything else"
+        return self._model
 
 
-def _load(
-    options: DetectorOptions | NoOpOptions,
-    make: Callable[[DetectorOptions | NoOpOptions], Detector | NoOpDetector],
-) -> _Held:
+def _set_from_thread(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    loop.call_soon_threadsafe(event.set)
+
+
+def _load(options: DetectorOptions, make: DetectorFactory) -> _LoadedModel:
     started = time.monotonic()
     detector = make(options)
     detector.warm_up()
-    model = ModelInfo(name=detector.model_name, labels=dict(detector.labels), device=str(detector.device))
-    shown = model.name if detector.form == model.name else f"{model.name} (run as its export {detector.form})"
-    logger.info("model %s ready on %s in %.1f s", shown, model.device, time.monotonic() - started)
-    return _Held(options, detector, model, BatchTimes())
+    info = ModelInfo(name=detector.model_name, labels=dict(detector.labels), device=str(detector.device))
+    shown = info.name if detector.form == info.name else f"{info.name} (run as its export {detector.form})"
+    logger.info("model %s ready on %s in %.1f s", shown, info.device, time.monotonic() - started)
+    return _LoadedModel(options, detector, info, BatchTimes())
 
 
 def _refused(error: DeadlineExceeded) -> ImageOutcome:

@@ -13,7 +13,7 @@ from ray import serve
 from ray.serve.config import DeploymentActorConfig
 from ray.serve.exceptions import RayServeException
 
-from app.detection import DetectorOptions, NoOpOptions
+from app.detection import DetectorFactory, DetectorOptions, make_detector, make_no_op_detector
 from app.errors import SettingsError
 from app.ingress.service import ServiceLimits
 from app.publisher import shards_of
@@ -33,6 +33,8 @@ from deployments.tracing import tracing_config
 
 SPOOL_NODE = "sightline_spool"
 """Custom Ray resource of the node that keeps the spool."""
+HEAD_NODE = "node:__internal_head__"
+"""Resource that Ray itself gives to the head node, and to no other."""
 
 
 class InferenceArgs(BaseModel):
@@ -70,7 +72,7 @@ def build_inference(args: InferenceArgs) -> serve.Application:
     lead_proxies()
     gpus = _gpus(settings.detector)
     resources = _detector_resources(settings.detector, args, gpus)
-    return _inference(args, settings, _detector_options(settings.detector, args, gpus), resources)
+    return _inference(args, settings, _detector_options(settings.detector, args, gpus), make_detector, resources)
 
 
 def build_inference_without_model(args: InferenceArgs) -> serve.Application:
@@ -79,15 +81,23 @@ def build_inference_without_model(args: InferenceArgs) -> serve.Application:
     Raises:
         RayServeException: a setting is wrong; one line.
     """
-    return _inference(args, _settings(args.settings), NoOpOptions(), {"num_cpus": args.detector_cpus})
+    settings = _settings(args.settings)
+    options = DetectorOptions.of(settings.detector)
+    return _inference(args, settings, options, make_no_op_detector, {"num_cpus": args.detector_cpus})
 
 
 def _inference(
-    args: InferenceArgs, settings: Settings, options: DetectorOptions | NoOpOptions, resources: dict[str, Any]
+    args: InferenceArgs,
+    settings: Settings,
+    options: DetectorOptions,
+    make: DetectorFactory,
+    resources: dict[str, Any],
 ) -> serve.Application:
     _check_scaling(args.scaling)
     fixed = named_by_the_environment("detector", process_environment())
-    detector = ObjectDetector.options(ray_actor_options=resources).bind(options, fixed)  # type: ignore[attr-defined]
+    detector = ObjectDetector.options(ray_actor_options=resources).bind(  # type: ignore[attr-defined]
+        options, fixed, make=make
+    )
     ingress = DetectionIngress.options(  # type: ignore[attr-defined]
         # It only waits: what costs CPU is done by the detectors, which reserve it.
         ray_actor_options={"num_cpus": 0},
@@ -137,7 +147,7 @@ def _plan(file: Path | None, settings: Settings) -> CameraPlan:
         given=given,
         configured=configured,
         fps=settings.inference_fps,
-        state_dir=settings.state_dir.absolute(),
+        state_dir=settings.state_dir,
         by_environment=bool(environment.get("SIGHTLINE_CAMERAS")),
         budget_by_environment=bool(environment.get("SIGHTLINE_LATENCY_BUDGET_MS")),
     )
@@ -151,6 +161,11 @@ def _broker(kafka: KafkaSettings) -> BrokerFacts:
 
 def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
     """Give the actors that Serve keeps alive beside the ingress: publishers, and broker where none is named."""
+    place = _spool_node(settings.spool.pinned)
+    if settings.kafka.embedded and not place:
+        # The embedded broker listens on its node's loopback only: who sends to it is on that node, and so are the
+        # shells in which people follow it.
+        place = {HEAD_NODE: 0.001}
     publishers = [
         DeploymentActorConfig(
             name=publisher_name(shard),
@@ -158,7 +173,7 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
             init_kwargs={
                 "sealed": Sealed(PublisherOptions(settings.kafka, settings.spool, settings.latency_budget_ms, shard))
             },
-            actor_options={"num_cpus": 0, "resources": _spool_node(settings.spool.pinned)},
+            actor_options={"num_cpus": 0, "resources": place},
         )
         for shard in shards_of(settings.publisher.shards)
     ]
@@ -166,7 +181,7 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
         name=BROKER,
         actor_class=BrokerActor,
         init_kwargs={"topic": settings.kafka.topic},
-        actor_options={"num_cpus": 0},
+        actor_options={"num_cpus": 0, "resources": place},
     )
     return [broker, *publishers] if settings.kafka.embedded else publishers
 
@@ -209,15 +224,8 @@ def _detector_resources(detector: DetectorSettings, args: InferenceArgs, gpus: f
 
 
 def _detector_options(detector: DetectorSettings, args: InferenceArgs, gpus: float) -> DetectorOptions:
-    return DetectorOptions(
-        model=detector.model,
-        model_sha256=detector.model_sha256,
-        device=detector.device if gpus or detector.device != "auto" else "cpu",
-        confidence=detector.confidence,
-        iou=detector.iou,
-        classes=detector.classes,
+    return DetectorOptions.of(
+        detector,
+        device="cpu" if detector.device == "auto" and not gpus else None,
         threads=None if gpus else max(1, int(args.detector_cpus)),
-        use_export=detector.use_export,
-        gpu_decode=detector.gpu_decode,
-        half=detector.half,
     )

@@ -1,4 +1,4 @@
-"""DetectionIngress: the gRPC face of Sightline, a shell around ``app.ingress.service``."""
+"""DetectionIngress: the gRPC service of Sightline, a shell around ``app.ingress.service``."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ from deployments.tracing import service_tracing
 logger = logging.getLogger("ray.serve")
 
 CALL_TIMEOUT_S = 10.0
-"""What a call to a detector may take before its frames are given up."""
-CENSUS_PERIOD_S = 3.0
-"""How often the replicas are counted: a count costs some 20 ms of processor time, in which frames wait."""
-ANXIOUS_CENSUS_PERIOD_S = 0.1
-"""How often while there is none: the first one is not to be kept waiting for work."""
+"""Seconds that a call to a detector may take before its frames are given up."""
+COUNT_PERIOD_S = 3.0
+"""Seconds between two counts of the replicas: a count costs some 20 ms of processor time, in which frames wait."""
+FIRST_COUNT_PERIOD_S = 0.1
+"""Seconds between two counts while there is no replica: the first one is to get work at once."""
 
 
 class RemoteDetectors:
     """The detector replicas behind their Serve handle."""
 
     def __init__(self, handle: DeploymentHandle[Any], tracing: ServiceTracing | None = None) -> None:
-        # What goes between us are plain dataclasses: pickle carries them at a fraction of cloudpickle's cost.
+        # The messages are plain dataclasses: pickle carries them at a fraction of cloudpickle's cost.
         plain = handle.options(request_serialization="pickle", response_serialization="pickle")
         self._remote_detect = plain.detect.remote
         self._tracing = tracing
@@ -101,7 +101,7 @@ class DetectionIngress:
         )
         self._faults = TroubleLog(logger, "Detect failed", unit="calls", level=logging.ERROR)
         self._uncounted = TroubleLog(logger, "the detector replicas cannot be counted", unit="tries")
-        self._census = asyncio.get_running_loop().create_task(self._count_replicas())
+        self._counting = asyncio.get_running_loop().create_task(self._count_replicas())
 
     async def Detect(  # noqa: N802 - the proto file names it
         self, request: pb.DetectRequest | UnreadableRequest, grpc_context: Any
@@ -109,7 +109,7 @@ class DetectionIngress:
         """Answer one call; every error is a code of the contract's table."""
         metadata = {key.lower(): value for key, value in grpc_context.invocation_metadata()}
         if self._tracing is None:
-            metadata.pop(TRACEPARENT, None)  # nobody here would look at it
+            metadata.pop(TRACEPARENT, None)  # nothing here would read it
             return await self._answer(request, grpc_context, metadata, None)
         with self._tracing.detect(metadata) as span:
             return await self._answer(request, grpc_context, {**metadata, TRACEPARENT: span.traceparent}, span)
@@ -126,7 +126,7 @@ class DetectionIngress:
             if span is not None:
                 span.answered(accepted.event)
             return write_response(accepted.event, accepted.total_ms)
-        except Exception as error:  # noqa: BLE001 - what escapes would be told the client with its stack
+        except Exception as error:  # noqa: BLE001 - what escapes would reach the client with its stack
             code, details = status_of(error)
             camera_id = request.camera_id[:64] if isinstance(request, pb.DetectRequest) else ""
             if code is grpc.StatusCode.INTERNAL and details == UNKNOWN_FAULT:
@@ -138,33 +138,25 @@ class DetectionIngress:
             return pb.DetectResponse()
 
     async def publisher_snapshot(self, seconds: float | None = None) -> PublisherSnapshot:
-        """Read the publisher's accounts; with ``seconds`` the quantiles are of what Kafka got since so long ago.
+        """Return the publisher's accounts; with ``seconds`` the quantiles are of what Kafka got in so many seconds.
 
         Raises:
             DeliveryUnavailable: the publisher is away, with all its shards.
         """
         return await self._publishers.snapshot(seconds)
 
-    async def rebudget(self, budget_ms: int) -> None:
-        """Have the publisher count breaches of another budget; the budget of a frame comes with the frame.
-
-        Raises:
-            DeliveryUnavailable: the publisher is away.
-        """
-        await self._publishers.set_budget(budget_ms)
-
     async def load(self) -> ServiceLoad:
-        """Tell what this replica has in hand."""
+        """Return what waits and runs in this replica."""
         return self._service.load
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """Tell Serve's controller what the cameras offer; ``deployments.scaling`` reads it there."""
+        """Return what the cameras offer; Serve carries it to its controller, where ``deployments.scaling`` reads it."""
         return self._service.demand.as_stats()
 
     async def _count_replicas(self) -> None:
-        """Follow the autoscaler: the batcher may have so many batches out as the replicas can take."""
+        """Follow the autoscaler: the batcher may have as many batches under way as the replicas can take."""
         with contextlib.suppress(DeliveryUnavailable):
-            await self._publishers.snapshot()  # wakes them: they connect before the first event
+            await self._publishers.snapshot()  # so that they connect before the first event
         slots = 0
         while True:
             try:
@@ -172,10 +164,10 @@ class DetectionIngress:
                 self._service.resize(slots)
                 self._uncounted.over("the detector replicas are counted again")
             except Exception as error:  # noqa: BLE001 - the controller may be away for a while
-                self._uncounted.again(f"{type(error).__name__}; going on with the last count")
-                slots = slots or 1  # no reason to ask a controller in trouble more often
-            self._service.tell()
-            await asyncio.sleep(CENSUS_PERIOD_S if slots else ANXIOUS_CENSUS_PERIOD_S)
+                self._uncounted.again(f"{type(error).__name__}; the last count is used")
+                slots = slots or 1  # no reason to call a controller in trouble more often
+            self._service.report_waiting()
+            await asyncio.sleep(COUNT_PERIOD_S if slots else FIRST_COUNT_PERIOD_S)
 
     def _slots(self) -> int:
         here = serve.get_replica_context()
@@ -185,10 +177,10 @@ class DetectionIngress:
         return -(-detectors * self._slots_per_replica // ingresses)
 
     async def __del__(self) -> None:
-        self._census.cancel()
+        self._counting.cancel()
         await self._service.close()
 
 
 def _running(deployment: DeploymentStatusOverview) -> int:
-    """Count the replicas that take requests; one that is given another ``user_config`` is ``UPDATING`` meanwhile."""
+    """Count the replicas that take requests; one that takes another ``user_config`` is ``UPDATING`` meanwhile."""
     return sum(count for state, count in deployment.replica_states.items() if state in ("RUNNING", "UPDATING"))

@@ -26,7 +26,7 @@ from app.telemetry.trouble_log import TroubleLog
 from app.web import BrokerFacts, CameraFacts, CameraNews, Cursor, Health, Readings, SystemFacts, build_api
 from deployments.camera import CameraServiceOptions
 from deployments.camera_supervisor import CameraSupervisor
-from deployments.cluster import INFERENCE, deployments, healthy_proxies, ingress_load, publisher_snapshot, tell_budget
+from deployments.cluster import INFERENCE, deployments, healthy_proxies, ingress_load, publisher_snapshot
 from deployments.logs import log_as_serve, say
 from deployments.nodes import CameraPlaces
 
@@ -119,7 +119,7 @@ class CameraManagerBase:
         self._options = replace(self._options, budget_ms=budget_ms)
         self._reporter.rebudget(budget_ms)
         watches = list(self._roster.running.values())
-        await asyncio.gather(tell_budget(budget_ms), *(watch.rebudget(self._options) for watch in watches))
+        await asyncio.gather(*(watch.rebudget(self._options) for watch in watches))
 
     @property
     def token(self) -> str | None:
@@ -251,8 +251,6 @@ class CameraManagerBase:
         untold = TroubleLog(logger, "the line about the system cannot be written", level=logging.ERROR)
         while True:
             await asyncio.sleep(REPORT_PERIOD_S)
-            if self._options.budget_ms != self._usual_budget_ms:
-                await tell_budget(self._options.budget_ms)  # a publisher that was started anew knows the settings' only
             if self._roster.running:
                 try:
                     say(f"sightline: {self._reporter.line(await self._observe())}")

@@ -14,7 +14,7 @@ from app.errors import DeliveryUnavailable, SightlineError
 from app.publisher import PublisherSnapshot, Receipt, ShardReading, Submission, merge_readings, shards_of
 from app.rpc.codes import LOST_COMMIT
 from app.telemetry.trouble_log import TroubleLog
-from deployments.publisher import publisher_name
+from deployments.publisher import last_line, publisher_name
 
 logger = logging.getLogger("ray.serve")
 
@@ -50,14 +50,6 @@ class RemotePublisher:
         reading: ShardReading = await self._call("reading", seconds, timeout_s=timeout_s)
         return reading
 
-    async def set_budget(self, budget_ms: int) -> None:
-        """Have breaches of another budget counted.
-
-        Raises:
-            DeliveryUnavailable: the publisher is not there, or did not answer.
-        """
-        await self._call("set_budget", budget_ms)
-
     async def _call(self, method: str, *arguments: object, timeout_s: float = CALL_TIMEOUT_S) -> Any:
         try:
             if self._handle is None:
@@ -69,7 +61,7 @@ class RemotePublisher:
             self._handle = None
             raise DeliveryUnavailable(LOST_COMMIT) from None
         except RayError as error:
-            self._failures.again(f"{method}: {_last_line(error)}", error=error)
+            self._failures.again(f"{method}: {last_line(error)}", error=error)
             raise DeliveryUnavailable("the publisher failed; its log says why") from None
 
 
@@ -92,26 +84,9 @@ class RemotePublishers:
         asked = await asyncio.gather(*(_reading(shard, seconds, patience_s) for shard in self.shards))
         return merge_readings(asked)
 
-    async def set_budget(self, budget_ms: int) -> None:
-        """Have breaches of another budget counted, by every shard that can be reached.
-
-        Raises:
-            DeliveryUnavailable: one of them cannot be.
-        """
-        outcomes = await asyncio.gather(*(shard.set_budget(budget_ms) for shard in self.shards), return_exceptions=True)
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
-
 
 async def _reading(shard: RemotePublisher, seconds: float | None, timeout_s: float) -> ShardReading | SightlineError:
     try:
         return await shard.reading(seconds, timeout_s)
     except DeliveryUnavailable as error:
         return error
-
-
-def _last_line(error: BaseException) -> str:
-    """Return the last line of an error that crossed processes: the error itself; those before are its stack."""
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__

@@ -14,8 +14,9 @@ from typing import Any
 
 from ray.serve.config import AutoscalingContext
 
+from app.core.service_time import ServiceTime, join_service_times
 from app.errors import SettingsError
-from app.scaling import Demand, Scaler, ScalingNumbers, ServiceTime, Situation, join_demands, join_service_times
+from app.scaling import Demand, Scaler, ScalingNumbers, Situation, join_demands
 
 logger = logging.getLogger("ray.serve")
 

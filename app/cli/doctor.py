@@ -153,20 +153,7 @@ def _port(port: int, purpose: str) -> Finding:
 
 def load_detector(settings: Settings) -> Detector:
     """Return the configured detector, loaded."""
-    detector = settings.detector
-    return Detector(
-        DetectorOptions(
-            model=detector.model,
-            model_sha256=detector.model_sha256,
-            device=detector.device,
-            confidence=detector.confidence,
-            iou=detector.iou,
-            classes=detector.classes,
-            use_export=detector.use_export,
-            gpu_decode=detector.gpu_decode,
-            half=detector.half,
-        )
-    )
+    return Detector(DetectorOptions.of(settings.detector))
 
 
 def capture_one_frame(camera: CameraSettings, index: int) -> Frame:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.detection.no_op import NoOpDetector, NoOpOptions
+from app.detection.factory import DetectorFactory, ReplicaDetector, make_detector, make_no_op_detector
+from app.detection.no_op import NoOpDetector
 from app.detection.options import DetectorOptions, Thresholds
 from app.detection.outcomes import ImageOutcome
 from app.detection.ultralytics_guard import guard_ultralytics
@@ -17,23 +18,19 @@ from app.detection.ultralytics_guard import guard_ultralytics
 if TYPE_CHECKING:
     from app.detection.detector import Detector
 
-__all__ = ["Detector", "DetectorOptions", "ImageOutcome", "NoOpDetector", "NoOpOptions", "Thresholds", "make_detector"]
+__all__ = [
+    "Detector",
+    "DetectorFactory",
+    "DetectorOptions",
+    "ImageOutcome",
+    "NoOpDetector",
+    "ReplicaDetector",
+    "Thresholds",
+    "make_detector",
+    "make_no_op_detector",
+]
 
 guard_ultralytics()
-
-
-def make_detector(options: DetectorOptions | NoOpOptions) -> Detector | NoOpDetector:
-    """Make the detector that the options ask for.
-
-    Raises:
-        SettingsError: an option does not suit the model.
-        ModelUnavailable: it cannot be loaded.
-    """
-    if isinstance(options, NoOpOptions):
-        return NoOpDetector()
-    from app.detection.detector import Detector
-
-    return Detector(options)
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""Loading: encoded images to batches of one shape, letterboxed, where the network computes."""
+"""Loaders: turn encoded images into letterboxed batches of one shape, on the network's device."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from app.core.image_header import MAX_PIXELS, ImageHeader, probe
 from app.detection.image_steps import Decoding, Fit, milliseconds_since, try_decode
-from app.detection.letterbox import PADDING, place
+from app.detection.letterbox import PADDING, resize_into
 from app.errors import ImageError
 
 _DECODERS = 8
@@ -27,11 +27,11 @@ class Batch:
     """Pictures that share one letterboxed shape."""
 
     pixels: torch.Tensor
-    """(N, H, W, 3) uint8 RGB on the network's device; of an image that could not be decoded, whatever."""
+    """(N, H, W, 3) uint8 RGB on the network's device; undefined for an image that could not be decoded."""
     sizes: Sequence[tuple[int, int]]
     """Height and width of each source, in pixels."""
     ready: torch.cuda.Event | None = None
-    """Happens on the GPU once the pixels are there; none: they are."""
+    """Recorded on the GPU once the pixels are there; ``None``: they are."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -39,35 +39,35 @@ class Batch:
         return self.pixels.shape[1], self.pixels.shape[2]
 
     def one(self, index: int) -> Batch:
-        """Give a picture as a batch of its own."""
+        """Return one picture as a batch of its own."""
         return Batch(self.pixels[index : index + 1], [self.sizes[index]], self.ready)
 
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A batch, and which images it is of."""
+    """A batch, and the images that are in it."""
 
     members: Sequence[int]
-    """Positions of its images among all that were given."""
+    """Indices of its images among all that were passed in."""
     batch: Batch
 
 
 class Loader(Protocol):
-    """Brings the images of one shape to the device."""
+    """Decodes the images of one shape into a batch on the device."""
 
     def load(self, images: Sequence[bytes], headers: Sequence[ImageHeader]) -> tuple[Batch, list[Decoding]]:
         """Decode, scale and pad images whose letterboxed shapes agree.
 
         Returns:
-            The batch, a picture an image, and how the decoding of each went.
+            The batch, one picture an image, and the result of decoding each.
         """
 
     def close(self) -> None:
-        """End what it holds; it cannot be used afterwards."""
+        """Release what it holds; it cannot be used afterwards."""
 
 
 def read_headers(images: Sequence[bytes]) -> list[ImageHeader | ImageError]:
-    """Read each image's header, or why it has none."""
+    """Return each image's header, or the error of reading it."""
     found: list[ImageHeader | ImageError] = []
     for data in images:
         try:
@@ -78,7 +78,7 @@ def read_headers(images: Sequence[bytes]) -> list[ImageHeader | ImageError]:
 
 
 def portions(headers: Sequence[ImageHeader | ImageError]) -> Iterator[slice]:
-    """Split images so that no more pixels are held at once than one image may have."""
+    """Yield slices of the images, each of no more pixels together than one image may have."""
     begin = held = 0
     for index, header in enumerate(headers):
         pixels = header.width * header.height if isinstance(header, ImageHeader) else 0
@@ -102,8 +102,8 @@ def load_all(
         loader: of the device.
 
     Returns:
-        A batch a letterboxed shape, without those in which nothing could be decoded, and how the decoding of each
-        image went.
+        One batch a letterboxed shape, without those in which nothing could be decoded, and the result of decoding each
+        image.
     """
     decodings: dict[int, Decoding] = {}
     known: dict[int, ImageHeader] = {}
@@ -116,15 +116,15 @@ def load_all(
             decodings[index] = Decoding.refused(header, 0.0)
     loaded = []
     for members in groups.values():
-        batch, went = loader.load([images[index] for index in members], [known[index] for index in members])
-        decodings.update(zip(members, went, strict=True))
-        if any(each.error is None for each in went):
+        batch, results = loader.load([images[index] for index in members], [known[index] for index in members])
+        decodings.update(zip(members, results, strict=True))
+        if any(each.error is None for each in results):
             loaded.append(Loaded(members, batch))
     return loaded, [decodings[index] for index in range(len(images))]
 
 
 class CpuLoader:
-    """Decodes in threads that release the GIL, each straight into its image's place in the batch.
+    """Decodes in threads that release the GIL, each directly into its image's part of the batch.
 
     Args:
         fit: of the model.
@@ -141,21 +141,21 @@ class CpuLoader:
         shape = self._fit(headers[0].width, headers[0].height).shape
         pixels = torch.empty((len(images), *shape, 3), dtype=torch.uint8, pin_memory=self._pinned)
         targets = pixels.numpy()
-        if len(images) == 1:  # a hop to another thread and back would cost more than it gives
-            decodings = [self._place(images[0], headers[0], targets[0])]
+        if len(images) == 1:  # handing it to another thread would cost more than it saves
+            decodings = [self._resize_into(images[0], headers[0], targets[0])]
         else:
-            decodings = list(self._threads.map(self._place, images, headers, targets))
+            decodings = list(self._threads.map(self._resize_into, images, headers, targets))
         return Batch(pixels, [(header.height, header.width) for header in headers]), decodings
 
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown()
 
-    def _place(self, data: bytes, header: ImageHeader, target: NDArray[np.uint8]) -> Decoding:
+    def _resize_into(self, data: bytes, header: ImageHeader, target: NDArray[np.uint8]) -> Decoding:
         began = time.perf_counter()
         picture, decoding = try_decode(data, self._fit, header)
         if picture is None:
             target[:] = PADDING
             return decoding
-        place(picture.pixels, self._fit(picture.width, picture.height), target)
+        resize_into(picture.pixels, self._fit(picture.width, picture.height), target)
         return Decoding(decoding.width, decoding.height, None, milliseconds_since(began))

@@ -14,19 +14,19 @@ from app.detection.batch_loader import Batch, Loader, load_all, portions, read_h
 from app.detection.decoding import DecodedImage
 from app.detection.detections import Detections
 from app.detection.image_steps import Decoding, Fit, failure, milliseconds_since, outcome
-from app.detection.letterbox import PADDING, place
+from app.detection.letterbox import PADDING, resize_into
 from app.detection.outcomes import ImageOutcome
 from app.detection.postprocessing import Postprocessor
 from app.detection.runners import Runner
 from app.errors import ImageError, SightlineError
 
 
-def _nothing() -> None:
+def _ignore() -> None:
     """Do nothing."""
 
 
 class BatchPipeline:
-    """Loads the next images while the network is at those before; one image's fault never harms the others."""
+    """Loads the next images while the network runs those before; one image's error does not affect the others."""
 
     def __init__(self, fit: Fit, loader: Loader, runner: Runner, postprocess: Postprocessor, model_name: str) -> None:
         self._fit = fit
@@ -35,35 +35,35 @@ class BatchPipeline:
         self._postprocess = postprocess
         self._model_name = model_name
 
-    def run(self, images: Sequence[bytes], begun: Callable[[], None] = _nothing) -> list[ImageOutcome]:
+    def run(self, images: Sequence[bytes], begun: Callable[[], None] = _ignore) -> list[ImageOutcome]:
         """Detect in encoded images.
 
         Args:
             images: of any sizes.
-            begun: called once the last of them are decoded and wait for the device alone.
+            begun: called once the last of them are decoded and wait for nothing but the device.
         """
         headers = read_headers(images)
         parts = list(portions(headers))
         return [
             outcome
             for part in parts
-            for outcome in self._run(images[part], headers[part], begun if part is parts[-1] else _nothing)
+            for outcome in self._run(images[part], headers[part], begun if part is parts[-1] else _ignore)
         ]
 
     def detect(self, pictures: Sequence[DecodedImage]) -> list[Detections]:
-        """Detect in pictures that are decoded already, each by itself where shapes differ; one's fault is raised."""
+        """Detect in pictures that are decoded already, one by one where shapes differ; an error of one is raised."""
         boxes = [self._fit(picture.width, picture.height) for picture in pictures]
         if len({box.shape for box in boxes}) > 1:
             return [self.detect([picture])[0] for picture in pictures]
         pixels = torch.empty((len(pictures), *boxes[0].shape, 3), dtype=torch.uint8)
         for picture, box, target in zip(pictures, boxes, pixels.numpy(), strict=True):
-            place(picture.pixels, box, target)
+            resize_into(picture.pixels, box, target)
         batch = Batch(pixels.to(self._runner.device), [(picture.height, picture.width) for picture in pictures])
         postprocess = self._postprocess
         return postprocess.to_source(self._runner.run(batch, postprocess), batch.shape, batch.sizes)
 
     def warm_up(self, width: int, height: int) -> None:
-        """Get ready for pictures of a size, and detect in one.
+        """Prepare the runner for pictures of a size, and detect in one.
 
         Raises:
             SightlineError: that failed.
@@ -75,15 +75,15 @@ class BatchPipeline:
                 raise each.error
 
     def retune(self, postprocess: Postprocessor) -> None:
-        """Report by another choice from the next batch on."""
+        """Use another postprocessor from the next batch on."""
         self._postprocess = postprocess
 
     def check(self) -> None:
-        """See that the device still works; a RuntimeError says that it does not."""
+        """Check the device; raise RuntimeError where it no longer works."""
         self._runner.check()
 
     def close(self) -> None:
-        """End the decoding threads, and let go of the device's memory."""
+        """End the decoding threads, and release the device's memory."""
         self._loader.close()
         self._runner.close()
 
@@ -94,9 +94,7 @@ class BatchPipeline:
             loaded, decodings = load_all(images, headers, self._fit, self._loader)
         except Exception as error:  # noqa: BLE001  # the seam: a device's memory may be short for these images
             if len(images) > 1:
-                return [
-                    self._run([image], [header], _nothing)[0] for image, header in zip(images, headers, strict=True)
-                ]
+                return [self._run([image], [header], _ignore)[0] for image, header in zip(images, headers, strict=True)]
             return [outcome(Decoding(0, 0, None, 0.0), failure(self._model_name, error), 0.0)]
         begun()
         outcomes: dict[int, ImageOutcome] = {}
@@ -107,7 +105,7 @@ class BatchPipeline:
         return [outcomes.get(index) or outcome(decoding, None, 0.0) for index, decoding in enumerate(decodings)]
 
     def _attempt(self, batch: Batch) -> list[tuple[Detections | SightlineError, float]]:
-        """Run a batch; where it fails, run its pictures one by one to find the guilty."""
+        """Run a batch; where that fails, run its pictures one by one, so that only the cause fails."""
         began = time.perf_counter()
         postprocess = self._postprocess
         try:

@@ -1,7 +1,7 @@
-"""Graphs: an exported network on the CPU, one picture a call, callable from as many threads as it has cores.
+"""CPU sessions: an exported network on the CPU, one picture a call, callable from as many threads as it has cores.
 
-A CPU gains nothing from a batch that each core could not have had alone: cores that share one picture wait for each
-other at every layer. So several pictures run side by side, one core each, and only a lone picture gets all cores.
+A batch gains nothing on a CPU over one picture a core: cores that share one picture wait for each other at every
+layer. So several pictures run at the same time, one core each, and only a single picture gets all cores.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ Picture = NDArray[np.uint8]
 Output = NDArray[np.float32]
 """(4 + classes, anchors), or (detections, 6) of a head without NMS; valid until the thread's next call."""
 
-_OPENING = threading.Lock()
+_IMPORTING = threading.Lock()
 
 
 class CpuSession(Protocol):
     """One exported network."""
 
     threads: int
-    """Cores it may use, and how many threads may call ``beside`` at once."""
+    """Cores it may use, and how many threads may call ``run_on_one_core`` at once."""
 
     def prepare(self, shape: tuple[int, int]) -> None:
         """Compile for one height and width ahead of use, where that makes it faster."""
 
-    def alone(self, picture: Picture) -> Output:
+    def run_on_all_cores(self, picture: Picture) -> Output:
         """Run one picture on all cores; one call at a time."""
 
-    def beside(self, picture: Picture) -> Output:
-        """Run one picture on one core, beside other calls."""
+    def run_on_one_core(self, picture: Picture) -> Output:
+        """Run one picture on one core, at the same time as other calls."""
 
 
 class OpenVinoSession:
@@ -44,7 +44,7 @@ class OpenVinoSession:
     Args:
         folder: the exported folder.
         threads: cores.
-        exact: whether to compute in FP32; otherwise in what OpenVINO takes for the CPU, on some of them BF16.
+        exact: whether to compute in FP32; otherwise in what OpenVINO chooses for the CPU, on some BF16.
     """
 
     def __init__(self, folder: Path, threads: int, exact: bool) -> None:
@@ -52,14 +52,14 @@ class OpenVinoSession:
         self._openvino = _openvino()
         self._core = self._openvino.Core()
         self._file = next(folder.glob("*.xml")) if folder.is_dir() else folder
-        # Pinned, the replicas of one machine would all sit on its first cores.
+        # Pinned, the replicas of one machine would all use its first cores.
         self._config: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
         if exact:
             self._config["INFERENCE_PRECISION_HINT"] = "f32"
         self._compiled: dict[tuple[tuple[int, int] | None, int], Any] = {}
         self._compiling = threading.Lock()
         self._own = threading.local()
-        self._lone: dict[tuple[int, int] | None, Any] = {}
+        self._on_all_cores: dict[tuple[int, int] | None, Any] = {}
         self._prepared: set[tuple[int, int]] = set()
         self._fixed = not self._read().input().get_partial_shape().is_dynamic
 
@@ -68,12 +68,12 @@ class OpenVinoSession:
         if not self._fixed:
             self._prepared.add(shape)
 
-    def alone(self, picture: Picture) -> Output:
+    def run_on_all_cores(self, picture: Picture) -> Output:
         """Run one picture on all cores; one call at a time."""
-        return self._infer(self._lone, picture, streams=1)
+        return self._infer(self._on_all_cores, picture, streams=1)
 
-    def beside(self, picture: Picture) -> Output:
-        """Run one picture on one core, beside other calls."""
+    def run_on_one_core(self, picture: Picture) -> Output:
+        """Run one picture on one core, at the same time as other calls."""
         requests = self._own.__dict__.setdefault("requests", {})
         return self._infer(requests, picture, streams=self.threads)
 
@@ -101,7 +101,7 @@ class OpenVinoSession:
         return self._core.read_model(str(self._file))
 
     def _with_pixels(self, model: Any) -> Any:
-        """Let the graph take (1, H, W, 3) uint8, and scale them itself."""
+        """Return the graph with (1, H, W, 3) uint8 as its input, which it scales itself."""
         steps = self._openvino.preprocess.PrePostProcessor(model)
         image = steps.input()
         image.tensor().set_element_type(self._openvino.Type.u8).set_layout(self._openvino.Layout("NHWC"))
@@ -115,20 +115,20 @@ class OnnxSession:
 
     def __init__(self, file: Path, threads: int) -> None:
         self.threads = threads
-        self._lone = onnx_session(file, threads)
-        self._shared = onnx_session(file, 1) if threads > 1 else self._lone
-        self._name = self._lone.get_inputs()[0].name
+        self._on_all_cores = onnx_session(file, threads)
+        self._on_one_core = onnx_session(file, 1) if threads > 1 else self._on_all_cores
+        self._name = self._on_all_cores.get_inputs()[0].name
 
     def prepare(self, shape: tuple[int, int]) -> None:
-        """Do nothing: ONNX Runtime plans each shape when it first sees it."""
+        """Do nothing: ONNX Runtime plans each shape at its first run."""
 
-    def alone(self, picture: Picture) -> Output:
+    def run_on_all_cores(self, picture: Picture) -> Output:
         """Run one picture on all cores; one call at a time."""
-        return self._infer(self._lone, picture)
+        return self._infer(self._on_all_cores, picture)
 
-    def beside(self, picture: Picture) -> Output:
-        """Run one picture on one core, beside other calls."""
-        return self._infer(self._shared, picture)
+    def run_on_one_core(self, picture: Picture) -> Output:
+        """Run one picture on one core, at the same time as other calls."""
+        return self._infer(self._on_one_core, picture)
 
     def _infer(self, session: Any, picture: Picture) -> Output:
         pixels = cv2.dnn.blobFromImage(picture, 1 / 255)
@@ -139,11 +139,11 @@ class OnnxSession:
 def _openvino() -> Any:
     """Import OpenVINO so that several threads may call it.
 
-    Its bindings look up NumPy's interface at the first array they are given, holding a lock of C++ while they wait for
-    the interpreter's. Two threads with such a first array, as two lanes would be, waited for each other for ever, and
-    with them every thread of Python (2026.4.1, seen with gdb). So one array goes through it before there are others.
+    Its bindings look up NumPy's interface at their first array, and hold a C++ lock while they wait for the GIL. Two
+    threads with such a first array deadlocked, and with them every thread of Python (2026.4.1, observed with gdb). So
+    one array is converted before there are other threads.
     """
-    with _OPENING:
+    with _IMPORTING:
         import openvino
 
         openvino.Tensor(np.zeros(1, np.uint8), shared_memory=True).data  # noqa: B018  # both ways
@@ -151,10 +151,10 @@ def _openvino() -> Any:
 
 
 def onnx_session(file: Path, threads: int) -> Any:
-    """Open an ONNX file on the CPU with so many threads."""
+    """Open an ONNX file on the CPU with a number of threads."""
     import onnxruntime
 
-    # Ultralytics offers no way to say so, and ONNX Runtime takes every core there is.
+    # Ultralytics has no option for it, and ONNX Runtime takes every core by default.
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""Detections: what the model saw in one image."""
+"""Detections: the objects that the model found in one image."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Detections:
     """The objects of one image, best score first.
 
     >>> import numpy as np
-    >>> seen = Detections(
+    >>> found = Detections(
     ...     boxes=np.array([[10, 20, 110, 220]], np.float32),
     ...     scores=np.array([0.9], np.float32),
     ...     class_ids=np.array([2], np.int64),
     ... )
-    >>> len(seen)
+    >>> len(found)
     1
 
     Raises:
@@ -45,5 +45,5 @@ class Detections:
 
     @classmethod
     def empty(cls) -> Detections:
-        """Give the detections of an image in which nothing was seen."""
+        """Return the detections of an image without objects."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))

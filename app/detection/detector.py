@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from app.core.one_line import one_line
 from app.detection.batch_loader import CpuLoader, Loader
 from app.detection.batch_pipeline import BatchPipeline
 from app.detection.decoding import DecodedImage
 from app.detection.detections import Detections
 from app.detection.gpu_batch_loader import GpuLoader
 from app.detection.image_pipeline import ImagePipeline
-from app.detection.image_steps import line_of
 from app.detection.letterbox import Letterbox, fit
 from app.detection.models.network import Network
 from app.detection.options import DetectorOptions, Thresholds
@@ -31,7 +31,7 @@ class Detector:
     """A model, loaded once, that any thread may call; one thread at a time owns the device.
 
     >>> detector = Detector(DetectorOptions(model="street.pt"))  # doctest: +SKIP
-    >>> [len(seen) for seen in detector.detect([jpeg, png])]  # doctest: +SKIP
+    >>> [len(found) for found in detector.detect([jpeg, png])]  # doctest: +SKIP
     [3, 0]
 
     Raises:
@@ -42,7 +42,7 @@ class Detector:
     def __init__(self, options: DetectorOptions, make_network: Callable[[DetectorOptions], Network] = Network) -> None:
         self._network = make_network(options)
         self._options = options
-        self._way = self._made(options)
+        self._pipeline = self._make_pipeline(options)
 
     @property
     def labels(self) -> Mapping[int, str]:
@@ -56,7 +56,7 @@ class Detector:
 
     @property
     def form(self) -> str:
-        """What is really run: the base name of the file or folder, such as ``street_openvino_model``."""
+        """The base name of the file or folder that is run, such as ``street_openvino_model``."""
         return self._network.form
 
     @property
@@ -65,7 +65,7 @@ class Detector:
         return str(self._network.device)
 
     def retune(self, thresholds: Thresholds) -> None:
-        """Report by other thresholds from the next image on; one that is under way keeps those it began with.
+        """Use other thresholds from the next image on; one that is under way keeps those it began with.
 
         Raises:
             SettingsError: a label to keep is not one of the model's; nothing was changed.
@@ -73,23 +73,23 @@ class Detector:
         options = replace(
             self._options, confidence=thresholds.confidence, iou=thresholds.iou, classes=thresholds.classes
         )
-        postprocess = self._made_for(options)
+        postprocess = self._make_postprocessor(options)
         self._options = options
-        self._way.retune(postprocess)
+        self._pipeline.retune(postprocess)
 
-    def _made(self, options: DetectorOptions) -> ImagePipeline | BatchPipeline:
-        network, postprocess = self._network, self._made_for(options)
-        if network.graph is not None:
-            return ImagePipeline(network.graph, self._letterbox, postprocess, self.model_name)
+    def _make_pipeline(self, options: DetectorOptions) -> ImagePipeline | BatchPipeline:
+        network, postprocess = self._network, self._make_postprocessor(options)
+        if network.session is not None:
+            return ImagePipeline(network.session, self._letterbox, postprocess, self.model_name)
         loader: Loader = CpuLoader(self._letterbox)
         if network.device.type != "cuda":
             return BatchPipeline(self._letterbox, loader, CpuRunner(network), postprocess, self.model_name)
         loader = GpuLoader(self._letterbox, network.device, options.gpu_decode)
         return BatchPipeline(self._letterbox, loader, GpuRunner(network), postprocess, self.model_name)
 
-    def _made_for(self, options: DetectorOptions) -> Postprocessor:
-        kept = _class_ids(options.classes, self.labels, self.model_name)
-        return Postprocessor(options, kept, self._network.end_to_end)
+    def _make_postprocessor(self, options: DetectorOptions) -> Postprocessor:
+        class_ids = _class_ids(options.classes, self.labels, self.model_name)
+        return Postprocessor(options, class_ids, self._network.end_to_end)
 
     def warm_up(self) -> None:
         """Run the model on a few common sizes, so that the first real image is no slower than the rest.
@@ -99,11 +99,11 @@ class Detector:
         """
         for width, height in _WARM_SIZES:
             try:
-                self._way.warm_up(width, height)
+                self._pipeline.warm_up(width, height)
             except ModelUnavailable:
                 raise
             except Exception as error:  # noqa: BLE001  # the seam: any failure of a foreign model
-                raise ModelUnavailable(f"the model {self.model_name!r} does not run: {line_of(error)}") from None
+                raise ModelUnavailable(f"the model {self.model_name!r} does not run: {one_line(error, 300)}") from None
 
     def detect(self, images: Sequence[bytes]) -> list[Detections]:
         """Detect objects in encoded images; boxes are in pixels of each image, after EXIF orientation.
@@ -121,52 +121,53 @@ class Detector:
         return found
 
     def detect_decoded(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        """Detect objects in pictures that are decoded already: what is left of ``run`` without its decoding.
+        """Detect objects in pictures that are decoded already: ``run`` without its decoding.
 
         Args:
             pictures: (H, W, 3) uint8 BGR each; at least one.
         """
-        return self._way.detect([DecodedImage.whole(picture) for picture in pictures])
+        return self._pipeline.detect([DecodedImage.whole(picture) for picture in pictures])
 
     def run(self, images: Sequence[bytes], begun: Callable[[], None] = lambda: None) -> list[ImageOutcome]:
-        """Detect objects in encoded images; one image's fault never harms the others.
+        """Detect objects in encoded images; one image's error does not affect the others.
 
         Args:
             images: JPEG, PNG or WebP, of any sizes.
-            begun: called, from any thread and at most once, as soon as another thread's call would find work to do
-                beside this one: the pictures are decoded and wait for the device alone, or the last has a core.
+            begun: called, from any thread and at most once, as soon as another thread's call could make progress beside
+                this one: the pictures are decoded and wait for the device, or the last one has a core.
 
         Returns:
             One outcome an image, in the order given.
         """
-        return self._way.run(images, begun)
+        return self._pipeline.run(images, begun)
 
     def check(self) -> None:
-        """See that the device still works: after some of its faults, nothing runs on a GPU until the process ends.
+        """Check the device: after some of its faults, nothing runs on a GPU until the process ends.
 
         Raises:
-            ModelUnavailable: it does not.
+            ModelUnavailable: it no longer works.
         """
         try:
-            self._way.check()
+            self._pipeline.check()
         except RuntimeError as error:
-            raise ModelUnavailable(f"the model {self.model_name!r} has lost {self.device}: {line_of(error)}") from None
+            reason = one_line(error, 300)
+            raise ModelUnavailable(f"the model {self.model_name!r} has lost {self.device}: {reason}") from None
 
     def close(self) -> None:
         """End the decoding threads; the detector cannot be used afterwards."""
-        self._way.close()
+        self._pipeline.close()
 
     def _letterbox(self, width: int, height: int) -> Letterbox:
         network = self._network
         return fit(width, height, network.size, network.stride, network.rectangular)
 
 
-def _class_ids(wanted: Sequence[str], labels: Mapping[int, str], model: str) -> list[int] | None:
+def _class_ids(kept: Sequence[str], labels: Mapping[int, str], model: str) -> list[int] | None:
     known = set(labels.values())
-    for label in wanted:
+    for label in kept:
         if label not in known:
             shown = ", ".join(list(labels.values())[:_LABELS_SHOWN]) + (", …" if len(labels) > _LABELS_SHOWN else "")
             raise SettingsError(
                 f"detector.classes (DETECTOR_CLASSES): {label!r} is no label of {model}; allowed are {shown}"
             )
-    return [key for key, label in labels.items() if label in wanted] if wanted else None
+    return [key for key, label in labels.items() if label in kept] if kept else None

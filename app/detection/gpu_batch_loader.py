@@ -1,4 +1,4 @@
-"""Loading on a GPU: its JPEG decoder turns a batch into pixels, and what it cannot decode comes from the CPU."""
+"""GpuLoader: the GPU's JPEG decoder decodes a batch, and the CPU what that cannot."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ import numpy as np
 import torch
 
 from app.core.image_header import ImageHeader, JpegCoding
+from app.core.one_line import one_line
 from app.detection.batch_loader import Batch, CpuLoader
 from app.detection.decoding import reduction
-from app.detection.image_steps import Decoding, Fit, line_of, milliseconds_since
+from app.detection.image_steps import Decoding, Fit, milliseconds_since
 from app.detection.letterbox import PADDING
 
 _ORDINARY = frozenset({JpegCoding(0xC0, 1, True, False), JpegCoding(0xC0, 3, True, False)})
 """What nvJPEG decodes as CPUs do: baseline, gray or YCbCr, with its own Huffman tables (Motion JPEG may leave them out)
-and without Adobe's note of another color space."""
+and without Adobe's marker of another color space."""
 
 _logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class GpuLoader:
         self._device = device
         self._decodes = decode and _can_decode(device)
         self._cpu = CpuLoader(fit, pinned=True)
-        # Its own, so that a batch is decoded and copied while the network is at the one before.
+        # Its own, so that a batch is decoded and copied while the network runs the one before.
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def load(self, images: Sequence[bytes], headers: Sequence[ImageHeader]) -> tuple[Batch, list[Decoding]]:
@@ -64,13 +65,13 @@ class GpuLoader:
             return replace(batch, pixels=batch.pixels.to(self._device, non_blocking=True)), decodings
         height, width = self._fit(headers[0].width, headers[0].height).shape
         pixels = torch.full((len(images), height, width, 3), PADDING, dtype=torch.uint8, device=self._device)
-        self._place(decoded, headers, pixels)
+        self._resize_into(decoded, headers, pixels)
         spent = milliseconds_since(began)
         decodings = [Decoding(header.width, header.height, None, spent) for header in headers]
         left = [index for index in range(len(images)) if index not in decoded]
         if left:
-            others, went = self._cpu.load([images[index] for index in left], [headers[index] for index in left])
-            for index, one, decoding in zip(left, others.pixels, went, strict=True):
+            others, results = self._cpu.load([images[index] for index in left], [headers[index] for index in left])
+            for index, one, decoding in zip(left, others.pixels, results, strict=True):
                 pixels[index].copy_(one, non_blocking=True)
                 decodings[index] = decoding
         return Batch(pixels, [(header.height, header.width) for header in headers]), decodings
@@ -85,7 +86,7 @@ class GpuLoader:
         try:
             pictures = _decoded([images[index] for index in chosen], self._device)
         except RuntimeError as error:  # one of them is damaged: the CPU finds out which
-            _logger.debug("the GPU decodes none of %d JPEGs: %s", len(chosen), line_of(error))
+            _logger.debug("the GPU decodes none of %d JPEGs: %s", len(chosen), one_line(error, 300))
             return {}
         return {
             index: picture
@@ -93,8 +94,10 @@ class GpuLoader:
             if picture.shape == (3, headers[index].height, headers[index].width)
         }
 
-    def _place(self, decoded: dict[int, torch.Tensor], headers: Sequence[ImageHeader], target: torch.Tensor) -> None:
-        """Scale pictures into their places, those of one size together."""
+    def _resize_into(
+        self, decoded: dict[int, torch.Tensor], headers: Sequence[ImageHeader], target: torch.Tensor
+    ) -> None:
+        """Scale pictures into their parts of the batch, those of one size together."""
         sizes: dict[tuple[int, int], list[int]] = defaultdict(list)
         for index in decoded:
             sizes[headers[index].width, headers[index].height].append(index)
@@ -102,16 +105,16 @@ class GpuLoader:
             box = self._fit(width, height)
             pictures = torch.stack([decoded[index] for index in members])
             if box.scaled != (width, height):
-                # Much larger ones are averaged, as the CPU does by decoding them small.
+                # Much larger ones are averaged, as the CPU does by decoding at a reduced size.
                 averaged = reduction(headers[members[0]], box.scaled) > 1
                 pictures = _scaled(pictures, box.scaled, averaged)
             right, bottom = box.left + box.scaled[0], box.top + box.scaled[1]
-            place = target[:, box.top : bottom, box.left : right]
+            inner = target[:, box.top : bottom, box.left : right]
             pictures = pictures.permute(0, 2, 3, 1)
             if len(members) == len(target):
-                place.copy_(pictures)
+                inner.copy_(pictures)
             else:
-                place[torch.tensor(members, device=target.device)] = pictures
+                inner[torch.tensor(members, device=target.device)] = pictures
 
 
 def _can_decode(device: torch.device) -> bool:
@@ -119,7 +122,7 @@ def _can_decode(device: torch.device) -> bool:
     try:
         _decoded([gray], device)
     except (RuntimeError, ImportError) as error:
-        _logger.warning("JPEGs are decoded on the CPU: %s", line_of(error))
+        _logger.warning("JPEGs are decoded on the CPU: %s", one_line(error, 300))
         return False
     return True
 
@@ -128,7 +131,7 @@ def _decoded(images: Sequence[bytes], device: torch.device) -> list[torch.Tensor
     """Decode JPEGs by nvJPEG to (3, H, W) uint8 RGB on the GPU; one that cannot be decoded fails them all."""
     from torchvision.io import ImageReadMode, decode_jpeg
 
-    # Copied, as torch wants memory that could be written to.
+    # Copied, as torch needs writable memory.
     encoded = [torch.frombuffer(bytearray(image), dtype=torch.uint8) for image in images]
     pictures: list[torch.Tensor] = decode_jpeg(encoded, ImageReadMode.RGB, device=device)
     return pictures
@@ -139,7 +142,7 @@ def _is_ordinary(header: ImageHeader) -> bool:
 
 
 def _scaled(pictures: torch.Tensor, size: tuple[int, int], averaged: bool) -> torch.Tensor:
-    """Scale (N, 3, H, W) uint8 bilinearly to ``size`` (width, height), as OpenCV places its samples."""
+    """Scale (N, 3, H, W) uint8 bilinearly to ``size`` (width, height), with samples where OpenCV takes them."""
     scaled = torch.nn.functional.interpolate(
         pictures.half(), (size[1], size[0]), mode="bilinear", align_corners=False, antialias=averaged
     )

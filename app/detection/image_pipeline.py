@@ -1,4 +1,4 @@
-"""ImagePipeline: pictures detected side by side on the CPU, each by one core from its bytes to its boxes."""
+"""ImagePipeline: pictures detected in parallel on the CPU, each by one core from its bytes to its boxes."""
 
 from __future__ import annotations
 
@@ -14,59 +14,61 @@ from app.detection.cpu_session import CpuSession, Output
 from app.detection.decoding import DecodedImage
 from app.detection.detections import Detections
 from app.detection.image_steps import Fit, failure, milliseconds_since, outcome, try_decode
-from app.detection.letterbox import PADDING, place
+from app.detection.letterbox import PADDING, resize_into
 from app.detection.outcomes import ImageOutcome
 from app.detection.postprocessing import Postprocessor
 from app.errors import ModelUnavailable, SightlineError
 
 
 class ImagePipeline:
-    """As many threads as the graph has cores; a picture never waits for another at a layer or at a step."""
+    """As many threads as the session has cores; a picture never waits for another at a layer or at a step."""
 
-    def __init__(self, graph: CpuSession, fit: Fit, postprocess: Postprocessor, model_name: str) -> None:
-        self._graph = graph
+    def __init__(self, session: CpuSession, fit: Fit, postprocess: Postprocessor, model_name: str) -> None:
+        self._session = session
         self._fit = fit
         self._postprocess = postprocess
         self._model_name = model_name
-        self._lone = threading.Lock()
+        self._on_all_cores = threading.Lock()
         self._counting = threading.Lock()
-        self._taken = 0
-        """Lanes that are busy."""
-        self._threads = ThreadPoolExecutor(graph.threads, thread_name_prefix="lane") if graph.threads > 1 else None
+        self._busy = 0
+        """Pictures that have a thread."""
+        self._threads = (
+            ThreadPoolExecutor(session.threads, thread_name_prefix="detect") if session.threads > 1 else None
+        )
 
     def run(self, images: Sequence[bytes], begun: Callable[[], None] = lambda: None) -> list[ImageOutcome]:
-        """Detect in encoded images; one image's fault never harms the others.
+        """Detect in encoded images; one image's error does not affect the others.
 
         Args:
-            images: in the order in which lanes take them.
-            begun: called from any thread as a lane takes the last one: what is given now finds the next free lane.
-                Of a lone picture, which has all cores, it is not called.
+            images: in the order in which threads take them.
+            begun: called from any thread as a thread takes the last one: what comes now gets the next free thread. Not
+                called for a single picture, which has all cores.
         """
-        if self._threads is None or (len(images) < 2 and not self._taken):
-            return [self._one(data, self._infer_alone) for data in images]
+        if self._threads is None or (len(images) < 2 and not self._busy):
+            return [self._one(data, self._infer_on_all_cores) for data in images]
         last = len(images) - 1
         return list(self._threads.map(lambda n: self._take(images[n], begun if n == last else None), range(last + 1)))
 
     def detect(self, pictures: Sequence[DecodedImage]) -> list[Detections]:
-        """Detect in pictures that are decoded already; one's fault is raised."""
+        """Detect in pictures that are decoded already; an error of one is raised."""
         if self._threads is None or len(pictures) < 2:
-            return [self._infer_alone(picture) for picture in pictures]
-        return list(self._threads.map(self._infer_beside, pictures))
+            return [self._infer_on_all_cores(picture) for picture in pictures]
+        return list(self._threads.map(self._infer_on_one_core, pictures))
 
     def warm_up(self, width: int, height: int) -> None:
-        """Compile for pictures of a size and run each way once."""
-        self._graph.prepare(self._fit(width, height).shape)
+        """Compile for pictures of a size, and run one on all cores and one on each."""
+        self._session.prepare(self._fit(width, height).shape)
         picture = DecodedImage.whole(np.full((height, width, 3), PADDING, np.uint8))
-        self._infer_alone(picture)
+        self._infer_on_all_cores(picture)
         if self._threads is not None:
-            list(self._threads.map(self._infer_beside, [picture] * self._graph.threads))
+            list(self._threads.map(self._infer_on_one_core, [picture] * self._session.threads))
 
     def retune(self, postprocess: Postprocessor) -> None:
-        """Report by another choice from the next picture on."""
+        """Use another postprocessor from the next picture on."""
         self._postprocess = postprocess
 
     def check(self) -> None:
-        """Do nothing: a CPU is there as long as we are."""
+        """Do nothing: a CPU does not fail apart from its process."""
 
     def close(self) -> None:
         """End the threads."""
@@ -75,14 +77,14 @@ class ImagePipeline:
 
     def _take(self, data: bytes, begun: Callable[[], None] | None) -> ImageOutcome:
         with self._counting:
-            self._taken += 1
+            self._busy += 1
         try:
             if begun is not None:
                 begun()
-            return self._one(data, self._infer_beside)
+            return self._one(data, self._infer_on_one_core)
         finally:
             with self._counting:
-                self._taken -= 1
+                self._busy -= 1
 
     def _one(self, data: bytes, infer: Callable[[DecodedImage], Detections]) -> ImageOutcome:
         picture, decoding = try_decode(data, self._fit)
@@ -96,20 +98,20 @@ class ImagePipeline:
             result = failure(self._model_name, error)
         return outcome(decoding, result, milliseconds_since(began))
 
-    def _infer_alone(self, picture: DecodedImage) -> Detections:
-        with self._lone:
-            return self._infer(picture, self._graph.alone)
+    def _infer_on_all_cores(self, picture: DecodedImage) -> Detections:
+        with self._on_all_cores:
+            return self._infer(picture, self._session.run_on_all_cores)
 
-    def _infer_beside(self, picture: DecodedImage) -> Detections:
-        return self._infer(picture, self._graph.beside)
+    def _infer_on_one_core(self, picture: DecodedImage) -> Detections:
+        return self._infer(picture, self._session.run_on_one_core)
 
     def _infer(self, picture: DecodedImage, run: Callable[[NDArray[np.uint8]], Output]) -> Detections:
         box = self._fit(picture.width, picture.height)
         filled = np.empty((*box.shape, 3), np.uint8)
-        place(picture.pixels, box, filled)
+        resize_into(picture.pixels, box, filled)
         output = run(filled)
         if output.ndim != 2:
             raise ModelUnavailable(f"the model {self._model_name!r} is no detection model: it gives {output.shape}")
         postprocess = self._postprocess
-        rows = postprocess.select_one(output)
+        rows = postprocess.select(output)
         return postprocess.to_source([rows], box.shape, [(picture.height, picture.width)])[0]

@@ -1,4 +1,4 @@
-"""What happens to one image on its way: decoded or refused, detected or failed, and how long each took."""
+"""The steps of one image: decoded or refused, detected or failed, and how long each took."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.core.image_header import ImageHeader
+from app.core.one_line import one_line
 from app.detection.decoding import DecodedImage, decode
 from app.detection.detections import Detections
 from app.detection.letterbox import Letterbox
@@ -14,29 +15,29 @@ from app.detection.outcomes import ImageOutcome
 from app.errors import ImageError, InferenceFailed, SightlineError
 
 Fit = Callable[[int, int], Letterbox]
-"""Where in a model's input a picture of a width and a height, in pixels, goes."""
+"""Returns the letterbox of a picture of a width and a height, in pixels, in the model's input."""
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How the decoding of one image went."""
+    """The result of decoding one image."""
 
     width: int
     """Pixels of the source, after EXIF orientation; 0 where it could not be decoded."""
     height: int
     """Pixels of the source, after EXIF orientation; 0 where it could not be decoded."""
     error: ImageError | None
-    """Why it could not be decoded."""
+    """Why it could not be decoded; ``None``: it was."""
     milliseconds: float
 
     @classmethod
     def refused(cls, error: ImageError, milliseconds: float) -> Decoding:
-        """Say that there is no picture."""
+        """Return the result of an image that could not be decoded."""
         return cls(0, 0, error, milliseconds)
 
 
 def try_decode(data: bytes, fit: Fit, header: ImageHeader | None = None) -> tuple[DecodedImage | None, Decoding]:
-    """Decode an image, no larger than its place in the model's input has use for; what is wrong with it is an answer.
+    """Decode an image, no larger than the model's input has use for; its error is returned, not raised.
 
     Args:
         data: the encoded image.
@@ -44,7 +45,7 @@ def try_decode(data: bytes, fit: Fit, header: ImageHeader | None = None) -> tupl
         header: of the image, where it was read before.
 
     Returns:
-        The picture, if it is one, and how it went.
+        The picture, where it could be decoded, and the result.
     """
     began = time.perf_counter()
     try:
@@ -58,22 +59,17 @@ def try_decode(data: bytes, fit: Fit, header: ImageHeader | None = None) -> tupl
 
 
 def outcome(decoding: Decoding, result: Detections | SightlineError | None, spent: float) -> ImageOutcome:
-    """Put together what came of an image; ``spent`` is its inference in milliseconds."""
+    """Return the outcome of an image; ``spent`` is its inference in milliseconds."""
     failed = result if isinstance(result, SightlineError) else None
     found = result if isinstance(result, Detections) else None
     return ImageOutcome(found, decoding.error or failed, decoding.width, decoding.height, decoding.milliseconds, spent)
 
 
 def failure(model: str, error: Exception) -> InferenceFailed:
-    """Say in one line that the model failed on an image."""
-    return InferenceFailed(f"the model {model!r} failed on the image: {line_of(error)}")
-
-
-def line_of(error: Exception) -> str:
-    """Give a foreign error's text as one line."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    """Return the error, in one line, of a model that failed on an image."""
+    return InferenceFailed(f"the model {model!r} failed on the image: {one_line(error, 300)}")
 
 
 def milliseconds_since(began: float) -> float:
-    """Give the time since a reading of ``time.perf_counter``."""
+    """Return the milliseconds since a reading of ``time.perf_counter``."""
     return (time.perf_counter() - began) * 1000

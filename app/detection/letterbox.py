@@ -14,7 +14,7 @@ PADDING = 114
 
 @dataclass(frozen=True)
 class Letterbox:
-    """Where in the model's input a picture of one size goes; all in pixels."""
+    """Where in the model's input a picture of one size lies; all in pixels."""
 
     scaled: tuple[int, int]
     """Width and height of the scaled picture."""
@@ -25,7 +25,7 @@ class Letterbox:
 
 
 def fit(width: int, height: int, size: tuple[int, int], stride: int, rectangular: bool) -> Letterbox:
-    """Fit a picture into ``size`` (height, width).
+    """Return the letterbox of a picture in an input of ``size`` (height, width).
 
     Args:
         width: of the picture.
@@ -39,12 +39,12 @@ def fit(width: int, height: int, size: tuple[int, int], stride: int, rectangular
     across, down = size[1] - scaled[0], size[0] - scaled[1]
     if rectangular:
         across, down = across % stride, down % stride
-    # The odd pixel goes to the right and to the bottom.
+    # An odd pixel goes to the right and to the bottom.
     left, top = round(across / 2 - 0.1), round(down / 2 - 0.1)
     return Letterbox(scaled, left, top, (scaled[1] + down, scaled[0] + across))
 
 
-def place(image: NDArray[np.uint8], box: Letterbox, target: NDArray[np.uint8]) -> None:
+def resize_into(image: NDArray[np.uint8], box: Letterbox, target: NDArray[np.uint8]) -> None:
     """Scale ``image`` (H, W, 3) BGR into ``target`` (``*box.shape``, 3) RGB, and paint the border."""
     width, height = box.scaled
     right, bottom = box.left + width, box.top + height

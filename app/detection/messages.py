@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 
 from app.core.clock import Clock
 from app.detection import ImageOutcome
-from app.errors import (
-    DeadlineExceeded,
-)
+from app.errors import DeadlineExceeded
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class DetectorJob:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What the detector is."""
+    """The model that a detector replica runs."""
 
     name: str
     labels: Mapping[int, str]
@@ -34,15 +32,15 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class DetectorAnswer:
-    """A batch's answers, in order, and the model that gave them."""
+    """The outcomes of a batch, in order, and the model that made them."""
 
     outcomes: tuple[ImageOutcome, ...]
     model: ModelInfo
     busy_s: float = 0.0
-    """Seconds that the detector worked on it."""
+    """Seconds that the detector worked on the batch."""
 
 
 def expired(job: DetectorJob, received: float, clock: Clock) -> DeadlineExceeded | None:
-    """Tell a detector replica whether a job's budget ran out since it was received (monotonic seconds)."""
+    """Return the error of a job whose budget ran out since it was ``received`` (monotonic seconds), else ``None``."""
     late = clock.monotonic() - received >= job.remaining_s
     return DeadlineExceeded("the budget ran out before the model was free") if late else None

@@ -1,20 +1,14 @@
-"""NoOpDetector: a detector that sees nothing and costs nothing, to measure what is around a model."""
+"""NoOpDetector: a detector that finds nothing and costs nothing, to measure what surrounds a model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from app.core.image_header import probe
 from app.detection.detections import Detections
 from app.detection.options import Thresholds
 from app.detection.outcomes import ImageOutcome
 from app.errors import ImageError
-
-
-@dataclass(frozen=True)
-class NoOpOptions:
-    """Asks for :class:`NoOpDetector`."""
 
 
 class NoOpDetector:
@@ -29,7 +23,7 @@ class NoOpDetector:
         """Do nothing."""
 
     def retune(self, thresholds: Thresholds) -> None:
-        """Do nothing: there is nothing to leave out."""
+        """Do nothing: there are no detections to filter."""
 
     def check(self) -> None:
         """Do nothing: there is no device."""
@@ -38,7 +32,7 @@ class NoOpDetector:
         """Do nothing."""
 
     def run(self, images: Sequence[bytes], begun: Callable[[], None] = lambda: None) -> list[ImageOutcome]:
-        """Give no detections for each image, in the order given."""
+        """Return an outcome without detections for each image, in order."""
         return [_outcome(image) for image in images]
 
 

@@ -1,4 +1,4 @@
-"""DetectorOptions: which model is run, where, and what of its output is kept."""
+"""DetectorOptions: which model is run, where, and which detections are kept."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from app.errors import SettingsError
 from app.settings.live import LiveDetector
+from app.settings.settings import DetectorSettings
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class DetectorOptions:
     model: str
     """A file or exported folder that Ultralytics loads, or a hub name such as ``yolo26n.pt``."""
     model_sha256: str | None = None
-    """The SHA-256 that the model's file must have, in hexadecimal; none: any file is taken."""
+    """The SHA-256 that the model's file must have, in hexadecimal; ``None``: any file is taken."""
     device: str = "auto"
     """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``."""
     confidence: float = 0.25
@@ -26,16 +27,16 @@ class DetectorOptions:
     classes: tuple[str, ...] = ()
     """Labels to keep; empty: all."""
     image_size: int | None = None
-    """Longest side of the model's input in pixels; none: what ``predict`` takes (its training size for
+    """Longest side of the model's input in pixels; ``None``: what ``predict`` takes (its training size for
     ``.pt``, its export's for a static export, 640 for a dynamic one)."""
     half: bool | None = None
-    """Whether to compute in less than FP32; none: where that is what the device is fastest at, so in FP16 on a GPU,
-    and an OpenVINO export in BF16 on a CPU that has it, as under ``predict``: some 1.7 times as fast, and the demo
-    model saw one object more than 569, no score off by more than 0.03. ``.pt`` and ONNX stay in FP32 on the CPU."""
+    """Whether to compute in less than FP32; ``None``: where the device is fastest that way, so in FP16 on a GPU, and an
+    OpenVINO export in BF16 on a CPU that has it, as under ``predict``: some 1.7 times as fast, and the demo model
+    found one object more than 569, no score off by more than 0.03. ``.pt`` and ONNX stay in FP32 on the CPU."""
     max_detections: int = 300
-    """At most so many per image, best first."""
+    """Detections an image at most, best first."""
     threads: int | None = None
-    """CPU cores of the model, for this process, whatever runs it; none: for ``.pt`` torch's own choice
+    """CPU cores of the model, for this process, whatever runs it; ``None``: for ``.pt`` torch's own choice
     (``OMP_NUM_THREADS`` sets it), for an export all there are."""
     nms_free: bool = False
     """Whether a ``.pt`` is run by its NMS-free head where it has one (YOLO26, YOLOv10), like
@@ -45,6 +46,30 @@ class DetectorOptions:
     GPU a TensorRT engine."""
     gpu_decode: bool = True
     """Whether a GPU that runs the model decodes the JPEGs too, by nvJPEG; else, and what it cannot, the CPU does."""
+
+    @classmethod
+    def of(
+        cls, settings: DetectorSettings, *, device: str | None = None, threads: int | None = None
+    ) -> DetectorOptions:
+        """Return the options that the settings ask for.
+
+        Args:
+            settings: of the detector.
+            device: what stands in for the settings' own; ``None``: that.
+            threads: CPU cores of the model; ``None``: see the field.
+        """
+        return cls(
+            model=settings.model,
+            model_sha256=settings.model_sha256,
+            device=device or settings.device,
+            confidence=settings.confidence,
+            iou=settings.iou,
+            classes=settings.classes,
+            half=settings.half,
+            threads=threads,
+            use_export=settings.use_export,
+            gpu_decode=settings.gpu_decode,
+        )
 
     def changed_by(self, live: LiveDetector, fixed: Collection[str] = ()) -> DetectorOptions:
         """Return these options with what a ``user_config`` changes.

@@ -1,4 +1,4 @@
-"""ImageOutcome: what came of one image of a batch."""
+"""ImageOutcome: the result of one image of a batch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class ImageOutcome:
     """One image's detections, or its own error."""
 
     detections: Detections | None
-    """None exactly where ``error`` is set."""
+    """``None`` exactly where ``error`` is set."""
     error: SightlineError | None
     """``ImageError`` (it cannot be decoded) or ``InferenceFailed`` (the model failed on it)."""
     width: int

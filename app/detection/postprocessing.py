@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 from app.detection.detections import Detections
 from app.detection.options import DetectorOptions
 
-_MOST_CANDIDATES, _APART = 30_000, 7680  # of Ultralytics' own non_max_suppression
+_MAX_CANDIDATES, _CLASS_OFFSET = 30_000, 7680  # of Ultralytics' own non_max_suppression
 
 
-def sift(output: torch.Tensor, most: int) -> torch.Tensor:
-    """Leave of each image's anchors the best, on the device and without waiting for it.
+def top_anchors(output: torch.Tensor, limit: int) -> torch.Tensor:
+    """Return the best-scored anchors of each image, on the device and without waiting for it.
 
     Args:
-        output: (N, 4 + classes, anchors), what a network without NMS gave.
-        most: anchors to leave of each image.
+        output: (N, 4 + classes, anchors), of a network without NMS.
+        limit: anchors of each image at most.
 
     Returns:
-        (N, at most ``most``, 6) float32: x1 y1 x2 y2 in pixels of the network's input, score, class id; best first.
+        (N, at most ``limit``, 6) float32: x1 y1 x2 y2 in pixels of the network's input, score, class id; best first.
     """
     best, classes = output[:, 4:].max(1)
-    scores, chosen = best.topk(min(most, best.shape[1]), 1)
+    scores, chosen = best.topk(min(limit, best.shape[1]), 1)
     boxes = output[:, :4].gather(2, chosen[:, None].expand(-1, 4, -1)).float()
     middle, half = boxes[:, :2], boxes[:, 2:] / 2
     columns = [middle - half, middle + half, scores[:, None].float(), classes.gather(1, chosen)[:, None].float()]
@@ -33,15 +33,15 @@ def sift(output: torch.Tensor, most: int) -> torch.Tensor:
 
 
 class Postprocessor:
-    """Thresholds, NMS where the network has none of its own, and the way back to the source image."""
+    """Applies thresholds, NMS where the network has none of its own, and the scale of the source image."""
 
     def __init__(self, options: DetectorOptions, class_ids: Sequence[int] | None, end_to_end: bool) -> None:
         self._options = options
         self._class_ids = None if class_ids is None else list(class_ids)
         self._end_to_end = end_to_end
 
-    def select_one(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Choose what is reported of one image, as Ultralytics' own NMS does, at a fraction of its cost.
+    def select(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the detections of one image as Ultralytics' own NMS selects them, at a fraction of its cost.
 
         Args:
             output: (4 + classes, anchors), or (detections, 6) where the network's output is final.
@@ -50,50 +50,50 @@ class Postprocessor:
             (M, 6) float32: x1 y1 x2 y2 in pixels of the network's input, score, class id; it owns its memory.
         """
         if self._end_to_end or output.shape[-1] == 6:
-            return self._kept(output[:, :6])[: self._options.max_detections]
+            return self._above_threshold(output[:, :6])[: self._options.max_detections]
         scores = output[4:]
-        # Nearly all anchors see nothing: find the few that do before anything else is computed. Not finite is kept,
-        # and refused later.
+        # Nearly all anchors are below the threshold: the others are found before anything else is computed. A score
+        # that is not finite is kept here, and refused later.
         some = np.flatnonzero(~(scores.max(0) <= self._options.confidence))
         chosen = output[:, some]
         classes = chosen[4:].argmax(0)
         middle, half = chosen[:2], chosen[2:4] / 2
         best = chosen[4:][classes, np.arange(len(some))]
         rows = np.vstack([middle - half, middle + half, best, classes]).T.astype(np.float32)
-        return self._suppress(self._kept(rows))[: self._options.max_detections]
+        return self._suppress(self._above_threshold(rows))[: self._options.max_detections]
 
-    def select_sifted(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Choose what is reported of what :func:`sift` left of one image; as ``select_one``."""
-        if not len(rows) or self.drops(rows[0]):
+    def select_top(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the detections among the rows of :func:`top_anchors` of one image; as ``select``."""
+        if not len(rows) or self.is_below_threshold(rows[0]):
             return rows[:0].copy()
-        return self._suppress(self._kept(rows))[: self._options.max_detections]
+        return self._suppress(self._above_threshold(rows))[: self._options.max_detections]
 
-    def drops(self, row: NDArray[np.float32]) -> bool:
-        """Tell whether a row, and with it each with a lower score, is under the threshold."""
+    def is_below_threshold(self, row: NDArray[np.float32]) -> bool:
+        """Return whether a row, and with it each with a lower score, is below the threshold."""
         return bool(row[4] <= self._options.confidence)
 
-    def _kept(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _above_threshold(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         kept = ~(rows[:, 4] <= self._options.confidence)
         if self._class_ids is not None:
             kept &= np.isin(rows[:, 5], self._class_ids)
         return np.asarray(rows[kept], np.float32)
 
     def _suppress(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Of boxes of one class that overlap, keep the best; best first."""
+        """Return the best of the boxes of one class that overlap; best first."""
         from torchvision.ops import nms
 
-        rows = rows[np.argsort(-rows[:, 4], kind="stable")[:_MOST_CANDIDATES]]
+        rows = rows[np.argsort(-rows[:, 4], kind="stable")[:_MAX_CANDIDATES]]
         if len(rows) < 2:
             return rows
-        # Boxes of different classes are moved apart, so that they cannot overlap.
-        apart = rows[:, :4] + rows[:, 5:] * _APART
+        # Boxes of different classes are moved away from each other, so that they cannot overlap.
+        apart = rows[:, :4] + rows[:, 5:] * _CLASS_OFFSET
         winners = nms(torch.from_numpy(apart), torch.from_numpy(rows[:, 4].copy()), self._options.iou)
         return np.asarray(rows[winners.numpy()], np.float32)
 
     def to_source(
         self, rows: Sequence[NDArray[np.float32]], shape: tuple[int, int], sizes: Sequence[tuple[int, int]]
     ) -> list[Detections]:
-        """Move boxes from the network's input of ``shape`` to source images of ``sizes`` (height, width)."""
+        """Return boxes scaled from the network's input of ``shape`` to source images of ``sizes`` (height, width)."""
         return [_to_source(each, shape, size) for each, size in zip(rows, sizes, strict=True)]
 
 

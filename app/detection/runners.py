@@ -1,4 +1,4 @@
-"""Runners: batches through the network to the rows that are reported, on the CPU or on a GPU."""
+"""Runners: run batches through the network and select detections, on the CPU or on a GPU."""
 
 from __future__ import annotations
 
@@ -14,37 +14,38 @@ from app.detection.batch_loader import Batch
 from app.detection.cuda_graphs import CudaGraphs
 from app.detection.letterbox import PADDING
 from app.detection.models.network import Network
-from app.detection.postprocessing import Postprocessor, sift
+from app.detection.postprocessing import Postprocessor, top_anchors
 
 Rows = NDArray[np.float32]
 """(M, 6): x1 y1 x2 y2 in pixels of the network's input, score, class id; it owns its memory."""
-_WARM_BATCHES, _WARM_FEW = (1, 2, 4, 8, 16), (1, 4, 16)
-"""Recorded ahead for pictures of 16:9, and for others: each takes a second, as cuDNN plans a hundred convolutions."""
-_MOST_SIFTED = 1024
-"""Of each picture, so many of the best-scored anchors are copied from the GPU; rarely more are over the threshold."""
+_WARM_BATCHES, _WARM_BATCHES_OTHER_SHAPES = (1, 2, 4, 8, 16), (1, 4, 16)
+"""Batch sizes recorded ahead for pictures of 16:9, and for others: each takes a second, in which cuDNN plans a hundred
+convolutions."""
+_TOP_ANCHORS = 1024
+"""Best-scored anchors of each picture that are copied from the GPU; rarely more are over the threshold."""
 
 
 class Runner(Protocol):
     """Runs batches, one at a time, called from any thread."""
 
     device: torch.device
-    """Where the batches are."""
+    """The device of the batches."""
 
     def prepare(self, shape: tuple[int, int]) -> None:
-        """Run once, or as often as it takes that later batches of the shape (height, width) are no slower."""
+        """Run as often as it takes for later batches of the shape (height, width) to be no slower."""
 
     def run(self, batch: Batch, postprocess: Postprocessor) -> Sequence[Rows]:
-        """Give what is reported of each picture."""
+        """Return the rows that are reported of each picture."""
 
     def check(self) -> None:
-        """See that the device still works.
+        """Check the device.
 
         Raises:
-            RuntimeError: it will not again in this process.
+            RuntimeError: it no longer works in this process.
         """
 
     def close(self) -> None:
-        """Let go of the device's memory; it cannot be used afterwards."""
+        """Release the device's memory; it cannot be used afterwards."""
 
 
 class CpuRunner:
@@ -60,17 +61,17 @@ class CpuRunner:
         self._output(torch.full((1, *shape, 3), PADDING, dtype=torch.uint8))
 
     def run(self, batch: Batch, postprocess: Postprocessor) -> Sequence[Rows]:
-        """Give what is reported of each picture."""
+        """Return the rows that are reported of each picture."""
         with self._lock:
             output = self._output(batch.pixels)
-            # Under the lock, for a backend may answer in a buffer that its next call overwrites.
-            return [postprocess.select_one(each) for each in output.float().numpy()]
+            # Under the lock, as a backend may return a buffer that its next call overwrites.
+            return [postprocess.select(each) for each in output.float().numpy()]
 
     def check(self) -> None:
-        """Do nothing: a CPU is there as long as we are."""
+        """Do nothing: a CPU does not fail apart from its process."""
 
     def close(self) -> None:
-        """Do nothing: what is held goes with the runner."""
+        """Do nothing: memory is freed with the runner."""
 
     def _output(self, pixels: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
@@ -80,8 +81,8 @@ class CpuRunner:
 class GpuRunner:
     """Runs a network on a GPU: the weights' own from CUDA graphs, another runtime's as that does it.
 
-    Of an answer only the best anchors are copied to the host, in one piece for the whole batch, and the lock is free
-    again as soon as all is queued: while the GPU is at one batch, the next one's work already waits behind it.
+    Only the best anchors of the output are copied to the host, in one piece for the whole batch, and the lock is
+    released as soon as all is queued: while the GPU runs one batch, the next one is queued already.
     """
 
     def __init__(self, network: Network) -> None:
@@ -89,9 +90,9 @@ class GpuRunner:
         self.device = network.device
         self._lock = threading.Lock()
         self._final = network.end_to_end
-        """Whether the network's answers are rows already."""
-        self._graphs = CudaGraphs(self._sifted, network.tensors) if network.capturable else None
-        # Graphs need a stream other than the default one; another runtime computes there, or waits for it.
+        """Whether the network's output is rows already."""
+        self._graphs = CudaGraphs(self._top_anchors, network.tensors) if network.capturable else None
+        # Graphs need a stream other than the default one; another runtime computes on that one, or waits for it.
         self._stream = (
             torch.cuda.Stream(network.device)  # type: ignore[no-untyped-call]
             if self._graphs
@@ -102,56 +103,56 @@ class GpuRunner:
         """Plan and capture the batch sizes that are run."""
         with self._lock, torch.inference_mode(), torch.cuda.stream(self._stream):
             wide = shape[0] <= 0.6 * shape[1]
-            for size in (_WARM_BATCHES if wide else _WARM_FEW) if self._graphs else (1,):
+            for size in (_WARM_BATCHES if wide else _WARM_BATCHES_OTHER_SHAPES) if self._graphs else (1,):
                 pixels = torch.full((size, *shape, 3), PADDING, dtype=torch.uint8, device=self._network.device)
-                self._graphs.capture(pixels) if self._graphs else self._sifted(pixels)
+                self._graphs.capture(pixels) if self._graphs else self._top_anchors(pixels)
             self._stream.synchronize()
 
     def run(self, batch: Batch, postprocess: Postprocessor) -> Sequence[Rows]:
-        """Give what is reported of each picture."""
+        """Return the rows that are reported of each picture."""
         with torch.inference_mode():
             with self._lock, torch.cuda.stream(self._stream):
                 if batch.ready is not None:
                     self._stream.wait_event(batch.ready)
-                best = self._graphs.run(batch.pixels) if self._graphs else self._sifted(batch.pixels)
+                best = self._graphs.run(batch.pixels) if self._graphs else self._top_anchors(batch.pixels)
                 answer = torch.empty(best.shape, dtype=torch.float32, pin_memory=True)
                 answer.copy_(best, non_blocking=True)
-                # Blocking, this thread sleeps: its core has pictures to decode.
+                # Blocking, so that this thread sleeps: its core has pictures to decode.
                 done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
                 done.record(self._stream)
-                if self._graphs is None:  # another runtime may answer in a buffer that its next call overwrites
+                if self._graphs is None:  # another runtime may return a buffer that its next call overwrites
                     done.synchronize()
             done.synchronize()
-            return [self._chosen(index, rows, batch, postprocess) for index, rows in enumerate(answer.numpy())]
+            return [self._select(index, rows, batch, postprocess) for index, rows in enumerate(answer.numpy())]
 
     def check(self) -> None:
-        """See that CUDA still works: after some faults every call fails until the process ends."""
+        """Check CUDA: after some faults every call fails until the process ends."""
         with self._lock:
             self._stream.synchronize()
 
     def close(self) -> None:
-        """Let go of the graphs, which know the runner as it knows them: their memory would wait for the collector."""
+        """Release the graphs: they and the runner refer to each other, so their memory would wait for the collector."""
         with self._lock:
             self._graphs = None
 
-    def _chosen(self, index: int, rows: Rows, batch: Batch, postprocess: Postprocessor) -> Rows:
+    def _select(self, index: int, rows: Rows, batch: Batch, postprocess: Postprocessor) -> Rows:
         if self._final:
-            return postprocess.select_one(rows)
-        if len(rows) == _MOST_SIFTED and not postprocess.drops(rows[-1]):
+            return postprocess.select(rows)
+        if len(rows) == _TOP_ANCHORS and not postprocess.is_below_threshold(rows[-1]):
             with self._lock, torch.cuda.stream(self._stream):
                 output = self._network(as_input(batch.one(index).pixels, self._network))[0].float().cpu()
-            return postprocess.select_one(output.numpy())
-        return postprocess.select_sifted(rows)
+            return postprocess.select(output.numpy())
+        return postprocess.select_top(rows)
 
-    def _sifted(self, pixels: torch.Tensor) -> torch.Tensor:
+    def _top_anchors(self, pixels: torch.Tensor) -> torch.Tensor:
         output = self._network(as_input(pixels, self._network))
-        # An export may have its NMS within, and does not always say so.
+        # An export may contain its NMS, and does not always say so.
         self._final = self._network.end_to_end or output.shape[-1] == 6
-        return output.float() if self._final else sift(output, _MOST_SIFTED)
+        return output.float() if self._final else top_anchors(output, _TOP_ANCHORS)
 
 
 def as_input(pixels: torch.Tensor, network: Network) -> torch.Tensor:
-    """Turn (N, H, W, 3) uint8 RGB into (N, 3, H, W) in [0, 1], in the network's type and order."""
+    """Return (N, H, W, 3) uint8 RGB as (N, 3, H, W) in [0, 1], in the network's type and memory order."""
     kind = torch.float16 if network.half else torch.float32
     scaled = pixels.permute(0, 3, 1, 2).to(kind).div_(255)
     return scaled if network.channels_last else scaled.contiguous()

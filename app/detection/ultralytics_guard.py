@@ -1,4 +1,4 @@
-"""What keeps Ultralytics from installing packages, unpickling code, calling home and talking."""
+"""Keeps Ultralytics from installing packages, unpickling code, calling home and writing to the terminal."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def guard_ultralytics() -> None:
     # OpenVINO reports its mere import to Google Analytics where this package, which it installs, can be imported.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     os.environ.setdefault("YOLO_VERBOSE", "false")
-    # Ultralytics writes a settings file on import: in a folder of ours, not into the user's own.
+    # Ultralytics writes a settings file on import: into Sightline's folder, not into the user's own.
     os.environ.setdefault("YOLO_CONFIG_DIR", str(user_cache_path("sightline") / "ultralytics"))
 
 
 def import_ultralytics() -> Any:
-    """Import Ultralytics under restraint, also where something else had imported it before."""
+    """Import Ultralytics with the guard in force, also where something else had imported it before."""
     # torch first: Ultralytics sets OMP_NUM_THREADS=1 on import, which would hold torch to one thread.
     given = os.environ.get("OMP_NUM_THREADS")
     import torch  # noqa: F401
@@ -50,12 +50,12 @@ def import_ultralytics() -> Any:
 
 
 def limit_opencv(pixels: int) -> None:
-    """Bound what OpenCV decodes, should it ever read another size in an image than our own check did."""
+    """Bound what OpenCV decodes, should it ever read another size in an image than ``probe`` did."""
     os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(pixels)
 
 
 def loads_safely() -> bool:
-    """Tell whether checkpoints are loaded without running code: older versions ignore the wish in silence."""
+    """Return whether checkpoints are loaded without running code: older versions ignore the variable silently."""
     import ultralytics.nn.tasks as tasks
 
     return bool(getattr(getattr(tasks, "_SafeLoad", None), "SUPPORTED", False))

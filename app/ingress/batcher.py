@@ -1,7 +1,7 @@
 """DeadlineBatcher: many single calls in, few batched calls out, the most urgent first.
 
 ``@serve.batch`` collects a batch before anything is free to take it, so a batch grows old while it waits.
-Here what waits stays single until a slot is free: an idle service takes a lone item at once, a busy one
+Here what waits stays single until a slot is free: an idle service takes a single item at once, a busy one
 takes all that has gathered. Plain asyncio; to be used from one event loop.
 """
 
@@ -34,7 +34,7 @@ class _Waiting(Generic[T, R]):
 class DeadlineBatcher(Generic[T, R]):
     """Calls ``run`` with up to ``max_batch`` waiting items whenever one of ``slots`` is free.
 
-    A batch that was handed to ``run`` is carried through, whoever stops waiting for it.
+    A batch that was handed to ``run`` is completed, whoever stops waiting for it.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class DeadlineBatcher(Generic[T, R]):
         max_waiting: int,
         slots: int = 1,
     ) -> None:
-        """Make a batcher.
+        """Set up a batcher.
 
         Args:
-            run: gives one answer an item, in order; a ``SightlineError`` among them is raised to its caller,
+            run: returns one answer an item, in order; a ``SightlineError`` among them is raised to its caller,
                 and an exception it raises is raised to every caller of the batch.
-            max_batch: most items in one call.
-            max_waiting: most items that wait; beyond it, :class:`Overloaded`.
+            max_batch: items in one call at most.
+            max_waiting: items that wait at most; beyond, :class:`Overloaded`.
             slots: calls that may run at the same time.
         """
         if max_batch < 1 or max_waiting < 1 or slots < 0:
@@ -84,9 +84,9 @@ class DeadlineBatcher(Generic[T, R]):
             deadline: latest time, by the event loop's clock, at which a call may take it.
 
         Raises:
-            DeadlineExceeded: no call took it in time; ``run`` never saw it.
+            DeadlineExceeded: no call took it in time; ``run`` never got it.
             Overloaded: too many wait already.
-            SightlineError: the answer ``run`` gave for it.
+            SightlineError: the answer of ``run`` for it.
         """
         loop = asyncio.get_running_loop()
         if loop.time() >= deadline:
@@ -114,7 +114,7 @@ class DeadlineBatcher(Generic[T, R]):
         self._max_batch = max(1, max_batch)
 
     async def close(self, refusal: SightlineError) -> None:
-        """Refuse what waits, and see the running calls through."""
+        """Refuse what waits, and wait for the running calls."""
         for _, _, entry in self._heap:
             if not entry.answer.done():
                 entry.answer.set_exception(refusal)
@@ -126,7 +126,7 @@ class DeadlineBatcher(Generic[T, R]):
             entry.answer.set_exception(DeadlineExceeded("the budget ran out before the model was free"))
 
     def _forget(self, entry: _Waiting[T, R]) -> None:
-        """Account for an item that was answered, expired or cancelled while it still waited."""
+        """Count out an item that was answered, expired or cancelled while it still waited."""
         if entry.timer is not None:
             entry.timer.cancel()
         if not entry.taken:
@@ -145,7 +145,7 @@ class DeadlineBatcher(Generic[T, R]):
     def _dispatch(self) -> None:
         self._dispatching = False
         while len(self._running) < self._slots and (batch := self._take()):
-            # In a context of its own: it is nobody's child. In that of one item's caller, who may be cancelled, Serve
+            # In a context of its own. In that of one item's caller, who may be cancelled, Serve
             # would cancel what is called here along with the caller, and with it the other items of the batch.
             task = contextvars.Context().run(asyncio.get_running_loop().create_task, self._carry(batch))
             self._running.add(task)

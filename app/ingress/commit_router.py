@@ -1,4 +1,4 @@
-"""CommitRouter: the way of events from the service to the publisher's shards."""
+"""CommitRouter: hands each event to the publisher's shard that has its camera."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class PublisherClient(Protocol):
     """One shard of the publisher, wherever it runs."""
 
     async def publish(self, submissions: Sequence[Submission]) -> Sequence[Receipt | SightlineError]:
-        """Commit events; each gets a receipt or what befell it.
+        """Commit events; each gets a receipt or its error.
 
         Raises:
             DeliveryUnavailable: the publisher is not there.
@@ -23,14 +23,14 @@ class PublisherClient(Protocol):
 
 
 class CommitRouter:
-    """Takes each event to the shard that has its camera.
+    """Hands each event to the shard that has its camera.
 
     Every shard has calls and room for waiting events of its own: one that is away or stuck fails or delays the events
     of its own cameras, and nobody else's.
     """
 
     def __init__(self, publishers: Sequence[PublisherClient], *, max_batch: int, max_waiting: int, calls: int) -> None:
-        """Wire it.
+        """Set up one queue a shard.
 
         Args:
             publishers: the shards, in the order of their numbers.
@@ -49,10 +49,10 @@ class CommitRouter:
         return sum(shard.waiting for shard in self._shards)
 
     async def commit(self, submission: Submission) -> Receipt:
-        """Have an event committed.
+        """Commit an event.
 
         Raises:
-            SightlineError: what befell it; see :meth:`app.publisher.EventPublisher.publish`.
+            SightlineError: it is not committed; see :meth:`app.publisher.EventPublisher.publish`.
         """
         shard = self._shards[shard_of(submission.event.camera_id, len(self._shards))]
         try:
@@ -61,6 +61,6 @@ class CommitRouter:
             raise DeliveryUnavailable("too many events wait for Kafka already") from None
 
     async def close(self) -> None:
-        """Refuse what waits, and see the running calls through."""
+        """Refuse what waits, and wait for the running calls."""
         refusal = DeliveryUnavailable("the service is shutting down")
         await asyncio.gather(*(shard.close(refusal) for shard in self._shards))

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 @dataclass(eq=False)
 class Slot:
-    """One frame's slot in the procession of its camera."""
+    """One frame that is under way, in the order of its camera."""
 
     camera_id: str
-    turn: tuple[int, int]
+    order_key: tuple[int, int]
     """Epoch and sequence."""
     gone: asyncio.Event
 
 
 class Resequencer:
-    """Lets a frame wait for the earlier ones of its camera; different batches may bring it back before them.
+    """Makes a frame wait for the earlier ones of its camera: batches may come back in another order than they left.
 
     Used from one event loop. It knows only the frames of its own process: a camera that has several frames under way
     at once is in order where all of them come to the same ingress.
@@ -31,27 +31,27 @@ class Resequencer:
         return sum(map(len, self._slots.values()))
 
     def enter(self, camera_id: str, epoch: int, sequence: int) -> Slot:
-        """Take a slot; it must be left, however the frame ends."""
+        """Return a slot for a frame; it must be left, however the frame ends."""
         slot = Slot(camera_id, (epoch, sequence), asyncio.Event())
         self._slots[camera_id].append(slot)
         return slot
 
     def leave(self, slot: Slot) -> None:
-        """Let those behind go on."""
+        """Remove a frame, so that later ones need not wait for it."""
         slots = self._slots[slot.camera_id]
         slots.remove(slot)
         if not slots:
             del self._slots[slot.camera_id]
         slot.gone.set()
 
-    async def turn(self, slot: Slot, patience_s: float) -> None:
-        """Wait until no earlier frame of the camera is under way, or for ``patience_s`` at most.
+    async def wait(self, slot: Slot, timeout_s: float) -> None:
+        """Wait until no earlier frame of the camera is under way, or for ``timeout_s`` seconds at most.
 
         A frame whose epoch is 0 asks for no order, and waits for nothing.
         """
-        if not slot.turn[0]:
+        if not slot.order_key[0]:
             return
-        end = asyncio.get_running_loop().time() + patience_s
+        end = asyncio.get_running_loop().time() + timeout_s
         while earlier := self._before(slot):
             left = end - asyncio.get_running_loop().time()
             if left <= 0:
@@ -62,4 +62,4 @@ class Resequencer:
                 return
 
     def _before(self, slot: Slot) -> Slot | None:
-        return next((other for other in self._slots[slot.camera_id] if (0, 0) < other.turn < slot.turn), None)
+        return next((other for other in self._slots[slot.camera_id] if (0, 0) < other.order_key < slot.order_key), None)

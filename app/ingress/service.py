@@ -1,18 +1,18 @@
 """DetectionService: one ``Detect`` call from its bytes to its durable event, in plain asyncio.
 
-The ingress deployment is a shell around this; what it needs of the cluster (detector, publisher) is passed in.
+The ingress deployment is a shell around this; the detector and the publisher are passed in.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
+from app.core.bearer import carries_token
 from app.core.clock import Clock
 from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.detection import ImageOutcome
@@ -35,8 +35,6 @@ from app.rpc.serving import UnreadableRequest
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.scaling import Demand, DemandMeter
 
-BEARER = "bearer "
-
 
 class DetectorClient(Protocol):
     """The detector replicas, as one."""
@@ -50,27 +48,27 @@ class DetectorClient(Protocol):
 
 
 class ServiceObserver(Protocol):
-    """Who wants to know how long things took."""
+    """Receives what happens in the service, for its metrics."""
 
     def batch(self, size: int) -> None:
-        """A batch was handed to a detector."""
+        """Called as a batch of so many frames is handed to a detector."""
 
     def waiting(self, frames: int) -> None:
-        """So many frames wait for a detector."""
+        """Called with the number of frames that wait for a detector."""
 
     def answered(self, event: DetectionEvent) -> None:
-        """A frame was accepted."""
+        """Called once a frame is accepted."""
 
 
 @dataclass(frozen=True)
 class ServiceLimits:
-    """How much the service takes on; every number has its home in ``serve_config.yaml``."""
+    """How much the service accepts; every number has its home in ``serve_config.yaml``."""
 
     max_batch_size: int = 16
     max_waiting: int = 256
     """Frames that may wait for a detector in one ingress replica."""
     batch_target_s: float = 0.05
-    """What a batch should take at a detector; it gets fewer frames where they would take longer."""
+    """Seconds that a batch should take at a detector; it gets fewer frames where they would take longer."""
     publish_batch_size: int = 64
     publish_calls: int = 1
     """Calls to one shard of the publisher under way at the same time."""
@@ -78,13 +76,13 @@ class ServiceLimits:
 
 @dataclass(frozen=True)
 class ServiceLoad:
-    """What the service has in hand."""
+    """What waits and runs in the service."""
 
     frames_waiting: int
-    """For a detector."""
+    """Frames that wait for a detector."""
     batches_running: int
     events_waiting: int
-    """For the publisher."""
+    """Events that wait for the publisher."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +91,11 @@ class Accepted:
 
     event: DetectionEvent
     total_ms: float
-    """From capture to this answer, by the camera's clock and ours."""
+    """From capture, by the camera's clock, to this answer, by the service's; milliseconds."""
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Detected:
     outcome: ImageOutcome
     model: ModelInfo
 
@@ -115,7 +113,7 @@ class DetectionService:
         token: str | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """Wire a service; it holds all frames back until :meth:`resize` says how many slots there are.
+        """Set up a service; it holds all frames back until :meth:`resize` says how many slots there are.
 
         ``publishers`` are the shards of the publisher, in the order of their numbers.
         """
@@ -129,7 +127,7 @@ class DetectionService:
         self._resequencer = Resequencer()
         self._latency_reserve = LatencyReserve()
         self._sizer = BatchSizer(limits.max_batch_size, limits.batch_target_s)
-        self._frames: DeadlineBatcher[DetectionRequest, _Seen] = DeadlineBatcher(
+        self._frames: DeadlineBatcher[DetectionRequest, _Detected] = DeadlineBatcher(
             self._detect, max_batch=limits.max_batch_size, max_waiting=limits.max_waiting, slots=0
         )
         self._events = CommitRouter(
@@ -140,12 +138,12 @@ class DetectionService:
         )
 
     def resize(self, slots: int) -> None:
-        """Tell how many batches the detectors can take at the same time; 0: no replica is there."""
+        """Set how many batches the detectors can take at the same time; 0: no replica is there."""
         self._ready = slots > 0
         self._frames.resize(slots)
 
     async def detect(self, message: pb.DetectRequest | UnreadableRequest, metadata: Mapping[str, str]) -> Accepted:
-        """Carry one request through.
+        """Process one request.
 
         Raises:
             SightlineError: any of the contract's table; see ``app/rpc/codes.py``.
@@ -159,9 +157,9 @@ class DetectionService:
             raise ModelUnavailable("no detector replica is there")
         slot = self._resequencer.enter(request.camera_id, request.epoch, request.sequence)
         try:
-            seen = await self._seen(request)
-            await self._resequencer.turn(slot, request.deadline - self._clock.monotonic())
-            commit = self._begin_commit(request, seen, slot)
+            detected = await self._detected(request)
+            await self._resequencer.wait(slot, request.deadline - self._clock.monotonic())
+            commit = self._begin_commit(request, detected, slot)
         except BaseException:
             self._resequencer.leave(slot)
             raise
@@ -169,49 +167,45 @@ class DetectionService:
 
     @property
     def load(self) -> ServiceLoad:
-        """What is in hand now."""
+        """What waits and runs now."""
         return ServiceLoad(self._frames.waiting, self._frames.running, self._events.waiting)
 
     @property
     def demand(self) -> Demand:
-        """What the cameras offer now."""
+        """The frames that the cameras offer now."""
         return self._demand.reading()
 
-    def tell(self) -> None:
-        """Tell the observer how many frames wait; called now and then too: a gauge that is not set is forgotten."""
+    def report_waiting(self) -> None:
+        """Report how many frames wait; called at intervals too: Ray drops a gauge that is not set for a while."""
         self._observer.waiting(self._frames.waiting)
 
     async def close(self) -> None:
-        """See what is under way through."""
+        """Refuse what waits, and wait for what runs."""
         await self._frames.close(ModelUnavailable("the service is shutting down"))
         if self._commits:
             await asyncio.wait(self._commits)
         await self._events.close()
 
     def _authenticate(self, metadata: Mapping[str, str]) -> None:
-        if self._token is None:
-            return
-        given = metadata.get("authorization", "")
-        token = given[len(BEARER) :].strip() if given.lower().startswith(BEARER) else ""
-        if not hmac.compare_digest(token.encode(), self._token.encode()):
+        if self._token is not None and not carries_token(metadata.get("authorization", ""), self._token):
             raise Unauthenticated("this service asks for a bearer token, and the request has no valid one")
 
-    async def _seen(self, request: DetectionRequest) -> _Seen:
+    async def _detected(self, request: DetectionRequest) -> _Detected:
         try:
             return await self._frames.submit(request, self._latest_start(request))
         except DeadlineExceeded:
             self._demand.expired()
             raise
 
-    async def _detect(self, requests: Sequence[DetectionRequest]) -> Sequence[_Seen | SightlineError]:
+    async def _detect(self, requests: Sequence[DetectionRequest]) -> Sequence[_Detected | SightlineError]:
         now = self._clock.monotonic()
         self._observer.batch(len(requests))
-        self.tell()
+        self.report_waiting()
         jobs = [
             DetectorJob(request.image, self._latest_start(request) - now, request.traceparent) for request in requests
         ]
         answer = await self._detector.detect(jobs)
-        # What expired at the detector is counted where it is raised.
+        # What expired at the detector is counted where its error is raised.
         ran = [
             request
             for request, outcome in zip(requests, answer.outcomes, strict=True)
@@ -220,24 +214,25 @@ class DetectionService:
         for request in ran:
             self._demand.taken(now - request.arrived, request.deadline - request.arrived)
         if ran:
-            self._sizer.note(len(ran), answer.busy_s)
+            self._sizer.record(len(ran), answer.busy_s)
             self._frames.limit(self._sizer.size)
         return [
-            outcome.error if outcome.error is not None else _Seen(outcome, answer.model) for outcome in answer.outcomes
+            outcome.error if outcome.error is not None else _Detected(outcome, answer.model)
+            for outcome in answer.outcomes
         ]
 
     def _latest_start(self, request: DetectionRequest) -> float:
-        """Give the time, by the monotonic clock, at which the model must have begun with a frame."""
-        return request.deadline - self._latency_reserve.of(request.deadline - request.arrived)
+        """Return the latest time, by the monotonic clock, at which the model may begin with a frame."""
+        return request.deadline - self._latency_reserve.seconds_of(request.deadline - request.arrived)
 
     def _begin_commit(
-        self, request: DetectionRequest, seen: _Seen, slot: Slot
+        self, request: DetectionRequest, detected: _Detected, slot: Slot
     ) -> tuple[DetectionEvent, asyncio.Task[Receipt]]:
-        """Hand the event over: the model has done its work, so it is carried through, whatever the caller does."""
+        """Hand the event over: the model has done its work, so the commit goes on, whatever the caller does."""
         elapsed_ms = (self._clock.monotonic() - request.arrived) * 1000
-        event = _event(request, seen, elapsed_ms)
+        event = _event(request, detected, elapsed_ms)
         commit = asyncio.get_running_loop().create_task(
-            self._events.commit(Submission(event, request.epoch, request.sequence))
+            self._events.commit(Submission(event, request.epoch, request.sequence, request.due_at_ns))
         )
         self._commits.add(commit)
         commit.add_done_callback(self._settled)
@@ -248,7 +243,7 @@ class DetectionService:
         self, request: DetectionRequest, event: DetectionEvent, commit: asyncio.Task[Receipt]
     ) -> Accepted:
         await asyncio.shield(commit)
-        self._latency_reserve.note(self._clock.monotonic() - request.arrived - event.latency.queue / 1000)
+        self._latency_reserve.record(self._clock.monotonic() - request.arrived - event.latency.queue / 1000)
         self._observer.answered(event)
         total_ms = (self._clock.wall_ns() - request.captured_at_ns) / 1e6
         return Accepted(event, max(0.0, total_ms))
@@ -256,11 +251,11 @@ class DetectionService:
     def _settled(self, commit: asyncio.Task[Receipt]) -> None:
         self._commits.discard(commit)
         if not commit.cancelled():
-            commit.exception()  # looked at, so that asyncio need not complain where the caller is gone
+            commit.exception()  # retrieved, or asyncio would log it where the caller is gone
 
 
-def _event(request: DetectionRequest, seen: _Seen, elapsed_ms: float) -> DetectionEvent:
-    outcome = seen.outcome
+def _event(request: DetectionRequest, detected: _Detected, elapsed_ms: float) -> DetectionEvent:
+    outcome = detected.outcome
     transport_ms = (request.arrived_at_ns - request.captured_at_ns) / 1e6 - request.encode_ms
     return DetectionEvent(
         camera_id=request.camera_id,
@@ -268,12 +263,12 @@ def _event(request: DetectionRequest, seen: _Seen, elapsed_ms: float) -> Detecti
         captured_at_ns=request.captured_at_ns,
         width=request.source_width,
         height=request.source_height,
-        model=seen.model.name,
-        objects=_objects(request, seen),
+        model=detected.model.name,
+        objects=_objects(request, detected),
         latency=StageLatencies(
             encode=request.encode_ms,
             transport=max(0.0, transport_ms),  # two clocks: it may come out below zero
-            # Waiting, and the way to the replica and back: all that was neither decoding nor inference.
+            # Waiting, and the transfer to the replica and back: all that was neither decoding nor inference.
             queue=max(0.0, elapsed_ms - outcome.decode_ms - outcome.inference_ms),
             decode=outcome.decode_ms,
             inference=outcome.inference_ms,
@@ -281,9 +276,9 @@ def _event(request: DetectionRequest, seen: _Seen, elapsed_ms: float) -> Detecti
     )
 
 
-def _objects(request: DetectionRequest, seen: _Seen) -> tuple[DetectedObject, ...]:
-    """Take the detections over, from pixels of the image sent to pixels of the frame captured."""
-    outcome = seen.outcome
+def _objects(request: DetectionRequest, detected: _Detected) -> tuple[DetectedObject, ...]:
+    """Return the detections, scaled from pixels of the image sent to pixels of the frame captured."""
+    outcome = detected.outcome
     if outcome.detections is None:
         return ()
     scale = np.array([request.source_width / outcome.width, request.source_height / outcome.height] * 2)
@@ -291,10 +286,10 @@ def _objects(request: DetectionRequest, seen: _Seen) -> tuple[DetectedObject, ..
     boxes = np.clip(outcome.detections.boxes * scale, 0, limit)
     return tuple(
         DetectedObject(
-            label=seen.model.labels[class_id],
+            label=detected.model.labels[class_id],
             class_id=class_id,
             confidence=score,
-            bbox=(x1, y1, max(0.0, x2 - x1), max(0.0, y2 - y1)),  # a head without NMS may turn a box inside out
+            bbox=(x1, y1, max(0.0, x2 - x1), max(0.0, y2 - y1)),  # a head without NMS may swap the corners of a box
         )
         for (x1, y1, x2, y2), score, class_id in zip(
             boxes.tolist(),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # a camera on the edge has no Kafka client
     from app.core.event import DetectionEvent
-from app.telemetry.metrics import BATCH_SIZE, DETECTIONS, FRAMES_WAITING, STAGE_SECONDS, Meter, Stage
+from app.core.stage import EVENT_STAGES
+from app.telemetry.metrics import BATCH_SIZE, DETECTIONS, FRAMES_WAITING, STAGE_SECONDS, Meter
 
 
 class ServiceTelemetry:
-    """Feeds the ingress's metrics."""
+    """Sets the metrics of the ingress."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
@@ -21,19 +21,12 @@ class ServiceTelemetry:
         self._meter.observe(BATCH_SIZE, size)
 
     def waiting(self, frames: int) -> None:
-        """Tell how many frames wait for a detector."""
+        """Set how many frames wait for a detector."""
         self._meter.set(FRAMES_WAITING, frames)
 
     def answered(self, event: DetectionEvent) -> None:
         """Count an accepted frame's objects, and where its time went."""
-        for seen in event.objects:
-            self._meter.add(DETECTIONS, seen.label)
-        spent: Mapping[Stage, float] = {
-            Stage.ENCODE: event.latency.encode,
-            Stage.TRANSPORT: event.latency.transport,
-            Stage.QUEUE: event.latency.queue,
-            Stage.DECODE: event.latency.decode,
-            Stage.INFERENCE: event.latency.inference,
-        }
-        for stage, milliseconds in spent.items():
-            self._meter.observe(STAGE_SECONDS, milliseconds / 1000, stage.value)
+        for detected in event.objects:
+            self._meter.add(DETECTIONS, detected.label)
+        for stage in EVENT_STAGES:
+            self._meter.observe(STAGE_SECONDS, getattr(event.latency, stage) / 1000, stage)

@@ -21,7 +21,7 @@ class DetectedFrame:
         self.traceparent = traceparent_of(span)
 
     def answered(self, event: DetectionEvent) -> None:
-        """Tell that the event is durable, and where its time went."""
+        """Record that the event is durable, and how long each stage took."""
         latency = event.latency
         self._span.set_attributes(
             {
@@ -37,7 +37,7 @@ class DetectedFrame:
         )
 
     def failed(self, camera_id: str, code: str, details: str) -> None:
-        """Tell that the call is refused, or failed."""
+        """Record that the call was refused, or failed."""
         self._span.set_attributes({"sightline.camera_id": camera_id, "rpc.grpc.status": code})
         self._span.set_status(StatusCode.ERROR, details)
 

@@ -10,6 +10,7 @@ each other; those that have events to send take turns, as many as fit.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import math
@@ -83,6 +84,8 @@ class Pending:
     event_id: str
     event: DetectionEvent | None
     """``None`` where its stored form cannot be read."""
+    due_at_ns: int | None = None
+    """See :class:`~app.publisher.publisher.Submission`."""
     tried: bool = False
     old: bool = False
     """A previous publisher committed it."""
@@ -141,8 +144,8 @@ class Drain:
     ) -> None:
         self._sink = sink
         self._spool = spool
-        self.budget_ms = budget_ms
-        """From capture to acknowledgement; later is a breach."""
+        self._budget_ms = budget_ms
+        """From capture to acknowledgement, of frames that come without a budget; later is a breach."""
         self._observer = observer
         self._max_held = max_held
         self._wall_ns = wall_ns
@@ -307,11 +310,10 @@ class Drain:
         self._wake(camera_id, queue)
 
     def _pending(self, row: Waiting) -> Pending:
-        try:
-            event = load(row.body)
-        except SpoolDamaged:
-            event = None
-        return Pending(row.id, row.stored_at_ns, row.event_id, event, old=row.id <= self._old_up_to)
+        event, due_at_ns = None, None
+        with contextlib.suppress(SpoolDamaged):
+            event, due_at_ns = load(row.body)
+        return Pending(row.id, row.stored_at_ns, row.event_id, event, due_at_ns, old=row.id <= self._old_up_to)
 
     def _record(self, pending: Pending, now_ns: int) -> EventRecord:
         if pending.event is None:
@@ -382,7 +384,7 @@ class Drain:
         queue.published += 1
         queue.used_at = self._monotonic()
         age_ms = self._age_ms(pending.event)
-        breach = age_ms > self.budget_ms
+        breach = self._is_late(pending, age_ms)
         self.breaches += breach
         if not (pending.old or pending.tried or pending.stored_at_ns < self._recovered_at_ns):
             self._latencies.append((queue.used_at, age_ms))
@@ -392,6 +394,10 @@ class Drain:
             )
         except Exception as error:  # noqa: BLE001 - metrics are no reason to stop sending
             self._uncounted.again(type(error).__name__, error=error)
+
+    def _is_late(self, pending: Pending, age_ms: float) -> bool:
+        """Return whether the budget of the event's frame has passed, by one clock where the frame came with one."""
+        return age_ms > self._budget_ms if pending.due_at_ns is None else self._wall_ns() > pending.due_at_ns
 
     def _age_ms(self, event: DetectionEvent) -> float:
         """Return the time since capture; 0 where the clocks disagree."""

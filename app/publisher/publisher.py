@@ -50,6 +50,9 @@ class Submission:
     """One life of its camera, rising; 0: no order is asked."""
     sequence: int = 0
     """Rising within an epoch."""
+    due_at_ns: int | None = None
+    """When the event should be at Kafka, by the budget that its frame came with; nanoseconds since 1970 UTC by this
+    system's clock, not the camera's. ``None``: the frame came without one."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class EventPublisher:
         Args:
             sink: where records go; ``None``: Kafka is off, events are accepted and discarded.
             spool: where they are until the sink has them.
-            budget_ms: from capture to acknowledgement; later is a breach.
+            budget_ms: from capture to acknowledgement, of frames that come without a budget; later is a breach.
             observer: notified of each acknowledged event, and of the spool.
             publish_empty: whether events without objects are published.
             max_held: events that wait in memory; what comes beyond waits on disk alone.
@@ -150,11 +153,6 @@ class EventPublisher:
         if task is None:
             task = self._begin(submission, event_id)
         return await asyncio.shield(task)
-
-    def set_budget(self, budget_ms: float) -> None:
-        """Count as a breach what is acknowledged later than this from now on; milliseconds from capture."""
-        if self._drain is not None:
-            self._drain.budget_ms = budget_ms
 
     def snapshot(self, seconds: float | None = None) -> PublisherSnapshot:
         """Read all accounts at one instant; with ``seconds`` the quantiles are of what Kafka got since so long ago."""
@@ -248,7 +246,7 @@ class EventPublisher:
     async def _commit(self, submission: Submission, event_id: str, key: tuple[int, int] | None) -> Receipt:
         event, now_ns = submission.event, self._wall_ns()
         published = self._drain is not None and bool(event.objects or self._publish_empty)
-        body = dump(event) if published else b""
+        body = dump(event, submission.due_at_ns) if published else b""
         arrival = Arrival(event_id, event.camera_id, submission.epoch, submission.sequence, body, now_ns)
         committed = False
         try:
@@ -261,7 +259,7 @@ class EventPublisher:
             self._counts["repeated"] += 1
             return Receipt(event_id, repeated=True)
         if spool_id and self._drain is not None:
-            self._drain.queue(event.camera_id, Pending(spool_id, now_ns, event_id, event))
+            self._drain.queue(event.camera_id, Pending(spool_id, now_ns, event_id, event, submission.due_at_ns))
         return Receipt(event_id)
 
     def _settle(self, camera_id: str, event_id: str, key: tuple[int, int] | None, committed: bool) -> None:

@@ -53,6 +53,7 @@ def read_request(message: pb.DetectRequest | UnreadableRequest, clock: Clock) ->
         arrived_at_ns=arrived_at_ns,
         arrived=arrived,
         deadline=arrived + min(budget_s, REQUEST_TIMEOUT_S),
+        due_at_ns=arrived_at_ns + message.latency_budget_ms * 1_000_000 if message.latency_budget_ms else None,
         epoch=message.epoch,
         sequence=message.sequence,
         encode_ms=_encode_ms(message),

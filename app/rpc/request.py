@@ -28,6 +28,9 @@ class DetectionRequest:
     """Arrival, seconds by this process's monotonic clock."""
     deadline: float
     """When the budget runs out, seconds by the same monotonic clock."""
+    due_at_ns: int | None
+    """When its event should be at Kafka, nanoseconds since 1970 UTC by this service's clock; ``None`` where the call
+    names no budget."""
     epoch: int
     sequence: int
     encode_ms: float

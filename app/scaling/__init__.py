@@ -1,7 +1,7 @@
 """How many detector replicas the frames offered need: measured where they pass, decided in one place.
 
-The ingress measures the demand, each detector replica its service time; both are plain numbers, which Serve carries to
-its controller, where the :class:`Scaler` decides. Nothing here knows Ray.
+The ingress measures the demand, each detector replica its service time (``app/core/service_time.py``); both are plain
+numbers, which Serve carries to its controller, where the :class:`Scaler` decides. Nothing here knows Ray.
 """
 
 from __future__ import annotations
@@ -9,17 +9,13 @@ from __future__ import annotations
 from app.scaling.demand import Demand, DemandMeter, join_demands
 from app.scaling.numbers import ScalingNumbers
 from app.scaling.scaler import Decision, Scaler, Situation
-from app.scaling.service_time import BatchTimes, ServiceTime, join_service_times
 
 __all__ = [
-    "BatchTimes",
     "Decision",
     "Demand",
     "DemandMeter",
     "Scaler",
     "ScalingNumbers",
-    "ServiceTime",
     "Situation",
     "join_demands",
-    "join_service_times",
 ]

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from app.scaling.window import Window
+from app.core.window import Window
 
 WINDOW_S = 3.0
 """Seconds that a rate is taken over: long enough for 15 frames of a camera, short enough to see a rush at once."""

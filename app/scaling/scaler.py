@@ -12,9 +12,9 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
+from app.core.service_time import ServiceTime
 from app.scaling.demand import Demand
 from app.scaling.numbers import ScalingNumbers
-from app.scaling.service_time import ServiceTime
 
 _BUSY_ENOUGH = 0.5
 """Late frames call for more replicas only where those there are are at work for this share of the time."""

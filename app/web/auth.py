@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.core.bearer import carries_token
 from app.web.page import PAGE_FILES
 from app.web.problems import problem
 
@@ -18,7 +18,6 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 PAGE_PATHS = frozenset(PAGE_FILES)
 """The page itself, which tells nothing of the system: a browser loads it before it can ask its user for the token."""
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
-_BEARER = "bearer "
 
 
 class Guard:
@@ -40,7 +39,7 @@ class Guard:
             return
         connection = HTTPConnection(scope)
         token = self._token()
-        if token is not None and not _bears(connection, token):
+        if token is not None and not carries_token(connection.headers.get("authorization", ""), token):
             refusal = problem(401, "a bearer token is asked for here, and the request has no valid one")
             refusal.headers["www-authenticate"] = "Bearer"
         elif token is None and scope.get("method") not in _READING and not _is_local(connection):
@@ -53,14 +52,6 @@ class Guard:
 
 def _asks_for_the_page(scope: Scope) -> bool:
     return scope["path"] in PAGE_PATHS and scope.get("method") in ("GET", "HEAD")
-
-
-def _bears(connection: HTTPConnection, token: str) -> bool:
-    given = connection.headers.get("authorization", "")
-    if not given.lower().startswith(_BEARER):
-        return False
-    # Header values are bytes; Starlette shows them as Latin-1.
-    return hmac.compare_digest(given[len(_BEARER) :].strip().encode("latin-1"), token.encode())
 
 
 def _is_local(connection: HTTPConnection) -> bool:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from app.detection import Detector, DetectorOptions
 from app.detection.decoding import decode
 from app.detection.detections import Detections
-from app.detection.letterbox import fit, place
+from app.detection.letterbox import fit, resize_into
 from app.detection.models.train_street import HELD_OUT_SEEDS, IMAGE_SIZE, LEAST_VISIBLE
 from app.simulation.spec import StreetSpec
 from app.simulation.street import Street
@@ -100,7 +100,7 @@ def time_ratio(jpegs: Sequence[bytes], width: int, height: int) -> tuple[float, 
             began = time.perf_counter()
             for jpeg in jpegs:
                 picture = decode(jpeg, needed)
-                place(picture.pixels, box, target)
+                resize_into(picture.pixels, box, target)
             spent[side].append(time.perf_counter() - began)
         shape = picture.pixels.shape
     whole, small = (statistics.median(side[1:]) for side in spent)

@@ -10,8 +10,9 @@ import uuid
 import pytest
 
 from app.cli.bench.processes import ProcessMeter
-from tests.conftest import ROOT, wait_for
-from tests.e2e.system import BIN
+from tests.support.paths import ROOT
+from tests.support.system import BIN
+from tests.support.waiting import wait_for
 
 
 @pytest.mark.long

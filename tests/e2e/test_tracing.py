@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from app.core.ports import free_ports
-from tests.conftest import ROOT, wait_for
-from tests.e2e.system import BIN, running
+from tests.support.paths import ROOT
+from tests.support.system import BIN, running
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(420)]
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+
 GENERATED = "app/rpc/sightline"
 
 ROOMS: Mapping[str, frozenset[str]] = {
@@ -23,16 +24,16 @@ ROOMS: Mapping[str, frozenset[str]] = {
     for room, allowed in {
         "errors": "",
         "core": "errors",
-        "scaling": "errors",
+        "scaling": "core errors",
         "simulation": "errors",
         "telemetry": "errors",
-        "settings": "errors scaling simulation",
+        "settings": "core errors scaling simulation",
         "rpc": "core errors settings",
         "detection": "core errors settings simulation",
         "publisher": "core errors settings telemetry",
         "cameras": "core errors rpc settings simulation telemetry",
         "ingress": "core detection errors publisher rpc scaling telemetry",
-        "fleet": "cameras errors publisher settings telemetry",
+        "fleet": "cameras core errors publisher settings telemetry",
         "web": "cameras core errors fleet publisher settings telemetry",
         "cli": "cameras core detection errors fleet publisher settings web",
         "deployments": "cameras core detection errors fleet ingress publisher rpc scaling settings telemetry web",
@@ -140,6 +141,16 @@ def test_a_process_without_a_model_does_not_import_torch(module: str):
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
+@pytest.mark.idle
+@pytest.mark.parametrize(
+    ("module", "rooms"),
+    [("deployments.detector", "rpc publisher scaling ingress cameras web")],
+)
+def test_a_process_imports_nothing_of_the_rooms_that_it_has_no_use_for(module: str, rooms: str):
+    code = f"import sys, {module}; sys.exit(any(f'app.{{room}}' in sys.modules for room in {rooms.split()}))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
 def test_loading_the_settings_does_not_import_what_draws_the_simulation():
     code = "import sys, app.settings.loading; sys.exit('cv2' in sys.modules or 'app.simulation.street' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
@@ -148,3 +159,34 @@ def test_loading_the_settings_does_not_import_what_draws_the_simulation():
 @pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_module_stays_readable(path: Path):
     assert len(path.read_text().splitlines()) <= 350
+
+
+TIERS = ("unit", "io", "cluster", "e2e", "endurance", "benchmarks")
+
+
+def modules_of_tests() -> Iterator[Path]:
+    yield from sorted((ROOT / "tests").rglob("*.py"))
+
+
+def test_a_tier_imports_support_and_no_other_tier():
+    found = {}
+    for path in modules_of_tests():
+        tier = path.relative_to(ROOT / "tests").parts[0]
+        ours = {".".join(name.split(".")[:2]) for name in imports_of(path) if name.split(".")[0] == "tests"}
+        allowed = {"tests.support", "tests.benchmarks"} if tier == "benchmarks" else {"tests.support"}
+        if ours - allowed:
+            found[path.relative_to(ROOT).as_posix()] = ours - allowed
+    assert not found
+
+
+def test_every_test_is_in_a_tier():
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == {*TIERS, "support"}
+    stray = [path for path in modules_of_tests() if path.name.startswith("test_") and "support" in path.parts]
+    assert not stray
+
+
+def test_the_unit_tests_are_in_the_folders_of_what_they_test():
+    unit = ROOT / "tests" / "unit"
+    folders = {path.parent.relative_to(unit) for path in unit.rglob("test_*.py")}
+    assert {"deployments"} == {str(folder) for folder in folders if not (ROOT / "app" / folder).is_dir()}

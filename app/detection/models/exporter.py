@@ -1,4 +1,4 @@
-"""Exporting: a ``.pt`` becomes an OpenVINO folder or an ONNX file beside it, for faster detection on the CPU."""
+"""Exporter: writes an OpenVINO folder or an ONNX file beside a ``.pt``, for faster detection on the CPU."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
+from app.core.one_line import one_line
 from app.detection.models.exports import DIGEST, KINDS, digest, export_path, installed
 from app.detection.models.files import find_model
 from app.detection.ultralytics_guard import import_ultralytics, loads_safely
@@ -16,16 +17,16 @@ from app.errors import ModelUnavailable, SettingsError
 
 
 def export(model: str, kind: str) -> Path:
-    """Write the export of ``model`` beside it, of any image size and batch, in FP32; give its path.
+    """Write the export of ``model`` beside it, of any image size and batch, in FP32; return its path.
 
-    It is made in a folder of its own and moved into place whole, so a detector never sees half of it.
+    It is made in a folder of its own and then renamed, so a detector never reads half of it.
 
     Args:
         model: a ``.pt``, or a hub name.
         kind: ``openvino`` or ``onnx``.
 
     Raises:
-        SettingsError: the model or the kind is none that can be exported.
+        SettingsError: the model or the kind cannot be exported.
         ModelUnavailable: the model cannot be loaded, what writes or runs the export is not installed, or it fails.
     """
     if kind not in KINDS:
@@ -75,16 +76,16 @@ def _write(weights: Path, kind: str, folder: Path) -> Path:
             size = network.overrides.get("imgsz") or 640
             options = {"simplify": False} if kind == "onnx" else {}
             made = Path(network.export(format=kind, imgsz=size, dynamic=True, device="cpu", verbose=False, **options))
-        _note_digest(made, kind, digest(weights))
+        _write_digest(made, kind, digest(weights))
     except ModelUnavailable:
         raise
     except Exception as error:  # noqa: BLE001  # the seam: whatever an exporter raises, there is no export
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error, 200)
         raise ModelUnavailable(f"the model {weights.name!r} cannot be exported to {kind}: {reason}") from None
     return made
 
 
-def _note_digest(made: Path, kind: str, value: str) -> None:
+def _write_digest(made: Path, kind: str, value: str) -> None:
     """Write into the export which weights it was made from."""
     if kind == "openvino":
         with (made / "metadata.yaml").open("a") as metadata:

@@ -1,9 +1,9 @@
-"""Exports: which files made from a ``.pt`` lie beside it, and whether one of them may stand in for it.
+"""Exports: which files made from a ``.pt`` lie beside it, and whether one of them may be run in its place.
 
-An export stands in only where its results equal the weights' own: made from these very weights, of any image size
+An export is run only where its results equal the weights' own: made from these very weights, of any image size
 and batch, not quantized, with the same head; on a GPU that is a TensorRT engine, in FP16 unless that is forbidden,
 and of many images a call, as the weights themselves would be run. ``sightline export`` writes the digest of the
-weights into the export, because a file's age means nothing after ``git clone``; where another tool made the export,
+weights into the export, because a file's time means nothing after ``git clone``; where another tool made the export,
 it must be newer than the weights.
 """
 
@@ -20,22 +20,22 @@ from typing import Any
 KINDS = ("openvino", "onnx")
 """What a ``.pt`` can be exported to for the CPU, the faster first."""
 ENGINE = "engine"
-"""What stands in on a GPU: a TensorRT engine, which ``yolo export`` builds on the very kind of card."""
+"""What is run on a GPU: a TensorRT engine, which ``yolo export`` builds on the very kind of card."""
 DIGEST = "sightline_weights"
 """Key, in an export's metadata, of the SHA-256 of the weights that it was made from."""
 _RUNTIMES = {"openvino": "openvino", "onnx": "onnxruntime", ENGINE: "tensorrt"}
-_FP16 = 16  # of ``quantize``, as Ultralytics notes it
+_FP16 = 16  # of ``quantize``, as Ultralytics writes it
 
 
 @dataclass(frozen=True)
 class Export:
-    """An export that may stand in for the weights it lies beside."""
+    """An export that may be run in place of the weights it lies beside."""
 
     path: Path
     kind: str
     """``openvino``, ``onnx`` or ``engine``."""
     image_size: int
-    """What ``predict`` takes for the weights themselves, in pixels."""
+    """Longest side of the input that ``predict`` takes for the weights themselves, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -48,28 +48,28 @@ class Requirements:
     half: bool = True
     """Whether FP16 is allowed on a GPU."""
     image_size: int | None = None
-    """Longest side of the model's input, in pixels; none: the model's own."""
+    """Longest side of the model's input, in pixels; ``None``: the model's own."""
 
 
 def export_path(weights: Path, kind: str) -> Path:
-    """Say where the export of ``weights`` is, as Ultralytics names it."""
+    """Return the path of the export of ``weights``, as Ultralytics names it."""
     if kind == "openvino":
         return weights.with_name(f"{weights.stem}_openvino_model")
     return weights.with_suffix(f".{kind}")
 
 
 def installed(kind: str) -> bool:
-    """Tell whether what runs exports of this kind is installed."""
+    """Return whether the runtime of exports of this kind is installed."""
     return importlib.util.find_spec(_RUNTIMES[kind]) is not None
 
 
 def find_export(weights: Path, required: Requirements, has_runtime: Callable[[str], bool] = installed) -> Export | None:
-    """Choose the export that is run in place of a ``.pt``; none: the ``.pt`` itself is run.
+    """Return the export that is run in place of a ``.pt``; ``None``: the ``.pt`` itself is run.
 
     Args:
         weights: the ``.pt``.
         required: how it would be run.
-        has_runtime: tells of ``openvino``, ``onnx`` and ``engine`` whether it can be run here.
+        has_runtime: returns whether an ``openvino``, ``onnx`` or ``engine`` export can be run here.
     """
     if weights.suffix.lower() != ".pt" or not weights.is_file():
         return None
@@ -85,7 +85,7 @@ def find_export(weights: Path, required: Requirements, has_runtime: Callable[[st
 
 
 def read_metadata(path: Path) -> Mapping[str, Any]:
-    """Read what Ultralytics' exporter noted in an export; empty where it cannot be read."""
+    """Return the metadata that Ultralytics' exporter wrote into an export; empty where it cannot be read."""
     from ultralytics.nn.backends.base import BaseBackend
 
     found: dict[str, Any] = dict(BaseBackend.read_metadata(path) or {})
@@ -96,7 +96,7 @@ def read_metadata(path: Path) -> Mapping[str, Any]:
 
 
 def digest(weights: Path) -> str:
-    """Give the SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(weights.read_bytes()).hexdigest()
 
 

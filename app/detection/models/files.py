@@ -1,4 +1,4 @@
-"""Where a model is: a file, an exported folder, or a hub name that Ultralytics can download."""
+"""Model files: a file, an exported folder, or a hub name that Ultralytics can download."""
 
 from __future__ import annotations
 
@@ -10,38 +10,40 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from app.core.one_line import one_line
 from app.detection.ultralytics_guard import import_ultralytics
 from app.errors import ModelUnavailable, SettingsError
 
 CACHE = user_cache_path("sightline") / "models"
-"""Where downloaded models are kept."""
+"""The folder of downloaded models."""
 _RELEASE = "https://github.com/ultralytics/assets/releases/download/v8.4.0"
 _CONNECT_S = 5.0
 _DOWNLOAD_S = 300.0
-_MEND = "give a file in DETECTOR_MODEL"
+_REMEDY = "give a file in DETECTOR_MODEL"
 
 
 def find_model(model: str, cache: Path = CACHE, fetch: Callable[[str, Path], None] | None = None) -> Path:
-    """Find the file or folder that ``model`` names, downloading a hub name that is not here yet.
+    """Return the file or folder that ``model`` names; a hub name that is not here yet is downloaded.
 
     Args:
         model: a path, or a hub name with or without ``.pt``.
         cache: the folder of downloaded models.
-        fetch: downloads the named model to a path; none: from Ultralytics' releases, in bounded time.
+        fetch: downloads the named model to a path; ``None``: from Ultralytics' releases, in bounded time.
 
     Raises:
         SettingsError: it names neither a file nor a model that can be downloaded.
         ModelUnavailable: it could not be downloaded.
     """
     if "://" in model:
-        raise SettingsError(f"the model {model.split('://')[0]}://… is an address; download it and {_MEND}")
+        raise SettingsError(f"the model {model.split('://')[0]}://… is an address; download it and {_REMEDY}")
     path = Path(model).expanduser()
     if path.exists():
         _check_name(path)
         return path
     name = _hub_name(path)
     if name is None:
-        raise SettingsError(f"the model {model!r} is no file here and no name that Ultralytics offers; {_MEND}")
+        where = "here" if path.is_absolute() else f"in {Path.cwd()}"
+        raise SettingsError(f"the model {model!r} is no file {where} and no name that Ultralytics offers; {_REMEDY}")
     kept = cache / name
     if not kept.exists():
         _download(name, kept, fetch or _fetch)
@@ -49,10 +51,10 @@ def find_model(model: str, cache: Path = CACHE, fetch: Callable[[str, Path], Non
 
 
 def check_pin(path: Path, sha256: str | None) -> None:
-    """See that a model's file is the one that was pinned.
+    """Check that a model's file is the one that was pinned.
 
     Raises:
-        SettingsError: it is another, or a folder, which cannot be pinned.
+        SettingsError: it is another file, or a folder, which cannot be pinned.
     """
     if sha256 is None:
         return
@@ -70,7 +72,7 @@ def check_pin(path: Path, sha256: str | None) -> None:
 
 
 def _check_name(path: Path) -> None:
-    """Refuse what Ultralytics would take for another name, and go and look for that."""
+    """Refuse a name that Ultralytics would replace by another, and search for that."""
     if path.suffix.lower() != ".pt":
         return
     import_ultralytics()
@@ -96,15 +98,15 @@ def _download(name: str, target: Path, fetch: Callable[[str, Path], None]) -> No
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         fetch(name, target)
-    except Exception as error:  # noqa: BLE001  # whatever stops a download, the mend is the same
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+    except Exception as error:  # noqa: BLE001  # whatever stops a download, the remedy is the same
+        reason = one_line(error, 200)
         raise ModelUnavailable(
-            f"the model {name!r} is not on this machine and could not be downloaded: {reason}; {_MEND}"
+            f"the model {name!r} is not on this machine and could not be downloaded: {reason}; {_REMEDY}"
         ) from None
 
 
 def _fetch(name: str, target: Path) -> None:
-    """Download from Ultralytics' releases by its own means; give up after five minutes."""
+    """Download from Ultralytics' releases by its own function; give up after five minutes."""
     import requests
 
     url = f"{_RELEASE}/{name}"

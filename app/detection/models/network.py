@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from app.core.one_line import one_line
 from app.detection.cpu_session import CpuSession, OnnxSession, OpenVinoSession, onnx_session
 from app.detection.models.exports import ENGINE, Export, Requirements, find_export
 from app.detection.models.files import check_pin, find_model
@@ -36,8 +37,8 @@ class Network:
 
     form: str
     """The base name of the file or folder that is run: the model's own, or its export's."""
-    graph: CpuSession | None
-    """The network for one picture a call, where it is an export on the CPU; else none."""
+    session: CpuSession | None
+    """The network for one picture a call, where it is an export on the CPU; else ``None``."""
     labels: Mapping[int, str]
     """Class id to label."""
     size: tuple[int, int]
@@ -64,7 +65,7 @@ class Network:
         self._check_kind()
         self._share_threads(options.threads)
         self._read_shape(options.image_size or (export.image_size if export else None))
-        self.graph = self._as_graph(path, options, export)
+        self.session = self._open_session(path, options, export)
         if export:
             _logger.info("%s runs as its export %s; use_export: false runs the .pt itself", self.name, self.form)
 
@@ -95,7 +96,7 @@ class Network:
         return bool(self._backend.format == "pt" and self.device.type == "cuda")
 
     def tensors(self) -> list[torch.Tensor]:
-        """Give the tensors that layers keep beside their weights, such as a head's anchors for the last shape."""
+        """Return the tensors that layers keep beside their weights, such as a head's anchors for the last shape."""
         layers = self._backend.model.modules() if self._backend.format == "pt" else ()
         return [each for layer in layers for each in vars(layer).values() if isinstance(each, torch.Tensor)]
 
@@ -112,7 +113,7 @@ class Network:
             # As in predict: classes are filtered after the head's own truncation.
             self._backend.model.set_head_attr(max_det=max(self._max_detections, 300), agnostic_nms=False)
         parts = batch.split(self._largest_batch or len(batch))  # type: ignore[no-untyped-call]
-        # A backend may answer in a buffer that its next call overwrites.
+        # A backend may return a buffer that its next call overwrites.
         outputs = [self._run(part).clone() if len(parts) > 1 else self._run(part) for part in parts]
         return torch.cat(outputs) if len(parts) > 1 else outputs[0]
 
@@ -135,7 +136,7 @@ class Network:
             raise ModelUnavailable(f"the model {self.name!r} takes {backend.channels} channels; give one that takes 3")
         self.labels = {int(key): str(label) for key, label in backend.names.items()}
 
-    def _read_shape(self, asked: int | None) -> None:
+    def _read_shape(self, requested: int | None) -> None:
         from ultralytics.utils.checks import check_imgsz
 
         backend = self._backend
@@ -148,11 +149,10 @@ class Network:
         if backend.format in ("pt", "torchscript"):
             batch = None
         own = backend.model.args.get("imgsz", _DEFAULT_SIZE) if backend.format == "pt" else _DEFAULT_SIZE
-        wanted = fixed or asked or own
-        height, width = check_imgsz(wanted, stride=self.stride, min_dim=2)
-        if fixed and asked and asked != max(height, width):
+        height, width = check_imgsz(fixed or requested or own, stride=self.stride, min_dim=2)
+        if fixed and requested and requested != max(height, width):
             raise SettingsError(
-                f"image_size: {asked} is not what {self.name} was exported for; allowed is {height}×{width}"
+                f"image_size: {requested} is not what {self.name} was exported for; allowed is {height}×{width}"
             )
         self.size = (height, width)
         self.rectangular = backend.format == "pt" or (dynamic and not fixed)
@@ -161,7 +161,7 @@ class Network:
             backend.backend.batch = batch  # what shorter batches are padded to
 
     def _onnx_shape(self, declared: object) -> tuple[int | None, object]:
-        """Read the batch and the size that an ONNX graph is fixed to: foreign ones carry no metadata."""
+        """Return the batch and the size that an ONNX graph is fixed to: foreign ones carry no metadata."""
         shape = self._backend.session.get_inputs()[0].shape
         if len(shape) != 4 or (isinstance(shape[1], int) and shape[1] != 3):
             raise ModelUnavailable(f"the model {self.name!r} does not take images: its input is {shape}")
@@ -174,11 +174,11 @@ class Network:
             if threads is not None:
                 torch.set_num_threads(threads)
             return
-        # Another runtime computes, and torch only prepares and sorts: its threads, spinning after each piece
-        # of work, would take the cores from that runtime's.
+        # Another runtime computes, and torch only prepares and sorts: its threads spin after each piece of work, and
+        # would take the cores from that runtime's.
         torch.set_num_threads(1)
 
-    def _as_graph(self, path: Path, options: DetectorOptions, export: Export | None) -> CpuSession | None:
+    def _open_session(self, path: Path, options: DetectorOptions, export: Export | None) -> CpuSession | None:
         backend = self._backend
         if self.device.type != "cpu" or backend.format not in ("onnx", "openvino"):
             return None
@@ -187,14 +187,14 @@ class Network:
         if backend.format == "onnx":
             backend.backend.session = None if single else onnx_session(path, threads)
             return OnnxSession(path, threads) if single else None
-        if single and backend.backend.read_model is None:  # it is set for INT8 on AMX, which needs Ultralytics' care
+        if single and backend.backend.read_model is None:  # it is set for INT8 on AMX, which Ultralytics handles itself
             backend.backend.ov_compiled_model = None
             return OpenVinoSession(path, threads, exact=options.half is False)
         return None
 
 
 def _find_export(weights: Path, device: torch.device, options: DetectorOptions) -> Export | None:
-    # The pin speaks for the weights alone: a file beside them is not taken in their place.
+    # The pin is that of the weights alone: a file beside them is not taken in their place.
     if not options.use_export or options.model_sha256 is not None:
         return None
     on_gpu = device.type == "cuda"
@@ -202,38 +202,38 @@ def _find_export(weights: Path, device: torch.device, options: DetectorOptions) 
 
 
 def load_or_fall_back(weights: Path, export: Export | None, load: Callable[[Path], Any]) -> tuple[Any, Export | None]:
-    """Load what stands in for the weights, or the weights where that is a TensorRT engine which does not load here.
+    """Load the export of the weights, or the weights where that is a TensorRT engine which does not load here.
 
-    An engine runs only with the kind of card and the TensorRT that it was built with, which its file does not tell.
+    An engine runs only with the kind of card and the TensorRT that it was built with, which its file does not name.
 
     Args:
         weights: the ``.pt``.
-        export: what stands in for it; none: nothing does.
+        export: what is run in its place; ``None``: nothing is.
         load: loads a file or folder.
 
     Returns:
-        What was loaded, and the export where it is that.
+        What was loaded, and the export where that was it.
 
     Raises:
-        ModelUnavailable: by ``load``.
+        ModelUnavailable: as ``load`` raises it.
     """
     if export is None or export.kind != ENGINE:
         return load(export.path if export else weights), export
     try:
         return load(export.path), export
     except ModelUnavailable as error:
-        _logger.warning("%s is run itself, for its engine does not load: %s", weights.name, error)
+        _logger.warning("%s itself is run, as its engine does not load: %s", weights.name, error)
         return load(weights), None
 
 
-def _device(asked: str) -> torch.device:
-    if asked == "cpu" or (asked == "auto" and not torch.cuda.is_available()):
+def _device(requested: str) -> torch.device:
+    if requested == "cpu" or (requested == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
-    index = int(asked.partition(":")[2] or 0)
+    index = int(requested.partition(":")[2] or 0)
     present = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if index >= present:
         count = f"{present} GPU{'s' * (present != 1)}" if present else "no GPU"
-        raise ModelUnavailable(f"DETECTOR_DEVICE={asked!r}: PyTorch sees {count} here; set it to auto or cpu")
+        raise ModelUnavailable(f"DETECTOR_DEVICE={requested!r}: PyTorch sees {count} here; set it to auto or cpu")
     return torch.device("cuda", index)
 
 
@@ -253,7 +253,7 @@ def _load(path: Path, device: torch.device, options: DetectorOptions) -> Any:
         raise ModelUnavailable(f"the model {path.name!r} cannot be loaded: {_explain(error, path)}") from None
     backend.eval()
     if backend.format == "pt" and device.type == "cuda":
-        # Tensor cores take this order; in the other each convolution is turned to it and back.
+        # Tensor cores take this order; in the other each convolution is converted to it and back.
         backend.model.to(memory_format=torch.channels_last)
     return backend
 
@@ -275,5 +275,5 @@ def _explain(error: Exception, path: Path) -> str:
         return "by its name it is none of .pt, .onnx, .engine and an exported folder such as x_openvino_model"
     text = text.replace(str(path), path.name)
     first = re.split(r"\n|\. | \(", text)[0]
-    line = " ".join(_NOISE.sub("", first).split())[:200] or type(error).__name__
+    line = one_line(_NOISE.sub("", first).strip() or type(error).__name__, 200)
     return f"{line}; give another in DETECTOR_MODEL"

@@ -1,4 +1,4 @@
-"""Make the bundled demo model: ``python -m app.detection.models.train_street``.
+"""Train the bundled demo model: ``python -m app.detection.models.train_street``.
 
 It draws streets, trains, evaluates, and writes the card.
 
@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from app.detection.models.training import Judgement, TrainingPlan
+from app.detection.models.training import Evaluation, TrainingPlan
 from app.simulation.spec import StreetSpec
 from app.simulation.sprites import LABELS
 from app.simulation.street import GroundTruth, Street
@@ -27,12 +27,12 @@ from app.simulation.street import GroundTruth, Street
 IMAGE_SIZE = 320
 """Longest side, in pixels, at which the model sees a frame."""
 LEAST_VISIBLE = 0.3
-"""What is less visible than this share is not labelled."""
+"""Objects less visible than this share are not labelled."""
 FRAMES_PER_STREET = 4
 TRAINING_SEEDS = 100_000
 """Training streets have seeds from here on."""
 HELD_OUT_SEEDS = 900_000
-"""Streets that only judge the model have seeds from here on."""
+"""Streets that only evaluate the model have seeds from here on."""
 SHAPES = ((1280, 720), (1280, 720), (640, 360), (960, 540), (960, 720))
 
 
@@ -47,7 +47,7 @@ class Scale:
 
 
 def write_dataset(folder: Path, scale: Scale) -> Path:
-    """Draw the images and labels of both parts as Ultralytics wants them; give the path of ``data.yaml``."""
+    """Draw the images and labels of both parts in Ultralytics' layout; return the path of ``data.yaml``."""
     for part, count, seed in (
         ("train", scale.images, TRAINING_SEEDS),
         ("val", scale.held_out, HELD_OUT_SEEDS),
@@ -71,7 +71,7 @@ def write_dataset(folder: Path, scale: Scale) -> Path:
 
 
 def _scenes(count: int, first_seed: int) -> Iterator[tuple[NDArray[np.uint8], str]]:
-    """Draw frames as a detector sees them: through JPEG, shrunk to the model's size."""
+    """Yield frames as a detector gets them, through JPEG and scaled to the model's size, with their labels."""
     for street_number in range(-(-count // FRAMES_PER_STREET)):
         rng = np.random.default_rng((first_seed, street_number))
         width, height = SHAPES[int(rng.integers(len(SHAPES)))]
@@ -98,7 +98,7 @@ def _label(truth: GroundTruth, width: int, height: int) -> str:
 
 
 def main() -> int:
-    """Draw, train, judge, and write model and card."""
+    """Draw, train, evaluate, and write model and card."""
     from app.detection.models import training
     from app.detection.models.exporter import export
 
@@ -124,15 +124,15 @@ def main() -> int:
     checkpoint = training.train(plan)
     training.pack(checkpoint, given.out, dict(enumerate(LABELS)), IMAGE_SIZE)
     export(str(given.out), "openvino")
-    judgement = training.judge(given.out, dataset, IMAGE_SIZE, given.work / "runs")
+    evaluation = training.evaluate(given.out, dataset, IMAGE_SIZE, given.work / "runs")
     found = recall_as_used(given.out)
-    given.out.with_suffix(".md").write_text(write_card(judgement, found, plan, scale))
-    print(f"{given.out}: mAP50 {judgement.map50:.3f} on {scale.held_out} held-out images")
+    given.out.with_suffix(".md").write_text(write_card(evaluation, found, plan, scale))
+    print(f"{given.out}: mAP50 {evaluation.map50:.3f} on {scale.held_out} held-out images")
     return 0
 
 
 def recall_as_used(model: Path) -> float:
-    """Measure what share of the road users at least half visible is found as the system runs by default.
+    """Return the share of the road users at least half visible that is found as the system runs by default.
 
     Default thresholds, 1280x720 JPEGs of the two demonstration streets; found is the right class at IoU 0.5 or more.
     """
@@ -145,26 +145,26 @@ def recall_as_used(model: Path) -> float:
         for index in range(0, 4000, 40):
             frame = street.frame(index)
             data = cv2.imencode(".jpg", frame.image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
-            seen = detector.detect([data])[0]
+            detections = detector.detect([data])[0]
             plain = frame.truth.visible >= 0.5
             for box, class_id in zip(frame.truth.boxes[plain], frame.truth.class_ids[plain], strict=True):
                 drawn += 1
-                found += bool(np.any(_overlap(box, seen.boxes[seen.class_ids == class_id]) >= 0.5))
+                found += bool(np.any(_overlap(box, detections.boxes[detections.class_ids == class_id]) >= 0.5))
     return found / drawn
 
 
 def _overlap(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give the intersection over union of one box with each of (N, 4) others."""
+    """Return the intersection over union of one box with each of (N, 4) others."""
     low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
     both = np.prod(np.clip(high - low, 0, None), axis=1)
     areas = np.prod(others[:, 2:] - others[:, :2], axis=1) + np.prod(box[2:] - box[:2])
     return np.asarray(both / (areas - both), np.float32)
 
 
-def write_card(judgement: Judgement, found: float, plan: TrainingPlan, scale: Scale) -> str:
-    """Give the model card, with the figures as measured."""
-    rows = {"all": (judgement.precision, judgement.recall, judgement.map50, judgement.map50_95)}
-    rows |= judgement.by_label
+def write_card(evaluation: Evaluation, found: float, plan: TrainingPlan, scale: Scale) -> str:
+    """Return the model card, with the figures as measured."""
+    rows = {"all": (evaluation.precision, evaluation.recall, evaluation.map50, evaluation.map50_95)}
+    rows |= evaluation.by_label
     table = "\n".join(f"| {name} | " + " | ".join(f"{one:.3f}" for one in row) + " |" for name, row in rows.items())
     return _CARD.format(
         depth=plan.depth,

@@ -1,4 +1,4 @@
-"""Training and judging a small YOLO, for the bundled demo model and for whoever wants to make another."""
+"""Training and evaluation of a small YOLO, for the bundled demo model and others like it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TrainingPlan:
     dataset: Path
     """An Ultralytics dataset description (``data.yaml``)."""
     runs: Path
-    """Folder for checkpoints; an interrupted training goes on from there."""
+    """Folder for checkpoints; an interrupted training continues from there."""
     depth: float = 0.33
     width: float = 0.125
     """YOLO11 scaled by these gives 0.5 M parameters (the published ``n`` has 0.50 and 0.25)."""
@@ -33,8 +33,8 @@ class TrainingPlan:
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """How a model did on images it never saw, by Ultralytics' validator."""
+class Evaluation:
+    """The figures of a model on images that it was not trained on, by Ultralytics' validator."""
 
     precision: float
     recall: float
@@ -45,7 +45,7 @@ class Judgement:
 
 
 def train(plan: TrainingPlan) -> Path:
-    """Train from scratch, or go on where an interrupted training stopped; give the best checkpoint.
+    """Train from scratch, or continue an interrupted training; return the last checkpoint.
 
     Raises:
         ModelUnavailable: the training ended without a checkpoint.
@@ -81,7 +81,7 @@ def train(plan: TrainingPlan) -> Path:
             hsv_h=0.02,
             amp=False,  # its check would download weights
             plots=False,
-            val=False,  # judged once, at the end, on images of their own
+            val=False,  # evaluated once, at the end, on images of their own
         )
     if not last.is_file():
         raise ModelUnavailable(f"the training left no checkpoint in {plan.runs}")
@@ -114,8 +114,8 @@ def pack(checkpoint: Path, out: Path, labels: Mapping[int, str], image_size: int
     out.write_bytes(buffer.getvalue())
 
 
-def judge(model: Path, dataset: Path, image_size: int, runs: Path) -> Judgement:
-    """Measure a model on a dataset's ``val`` images."""
+def evaluate(model: Path, dataset: Path, image_size: int, runs: Path) -> Evaluation:
+    """Evaluate a model on a dataset's ``val`` images."""
     from ultralytics import YOLO
 
     figures = YOLO(str(model)).val(
@@ -130,14 +130,14 @@ def judge(model: Path, dataset: Path, image_size: int, runs: Path) -> Judgement:
         exist_ok=True,
     )
     box = figures.box
-    return Judgement(
+    return Evaluation(
         precision=float(box.mp),
         recall=float(box.mr),
         map50=float(box.map50),
         map50_95=float(box.map),
         by_label={
-            figures.names[int(class_id)]: _four(box.class_result(place))
-            for place, class_id in enumerate(box.ap_class_index)
+            figures.names[int(class_id)]: _four(box.class_result(index))
+            for index, class_id in enumerate(box.ap_class_index)
         },
     )
 

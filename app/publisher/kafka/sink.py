@@ -71,10 +71,9 @@ class KafkaSink:
         self._settings = settings
         self._find_brokers = find_brokers
         self._producer: Any = None
-        self._trouble = "the connection to Kafka is being made"
+        self._trouble = "waiting for the embedded broker to start" if settings.embedded else _waiting_for("Kafka")
         self._connecting: asyncio.Task[None] | None = None
         self._backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
-        self._pause_s = 0.0
         self._outage = TroubleLog(logger, "Kafka is away", unit="tries")
         self._was_connected = False
         self._built: Any = None
@@ -218,7 +217,6 @@ class KafkaSink:
             producer, answer, outcome = self._settled.popleft()
             if isinstance(outcome, (Acknowledgement, DeliveryRefused)):
                 self._backoff.reset()  # Kafka answers, and takes records
-                self._pause_s = 0.0
                 self._give(answer, outcome)
             elif failure is None:
                 failure = (producer, str(outcome))
@@ -253,14 +251,17 @@ class KafkaSink:
         if given_up is not None:
             await asyncio.to_thread(end_producer, given_up)
         while not self._closed:
-            await asyncio.sleep(self._pause_s)
+            await asyncio.sleep(self._backoff.delay_s)
             try:
                 bootstrap = await self._find_brokers()
+                if not self._backoff.failures:
+                    self._trouble = _waiting_for(f"Kafka on {', '.join(bootstrap)}")
                 self._producer = await asyncio.to_thread(self._build, bootstrap)
-            except DeliveryError as error:
-                self._outage.again(str(error))
-                self._trouble = str(error)
-                self._pause_s = self._backoff.next()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next try may succeed
+                foreseen = isinstance(error, DeliveryError)
+                self._trouble = str(translate(error, self._settings.topic))
+                self._outage.again(self._trouble, error=None if foreseen else error)
+                self._backoff.next()
             else:
                 self._report_connected(bootstrap)
                 self._connecting = None
@@ -300,6 +301,10 @@ class KafkaSink:
         self._fail_unacknowledged(reason)
         if self._closed:
             return
-        self._pause_s = self._backoff.next()
+        self._backoff.next()
         self._outage.again(reason)
         self._connecting = asyncio.get_running_loop().create_task(self._connect(producer))
+
+
+def _waiting_for(whom: str) -> str:
+    return f"waiting for the first answer of {whom}"

@@ -10,22 +10,29 @@ from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.errors import SpoolDamaged
 
 
-def dump(event: DetectionEvent) -> bytes:
-    """Return an event's stored form."""
-    return json.dumps(asdict(event), separators=(",", ":")).encode()
+def dump(event: DetectionEvent, due_at_ns: int | None = None) -> bytes:
+    """Return an event's stored form.
+
+    Args:
+        event: what is stored.
+        due_at_ns: when it should be at Kafka, nanoseconds since 1970 UTC; ``None``: its frame named no budget.
+    """
+    values = asdict(event) if due_at_ns is None else {**asdict(event), "due_at_ns": due_at_ns}
+    return json.dumps(values, separators=(",", ":")).encode()
 
 
-def load(body: bytes) -> DetectionEvent:
-    """Return the event that was stored.
+def load(body: bytes) -> tuple[DetectionEvent, int | None]:
+    """Return an event, and when it should be at Kafka; ``None`` where that was not stored, as in older spools.
 
     Raises:
         SpoolDamaged: it is no stored event.
     """
     try:
         values = json.loads(body)
+        due_at_ns = values.pop("due_at_ns", None)
         latency = StageLatencies(**values.pop("latency"))
         objects = tuple(DetectedObject(**{**one, "bbox": tuple(one["bbox"])}) for one in values.pop("objects"))
-        return DetectionEvent(**values, objects=objects, latency=latency)
+        return DetectionEvent(**values, objects=objects, latency=latency), None if due_at_ns is None else int(due_at_ns)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise SpoolDamaged(f"a stored event cannot be read: {type(error).__name__}") from None
 

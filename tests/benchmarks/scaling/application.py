@@ -11,11 +11,11 @@ from pydantic import BaseModel
 from ray import serve
 
 from app.core.clock import Clock
+from app.core.service_time import BatchTimes
 from app.detection import ImageOutcome
 from app.detection.messages import DetectorAnswer, DetectorJob, ModelInfo, expired
 from app.detection.no_op import NoOpDetector
 from app.ingress.service import ServiceLimits
-from app.scaling import BatchTimes
 from app.settings.loading import load_settings
 from deployments.graph import delivery_actors
 from deployments.ingress import DetectionIngress

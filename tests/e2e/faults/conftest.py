@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.faults.ground import Ground, Network, ground
-from tests.e2e.faults.verdict import Verdict, write_table
+from tests.support.faults import Ground, Network, ground
+from tests.support.verdict import Verdict, write_table
 
 VERDICTS = pytest.StashKey[list[Verdict]]()
 

@@ -13,11 +13,11 @@ import pytest
 
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.rpc.sightline.inference.v1 import inference_pb2_grpc as pb_grpc
-from tests.conftest import wait_for
-from tests.e2e.faults.ground import DETECTOR, INGRESS, Ground, Network, ground
-from tests.e2e.faults.load import METADATA, picture
-from tests.e2e.faults.poison import write_poison
-from tests.e2e.faults.verdict import Verdict, judge
+from tests.support.faults import DETECTOR, INGRESS, Ground, Network, ground
+from tests.support.load import METADATA, picture
+from tests.support.poison_model import write_poison
+from tests.support.verdict import Verdict, judge
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(600)
 Tell = Callable[[Verdict], Verdict]

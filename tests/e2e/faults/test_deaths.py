@@ -10,8 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.conftest import wait_for
-from tests.e2e.faults.ground import (
+from tests.support.faults import (
     CAMERA,
     CAMERA_ACTOR,
     CONTROLLER,
@@ -23,8 +22,9 @@ from tests.e2e.faults.ground import (
     Network,
     ground,
 )
-from tests.e2e.faults.load import Load
-from tests.e2e.faults.verdict import Verdict, judge
+from tests.support.load import Load
+from tests.support.verdict import Verdict, judge
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(600)
 Tell = Callable[[Verdict], Verdict]

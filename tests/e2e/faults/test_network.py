@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import wait_for
-from tests.e2e.faults.ground import Ground, Network, ground
-from tests.e2e.faults.verdict import Verdict, judge
+from tests.support.faults import Ground, Network, ground
+from tests.support.verdict import Verdict, judge
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(600)
 Tell = Callable[[Verdict], Verdict]

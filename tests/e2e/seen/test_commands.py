@@ -11,9 +11,9 @@ import av
 import cv2
 import pytest
 
-from tests.conftest import ROOT
-from tests.e2e.seen.conftest import SOURCE, STEADY, Watched
-from tests.e2e.system import BIN
+from tests.support.paths import ROOT
+from tests.support.system import BIN
+from tests.support.watched_system import SOURCE, STEADY, Watched
 
 _OURS = ("SIGHTLINE_", "DETECTOR_", "KAFKA_", "INFERENCE_", "RAY_")
 

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conftest import wait_for
-from tests.e2e.browser import Page, browser
-from tests.e2e.seen.conftest import SOURCE, STEADY, Watched
+from tests.support.browser import Page, browser
+from tests.support.waiting import wait_for
+from tests.support.watched_system import SOURCE, STEADY, Watched
 
 BOXES = f"document.querySelectorAll('#camera-{STEADY} svg rect.box')"
 PLACES = f"[...{BOXES}].map(box => box.getAttribute('x') + ',' + box.getAttribute('y')).join(' ')"

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.seen.conftest import SOURCE, STEADY, Watched
-from tests.e2e.system import System
+from tests.support.system import System
+from tests.support.watched_system import SOURCE, STEADY, Watched
 
 WINDOW_S = 8.0
 TICK_S = 0.01

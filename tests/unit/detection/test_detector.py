@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from detection_scenes import SIZE, png, scene
 
 from app.detection import Detector, DetectorOptions, Thresholds
 from app.detection.models.network import Network
 from app.errors import ImageError, InferenceFailed, ModelUnavailable, SettingsError
+from tests.support.scenes import SIZE, png, scene
 
 GRAY = np.full((160, 160, 3), 90, np.uint8)
 GOOD = png(scene(320, 180, 1))
@@ -124,8 +124,8 @@ def test_a_detector_warms_up_with_the_threads_it_is_given(models: dict[str, Path
         detector.warm_up()
         assert torch.get_num_threads() == 1
         if name.endswith(".onnx"):
-            graph = detector._network.graph
-            session = graph._lone if graph else detector._network._backend.backend.session
+            graph = detector._network.session
+            session = graph._on_all_cores if graph else detector._network._backend.backend.session
             assert session.get_session_options().intra_op_num_threads == 1
         assert len(detector.detect([GOOD, GOOD])) == 2
         detector.close()

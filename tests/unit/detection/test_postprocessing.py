@@ -1,4 +1,4 @@
-"""What is left by the sieve that runs on a GPU gives the same answer as all that the network gave."""
+"""The best anchors, selected on a GPU, give the same detections as the whole output of the network."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from app.detection.options import DetectorOptions
-from app.detection.postprocessing import Postprocessor, sift
+from app.detection.postprocessing import Postprocessor, top_anchors
 
 ANCHORS, CLASSES = 500, 3
 
 
 def output(images: int = 4, seed: int = 0, likely: float = 0.1) -> torch.Tensor:
-    """Give what a network without NMS might: boxes that overlap, a few of them scored over the threshold."""
+    """Return an output as of a network without NMS: boxes that overlap, a few of them scored over the threshold."""
     random = torch.Generator().manual_seed(seed)
     boxes = torch.rand((images, 4, ANCHORS), generator=random) * 100 + 20
     scores = torch.rand((images, CLASSES, ANCHORS), generator=random)
@@ -22,37 +22,37 @@ def output(images: int = 4, seed: int = 0, likely: float = 0.1) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("class_ids", [None, [0, 2]])
-@pytest.mark.parametrize("most", [ANCHORS, 200])
-def test_the_best_anchors_give_what_all_of_them_give(class_ids: list[int] | None, most: int) -> None:
+@pytest.mark.parametrize("limit", [ANCHORS, 200])
+def test_the_best_anchors_give_what_all_of_them_give(class_ids: list[int] | None, limit: int) -> None:
     postprocess = Postprocessor(DetectorOptions("any.pt", max_detections=20), class_ids, False)
     given = output()
-    left = sift(given, most)
-    assert left.shape == (4, most, 6)
+    left = top_anchors(given, limit)
+    assert left.shape == (4, limit, 6)
     assert left.dtype == torch.float32
     for rows, whole in zip(left.numpy(), given.numpy(), strict=True):
-        assert postprocess.drops(rows[-1])
-        found, expected = postprocess.select_sifted(rows), postprocess.select_one(whole)
+        assert postprocess.is_below_threshold(rows[-1])
+        found, expected = postprocess.select_top(rows), postprocess.select(whole)
         assert len(expected) == 20 or class_ids
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def test_a_sieve_too_coarse_is_seen_by_its_last_row() -> None:
+def test_too_few_anchors_are_recognised_by_the_last_row() -> None:
     postprocess = Postprocessor(DetectorOptions("any.pt"), None, False)
-    rows = sift(output(likely=1.0), 20).numpy()
-    assert not any(postprocess.drops(each[-1]) for each in rows)
+    rows = top_anchors(output(likely=1.0), 20).numpy()
+    assert not any(postprocess.is_below_threshold(each[-1]) for each in rows)
 
 
-def test_a_picture_that_shows_nothing_gives_no_rows() -> None:
+def test_a_picture_without_objects_gives_no_rows() -> None:
     postprocess = Postprocessor(DetectorOptions("any.pt"), None, False)
-    for rows in sift(output(likely=0.0), 50).numpy():
-        assert postprocess.select_sifted(rows).shape == (0, 6)
+    for rows in top_anchors(output(likely=0.0), 50).numpy():
+        assert postprocess.select_top(rows).shape == (0, 6)
 
 
 def test_what_is_not_finite_comes_first_and_is_left_to_be_refused() -> None:
     postprocess = Postprocessor(DetectorOptions("any.pt"), None, False)
     given = output(images=1, likely=0.0)
     given[0, 4:, 123] = float("nan")
-    rows = postprocess.select_sifted(sift(given, 50)[0].numpy())
+    rows = postprocess.select_top(top_anchors(given, 50)[0].numpy())
     with pytest.raises(ValueError, match="not finite"):
         postprocess.to_source([rows], (160, 160), [(160, 160)])
 
@@ -60,5 +60,5 @@ def test_what_is_not_finite_comes_first_and_is_left_to_be_refused() -> None:
 def test_of_a_final_output_only_the_threshold_the_classes_and_the_limit_take_away() -> None:
     postprocess = Postprocessor(DetectorOptions("any.pt", max_detections=2), [1], True)
     rows = np.array([[0, 0, 9, 9, score, label] for score, label in [(0.9, 1), (0.9, 0), (0.8, 1), (0.7, 1), (0.1, 1)]])
-    found = postprocess.select_one(rows.astype(np.float32))
+    found = postprocess.select(rows.astype(np.float32))
     np.testing.assert_allclose(found[:, 4], [0.9, 0.8])

@@ -4,8 +4,7 @@ import random
 
 import pytest
 
-from app.scaling import BatchTimes, ServiceTime, join_service_times
-from app.scaling.service_time import FIT_S
+from app.core.service_time import FIT_S, BatchTimes, ServiceTime, join_service_times
 
 
 class Clock:

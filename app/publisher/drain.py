@@ -13,16 +13,15 @@ import asyncio
 import contextlib
 import functools
 import logging
-import math
 import random
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from app.core.backoff import Backoff
-from app.core.event import DetectionEvent
 from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable, SpoolDamaged
+from app.publisher.camera_queue import CameraQueue, Pending, Sent
+from app.publisher.delivery_times import DeliveryTimes
 from app.publisher.record import EventRecord, make_record
 from app.publisher.spool.codec import load
 from app.publisher.spool.rows import Delivery, Refusal, Waiting
@@ -45,8 +44,6 @@ CAMERA_IDLE_S = 3_600.0
 """A camera of which nothing came for so long is forgotten, with its count."""
 MAX_CAMERAS = 20_000
 """Cameras remembered at most; beyond, the one longest idle is forgotten."""
-LATENCY_WINDOW = 2_000
-"""Events over which the quantiles are taken."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 """Between two tries to send a camera's next event while Kafka is away."""
 
@@ -65,69 +62,6 @@ class Sink(Protocol):
         """
 
 
-class PublishObserver(Protocol):
-    """Who wants to know of events and of the spool."""
-
-    def published(self, camera_id: str, total_s: float, spool_s: float, publish_s: float, breach: bool) -> None:
-        """Called after each acknowledgement: seconds from capture, in the spool, from hand-over; and whether late."""
-
-    def spool(self, events: int, size: int, oldest_s: float, quarantined: int) -> None:
-        """Called with the events that wait, their bytes, the age of the oldest in seconds, and the events set aside."""
-
-
-@dataclass
-class Pending:
-    """A committed event that waits for Kafka."""
-
-    id: int
-    stored_at_ns: int
-    event_id: str
-    event: DetectionEvent | None
-    """``None`` where its stored form cannot be read."""
-    due_at_ns: int | None = None
-    """See :class:`~app.publisher.publisher.Submission`."""
-    tried: bool = False
-    old: bool = False
-    """A previous publisher committed it."""
-
-
-@dataclass(frozen=True)
-class _Sent:
-    """An event that was handed over."""
-
-    pending: Pending
-    outcome: asyncio.Future[object]
-    spool_s: float
-    began: float
-    """When, in monotonic seconds."""
-
-
-@dataclass
-class _CameraQueue:
-    """What waits of one camera."""
-
-    backoff: Backoff
-    waiting: deque[Pending] = field(default_factory=deque)
-    sent: deque[_Sent] = field(default_factory=deque)
-    failed: list[Pending] = field(default_factory=list)
-    """To be sent again, in this order, before what waits."""
-    cut_back: bool = False
-    """One event at a time: the last outcome was an error."""
-    paused: asyncio.TimerHandle | None = None
-    read_up_to: int = 0
-    """The highest id that came into memory."""
-    on_disk: bool = False
-    """More may wait on disk, beyond ``read_up_to``."""
-    reading: asyncio.Task[None] | None = None
-    published: int = 0
-    used_at: float = 0.0
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing of it waits."""
-        return not (self.waiting or self.sent or self.failed or self.on_disk)
-
-
 class Drain:
     """Sends what was committed, until it is acknowledged or refused for good; used from one event loop."""
 
@@ -136,29 +70,24 @@ class Drain:
         sink: Sink,
         spool: SpoolWriter,
         *,
-        budget_ms: float,
-        observer: PublishObserver,
+        times: DeliveryTimes,
         max_held: int,
         wall_ns: Callable[[], int],
         monotonic: Callable[[], float],
     ) -> None:
         self._sink = sink
         self._spool = spool
-        self._budget_ms = budget_ms
-        """From capture to acknowledgement, of frames that come without a budget; later is a breach."""
-        self._observer = observer
+        self._times = times
         self._max_held = max_held
         self._wall_ns = wall_ns
         self._monotonic = monotonic
         self._rng = random.Random()
-        self._queues: OrderedDict[str, _CameraQueue] = OrderedDict()
-        self._ready: OrderedDict[str, _CameraQueue] = OrderedDict()
+        self._queues: OrderedDict[str, CameraQueue] = OrderedDict()
+        self._ready: OrderedDict[str, CameraQueue] = OrderedDict()
         """Cameras that may have something to send now."""
         self._pumping = False
         self._sent = 0
         self._closed = False
-        self._latencies: deque[tuple[float, float]] = deque(maxlen=LATENCY_WINDOW)
-        """When each was acknowledged, in monotonic seconds, and its milliseconds since capture."""
         self._held = 0
         self._old_up_to = 0
         self._recovered_at_ns = 0
@@ -167,13 +96,8 @@ class Drain:
             logger, "events are set aside", unit="events", level=logging.ERROR, monotonic=monotonic
         )
         self._unread = TroubleLog(logger, "what waits in the spool cannot be read", unit="tries", monotonic=monotonic)
-        self._uncounted = TroubleLog(
-            logger, "events were published, but not counted in the metrics", level=logging.ERROR, monotonic=monotonic
-        )
         self.trouble = ""
         """Why nothing can be delivered now; empty while it can."""
-        self.breaches = 0
-        """Events acknowledged later than the budget."""
 
     @property
     def held(self) -> int:
@@ -184,14 +108,6 @@ class Drain:
     def published(self) -> Mapping[str, int]:
         """Events acknowledged, by camera; one idle for an hour is left out."""
         return {camera_id: queue.published for camera_id, queue in self._queues.items() if queue.published}
-
-    def latencies_ms(self, seconds: float | None = None) -> tuple[float, ...]:
-        """Return capture to acknowledgement of the last events that waited out no outage, in milliseconds.
-
-        With ``seconds`` of those only that were acknowledged since so long ago.
-        """
-        since = -math.inf if seconds is None else self._monotonic() - seconds
-        return tuple(ms for at, ms in self._latencies if at >= since)
 
     def resume(self, cameras: Sequence[str], last_id: int) -> None:
         """Send what a previous publisher left, up to its last id; it counts as replayed."""
@@ -244,7 +160,7 @@ class Drain:
 
     # Handing over.
 
-    def _wake(self, camera_id: str, queue: _CameraQueue) -> None:
+    def _wake(self, camera_id: str, queue: CameraQueue) -> None:
         self._ready[camera_id] = queue
         self._pump_soon()
 
@@ -265,7 +181,7 @@ class Drain:
         if self._ready:
             self._pump_soon()
 
-    def _send_some(self, camera_id: str, queue: _CameraQueue) -> bool:
+    def _send_some(self, camera_id: str, queue: CameraQueue) -> bool:
         """Hand some of a camera's events over; return whether it may have more to send now."""
         if queue.paused is not None or queue.failed:
             return False
@@ -280,7 +196,7 @@ class Drain:
             self._send(camera_id, queue, queue.waiting.popleft())
         return True
 
-    def _send(self, camera_id: str, queue: _CameraQueue, pending: Pending) -> None:
+    def _send(self, camera_id: str, queue: CameraQueue, pending: Pending) -> None:
         began, began_ns = self._monotonic(), self._wall_ns()
         try:
             record = self._record(pending, began_ns)
@@ -288,11 +204,11 @@ class Drain:
             self._set_aside(pending, error)
             return
         outcome = asyncio.ensure_future(self._sink.send(record))
-        queue.sent.append(_Sent(pending, outcome, (began_ns - pending.stored_at_ns) / 1e9, began))
+        queue.sent.append(Sent(pending, outcome, (began_ns - pending.stored_at_ns) / 1e9, began))
         self._sent += 1
         outcome.add_done_callback(functools.partial(self._settle, camera_id, queue))
 
-    async def _read_on(self, camera_id: str, queue: _CameraQueue) -> None:
+    async def _read_on(self, camera_id: str, queue: CameraQueue) -> None:
         try:
             rows = await self._spool.waiting(camera_id, queue.read_up_to, READ_AHEAD)
         except DeliveryUnavailable as error:
@@ -324,7 +240,7 @@ class Drain:
 
     # Settling.
 
-    def _settle(self, camera_id: str, queue: _CameraQueue, _: asyncio.Future[object]) -> None:
+    def _settle(self, camera_id: str, queue: CameraQueue, _: asyncio.Future[object]) -> None:
         """Settle a camera's outcomes as far as they are there, in the order of hand-over."""
         while queue.sent and queue.sent[0].outcome.done():
             sent = queue.sent.popleft()
@@ -349,7 +265,7 @@ class Drain:
                 queue.paused = asyncio.get_running_loop().call_later(queue.backoff.next(), resume)
         self._wake(camera_id, queue)
 
-    def _fail(self, queue: _CameraQueue, pending: Pending, error: BaseException) -> None:
+    def _fail(self, queue: CameraQueue, pending: Pending, error: BaseException) -> None:
         if not isinstance(error, DeliveryError):
             logger.error("an event could not be handed to Kafka", exc_info=error)
         reason = str(error) or type(error).__name__
@@ -359,7 +275,7 @@ class Drain:
         queue.failed.append(pending)
         queue.cut_back = True
 
-    def _end_pause(self, camera_id: str, queue: _CameraQueue) -> None:
+    def _end_pause(self, camera_id: str, queue: CameraQueue) -> None:
         queue.paused = None
         self._wake(camera_id, queue)
 
@@ -374,39 +290,19 @@ class Drain:
         self._refused.again(str(error), camera_id=camera_id, event_id=pending.event_id)
         self._spool.refuse(Refusal(pending.id, str(error), self._wall_ns()))
 
-    def _acknowledge(self, queue: _CameraQueue, sent: _Sent) -> None:
+    def _acknowledge(self, queue: CameraQueue, sent: Sent) -> None:
         pending = sent.pending
-        assert pending.event is not None
-        publish_s = self._monotonic() - sent.began
         self._held -= 1
         self._record_answer()
         self._spool.deliver(Delivery(pending.id, pending.event_id, self._wall_ns()))
         queue.published += 1
         queue.used_at = self._monotonic()
-        age_ms = self._age_ms(pending.event)
-        breach = self._is_late(pending, age_ms)
-        self.breaches += breach
-        if not (pending.old or pending.tried or pending.stored_at_ns < self._recovered_at_ns):
-            self._latencies.append((queue.used_at, age_ms))
-        try:
-            self._observer.published(
-                pending.event.camera_id, age_ms / 1000, max(0.0, sent.spool_s), max(0.0, publish_s), breach
-            )
-        except Exception as error:  # noqa: BLE001 - metrics are no reason to stop sending
-            self._uncounted.again(type(error).__name__, error=error)
+        self._times.record(sent, replayed=pending.old or pending.tried or pending.stored_at_ns < self._recovered_at_ns)
 
-    def _is_late(self, pending: Pending, age_ms: float) -> bool:
-        """Return whether the budget of the event's frame has passed, by one clock where the frame came with one."""
-        return age_ms > self._budget_ms if pending.due_at_ns is None else self._wall_ns() > pending.due_at_ns
-
-    def _age_ms(self, event: DetectionEvent) -> float:
-        """Return the time since capture; 0 where the clocks disagree."""
-        return max(0.0, (self._wall_ns() - event.captured_at_ns) / 1e6)
-
-    def _queue(self, camera_id: str) -> _CameraQueue:
+    def _queue(self, camera_id: str) -> CameraQueue:
         queue = self._queues.get(camera_id)
         if queue is None:
-            queue = self._queues[camera_id] = _CameraQueue(Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S, self._rng))
+            queue = self._queues[camera_id] = CameraQueue(Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S, self._rng))
         queue.used_at = self._monotonic()
         self._queues.move_to_end(camera_id)
         return queue

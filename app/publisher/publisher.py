@@ -20,7 +20,9 @@ from dataclasses import dataclass, field
 from app.core.event import DetectionEvent
 from app.core.quantiles import quantiles
 from app.errors import DeliveryUnavailable, EpochSuperseded, FrameRepeated, OrderError
-from app.publisher.drain import CAMERA_IDLE_S, MAX_CAMERAS, MAX_HELD, Drain, Pending, PublishObserver, Sink
+from app.publisher.camera_queue import Pending
+from app.publisher.delivery_times import DeliveryTimes, PublishObserver
+from app.publisher.drain import CAMERA_IDLE_S, MAX_CAMERAS, MAX_HELD, Drain, Sink
 from app.publisher.shards import ShardReading
 from app.publisher.snapshot import PublisherSnapshot
 from app.publisher.spool.codec import dump
@@ -110,13 +112,13 @@ class EventPublisher:
             logger, "the spool's gauges cannot be set", level=logging.ERROR, monotonic=monotonic
         )
         self._publish_empty = publish_empty
+        self._times = DeliveryTimes(observer, budget_ms=budget_ms, wall_ns=wall_ns, monotonic=monotonic)
         self._drain: Drain | None = None
         if sink is not None:
             self._drain = Drain(
                 sink,
                 spool,
-                budget_ms=budget_ms,
-                observer=observer,
+                times=self._times,
                 max_held=max_held,
                 wall_ns=wall_ns,
                 monotonic=monotonic,
@@ -170,16 +172,16 @@ class EventPublisher:
             failed=counts["failed"],
             out_of_order=counts["out_of_order"],
             repeated=counts["repeated"],
-            breaches=drain.breaches if drain else 0,
+            breaches=self._times.breaches,
             by_camera=drain.published if drain else {},
-            latency=quantiles(drain.latencies_ms(seconds)) if drain else None,
+            latency=quantiles(self._times.latencies_ms(seconds)),
             trouble=self._spool.trouble or (drain.trouble if drain else ""),
             refusal=spool.refusal if spool else "",
         )
 
     def reading(self, seconds: float | None = None) -> ShardReading:
         """Read all accounts at one instant, with the latencies that their quantiles are taken of."""
-        return ShardReading(self.snapshot(seconds), self._drain.latencies_ms(seconds) if self._drain else ())
+        return ShardReading(self.snapshot(seconds), self._times.latencies_ms(seconds))
 
     async def close(self) -> None:
         """Stop sending, write down what was acknowledged, and close the spool; what waits there stays."""

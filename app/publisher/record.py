@@ -1,4 +1,4 @@
-"""EventRecord: a detection event as a Kafka record (contract, section 4)."""
+"""EventRecord: a detection event as a Kafka record (``proto/README.md``, "The event")."""
 
 from __future__ import annotations
 

@@ -34,11 +34,16 @@ _HLS: Mapping[str, str] = {
     "extension_picky": "0",
 }
 _FLV: Mapping[str, str] = {
-    # Its header says which tracks may come, and FFmpeg waits for each of them: the first packet is enough.
+    # Its header says which tracks may come, and FFmpeg waits for each of them: the first picture is enough.
     "probesize": "32",
     "analyzeduration": "1",
     "fpsprobesize": "0",
 }
+
+_FLV_WITH_SOUND: Mapping[str, str] = {"probesize": "500000", "analyzeduration": "2000000", "fpsprobesize": "0"}
+"""Where sound comes first, FFmpeg must wait for the description of the pictures."""
+_FLV_HEADER_BYTES, _FLV_TAG_BYTES, _FLV_MOST_BYTES = 13, 11, 1 << 20
+_FLV_SOUND, _FLV_PICTURE = 8, 9
 
 
 class HttpSource:
@@ -79,13 +84,16 @@ class HttpSource:
             pass  # FFmpeg knows servers that do not quite speak HTTP
         is_playlist = head.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"#EXTM3U")
         playlist = self._read_playlist(head) if is_playlist else ""
-        self._client.close()
+        if not head.startswith(b"FLV"):
+            self._client.close()
         if is_playlist and "#EXT-X-ENDLIST" not in playlist:
             self._adopt(self._hls(playlist))
         elif is_playlist:
             self._adopt(self._recording(_HLS))
         elif head.startswith(b"FLV"):
-            self._adopt(LiveSource(self._url, self._clock, self._patience, self._options(_FLV), "flv"))
+            options = self._options(_FLV if self._begins_with_pictures(head) else _FLV_WITH_SOUND)
+            self._client.close()
+            self._adopt(LiveSource(self._url, self._clock, self._patience, options, "flv"))
         else:
             self._open_video()
             return
@@ -127,6 +135,21 @@ class HttpSource:
             if not data or is_known or (len(head) >= _SIGNATURE_BYTES and head.lstrip()[:1] not in b"-Cc"):
                 break
         return head
+
+    def _begins_with_pictures(self, head: bytes) -> bool:
+        """Read on to the first tag that is no description; return whether it is a picture's (FLV 10.1, annex E.4)."""
+        at = _FLV_HEADER_BYTES
+        while at < _FLV_MOST_BYTES:
+            while len(head) < at + _FLV_TAG_BYTES:
+                data = self._client.read()
+                if not data:
+                    return True
+                head += data
+            kind, size = head[at] & 0x1F, int.from_bytes(head[at + 1 : at + 4], "big")
+            if kind in (_FLV_SOUND, _FLV_PICTURE):
+                return kind == _FLV_PICTURE
+            at += _FLV_TAG_BYTES + size + 4
+        return True
 
     def _read_playlist(self, head: bytes) -> str:
         while len(head) < _PLAYLIST_BYTES and (data := self._client.read()):

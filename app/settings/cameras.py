@@ -57,7 +57,7 @@ class CameraSettings(BaseModel):
     id: Annotated[str, Field(pattern=rf"^{CAMERA_ID.pattern}$")]
     url: Annotated[SourceUrl, BeforeValidator(_url), PlainSerializer(str)]
     fps: Fps | None = None
-    """Frames sampled per second; none: ``INFERENCE_FPS``."""
+    """Frames sampled per second; ``None``: ``INFERENCE_FPS``."""
     max_side: MaxSide | None = None
     """Longest side, in pixels, of what is sent for inference; never enlarged."""
     jpeg_quality: JpegQuality = USUAL_JPEG_QUALITY
@@ -67,7 +67,7 @@ class CameraSettings(BaseModel):
     """Ray resources that place this camera's actor: custom ones, as a camera reserves no CPU, GPU or memory."""
 
     def with_fps(self, usual: float) -> CameraSettings:
-        """Give it with frames per second of its own, the usual ones where it has none."""
+        """Return it with frames per second of its own, the usual ones where it has none."""
         return self if self.fps else self.model_copy(update={"fps": usual})
 
 
@@ -87,6 +87,6 @@ def camera_of(values: Mapping[str, Any], key_of: Callable[[str], str] = str) -> 
         first = error.errors(include_url=False, include_context=False)[0]
         key = key_of(".".join(str(part) for part in first["loc"]))
         message = first["msg"].removeprefix("Value error, ").removeprefix("url: " if key == "url" else "")
-        # A URL may hold a password: what is wrong with it is told by its own parser, redacted.
+        # A URL may hold a password: what is wrong with it is said by its own parser, redacted.
         value = values.get(str(first["loc"][0])) if first["loc"] and first["loc"][0] != "url" else None
         raise SettingsError(f"{key}: {f'{value!r}: ' if value is not None else ''}{message}") from None

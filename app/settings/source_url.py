@@ -22,7 +22,7 @@ _SECRET_IN_PATH = re.compile(r"((?:pass|pwd|pas|psw|pw|token|secret|auth)\w*?=)[
 _ADDRESS_WITHOUT_SCHEME = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]*:/(?!/)|[^/@\s]+:[^/@]*@)")
 """``rtsp:/user:password@host`` and ``user:password@host/path``: no path of a file looks like that."""
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[^:\[\]@\s]*)(?::\d{1,5})?")
-"""A host, with a port or without; an empty one is told elsewhere."""
+"""A host, with a port or without; an empty one is refused elsewhere."""
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 _DEVICE = re.compile(r"device://(?:(\d{1,4})|(/.+))")
 _DEVICE_PATH = re.compile(r"/dev/(?:video\d+|v4l/.+)")

@@ -10,10 +10,10 @@ from app.cameras.sources.http_client import Answer, HttpClient, ProtocolFault, p
 from app.cameras.sources.jpeg_splitter import START
 from app.cameras.sources.live import STREAM_OPTIONS, LiveSource
 from app.cameras.sources.mjpeg import MjpegSource
-from app.cameras.sources.patience import Patience
 from app.cameras.sources.snapshots import SnapshotSource
 from app.cameras.sources.source import FrameTime, RawFrame, Source
 from app.cameras.sources.still import is_picture
+from app.cameras.sources.timeouts import Timeouts
 from app.cameras.sources.video import VideoSource
 from app.core.clock import Clock
 from app.settings.source_url import SourceUrl
@@ -52,13 +52,13 @@ class HttpSource:
     Pictures are read by our own client on the connection that asked; for everything else FFmpeg opens its own.
     """
 
-    def __init__(self, url: SourceUrl, fps: float, clock: Clock, patience: Patience) -> None:
+    def __init__(self, url: SourceUrl, fps: float, clock: Clock, timeouts: Timeouts) -> None:
         self._url = url
         self._fps = fps
         self._clock = clock
-        self._patience = patience
+        self._timeouts = timeouts
         self._inner: Source | None = None
-        self._client = HttpClient(url, patience.open_s, clock.monotonic)
+        self._client = HttpClient(url, timeouts.open_s, clock.monotonic)
         self._interrupted = False
 
     @property
@@ -93,7 +93,7 @@ class HttpSource:
         elif head.startswith(b"FLV"):
             options = self._options(_FLV if self._begins_with_pictures(head) else _FLV_WITH_SOUND)
             self._client.close()
-            self._adopt(LiveSource(self._url, self._clock, self._patience, options, "flv"))
+            self._adopt(LiveSource(self._url, self._clock, self._timeouts, options, "flv"))
         else:
             self._open_video()
             return
@@ -158,15 +158,15 @@ class HttpSource:
 
     def _open_pictures(self, answer: Answer, head: bytes) -> Source:
         if is_picture(head) and not head.startswith(START):
-            return self._snapshots(answer, head + self._client.read_all(1 << 25, self._patience.read_s))
-        stream = MjpegSource(self._url, self._clock, self._patience, self._client, answer)
+            return self._snapshots(answer, head + self._client.read_all(1 << 25, self._timeouts.read_s))
+        stream = MjpegSource(self._url, self._clock, self._timeouts, self._client, answer)
         stream.feed(head)
         stream.open()
         still = stream.first_of_a_still()
         return stream if still is None else self._snapshots(answer, still)
 
     def _snapshots(self, answer: Answer, first: bytes) -> Source:
-        source = SnapshotSource(self._url, self._fps, self._clock, self._patience, self._client, answer)
+        source = SnapshotSource(self._url, self._fps, self._clock, self._timeouts, self._client, answer)
         source.begin(first)
         return source
 
@@ -175,20 +175,20 @@ class HttpSource:
         target = _TARGET.search(playlist)
         target_s = min(float(target.group(1)), _MOST_TARGET_S) if target else _USUAL_TARGET_S
         # FFmpeg asks for a playlist that has nothing new once more after half a segment.
-        silence_s = self._patience.read_s + 1.5 * target_s
+        silence_s = self._timeouts.read_s + 1.5 * target_s
         options = self._options(_HLS)
         return VideoSource(
             self._url, self._url.reveal(), self._clock, options, open_s=silence_s, read_s=silence_s, is_stream=True
         )
 
     def _recording(self, options: Mapping[str, str]) -> Source:
-        limit_s = self._patience.open_s
+        limit_s = self._timeouts.open_s
         return VideoSource(
             self._url, self._url.reveal(), self._clock, self._options(options), open_s=limit_s, read_s=limit_s
         )
 
     def _open_video(self) -> None:
-        live = LiveSource(self._url, self._clock, self._patience, self._options(STREAM_OPTIONS))
+        live = LiveSource(self._url, self._clock, self._timeouts, self._options(STREAM_OPTIONS))
         self._adopt(live)
         live.open()
         if live.is_recording:

@@ -6,7 +6,16 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from app.settings.cameras import CAMERA_ID, DEFAULT_JPEG_QUALITY, CameraSettings, Fps, JpegQuality, MaxSide, camera_of
+from app.settings.cameras import (
+    CAMERA_ID,
+    DEFAULT_JPEG_QUALITY,
+    CameraSettings,
+    Fps,
+    JpegQuality,
+    MaxSide,
+    StallSeconds,
+    camera_of,
+)
 
 
 def _integer(value: object) -> object:
@@ -37,6 +46,9 @@ class CameraFields(BaseModel):
         Field(description="Longest side, in pixels, of what is sent for inference; null: its own."),
     ] = None
     jpeg_quality: Annotated[JpegQuality, BeforeValidator(_integer)] = DEFAULT_JPEG_QUALITY
+    stall_s: Annotated[
+        StallSeconds | None, Field(description="Silence of its source that counts as a stall, in seconds; null: 5.")
+    ] = None
     resources: Annotated[
         dict[str, Amount], Field(description="Custom Ray resources that place its actor; none: spread over the nodes.")
     ] = Field(default_factory=dict)
@@ -49,6 +61,7 @@ class CameraFields(BaseModel):
             fps=settings.fps,
             max_side=settings.max_side,
             jpeg_quality=settings.jpeg_quality,
+            stall_s=settings.stall_s,
             resources=dict(settings.resources),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import math
 import time
@@ -13,6 +14,7 @@ from typing import BinaryIO
 
 import av
 import cv2
+import numpy as np
 
 from tests.support.http_server import HttpServer, _Request
 from tests.support.numbered import HEIGHT, WIDTH, draw
@@ -166,6 +168,58 @@ def flv(fps: int) -> Answer:
                 container.mux(stream.encode(frame))
 
     return answer
+
+
+def flv_with_sound_first(fps: int) -> Answer:
+    """Return what sends HTTP-FLV whose sound begins a second before its pictures, and which describes neither."""
+    whole = io.BytesIO()
+    with av.open(
+        _Unnamed(whole), "w", format="flv", options={"flvflags": "no_metadata+no_duration_filesize"}
+    ) as container:
+        sound = container.add_stream("aac", rate=44_100, layout="mono")
+        stream = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast", "tune": "zerolatency"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.codec_context.gop_size = 100 * fps
+        samples = 44_100 // fps
+        for number in range(30 * fps):
+            audio = av.AudioFrame.from_ndarray(np.zeros((1, samples), np.float32), format="fltp", layout="mono")
+            audio.sample_rate, audio.pts, audio.time_base = 44_100, number * samples, Fraction(1, 44_100)
+            container.mux(sound.encode(audio))
+            frame = av.VideoFrame.from_ndarray(draw(number), format="bgr24")
+            frame.pts, frame.time_base = number, Fraction(1, fps)
+            container.mux(stream.encode(frame))
+    data = whole.getvalue()
+    tags, at = [], 13
+    while at < len(data):
+        size = 11 + int.from_bytes(data[at + 1 : at + 4], "big") + 4
+        is_picture = data[at] == 9
+        shown_ms = int.from_bytes(data[at + 4 : at + 7], "big") + 1000 * is_picture
+        tags.append((shown_ms, data[at : at + size]))
+        at += size
+    tags.sort(key=lambda tag: tag[0])
+
+    def answer(request: _Request) -> None:
+        request.send_response(200)
+        request.send_header("Content-Type", "video/x-flv")
+        request.end_headers()
+        request.wfile.write(data[:13])
+        began = time.monotonic()
+        for shown_ms, tag in tags:
+            if request.cut.wait(max(0.0, began + shown_ms / 1000 - time.monotonic())) or request.home.over.is_set():
+                return
+            request.wfile.write(tag)
+
+    return answer
+
+
+class _Unnamed:
+    """A file to which one can only write."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        return self._file.write(data)
 
 
 def _send(request: _Request, data: bytes, media_type: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.cameras.sources.patience import Patience
 from app.cameras.sources.source import Capture, FrameTime, RawFrame, Source
+from app.cameras.sources.timeouts import Timeouts
 from app.core.clock import Clock
 from app.settings.cameras import DEFAULT_STALL_S
 from app.settings.source_url import IMAGE_SUFFIXES, SourceKind, SourceUrl
@@ -33,14 +33,14 @@ def open_source(url: SourceUrl, fps: float, clock: Clock | None = None, *, stall
         from app.cameras.sources.device import DeviceSource
 
         return DeviceSource(url, clock)
-    patience = Patience.of(stall_s)
+    timeouts = Timeouts.of(stall_s)
     if url.kind is SourceKind.HTTP:
         from app.cameras.sources.http import HttpSource
 
-        return HttpSource(url, fps, clock, patience)
+        return HttpSource(url, fps, clock, timeouts)
     from app.cameras.sources.live import LiveSource
 
-    return LiveSource(url, clock, patience)
+    return LiveSource(url, clock, timeouts)
 
 
 def _synthetic(url: SourceUrl, clock: Clock) -> Source:

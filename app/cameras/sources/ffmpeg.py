@@ -35,7 +35,7 @@ _PADDING = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Shot:
+class DecodedFrame:
     """One frame of a video."""
 
     stamp_s: float | None
@@ -131,7 +131,7 @@ class VideoDecoder:
         self._stream = best
         self._jpegs = False
 
-    def frames(self) -> Iterator[Shot | None]:
+    def frames(self) -> Iterator[DecodedFrame | None]:
         """Yield the frames in order of presentation; ``None`` for a packet that completed none.
 
         Raises:
@@ -152,7 +152,9 @@ class VideoDecoder:
                 loss.packet(log)
                 if self._jpegs and packet.stream_index == self._stream.index and _is_jpeg(packet):
                     is_damaged = loss.frame(is_key=True, is_corrupt=packet.is_corrupt)
-                    yield Shot(_seconds(packet), partial(self._decoded, packet), partial(bytes, packet), is_damaged)
+                    yield DecodedFrame(
+                        _seconds(packet), partial(self._decoded, packet), partial(bytes, packet), is_damaged
+                    )
                     continue
                 try:
                     frames = packet.decode() if packet.stream_index == self._stream.index else []
@@ -168,7 +170,7 @@ class VideoDecoder:
                     first, self._jpegs = False, _is_jpeg(packet) and _same(packet, pictures[0])
                 for frame in pictures:
                     is_damaged = loss.frame(is_key=bool(frame.key_frame), is_corrupt=frame.is_corrupt)
-                    yield Shot(_stamp(frame), partial(_converted, frame), damaged=is_damaged)
+                    yield DecodedFrame(_stamp(frame), partial(_converted, frame), damaged=is_damaged)
                 yield None
         except (av.FFmpegError, OSError) as error:
             raise SourceUnavailable(f"{self._url} stopped: {reason(error)}") from None
@@ -192,7 +194,7 @@ class VideoDecoder:
     def _decoded(self, packet: Packet[Any]) -> NDArray[np.uint8]:
         image = _read_jpeg(packet)
         if image is None:
-            self._jpegs = False  # from the next on FFmpeg tells whether this is a stream at all
+            self._jpegs = False  # from the next on FFmpeg decides whether this is a stream at all
             raise SourceUnavailable(f"{self._url} gave a picture that cannot be decoded")
         return image
 

@@ -10,10 +10,10 @@ from app.cameras.sources.http_client import Answer, HttpClient, ProtocolFault, p
 from app.cameras.sources.jpeg_splitter import START
 from app.cameras.sources.live import STREAM_OPTIONS, LiveSource
 from app.cameras.sources.mjpeg import MjpegSource
-from app.cameras.sources.patience import Patience
 from app.cameras.sources.snapshots import SnapshotSource
 from app.cameras.sources.source import FrameTime, RawFrame, Source
 from app.cameras.sources.still import is_picture
+from app.cameras.sources.timeouts import Timeouts
 from app.cameras.sources.video import VideoSource
 from app.core.clock import Clock
 from app.settings.source_url import SourceUrl
@@ -34,11 +34,16 @@ _HLS: Mapping[str, str] = {
     "extension_picky": "0",
 }
 _FLV: Mapping[str, str] = {
-    # Its header says which tracks may come, and FFmpeg waits for each of them: the first packet is enough.
+    # Its header says which tracks may come, and FFmpeg waits for each of them: the first picture is enough.
     "probesize": "32",
     "analyzeduration": "1",
     "fpsprobesize": "0",
 }
+
+_FLV_WITH_SOUND: Mapping[str, str] = {"probesize": "500000", "analyzeduration": "2000000", "fpsprobesize": "0"}
+"""Where sound comes first, FFmpeg must wait for the description of the pictures."""
+_FLV_HEADER_BYTES, _FLV_TAG_BYTES, _FLV_MOST_BYTES = 13, 11, 1 << 20
+_FLV_SOUND, _FLV_PICTURE = 8, 9
 
 
 class HttpSource:
@@ -47,13 +52,13 @@ class HttpSource:
     Pictures are read by our own client on the connection that asked; for everything else FFmpeg opens its own.
     """
 
-    def __init__(self, url: SourceUrl, fps: float, clock: Clock, patience: Patience) -> None:
+    def __init__(self, url: SourceUrl, fps: float, clock: Clock, timeouts: Timeouts) -> None:
         self._url = url
         self._fps = fps
         self._clock = clock
-        self._patience = patience
+        self._timeouts = timeouts
         self._inner: Source | None = None
-        self._client = HttpClient(url, patience.open_s, clock.monotonic)
+        self._client = HttpClient(url, timeouts.open_s, clock.monotonic)
         self._interrupted = False
 
     @property
@@ -79,13 +84,16 @@ class HttpSource:
             pass  # FFmpeg knows servers that do not quite speak HTTP
         is_playlist = head.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"#EXTM3U")
         playlist = self._read_playlist(head) if is_playlist else ""
-        self._client.close()
+        if not head.startswith(b"FLV"):
+            self._client.close()
         if is_playlist and "#EXT-X-ENDLIST" not in playlist:
             self._adopt(self._hls(playlist))
         elif is_playlist:
             self._adopt(self._recording(_HLS))
         elif head.startswith(b"FLV"):
-            self._adopt(LiveSource(self._url, self._clock, self._patience, self._options(_FLV), "flv"))
+            options = self._options(_FLV if self._begins_with_pictures(head) else _FLV_WITH_SOUND)
+            self._client.close()
+            self._adopt(LiveSource(self._url, self._clock, self._timeouts, options, "flv"))
         else:
             self._open_video()
             return
@@ -128,6 +136,21 @@ class HttpSource:
                 break
         return head
 
+    def _begins_with_pictures(self, head: bytes) -> bool:
+        """Read on to the first tag that is no description; return whether it is a picture's (FLV 10.1, annex E.4)."""
+        at = _FLV_HEADER_BYTES
+        while at < _FLV_MOST_BYTES:
+            while len(head) < at + _FLV_TAG_BYTES:
+                data = self._client.read()
+                if not data:
+                    return True
+                head += data
+            kind, size = head[at] & 0x1F, int.from_bytes(head[at + 1 : at + 4], "big")
+            if kind in (_FLV_SOUND, _FLV_PICTURE):
+                return kind == _FLV_PICTURE
+            at += _FLV_TAG_BYTES + size + 4
+        return True
+
     def _read_playlist(self, head: bytes) -> str:
         while len(head) < _PLAYLIST_BYTES and (data := self._client.read()):
             head += data
@@ -135,15 +158,15 @@ class HttpSource:
 
     def _open_pictures(self, answer: Answer, head: bytes) -> Source:
         if is_picture(head) and not head.startswith(START):
-            return self._snapshots(answer, head + self._client.read_all(1 << 25, self._patience.read_s))
-        stream = MjpegSource(self._url, self._clock, self._patience, self._client, answer)
+            return self._snapshots(answer, head + self._client.read_all(1 << 25, self._timeouts.read_s))
+        stream = MjpegSource(self._url, self._clock, self._timeouts, self._client, answer)
         stream.feed(head)
         stream.open()
         still = stream.first_of_a_still()
         return stream if still is None else self._snapshots(answer, still)
 
     def _snapshots(self, answer: Answer, first: bytes) -> Source:
-        source = SnapshotSource(self._url, self._fps, self._clock, self._patience, self._client, answer)
+        source = SnapshotSource(self._url, self._fps, self._clock, self._timeouts, self._client, answer)
         source.begin(first)
         return source
 
@@ -152,20 +175,20 @@ class HttpSource:
         target = _TARGET.search(playlist)
         target_s = min(float(target.group(1)), _MOST_TARGET_S) if target else _USUAL_TARGET_S
         # FFmpeg asks for a playlist that has nothing new once more after half a segment.
-        silence_s = self._patience.read_s + 1.5 * target_s
+        silence_s = self._timeouts.read_s + 1.5 * target_s
         options = self._options(_HLS)
         return VideoSource(
             self._url, self._url.reveal(), self._clock, options, open_s=silence_s, read_s=silence_s, is_stream=True
         )
 
     def _recording(self, options: Mapping[str, str]) -> Source:
-        limit_s = self._patience.open_s
+        limit_s = self._timeouts.open_s
         return VideoSource(
             self._url, self._url.reveal(), self._clock, self._options(options), open_s=limit_s, read_s=limit_s
         )
 
     def _open_video(self) -> None:
-        live = LiveSource(self._url, self._clock, self._patience, self._options(STREAM_OPTIONS))
+        live = LiveSource(self._url, self._clock, self._timeouts, self._options(STREAM_OPTIONS))
         self._adopt(live)
         live.open()
         if live.is_recording:

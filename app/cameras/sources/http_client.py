@@ -247,10 +247,10 @@ class HttpClient:
             return
         asked = parse_challenges(response.msg.get_all("WWW-Authenticate") or [])
         self.close()
-        told = f"{self._url} cannot be opened: the server answered {status} {response.reason}".rstrip()
+        text = f"{self._url} cannot be opened: the server answered {status} {response.reason}".rstrip()
         if status in (401, 403):
-            raise SourceRefused(f"{told} (authorization failed): {why_refused(self._authorization, asked)}")
-        raise SourceUnavailable(told + (" (5XX)" if status >= 500 else ""))
+            raise SourceRefused(f"{text} (authorization failed): {why_refused(self._authorization, asked)}")
+        raise SourceUnavailable(text + (" (5XX)" if status >= 500 else ""))
 
     def _shut_down(self) -> None:
         if self._socket is not None:

@@ -67,7 +67,7 @@ class ImageReader:
         self._clock = clock
         self._kept: _Kept | None = None
         self.unreadable: list[str] = []
-        """Names of files that cannot be read, each told once."""
+        """Names of files that cannot be read, each listed once."""
         self._known_unreadable: set[Path] = set()
 
     def read(self, file: Path, *, keep: bool) -> NDArray[np.uint8] | None:

@@ -116,8 +116,8 @@ class ImagesSource:
         """Report them once another can be read: where none can, that is an error, each time it is opened again."""
         names = self._reader.unreadable
         if names:
-            told, more = ", ".join(names[:5]), len(names) - 5
+            named, more = ", ".join(names[:5]), len(names) - 5
             _log.warning(
-                "%s: cannot be read and is left out: %s%s", self._url, told, f" and {more} more" if more > 0 else ""
+                "%s: cannot be read and is left out: %s%s", self._url, named, f" and {more} more" if more > 0 else ""
             )
             names.clear()

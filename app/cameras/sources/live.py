@@ -8,11 +8,11 @@ from urllib.parse import unquote, urlsplit
 
 from app.cameras.sources.authorization import Authorization, why_refused
 from app.cameras.sources.damage import enable_log
-from app.cameras.sources.ffmpeg import Shot, VideoDecoder
+from app.cameras.sources.ffmpeg import DecodedFrame, VideoDecoder
 from app.cameras.sources.pacing import Timeline
-from app.cameras.sources.patience import Patience
 from app.cameras.sources.rtsp_challenge import rtsp_challenges
 from app.cameras.sources.source import Capture, FrameTime, RawFrame
+from app.cameras.sources.timeouts import Timeouts
 from app.core.clock import Clock
 from app.errors import SourceRefused, SourceUnavailable
 from app.settings.source_url import SourceKind, SourceUrl, Transport
@@ -20,7 +20,7 @@ from app.settings.source_url import SourceKind, SourceUrl, Transport
 STREAM_OPTIONS: Mapping[str, str] = {"probesize": "500000", "fpsprobesize": "0"}
 """FFmpeg's options for a stream over HTTP. Its flag ``nobuffer`` is not set: it loses what was read to find out the
 codec, which is the first key frame."""
-# What an RTSP server tells of its stream is enough: FFmpeg would else watch it for seconds to learn its rate,
+# What an RTSP server says of its stream is enough: FFmpeg would else watch it for seconds to learn its rate,
 # longer than any time-out at 1 fps. Sound is not even asked for.
 _RTSP: Mapping[str, str] = {
     "max_delay": "200000",
@@ -54,7 +54,7 @@ class LiveSource:
         self,
         url: SourceUrl,
         clock: Clock,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
         options: Mapping[str, str] | None = None,
         container: str | None = None,
     ) -> None:
@@ -63,13 +63,13 @@ class LiveSource:
         Args:
             url: the address.
             clock: the clocks.
-            patience: the time-outs; ``None``: those of a camera that does not say its own ``stall_s``.
+            timeouts: the time-outs; ``None``: those of a camera that does not say its own ``stall_s``.
             options: FFmpeg's options for an HTTP stream; ``None``: those that suit any.
             container: FFmpeg's name of the container format; ``None``: FFmpeg finds it out.
         """
         self._url = url
         self._clock = clock
-        self._patience = patience or Patience.of()
+        self._timeouts = timeouts or Timeouts.of()
         if url.kind is SourceKind.RTSP:
             self._decoder = self._rtsp_decoder(url.transport)
         else:
@@ -77,8 +77,8 @@ class LiveSource:
                 url,
                 url.reveal(),
                 options or STREAM_OPTIONS,
-                self._patience.open_s,
-                self._patience.read_s,
+                self._timeouts.open_s,
+                self._timeouts.read_s,
                 container,
             )
         self._interrupted = threading.Event()
@@ -86,9 +86,9 @@ class LiveSource:
         self._has_stamps = True
         self._stamp_s: float | None = None
         self._arrived_s: float | None = None
-        self._frames: Iterator[Shot | None] = iter(())
-        self._first: Shot | None = None
-        self._frame: Shot | None = None
+        self._frames: Iterator[DecodedFrame | None] = iter(())
+        self._first: DecodedFrame | None = None
+        self._frame: DecodedFrame | None = None
         self._captured = Capture(0, 0.0)
         self._index = -1
 
@@ -109,10 +109,10 @@ class LiveSource:
         self._has_stamps = not _STAMPED_BY_COUNT & set(self._decoder.format_name.split(","))
         self._frames = self._decoder.frames()
         if not self.is_recording:
-            self._first = self._next(self._patience.keyframe_s)
+            self._first = self._next(self._timeouts.keyframe_s)
             if self._has_stamps and self._first is not None and self._first.stamp_s is None:
                 # FFmpeg gives the first frame of an RTSP stream without its time: the second begins the timeline.
-                self._first = self._next(self._patience.read_s)
+                self._first = self._next(self._timeouts.read_s)
 
     def _open_decoder(self) -> None:
         try:
@@ -129,13 +129,13 @@ class LiveSource:
 
     def _rtsp_decoder(self, transport: Transport) -> VideoDecoder:
         options = {**_RTSP, **_TRANSPORTS[transport]}
-        return VideoDecoder(self._url, self._url.reveal(), options, self._patience.open_s, self._patience.read_s)
+        return VideoDecoder(self._url, self._url.reveal(), options, self._timeouts.open_s, self._timeouts.read_s)
 
     def _why_refused(self) -> str:
         target = urlsplit(self._url.reveal())
         account = Authorization(unquote(target.username or ""), unquote(target.password or ""))
         is_rtsp = self._url.kind is SourceKind.RTSP
-        return why_refused(account, rtsp_challenges(self._url, self._patience.open_s) if is_rtsp else [], _BY_FFMPEG)
+        return why_refused(account, rtsp_challenges(self._url, self._timeouts.open_s) if is_rtsp else [], _BY_FFMPEG)
 
     def grab(self) -> FrameTime | None:
         """Wait for the next frame.
@@ -143,7 +143,7 @@ class LiveSource:
         Raises:
             SourceUnavailable: it ended, broke, or gave no frame within its time-out.
         """
-        frame, self._first = self._first or self._next(self._patience.read_s), None
+        frame, self._first = self._first or self._next(self._timeouts.read_s), None
         return None if frame is None or self._interrupted.is_set() else self._taken(frame)
 
     def retrieve(self) -> RawFrame:
@@ -160,19 +160,19 @@ class LiveSource:
         self._first, self._frame, self._frames = None, None, iter(())
         self._decoder.close()
 
-    def _next(self, patience_s: float) -> Shot | None:
+    def _next(self, limit_s: float) -> DecodedFrame | None:
         """Return the next frame; ``None`` where it was interrupted."""
-        latest = self._clock.monotonic() + patience_s
+        latest = self._clock.monotonic() + limit_s
         for frame in self._frames:
             if frame is not None:
                 return frame
             if self._interrupted.is_set():
                 return None
             if self._clock.monotonic() > latest:
-                raise SourceUnavailable(f"{self._url} gave no frame for {patience_s:g} s")
+                raise SourceUnavailable(f"{self._url} gave no frame for {limit_s:g} s")
         raise SourceUnavailable(f"{self._url} ended")
 
-    def _taken(self, frame: Shot) -> FrameTime:
+    def _taken(self, frame: DecodedFrame) -> FrameTime:
         self._index += 1
         self._frame, self._captured = frame, Capture.now(self._clock)
         arrived_s = self._captured.monotonic
@@ -180,7 +180,7 @@ class LiveSource:
         self._arrived_s = arrived_s
         return FrameTime(self._index, self._timeline.place(self._new_stamp(frame), passed_s))
 
-    def _new_stamp(self, frame: Shot) -> float | None:
+    def _new_stamp(self, frame: DecodedFrame) -> float | None:
         """Return the frame's own time, where it has one that says something."""
         if not self._has_stamps:
             return None

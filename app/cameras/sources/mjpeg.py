@@ -9,9 +9,9 @@ from functools import partial
 from app.cameras.sources.http_client import Answer, HttpClient
 from app.cameras.sources.jpeg_splitter import JpegSplitter, Picture
 from app.cameras.sources.pacing import Timeline
-from app.cameras.sources.patience import Patience
 from app.cameras.sources.source import Capture, FrameTime, RawFrame
 from app.cameras.sources.still import decode_picture
+from app.cameras.sources.timeouts import Timeouts
 from app.core.clock import Clock
 from app.errors import SourceUnavailable
 from app.settings.source_url import SourceUrl
@@ -25,10 +25,10 @@ class MjpegSource:
 
     live = True
 
-    def __init__(self, url: SourceUrl, clock: Clock, patience: Patience, client: HttpClient, answer: Answer) -> None:
+    def __init__(self, url: SourceUrl, clock: Clock, timeouts: Timeouts, client: HttpClient, answer: Answer) -> None:
         self._url = url
         self._clock = clock
-        self._patience = patience
+        self._timeouts = timeouts
         self._client = client
         self._is_multipart = answer.media_type.startswith("multipart/")
         self._splitter = JpegSplitter()
@@ -55,8 +55,8 @@ class MjpegSource:
         Raises:
             SourceUnavailable: none comes.
         """
-        self._fill(self._patience.open_s)
-        self._client.set_timeout(self._patience.read_s)
+        self._fill(self._timeouts.open_s)
+        self._client.set_timeout(self._timeouts.read_s)
 
     def first_of_a_still(self) -> bytes | None:
         """Return the picture where it is the only one: the address answers each request with one picture.
@@ -69,7 +69,7 @@ class MjpegSource:
         if self._is_multipart:
             return None
         if not self._client.is_over and len(self._pictures) == 1:
-            self._fill(self._patience.read_s, wanted=2)
+            self._fill(self._timeouts.read_s, wanted=2)
         if len(self._pictures) == 1 and (self.over or self._client.is_over):
             return self._pictures[0].data
         return None
@@ -81,7 +81,7 @@ class MjpegSource:
             SourceUnavailable: it ended, broke, or gave no picture within its time-out.
         """
         if not self._pictures:
-            self._fill(self._patience.read_s)
+            self._fill(self._timeouts.read_s)
         if self._interrupted.is_set():
             return None
         self._picture, self._captured = self._pictures.popleft(), Capture.now(self._clock)
@@ -112,8 +112,8 @@ class MjpegSource:
         self._picture = None
         self._client.close()
 
-    def _fill(self, patience_s: float, wanted: int = 1) -> None:
-        latest = self._clock.monotonic() + patience_s
+    def _fill(self, limit_s: float, wanted: int = 1) -> None:
+        latest = self._clock.monotonic() + limit_s
         while len(self._pictures) < wanted and not self._interrupted.is_set():
             data = self._client.read()
             if not data:
@@ -123,4 +123,4 @@ class MjpegSource:
                 raise SourceUnavailable(f"{self._url} ended")
             self._pictures.extend(self._splitter.feed(data))
             if not self._pictures and self._clock.monotonic() > latest:
-                raise SourceUnavailable(f"{self._url} gave no frame for {patience_s:g} s")
+                raise SourceUnavailable(f"{self._url} gave no frame for {limit_s:g} s")

@@ -8,9 +8,9 @@ from functools import partial
 from app.cameras.sources.http_client import NO_ANSWER, Answer, HttpClient
 from app.cameras.sources.jpeg_splitter import MOST_BYTES
 from app.cameras.sources.pacing import Pacer
-from app.cameras.sources.patience import Patience
 from app.cameras.sources.source import Capture, FrameTime, RawFrame
 from app.cameras.sources.still import JPEG_END, JPEG_START, decode_jpeg, decode_picture, is_picture
+from app.cameras.sources.timeouts import Timeouts
 from app.core.clock import Clock
 from app.errors import SourceUnavailable
 from app.settings.source_url import SourceUrl
@@ -27,12 +27,12 @@ class SnapshotSource:
     """Its silence is watched here, by the time-out of each request: between two requests it has nothing to say."""
 
     def __init__(
-        self, url: SourceUrl, fps: float, clock: Clock, patience: Patience, client: HttpClient, answer: Answer
+        self, url: SourceUrl, fps: float, clock: Clock, timeouts: Timeouts, client: HttpClient, answer: Answer
     ) -> None:
         self._url = url
         self._fps = fps
         self._clock = clock
-        self._patience = patience
+        self._timeouts = timeouts
         self._client = client
         self._validators = _validators(answer)
         self._pacer = Pacer(clock)
@@ -50,7 +50,7 @@ class SnapshotSource:
             SourceUnavailable: it is no picture.
         """
         self._first = self._checked(first)
-        self._client.set_timeout(self._patience.read_s)
+        self._client.set_timeout(self._timeouts.read_s)
 
     def open(self) -> None:
         """Do nothing: the first answer opened it."""
@@ -98,7 +98,7 @@ class SnapshotSource:
         """Return a new picture; ``None`` where it has not changed, or this was interrupted."""
         try:
             answer = self._client.get(self._validators)
-            data = self._client.read_all(MOST_BYTES, self._patience.read_s)
+            data = self._client.read_all(MOST_BYTES, self._timeouts.read_s)
         except SourceUnavailable:
             if self._interrupted.is_set():
                 return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from app.cameras.sources.ffmpeg import Shot, VideoDecoder
+from app.cameras.sources.ffmpeg import DecodedFrame, VideoDecoder
 from app.cameras.sources.pacing import LATE_S, SLIP_S, Pacer, Timeline
 from app.cameras.sources.source import Capture, FrameTime, RawFrame
 from app.core.clock import Clock
@@ -55,8 +55,8 @@ class VideoSource:
         self._read_s = read_s
         self._is_stream = is_stream
         self._timeline = Timeline(jump_s=_STREAM_JUMP_S) if is_stream else Timeline()
-        self._frames: Iterator[Shot | None] = iter(())
-        self._frame: Shot | None = None
+        self._frames: Iterator[DecodedFrame | None] = iter(())
+        self._frame: DecodedFrame | None = None
         self._captured = Capture(0, 0.0)
         self._index = -1
 
@@ -114,7 +114,7 @@ class VideoSource:
             return False
         return late_s > LATE_S
 
-    def _next(self) -> Shot | None:
+    def _next(self) -> DecodedFrame | None:
         try:
             return next(self._frames)
         except StopIteration:

@@ -20,7 +20,7 @@ from app.core.clock import Clock
 from app.errors import SourceRefused
 from app.settings.source_url import SourceUrl
 from tests.support.accounts import Account
-from tests.support.http_cameras import Hls, OddMjpeg, Snapshots, flv, jpeg
+from tests.support.http_cameras import Hls, OddMjpeg, Snapshots, flv, flv_with_sound_first, jpeg
 from tests.support.http_server import HttpServer
 from tests.support.numbered import draw, read
 from tests.support.rows import Rows
@@ -226,6 +226,16 @@ def test_flv_of_a_low_rate_is_live_whatever_its_header_says_of_sound(fps: int, r
             assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
             assert [state for state, _ in camera.history] == [CameraState.STARTING, CameraState.LIVE]
     rows.add("FLV over HTTP", "a low rate, sound promised and not sent", "live at its first pictures")
+
+
+@pytest.mark.idle
+def test_flv_whose_sound_comes_before_its_pictures_is_live():
+    with HttpServer() as server:
+        server.answers["/live.flv"] = flv_with_sound_first(5)
+        with Watched(server.url("live.flv")) as camera:
+            camera.until(lambda: len(camera.sent) > 4)
+            assert camera.sent[0].number == 0
+            assert [state for state, _ in camera.history] == [CameraState.STARTING, CameraState.LIVE]
 
 
 def keeping_alive() -> HttpServer:

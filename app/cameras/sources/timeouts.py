@@ -1,4 +1,4 @@
-"""Patience: the time-outs of a source that comes over the network, from its camera's ``stall_s``."""
+"""Timeouts: the time-outs of a source that comes over the network, from its camera's ``stall_s``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _KEYFRAME_S = 65.0
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     """How long a source waits; all in seconds."""
 
     open_s: float
@@ -24,7 +24,7 @@ class Patience:
     """For the first frame while packets come: cameras that save bits send a key frame once a minute."""
 
     @classmethod
-    def of(cls, stall_s: float = DEFAULT_STALL_S) -> Patience:
+    def of(cls, stall_s: float = DEFAULT_STALL_S) -> Timeouts:
         """Return the time-outs for a camera; one that may be silent for longer may be so before its first frame too."""
         slow = stall_s > DEFAULT_STALL_S
         return cls(

@@ -78,17 +78,17 @@ class CameraActor:
 
     async def look(self) -> CameraLook:
         """Tell how the camera is, and where its last frames' time went."""
-        return CameraLook(self._camera.status(), self._camera.recent.latencies)
+        return CameraLook(self._camera.status(), self._camera.history.latencies)
 
     async def seen(self, after: Cursor) -> CameraNews:
         """Tell what was seen since a cursor; one of another life of this actor counts for nothing."""
         status = self._camera.status()
         number = after.number if after.epoch == status.epoch else 0
-        return CameraNews(status.id, status.epoch, self._camera.recent.after(number))
+        return CameraNews(status.id, status.epoch, self._camera.history.after(number))
 
     async def rebudget(self, budget_ms: int) -> None:
         """Give frames that are sent from now on another budget."""
-        self._camera.rebudget(budget_ms)
+        self._camera.set_budget(budget_ms)
 
     async def reroute(self, proxies: tuple[Proxy, ...]) -> None:
         """Send frames from now on by these proxies of Serve's, as far as the camera is to ask one."""
@@ -96,7 +96,7 @@ class CameraActor:
 
     async def picture(self) -> Picture | None:
         """Give the newest frame that was answered."""
-        return self._camera.recent.picture
+        return self._camera.history.picture
 
     def _route(self, proxies: tuple[Proxy, ...]) -> None:
         self._client.route(addresses(self._service, proxies, node=self._node, camera_id=self._id))

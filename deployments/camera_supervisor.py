@@ -118,7 +118,7 @@ class CameraSupervisor:
             about = {"camera_id": self.settings.id}
             logger.warning("camera %s did not settle its last frames", self.settings.id, extra=about)
         self._end_actor()
-        self._telemetry.tell(last_word)
+        self._telemetry.report(last_word)
         return last_word
 
     async def _ask(self, method: str, *arguments: object) -> Any:
@@ -138,7 +138,7 @@ class CameraSupervisor:
             actor, began = self._actor, time.monotonic()
             status = await self._call("status")
             self._answers = status is not None
-            self._telemetry.tell(status)
+            self._telemetry.report(status)
             waited_s = time.monotonic() - began
             silent = self._silence_of_actor.note(actor, answered=self._answers, waited_s=waited_s)
             starts_in_doubt = not self._answers and self._places.is_doubtful(self.settings.id)

@@ -33,6 +33,8 @@ from deployments.tracing import tracing_config
 
 SPOOL_NODE = "sightline_spool"
 """Custom Ray resource of the node that keeps the spool."""
+HEAD_NODE = "node:__internal_head__"
+"""Resource that Ray itself gives to the head node, and to no other."""
 
 
 class InferenceArgs(BaseModel):
@@ -145,7 +147,7 @@ def _plan(file: Path | None, settings: Settings) -> CameraPlan:
         given=given,
         configured=configured,
         fps=settings.inference_fps,
-        state_dir=settings.state_dir.absolute(),
+        state_dir=settings.state_dir,
         by_environment=bool(environment.get("SIGHTLINE_CAMERAS")),
         budget_by_environment=bool(environment.get("SIGHTLINE_LATENCY_BUDGET_MS")),
     )
@@ -159,6 +161,11 @@ def _broker(kafka: KafkaSettings) -> BrokerFacts:
 
 def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
     """Give the actors that Serve keeps alive beside the ingress: publishers, and broker where none is named."""
+    place = _spool_node(settings.spool.pinned)
+    if settings.kafka.embedded and not place:
+        # The embedded broker listens on its node's loopback only: who sends to it is on that node, and so are the
+        # shells in which people follow it.
+        place = {HEAD_NODE: 0.001}
     publishers = [
         DeploymentActorConfig(
             name=publisher_name(shard),
@@ -166,7 +173,7 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
             init_kwargs={
                 "sealed": Sealed(PublisherOptions(settings.kafka, settings.spool, settings.latency_budget_ms, shard))
             },
-            actor_options={"num_cpus": 0, "resources": _spool_node(settings.spool.pinned)},
+            actor_options={"num_cpus": 0, "resources": place},
         )
         for shard in shards_of(settings.publisher.shards)
     ]
@@ -174,7 +181,7 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
         name=BROKER,
         actor_class=BrokerActor,
         init_kwargs={"topic": settings.kafka.topic},
-        actor_options={"num_cpus": 0},
+        actor_options={"num_cpus": 0, "resources": place},
     )
     return [broker, *publishers] if settings.kafka.embedded else publishers
 

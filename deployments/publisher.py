@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import threading
@@ -14,8 +13,9 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError
+from ray.serve._private.constants import SERVE_NAMESPACE
 
-from app.errors import SightlineError
+from app.errors import DeliveryUnavailable, SightlineError
 from app.publisher import (
     EventPublisher,
     Receipt,
@@ -45,6 +45,8 @@ BROKER_WATCH_S = 0.5
 """How often the embedded broker is looked at."""
 BROKER_LOOKUP_S = 0.25
 """Pause between two tries to find the embedded broker."""
+BROKER_PATIENCE_S = 15.0
+"""How long one search for the embedded broker goes on before it fails and is told; a start takes 2 to 6 s."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,12 @@ class PublisherOptions:
 def publisher_name(shard: Shard) -> str:
     """Give a publisher's name among the ingress's actors: ``publisher``, or ``publisher-2-of-4``."""
     return PUBLISHER if shard.alone else f"{PUBLISHER}-{shard.part}"
+
+
+def last_line(error: BaseException) -> str:
+    """Return the line of an error that crossed processes which is the error itself; those before are its stack."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
 
 
 class Sealed(str):
@@ -126,6 +134,36 @@ class BrokerActor:
         os._exit(1)
 
 
+async def find_broker(name: str, patience_s: float = BROKER_PATIENCE_S) -> str:
+    """Return ``host:port`` of the embedded broker whose actor has this name; wait while it is being started.
+
+    Serve starts its actors in its own namespace, which is given here: a publisher's runtime context names the one of
+    the driver, which is Serve's under ``serve run`` and the dashboard's under ``serve deploy`` (Ray 2.60).
+
+    Raises:
+        DeliveryUnavailable: the actor is not there, or did not answer in ``patience_s``; the text says which.
+    """
+    end = time.monotonic() + patience_s
+    failure = ""
+    while True:
+        try:
+            broker: Any = ray.get_actor(name, namespace=SERVE_NAMESPACE)
+            left_s = max(end - time.monotonic(), BROKER_LOOKUP_S)
+            address: str = await asyncio.wait_for(broker.address.remote(), left_s)
+        except ValueError:
+            trouble = "Serve has not started its actor, or starts another"
+        except asyncio.TimeoutError:
+            trouble = "its actor does not answer; it may wait for a node with room for it (ray status)"
+        except RayError as error:
+            # What comes next is that there is no actor, until Serve has made another: this says more.
+            trouble = failure = f"its actor failed: {last_line(error)}"
+        else:
+            return address
+        if time.monotonic() >= end:
+            raise DeliveryUnavailable(f"waiting for the embedded broker: {failure or trouble}")
+        await asyncio.sleep(BROKER_LOOKUP_S)
+
+
 @ray.remote
 class KafkaPublisher:
     """The one that commits events, or one of several that share the cameras; a shell around ``app.publisher``.
@@ -183,20 +221,18 @@ class KafkaPublisher:
 
     def _open_spool(self) -> Spool:
         spool = self._options.spool
-        options = SpoolOptions(spool.dir.expanduser(), spool.max_bytes, spool.synchronous)
+        options = SpoolOptions(spool.dir, spool.max_bytes, spool.synchronous)
         return open_shard(options, self._options.shard)
 
     async def _bootstrap(self) -> Sequence[str]:
         return self._options.kafka.bootstrap_servers or (await self._find_broker(),)
 
     async def _find_broker(self) -> str:
-        """Find the broker beside us: Serve names both by one pattern, whose last part is the actor's own."""
+        """Find the broker beside us: Serve names both by one pattern, whose last part is the actor's own.
+
+        Raises:
+            DeliveryUnavailable: it is not there, or did not answer; the text says which.
+        """
         ours = ray.get_runtime_context().get_actor_name()
         assert ours is not None
-        name = ours.removesuffix(publisher_name(self._options.shard)) + BROKER
-        while True:
-            with contextlib.suppress(ValueError, RayError):
-                broker: Any = ray.get_actor(name, namespace=ray.get_runtime_context().namespace)
-                address: str = await broker.address.remote()
-                return address
-            await asyncio.sleep(BROKER_LOOKUP_S)
+        return await find_broker(ours.removesuffix(publisher_name(self._options.shard)) + BROKER)

@@ -14,7 +14,7 @@ from app.errors import DeliveryUnavailable, SightlineError
 from app.publisher import PublisherSnapshot, Receipt, ShardReading, Submission, merge_readings, shards_of
 from app.rpc.codes import LOST_COMMIT
 from app.telemetry.trouble_log import TroubleLog
-from deployments.publisher import publisher_name
+from deployments.publisher import last_line, publisher_name
 
 logger = logging.getLogger("ray.serve")
 
@@ -61,7 +61,7 @@ class RemotePublisher:
             self._handle = None
             raise DeliveryUnavailable(LOST_COMMIT) from None
         except RayError as error:
-            self._failures.again(f"{method}: {_last_line(error)}", error=error)
+            self._failures.again(f"{method}: {last_line(error)}", error=error)
             raise DeliveryUnavailable("the publisher failed; its log says why") from None
 
 
@@ -90,9 +90,3 @@ async def _reading(shard: RemotePublisher, seconds: float | None, timeout_s: flo
         return await shard.reading(seconds, timeout_s)
     except DeliveryUnavailable as error:
         return error
-
-
-def _last_line(error: BaseException) -> str:
-    """Give the line of an error that crossed processes which is the error itself; those before are its stack."""
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""CameraObserver, and Accounts: the ledger, the last drops and the observer, always told the same."""
+"""Accounts: records each frame in the ledger, in the recent drops and with the observer, always alike."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from app.cameras.recent_drops import DroppedLately, RecentDrops
 
 
 class CameraObserver(Protocol):
-    """Who wants to know what happens, for metrics; called from the capture thread and from the event loop."""
+    """Receives what happens to a camera's frames, for metrics; called by the capture thread and by the event loop."""
 
     def sampled(self) -> None:
-        """A frame was picked by the grid."""
+        """Count a frame that the sampling grid picked."""
 
     def accepted(self) -> None:
-        """The service answered ``OK`` for a frame."""
+        """Count a frame that the service answered ``OK``."""
 
     def dropped(self, reason: DropReason) -> None:
-        """A frame becomes no event."""
+        """Count a frame that becomes no event."""
 
     def in_flight(self, frames: int) -> None:
-        """So many frames are sampled and not yet settled."""
+        """Set the number of frames that are sampled and not yet settled."""
 
     def up(self, live: bool) -> None:
-        """Whether the source gives frames."""
+        """Set whether the source gives frames."""
 
     def reconnected(self) -> None:
-        """The source is opened again."""
+        """Count a new try to open the source."""
 
 
 class NullObserver:
-    """Wants to know nothing."""
+    """Ignores everything."""
 
     def sampled(self) -> None:
         """Do nothing."""
@@ -54,7 +54,7 @@ class NullObserver:
 
 
 class Accounts:
-    """Writes each frame's fate into the ledger and tells the observer; thread-safe as both are."""
+    """Records each frame's fate in the ledger and notifies the observer; thread-safe, as both are."""
 
     def __init__(self, ledger: CameraLedger, recent: RecentDrops, observer: CameraObserver) -> None:
         self._ledger = ledger
@@ -62,39 +62,39 @@ class Accounts:
         self._observer = observer
 
     def sample(self) -> None:
-        """A frame begins its way."""
+        """Count a sampled frame; it is in flight until it is settled."""
         self._ledger.sample()
         self._observer.sampled()
-        self.tell()
+        self.notify_in_flight()
 
     def drop(self, reason: DropReason, *, held_back: bool = False) -> None:
-        """A frame ends, without an event; ``held_back``: it was not sent because the service is busy."""
+        """Settle a frame that becomes no event; ``held_back``: it was not sent because the service is busy."""
         self._ledger.drop(reason)
-        self._recent.note(reason, held_back=held_back)
+        self._recent.record(reason, held_back=held_back)
         self._observer.dropped(reason)
-        self.tell()
+        self.notify_in_flight()
 
     def settle(self, outcome: Outcome) -> None:
-        """A frame ends as the outcome says."""
+        """Settle a frame as its outcome says."""
         if outcome.fate is Fate.ACCEPTED:
             self._ledger.accept()
             self._observer.accepted()
-            self.tell()
+            self.notify_in_flight()
         elif outcome.fate is Fate.UNCONFIRMED:
             self._ledger.lose_answer()
-            self.tell()
+            self.notify_in_flight()
         else:
             assert outcome.reason is not None, "a dropped frame has its reason"
             self.drop(outcome.reason)
 
     def snapshot(self) -> LedgerSnapshot:
-        """Read the ledger."""
+        """Return the counts of the ledger."""
         return self._ledger.snapshot()
 
     def dropped_lately(self) -> DroppedLately:
-        """Read the last drops."""
-        return self._recent.read()
+        """Return the recent drops."""
+        return self._recent.snapshot()
 
-    def tell(self) -> None:
-        """Tell the observer how many frames are in flight."""
+    def notify_in_flight(self) -> None:
+        """Notify the observer of the number of frames in flight."""
         self._observer.in_flight(self._ledger.snapshot().in_flight)

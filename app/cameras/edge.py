@@ -1,7 +1,7 @@
-"""One camera on a small machine, without Ray: what ``sightline camera`` does.
+"""One camera on a small machine, without Ray: the command ``sightline camera``.
 
-The capture loop, its ledger and its connection are those of a camera in the cluster; to the service it is one like any
-other. It delivers as they do: what the service answered ``OK`` is durable there, nothing is kept here.
+The capture loop, the ledger and the connection are those of a camera in the cluster, and the service cannot tell them
+apart. The delivery guarantee is the same: what the service answered ``OK`` is durable there, nothing is stored here.
 """
 
 from __future__ import annotations
@@ -19,60 +19,66 @@ from typing import Any
 
 from platformdirs import user_state_path
 
-from app.cameras import Camera, CameraObserver, CameraStatus, DetectClient
+from app.cameras.accounts import CameraObserver
+from app.cameras.camera import Camera
+from app.cameras.sending.client import DetectClient
+from app.cameras.status import CameraStatus
 from app.cameras.telemetry import CameraTelemetry
+from app.core.files import replace_file
 from app.settings.loading import load_settings
 from app.settings.settings import Settings
 from app.telemetry.prometheus_page import PageMeter
 
 _log = logging.getLogger(__name__)
 
-LOOK_S = 0.5
-"""How often the camera's state is looked at, for the line that tells of a change."""
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C, a service manager's wish, a closed terminal."""
+POLL_S = 0.5
+"""Seconds between two readings of the camera's status, for the log line about a change."""
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Sent by Ctrl-C, by a service manager, by a terminal that is closed."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """Where the metrics are shown."""
+    """Where the metrics page listens."""
 
     host: str
     port: int
-    """0: any that is free."""
+    """0: any port that is free."""
 
 
 def run(camera: Mapping[str, Any], page: Page, environment: Mapping[str, str]) -> CameraStatus:
-    """Watch a camera until a signal ends it, or its recording is over; give the last word of its ledger.
+    """Run a camera until a signal ends it, or its recording has ended; return its final status.
 
     Args:
         camera: the fields of :class:`~app.settings.cameras.CameraSettings`, as a user wrote them.
-        page: where the metrics are shown meanwhile.
+        page: where the metrics page listens meanwhile.
         environment: the variables of the process; the settings of the connection are read from them.
 
     Raises:
         SettingsError: a setting is wrong, or the page's address cannot be listened on.
     """
     settings = load_settings(environment, camera=camera)
-    (wanted,) = settings.cameras
+    (desired,) = settings.cameras
     meter = PageMeter()
     with meter.served(page.host, page.port) as address:
         service = settings.inference_service_url
-        _log.info("camera %s: %s at %g fps to %s; metrics at %s", wanted.id, wanted.url, wanted.fps, service, address)
+        _log.info(
+            "camera %s: %s at %g fps to %s; metrics at %s", desired.id, desired.url, desired.fps, service, address
+        )
         if settings.token is not None and not service.secure and not service.loopback:
             _log.warning("the token crosses the network unencrypted: grpcs:// encrypts it")
-        epoch = next_epoch(user_state_path("sightline") / "epochs" / wanted.id)
-        return asyncio.run(_until_signalled(settings, CameraTelemetry(wanted.id, meter), epoch))
+        epoch = next_epoch(user_state_path("sightline") / "epochs" / desired.id)
+        return asyncio.run(_until_signalled(settings, CameraTelemetry(desired.id, meter), epoch))
 
 
 async def _until_signalled(settings: Settings, observer: CameraObserver, epoch: int) -> CameraStatus:
     stop = asyncio.Event()
-    with _ended_by_signals(stop):
+    with _set_by_signals(stop):
         return await watch(settings, observer=observer, epoch=epoch, stop=stop)
 
 
 async def watch(settings: Settings, *, observer: CameraObserver, epoch: int, stop: asyncio.Event) -> CameraStatus:
-    """Watch the one camera of ``settings`` until ``stop`` is set, or its recording has ended; settle every frame.
+    """Run the one camera of ``settings`` until ``stop`` is set, or its recording has ended; settle every frame.
 
     While the service is away the source stays open, frames are dropped and counted, and the connection is tried again,
     as by every camera (``app/cameras/sending/client.py``).
@@ -80,70 +86,68 @@ async def watch(settings: Settings, *, observer: CameraObserver, epoch: int, sto
     Raises:
         SettingsError: a TLS file cannot be read.
     """
-    (wanted,) = settings.cameras
+    (desired,) = settings.cameras
     client = DetectClient(settings.inference_service_url, tls=settings.tls, token=settings.token)
-    camera = Camera(wanted, client=client, epoch=epoch, budget_ms=settings.latency_budget_ms, observer=observer)
-    watching = asyncio.create_task(camera.run())
-    beside = [asyncio.create_task(work) for work in (stop.wait(), _tell_blocks(camera))]
+    camera = Camera(desired, client=client, epoch=epoch, budget_ms=settings.latency_budget_ms, observer=observer)
+    running = asyncio.create_task(camera.run())
+    others = [asyncio.create_task(work) for work in (stop.wait(), _log_blocks(camera))]
     try:
-        await asyncio.wait({watching, *beside}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({running, *others}, return_when=asyncio.FIRST_COMPLETED)
         await camera.stop()
-        await watching
+        await running
     finally:
-        for task in beside:
+        for task in others:
             task.cancel()
         await client.close()
     return camera.status()
 
 
-async def _tell_blocks(camera: Camera) -> None:
-    """Say when the service begins to take none of the camera's frames, and when it takes them again."""
-    told = None
+async def _log_blocks(camera: Camera) -> None:
+    """Log when the service begins to block the camera, and when it accepts its frames again."""
+    logged = None
     while True:
         status = camera.status()
         trouble = status.blocked.trouble if status.blocked else None
-        if trouble is not told:
+        if trouble is not logged:
             _log.warning("camera %s is %s", status.id, f"blocked: {status.blocked}" if trouble else "no longer blocked")
-            told = trouble
-        await asyncio.sleep(LOOK_S)
+            logged = trouble
+        await asyncio.sleep(POLL_S)
 
 
 @contextlib.contextmanager
-def _ended_by_signals(stop: asyncio.Event) -> Iterator[None]:
-    """Let the signals that end a process set ``stop``; a second one changes nothing: the end takes seconds at most."""
+def _set_by_signals(stop: asyncio.Event) -> Iterator[None]:
+    """Have the signals that end a process set ``stop``; a second one changes nothing: the end takes seconds at most."""
     loop = asyncio.get_running_loop()
-    for number in ENDING:
+    for number in END_SIGNALS:
         loop.add_signal_handler(number, stop.set)
     try:
         yield
     finally:
-        for number in ENDING:
+        for number in END_SIGNALS:
             loop.remove_signal_handler(number)
 
 
 def next_epoch(file: Path, wall_ns: Callable[[], int] = time.time_ns) -> int:
-    """Give the epoch of a camera's new life: the time in milliseconds, and above the last one, which ``file`` keeps.
+    """Return a new epoch for a camera: the time in milliseconds, but above the last epoch, which ``file`` stores.
 
     Small machines often have no battery for their clock: after a loss of power it may start in the past, and the
-    service would refuse the whole life of the camera as older than the one before.
+    service would refuse every frame of the camera as older than those of its last epoch.
     """
     try:
         last = int(file.read_text())
     except (OSError, ValueError):
         last = 0
     epoch = max(last + 1, wall_ns() // 1_000_000)
-    fresh = file.with_name(f".{file.name}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(f"{epoch}\n")
-        fresh.replace(file)
+        replace_file(file, f"{epoch}\n")
     except OSError as error:
-        _log.warning("the epoch cannot be kept at %s (%s): the clock must not be set back", file, error.strerror)
+        _log.warning("the epoch cannot be stored at %s (%s): the clock must not be set back", file, error.strerror)
     return epoch
 
 
 def ledger_line(status: CameraStatus) -> str:
-    """Tell in one line what became of every frame."""
+    """Return one line that says what became of every frame."""
     ledger = status.ledger
     reasons = ", ".join(f"{reason.value} {count}" for reason, count in ledger.dropped.items() if count)
     return (
@@ -153,7 +157,7 @@ def ledger_line(status: CameraStatus) -> str:
 
 
 def ledger_json(status: CameraStatus) -> str:
-    """Tell the same for programs."""
+    """Return the same as JSON, for programs."""
     ledger = status.ledger
     dropped = {reason.value: count for reason, count in ledger.dropped.items()}
     counts = {name: getattr(ledger, name) for name in ("sampled", "accepted", "unconfirmed", "in_flight")}
@@ -161,7 +165,7 @@ def ledger_json(status: CameraStatus) -> str:
 
 
 def log_to_stderr() -> None:
-    """Let what cameras say of themselves be lines for a person, or for a service manager's log; times are UTC."""
+    """Log to stderr, in lines for a person or for a service manager's log; times are UTC."""
     lines = logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
     lines.converter = time.gmtime
     handler = logging.StreamHandler()

@@ -1,4 +1,4 @@
-"""Frame: one picture of one camera, at one instant."""
+"""Frame: one picture of one camera, from its capture until it is sent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Frame:
     frame_id: str
     """Unique within its camera."""
     captured_at: datetime
-    """UTC instant at which the decoder (or the simulator) handed the picture over."""
+    """UTC; when the decoder (or the simulator) returned the picture."""
     image: NDArray[np.uint8]
     """(H, W, 3) uint8, channels in the order blue, green, red."""
 
@@ -48,7 +48,7 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class SampledFrame:
-    """A frame that a grid point picked, waiting for its turn."""
+    """A frame that the sampling grid picked, waiting to be encoded."""
 
     camera_id: str
     frame_id: str
@@ -65,7 +65,7 @@ class SampledFrame:
 
 @dataclass(frozen=True)
 class EncodedFrame:
-    """A frame as it is sent."""
+    """A frame as it is sent: one JPEG."""
 
     camera_id: str
     frame_id: str
@@ -80,4 +80,4 @@ class EncodedFrame:
     """Pixels, before it was shrunk."""
     source_height: int
     encode_ms: float
-    """What making its pixels (where that was left), shrinking and encoding took."""
+    """Milliseconds for converting its pixels (where that was still to do), shrinking and encoding."""

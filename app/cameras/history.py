@@ -1,4 +1,4 @@
-"""FrameHistory: the last frames of a camera and what was seen in them, kept for whoever wants to look."""
+"""FrameHistory: the last frames of a camera and what was detected in them, for the web interface and commands."""
 
 from __future__ import annotations
 
@@ -9,24 +9,19 @@ from datetime import datetime
 from app.cameras.frame import EncodedFrame
 from app.cameras.outcome import Outcome
 from app.cameras.rate import per_second
-from app.core.event import DetectedObject
+from app.core.event import DetectedObject, StageLatencies
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 
 KEPT_FRAMES = 64
-"""Frames of which what was seen is kept."""
+"""Answered frames whose detections are kept."""
 KEPT_LATENCIES = 256
-"""Frames whose times are kept, for quantiles."""
+"""Answered frames whose latencies are kept, for quantiles."""
 
 
 @dataclass(frozen=True)
-class FrameLatency:
+class FrameLatency(StageLatencies):
     """Where an accepted frame's time went, in milliseconds; the stages add up to the total."""
 
-    encode: float
-    transport: float
-    queue: float
-    decode: float
-    inference: float
     commit: float
     """From the model's answer until the event was durable."""
     total: float
@@ -35,10 +30,10 @@ class FrameLatency:
 
 @dataclass(frozen=True)
 class AnsweredFrame:
-    """What was seen in one accepted frame."""
+    """What was detected in one accepted frame."""
 
     number: int
-    """Rising within one life of the camera's actor."""
+    """Rises by one from frame to frame within an epoch."""
     camera_id: str
     frame_id: str
     event_id: str
@@ -61,47 +56,47 @@ class Picture:
     captured_at: datetime
     """UTC."""
     accepted: bool
-    """Whether there is an event of it."""
+    """Whether it became an event."""
     jpeg: bytes = field(repr=False)
 
 
 class FrameHistory:
-    """Keeps the last frames; costs a camera a few references a frame. Used from one event loop."""
+    """Keeps the last frames, in bounded memory; used on one event loop."""
 
     def __init__(self) -> None:
-        self._seen: deque[AnsweredFrame] = deque(maxlen=KEPT_FRAMES)
+        self._answered: deque[AnsweredFrame] = deque(maxlen=KEPT_FRAMES)
         self._latencies: deque[FrameLatency] = deque(maxlen=KEPT_LATENCIES)
         self._accepted_at: deque[float] = deque(maxlen=64)
         self._number = 0
         self.picture: Picture | None = None
 
-    def note(self, frame: EncodedFrame, outcome: Outcome, now: float) -> None:
-        """Take a frame and what became of it; ``now`` is monotonic."""
+    def record(self, frame: EncodedFrame, outcome: Outcome, now: float) -> None:
+        """Record a frame that was sent and its outcome; ``now`` is in monotonic seconds."""
         response = outcome.response
         self.picture = Picture(frame.camera_id, frame.frame_id, frame.captured_at, response is not None, frame.jpeg)
         if response is None:
             return
         self._number += 1
-        seen = _seen(self._number, frame, response)
-        self._seen.append(seen)
-        self._latencies.append(seen.latency)
+        answered = _answered_frame(self._number, frame, response)
+        self._answered.append(answered)
+        self._latencies.append(answered.latency)
         self._accepted_at.append(now)
 
     def after(self, number: int) -> tuple[AnsweredFrame, ...]:
-        """Give the frames kept that came after a number, in order."""
-        return tuple(seen for seen in self._seen if seen.number > number)
+        """Return the kept frames with a higher number, in order."""
+        return tuple(frame for frame in self._answered if frame.number > number)
 
     @property
     def latencies(self) -> tuple[FrameLatency, ...]:
-        """The times of the last frames, in order."""
+        """The latencies of the last accepted frames, in order."""
         return tuple(self._latencies)
 
     def fps(self, now: float) -> float:
-        """Give the frames accepted per second, lately."""
+        """Return the frames accepted per second over the last seconds; ``now`` is in monotonic seconds."""
         return per_second(tuple(self._accepted_at), now)
 
 
-def _seen(number: int, frame: EncodedFrame, response: pb.DetectResponse) -> AnsweredFrame:
+def _answered_frame(number: int, frame: EncodedFrame, response: pb.DetectResponse) -> AnsweredFrame:
     return AnsweredFrame(
         number=number,
         camera_id=frame.camera_id,
@@ -113,12 +108,12 @@ def _seen(number: int, frame: EncodedFrame, response: pb.DetectResponse) -> Answ
         model=response.model,
         objects=tuple(
             DetectedObject(
-                label=seen.label,
-                class_id=seen.class_id,
-                confidence=seen.confidence,
-                bbox=(seen.bbox.x, seen.bbox.y, seen.bbox.width, seen.bbox.height),
+                label=detection.label,
+                class_id=detection.class_id,
+                confidence=detection.confidence,
+                bbox=(detection.bbox.x, detection.bbox.y, detection.bbox.width, detection.bbox.height),
             )
-            for seen in response.detections
+            for detection in response.detections
         ),
         latency=_latency(frame, response.latency),
     )

@@ -1,4 +1,4 @@
-"""The camera's ledger: every sampled frame ends in exactly one place (contract, section 5)."""
+"""CameraLedger: what became of every sampled frame, each counted exactly once (``proto/README.md``, "Ledgers")."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class DropReason(str, enum.Enum):
     """Why a sampled frame became no event."""
 
     SUPERSEDED = "superseded"
-    """A newer frame took its place before it was sent."""
+    """A newer frame replaced it before it was sent."""
     DEADLINE = "deadline"
     """Its latency budget ran out."""
     OVERLOADED = "overloaded"
     """The service was full."""
     REJECTED = "rejected"
-    """The service found the request at fault."""
+    """The service found the request invalid."""
     UNAVAILABLE = "unavailable"
     """No service was there, or it could not make the event durable."""
     OUT_OF_ORDER = "out_of_order"
@@ -33,14 +33,14 @@ class DropReason(str, enum.Enum):
 
 @dataclass(frozen=True)
 class LedgerSnapshot:
-    """One consistent reading; ``sampled = accepted + dropped + unconfirmed + in_flight`` always holds."""
+    """All counts at one instant; ``sampled = accepted + dropped + unconfirmed + in_flight`` always holds."""
 
     sampled: int
     accepted: int
     unconfirmed: int
     """Sent, but the answer was lost: it may or may not have become an event."""
     in_flight: int
-    """Sampled and not yet settled: waiting for its turn, being encoded, or sent."""
+    """Sampled and not yet settled: waiting to be encoded, being encoded, or sent."""
     dropped: Mapping[DropReason, int]
 
     @property
@@ -50,7 +50,7 @@ class LedgerSnapshot:
 
     @property
     def balanced(self) -> bool:
-        """Whether every sampled frame is in exactly one place."""
+        """Whether every sampled frame is counted exactly once."""
         return self.sampled == self.accepted + self.dropped_total + self.unconfirmed + self.in_flight
 
 
@@ -63,27 +63,27 @@ class CameraLedger:
         self._dropped: Counter[DropReason] = Counter()
 
     def sample(self) -> None:
-        """Count a frame that a grid point picked; it is in flight until it is settled."""
+        """Count a sampled frame; it is in flight until it is settled."""
         with self._lock:
             self._sampled += 1
 
     def accept(self) -> None:
-        """Settle a frame: the service answered ``OK``."""
+        """Settle a frame that the service answered ``OK``."""
         with self._lock:
             self._accepted += 1
 
     def drop(self, reason: DropReason) -> None:
-        """Settle a frame: it becomes no event."""
+        """Settle a frame that becomes no event."""
         with self._lock:
             self._dropped[reason] += 1
 
     def lose_answer(self) -> None:
-        """Settle a frame whose answer never came."""
+        """Settle a frame whose answer was lost."""
         with self._lock:
             self._unconfirmed += 1
 
     def snapshot(self) -> LedgerSnapshot:
-        """Read all counts at one instant."""
+        """Return all counts at one instant."""
         with self._lock:
             settled = self._accepted + self._unconfirmed + sum(self._dropped.values())
             return LedgerSnapshot(

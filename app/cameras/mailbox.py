@@ -1,4 +1,4 @@
-"""Mailbox: the one place between the capture thread and the event loop, for one thing at a time."""
+"""Mailbox: hands the newest item from a thread to an event loop; it holds one at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Mailbox(Generic[T]):
-    """Holds the newest item only; what it displaces is given back to whoever put the newer one.
+    """Holds the newest item only; ``put`` returns the item that it displaces.
 
     ``put``, ``finish`` and ``discard`` may be called from any thread, ``take`` on the loop that was bound.
     """
@@ -22,16 +22,16 @@ class Mailbox(Generic[T]):
         self._item: T | None = None
         self._finished = False
         self._waits = False
-        """Whether somebody waits to be woken; waking a loop from another thread costs a system call."""
+        """Whether ``take`` waits to be woken; waking a loop from another thread costs a system call."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Name the loop that takes; before the first ``put``."""
+        """Set the loop on which ``take`` is called; before the first ``put``."""
         self._loop = loop
 
     def put(self, item: T) -> T | None:
-        """Leave an item; give back the one it displaced, or the item itself where none is taken any more."""
+        """Put an item; return the one that it displaces, or the item itself once the mailbox is finished."""
         with self._lock:
             if self._finished:
                 return item
@@ -39,15 +39,15 @@ class Mailbox(Generic[T]):
         self._wake()
         return displaced
 
-    async def take(self, wanted: Callable[[T], bool] = lambda _: True) -> T | None:
-        """Wait for an item that is wanted; ``None`` once the mailbox is finished and empty.
+    async def take(self, accept: Callable[[T], bool] = lambda _: True) -> T | None:
+        """Return an item that ``accept`` accepts, once there is one; ``None`` once the mailbox is finished and empty.
 
-        What is not wanted stays, for a newer one to displace it; once the mailbox is finished everything is taken.
+        An item that is not accepted stays, for a newer one to displace it; once the mailbox is finished, all are taken.
         """
         while True:
             with self._lock:
                 item = self._item
-                if self._finished or (item is not None and wanted(item)):
+                if self._finished or (item is not None and accept(item)):
                     self._item = None
                     return item
                 self._changed.clear()
@@ -55,13 +55,13 @@ class Mailbox(Generic[T]):
             await self._changed.wait()
 
     def finish(self) -> None:
-        """Take no more items; the one that waits can still be taken."""
+        """Accept no more items; the one that waits can still be taken."""
         with self._lock:
             self._finished = True
         self._wake()
 
     def discard(self) -> T | None:
-        """Take no more items, and give back the one that waited."""
+        """Accept no more items; remove and return the one that waited."""
         with self._lock:
             self._finished = True
             item, self._item = self._item, None
@@ -72,6 +72,6 @@ class Mailbox(Generic[T]):
         with self._lock:
             waits, self._waits = self._waits, False
         if waits and self._loop is not None:
-            # A capture thread that outlives its camera's loop has nobody left to wake.
+            # A thread that outlives the loop has nothing left to wake.
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._changed.set)

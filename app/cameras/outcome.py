@@ -1,4 +1,4 @@
-"""Outcome: what became of one sent frame (contract, section 5)."""
+"""Outcome: what became of one frame that was taken to be sent (``proto/README.md``, "Ledgers")."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 
 
 class Fate(str, enum.Enum):
-    """Where a frame ends in the ledger."""
+    """How a sent frame is counted in the ledger."""
 
     ACCEPTED = "accepted"
     DROPPED = "dropped"
@@ -25,21 +25,21 @@ class Outcome:
     reason: DropReason | None = None
     """Why it was dropped; ``None`` for the other fates."""
     detail: str = ""
-    """What the service, or gRPC, said of it."""
+    """The reason in words, of the service or of gRPC."""
     response: pb.DetectResponse | None = field(default=None, repr=False)
     """The answer to an accepted frame."""
 
     @classmethod
     def accepted(cls, response: pb.DetectResponse) -> Outcome:
-        """The service answered ``OK``."""
+        """Return the outcome of a frame that the service answered ``OK``."""
         return cls(Fate.ACCEPTED, response=response)
 
     @classmethod
     def dropped(cls, reason: DropReason, detail: str = "") -> Outcome:
-        """The frame becomes no event."""
+        """Return the outcome of a frame that becomes no event."""
         return cls(Fate.DROPPED, reason, detail)
 
     @classmethod
     def unconfirmed(cls, detail: str = "") -> Outcome:
-        """The frame was sent, and whether it became an event is not known."""
+        """Return the outcome of a frame that was sent, and may or may not have become an event."""
         return cls(Fate.UNCONFIRMED, detail=detail)

@@ -1,4 +1,4 @@
-"""How many a second, lately."""
+"""The rate of events over the last seconds."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 
 def per_second(times: Iterable[float], now: float, window_s: float = 10.0) -> float:
-    """Give the rate of what happened at ``times`` (rising, monotonic seconds) over the last ``window_s``."""
+    """Return the rate per second of events at ``times`` (rising, monotonic seconds) over the last ``window_s``."""
     recent = [at for at in times if now - at <= window_s]
     if len(recent) < 2:
         return 0.0
-    # The interval since the last one counts once it is longer than usual: what has fallen silent has a falling rate.
+    # The time since the last event counts once it is longer than usual: without events the rate falls.
     usual = (recent[-1] - recent[0]) / (len(recent) - 1)
     spent = recent[-1] - recent[0] + max(0.0, now - recent[-1] - 2 * usual)
     return (len(recent) - 1) / spent if spent > 0 else 0.0

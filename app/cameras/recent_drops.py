@@ -1,4 +1,4 @@
-"""RecentDrops: why a camera's frames became no events of late; the ledger tells it of the whole life."""
+"""RecentDrops: why a camera's frames became no events in the last seconds; the ledger counts the whole epoch."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from dataclasses import dataclass, field
 from app.cameras.ledger import DropReason
 
 LATELY_S = 10.0
-"""What is older is no longer of late; the rates of a camera look as far back."""
+"""Seconds that count as recent; the rates of a camera are taken over as many."""
 KEPT_DROPS = 1024
-"""The most that are kept, which at over a hundred drops a second is less than ``LATELY_S``."""
+"""Drops kept at most, which at more than a hundred a second cover less than ``LATELY_S``."""
 
 
 @dataclass(frozen=True)
 class DroppedLately:
-    """Frames dropped of late."""
+    """Frames dropped in the last seconds."""
 
     by_reason: Mapping[DropReason, int] = field(default_factory=dict)
-    """Reasons with no such frame are left out."""
+    """Counts; a reason without a recent drop is left out."""
     held_back: int = 0
-    """How many of the superseded ones the camera held back, since the service was busy; see
+    """Number of those superseded that the camera held back because the service was busy; see
     ``app/cameras/sending/pace.py``."""
 
 
 class RecentDrops:
-    """Keeps the last drops; thread-safe, and bounded whatever happens."""
+    """Keeps the last drops, in bounded memory; thread-safe."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
-        """Make an empty one; ``monotonic`` gives seconds."""
+        """Begin empty; ``monotonic`` returns seconds."""
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._drops: deque[tuple[float, DropReason, bool]] = deque(maxlen=KEPT_DROPS)
 
-    def note(self, reason: DropReason, *, held_back: bool = False) -> None:
-        """A frame was dropped now."""
+    def record(self, reason: DropReason, *, held_back: bool = False) -> None:
+        """Record a frame that is dropped now."""
         with self._lock:
             self._drops.append((self._monotonic(), reason, held_back))
 
-    def read(self) -> DroppedLately:
-        """Count those of late."""
+    def snapshot(self) -> DroppedLately:
+        """Return the counts of the recent drops."""
         since = self._monotonic() - LATELY_S
         with self._lock:
             while self._drops and self._drops[0][0] < since:

@@ -1,17 +1,17 @@
-"""EvenGrid: which frames of a stream are sampled (contract, section 2)."""
+"""EvenGrid: which frames of a stream are sampled (``app/README.md``, decision 1)."""
 
 from __future__ import annotations
 
 import math
 
 _ROUNDING_S = 0.001
-"""Containers stamp frames in whole milliseconds: so much earlier than its point a frame may seem."""
+"""Containers stamp frames in whole milliseconds: a frame may seem so much earlier than its grid point."""
 _JUMP_S = 10.0
 """A larger step forward is another timeline, not a slow source."""
 
 
 class EvenGrid:
-    """Takes each frame that is the first at or after a point of an even grid of ``fps``.
+    """Samples each frame that is the first at or after a point of an even grid of ``fps``.
 
     The points are ``k / fps`` from the first frame, each computed from the start of the grid, so that nothing
     drifts. A frame that crosses several points is one sample: a source slower than ``fps`` is sampled whole.
@@ -33,8 +33,8 @@ class EvenGrid:
         self._last_point = 0
 
     def takes(self, time_s: float) -> bool:
-        """Tell whether the frame presented at ``time_s`` (seconds) is sampled; once a frame, in order."""
-        if self._anchor_s is None or self._is_elsewhere(time_s - self._last_s):
+        """Return whether the frame presented at ``time_s`` (seconds) is sampled; call once a frame, in order."""
+        if self._anchor_s is None or self._is_discontinuous(time_s - self._last_s):
             self._anchor_s, self._last_s, self._last_point = time_s, time_s, 0
             return True
         self._last_s = time_s
@@ -44,5 +44,5 @@ class EvenGrid:
         self._last_point = point
         return True
 
-    def _is_elsewhere(self, step_s: float) -> bool:
+    def _is_discontinuous(self, step_s: float) -> bool:
         return step_s <= -self._interval_s or step_s > max(_JUMP_S, self._interval_s)

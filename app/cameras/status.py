@@ -1,4 +1,4 @@
-"""CameraStatus: how a camera is, at one instant."""
+"""CameraStatus: the state and the figures of a camera, at one instant."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from app.cameras.recent_drops import DroppedLately
 
 
 class CameraState(str, enum.Enum):
-    """How a camera's source is; a slow or absent service does not change it."""
+    """State of a camera's source; a slow or absent service does not change it."""
 
     STARTING = "starting"
     """It is being opened for the first time."""
     LIVE = "live"
     """It gives frames."""
     STALLED = "stalled"
-    """It is open, but gave no frame for a while; it is about to be opened again."""
+    """It is open, but has given no frame for a while; it is about to be opened again."""
     RECONNECTING = "reconnecting"
     """It failed, and is being opened again."""
     OFFLINE = "offline"
-    """Opening it failed several times; it is tried on."""
+    """Opening it failed several times in a row; the tries go on."""
     ENDED = "ended"
     """It has no more frames, and does not loop."""
 
@@ -31,16 +31,16 @@ class CameraState(str, enum.Enum):
 
 
 class ServiceTrouble(str, enum.Enum):
-    """What keeps frames of a camera from becoming events, though its source may be well."""
+    """Why frames of a camera become no events though its source may give them."""
 
     SLOW = "slow"
     """Their latency budget runs out."""
     FULL = "full"
-    """It has more frames than it can take."""
+    """It is offered more frames than it can take."""
     AWAY = "away"
-    """It is not there, cannot make events durable, or its answers are lost."""
+    """It cannot be reached, cannot make events durable, or its answers are lost."""
     REFUSING = "refusing"
-    """It finds the requests at fault: a wrong token, or a newer camera of the same id."""
+    """It refuses the requests: a wrong token, or a newer camera of the same id."""
 
     def __str__(self) -> str:
         return self.value
@@ -48,12 +48,12 @@ class ServiceTrouble(str, enum.Enum):
 
 @dataclass(frozen=True)
 class Blocked:
-    """No frame of the camera has been accepted for a while, and it is the service's doing."""
+    """No frame of the camera has been accepted for a while, for a reason that lies with the service."""
 
     trouble: ServiceTrouble
-    """As the frame settled last had it."""
+    """The trouble of the frame that was settled last."""
     detail: str
-    """What the service, or gRPC, said of it; may be empty."""
+    """The reason in words, of the service or of gRPC; may be empty."""
     since: datetime
     """UTC; when the first of the frames that failed in a row was settled."""
 
@@ -63,14 +63,14 @@ class Blocked:
 
 @dataclass(frozen=True)
 class CameraStatus:
-    """How one camera is."""
+    """The state and the figures of one camera."""
 
     id: str
     url: str
-    """Without its secrets."""
+    """The address of the source, without its secrets."""
     state: CameraState
     reason: str
-    """Why it is so, in words; empty where there is nothing to say. Holds no secret."""
+    """Why it is in this state, in words; may be empty. Holds no secret."""
     since: datetime
     """UTC; when it came into this state."""
     epoch: int
@@ -80,15 +80,15 @@ class CameraStatus:
     height: int | None
     fps_asked: float
     fps_measured: float
-    """Frames sampled per second, lately."""
+    """Frames sampled per second over the last seconds."""
     round_trip_ms: float | None
-    """From sending to the answer, of the last frame that was sent."""
+    """Milliseconds from sending to the answer, of the last frame that was answered."""
     reconnects: int
     """Times the source was opened again."""
     blocked: Blocked | None = None
-    """Set while the service takes none of its frames, whatever state the source is in."""
+    """Set while the service accepts none of its frames, whatever state the source is in."""
     fps_delivered: float = 0.0
-    """Frames accepted per second, lately."""
+    """Frames accepted per second over the last seconds."""
     fps_sent: float = 0.0
-    """Frames sent to the service per second, lately."""
+    """Frames sent to the service per second over the last seconds."""
     dropped_lately: DroppedLately = field(default_factory=DroppedLately)

@@ -1,14 +1,11 @@
-"""CameraTelemetry: one camera's metrics, fed by its process or from what its process reports."""
+"""CameraTelemetry: one camera's metrics, fed by its own process or from the statuses that it reports."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from app.cameras.ledger import DropReason
-
-if TYPE_CHECKING:  # a camera on the edge has no Kafka client
-    from app.cameras import CameraStatus
+from app.cameras.status import CameraState, CameraStatus
 from app.telemetry.metrics import (
     CAMERA_RECONNECTS,
     CAMERA_UP,
@@ -21,7 +18,7 @@ from app.telemetry.metrics import (
 
 
 class CameraTelemetry:
-    """Feeds one camera's metrics."""
+    """Feeds one camera's metrics; a :class:`~app.cameras.accounts.CameraObserver`."""
 
     def __init__(self, camera_id: str, meter: Meter) -> None:
         self._id = camera_id
@@ -44,11 +41,11 @@ class CameraTelemetry:
         self._meter.add(FRAMES_DROPPED, self._id, reason.value)
 
     def in_flight(self, frames: int) -> None:
-        """Tell how many frames are sampled and not yet settled."""
+        """Set the number of frames that are sampled and not yet settled."""
         self._meter.set(FRAMES_IN_FLIGHT, frames, self._id)
 
     def up(self, live: bool) -> None:
-        """Tell whether the source gives frames."""
+        """Set whether the source gives frames."""
         self._meter.set(CAMERA_UP, int(live), self._id)
 
     def reconnected(self) -> None:
@@ -57,7 +54,7 @@ class CameraTelemetry:
 
 
 class ReportedTelemetry:
-    """Feeds one camera's metrics with what its actor tells of itself, over all its lives."""
+    """Feeds one camera's metrics from the statuses of its actor, across restarts of the actor."""
 
     def __init__(self, telemetry: CameraTelemetry) -> None:
         self._telemetry = telemetry
@@ -66,21 +63,21 @@ class ReportedTelemetry:
             "accepted": telemetry.accepted,
             "reconnected": telemetry.reconnected,
         }
-        self._told: CameraStatus | None = None
+        self._last: CameraStatus | None = None
 
-    def tell(self, status: CameraStatus | None) -> None:
-        """Count what happened since the last status; none: it does not answer.
+    def report(self, status: CameraStatus | None) -> None:
+        """Count what happened since the last status; ``None``: the actor does not answer.
 
-        To be called again and again: Ray forgets a gauge that is not set.
+        To be called regularly, changed or not: Ray drops a gauge that is not set.
         """
-        self._telemetry.up(status is not None and status.state == "live")
+        self._telemetry.up(status is not None and status.state is CameraState.LIVE)
         if status is None:
             return
         self._telemetry.in_flight(status.ledger.in_flight)
-        for what, count in counted_since(self._told, status).items():
+        for what, count in counted_since(self._last, status).items():
             for _ in range(count):
                 self._count(what)
-        self._told = status
+        self._last = status
 
     def _count(self, what: str | DropReason) -> None:
         if isinstance(what, DropReason):
@@ -90,9 +87,8 @@ class ReportedTelemetry:
 
 
 def counted_since(before: CameraStatus | None, now: CameraStatus) -> Mapping[str | DropReason, int]:
-    """Give what a camera counted since an earlier status, without zeros; a new life counts from zero."""
-    same_life = before is not None and before.epoch == now.epoch
-    earlier = _counts(before) if before is not None and same_life else {}
+    """Return what a camera counted since an earlier status, without zeros; a new epoch counts from zero."""
+    earlier = _counts(before) if before is not None and before.epoch == now.epoch else {}
     return {what: count - earlier.get(what, 0) for what, count in _counts(now).items() if count > earlier.get(what, 0)}
 
 

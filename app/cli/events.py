@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+from app.core.stage import EVENT_STAGES
 from app.errors import DeliveryUnavailable, SettingsError
 from app.publisher.kafka.embedded_broker import read_announced
 from app.publisher.kafka.follower import ReceivedEvent, TopicFollower
@@ -76,12 +77,9 @@ def describe(received: ReceivedEvent, budget_ms: float) -> str:
         latency = event["latency_ms"]
         total = latency["total"]
         mark = "!" if total > budget_ms else " "
-        stages = " ".join(f"{stage} {latency[stage]:.0f}" for stage in _STAGES)
+        stages = " ".join(f"{stage} {latency[stage]:.0f}" for stage in EVENT_STAGES)
         what = ", ".join(f"{count} {label}" for label, count in seen.most_common()) or "nothing"
         clock = event["timestamp"][11:23]
         return f"{clock}  {received.camera_id:<16} {total:5.0f} ms{mark} ({stages})  {what}"
     except (ValueError, KeyError, TypeError):
         return f"(not an event of ours: partition {received.partition}, offset {received.offset})"
-
-
-_STAGES = ("encode", "transport", "queue", "decode", "inference")

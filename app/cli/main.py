@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json as JSON  # noqa: N812  # an option is called json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -46,10 +46,10 @@ def whole(context: typer.Context) -> None:
         )
 
 
-def main() -> None:
-    """Run the command and exit with its status."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit with its status; the arguments are the process's own unless they are passed in."""
     try:
-        app()
+        app(arguments)
     except SettingsError as error:
         err.print(f"sightline: {error}", markup=False)
         sys.exit(MISUSED)

@@ -1,1 +1,1 @@
-"""What several rooms need: one noun a file; imports nothing of ours but the errors."""
+"""What several rooms need: one noun a module; imports nothing of Sightline but the errors."""

@@ -1,4 +1,4 @@
-"""Clock: the two clocks of a camera and its way of waiting, passed in so that tests need not wait."""
+"""Clock: wall time, monotonic time and an interruptible wait, passed in so that tests need not wait."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Clock:
-    """What time it is, and how to wait; the default is the machine's own."""
+    """What time it is, and how to wait; the default is the machine's own clock."""
 
     wall_ns: Callable[[], int] = time.time_ns
-    """Nanoseconds since 1970 UTC: for the event and the metrics, never for a deadline."""
+    """Return the nanoseconds since 1970 UTC: for the event and the metrics, never for a deadline."""
     monotonic: Callable[[], float] = time.monotonic
-    """Seconds: for every span and every deadline."""
+    """Return monotonic seconds: for every time span and every deadline."""
     wait: Callable[[threading.Event, float], bool] = threading.Event.wait
-    """Wait that many seconds, or until the event is set; whether it is set."""
+    """Wait for an event, at most so many seconds; return whether it is set."""

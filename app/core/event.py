@@ -1,4 +1,4 @@
-"""DetectionEvent: what was seen in one frame."""
+"""DetectionEvent: what was detected in one frame."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import uuid
 from dataclasses import dataclass
 
 _NAMESPACE = uuid.UUID("6f2b9c1e-6a55-5d0e-9a43-1d6f0c1c7b52")
-"""Fixed for ever: event ids are made under it."""
+"""Never changes: event ids are derived under it."""
 
 
 @dataclass(frozen=True)
 class StageLatencies:
-    """Where a frame's time went until its event was built, in milliseconds."""
+    """Where a frame's time went until its event was built, in milliseconds; the stages of ``EVENT_STAGES``."""
 
     encode: float
     transport: float
@@ -22,7 +22,7 @@ class StageLatencies:
 
 @dataclass(frozen=True)
 class DetectedObject:
-    """One object of a frame."""
+    """One object that was detected in a frame."""
 
     label: str
     class_id: int
@@ -34,7 +34,7 @@ class DetectedObject:
 
 @dataclass(frozen=True)
 class DetectionEvent:
-    """What one frame of one camera showed."""
+    """What was detected in one frame of one camera."""
 
     camera_id: str
     frame_id: str
@@ -51,10 +51,10 @@ class DetectionEvent:
 
     @property
     def event_id(self) -> str:
-        """The same for the same camera, frame and capture time."""
+        """The id of the event: always the same for one camera, frame and capture time."""
         return make_event_id(self.camera_id, self.frame_id, self.captured_at_ns)
 
 
 def make_event_id(camera_id: str, frame_id: str, captured_at_ns: int) -> str:
-    """Give the UUIDv5 of ``camera_id|frame_id|captured_at in ns`` under our namespace."""
+    """Return the UUIDv5 of ``camera_id|frame_id|captured_at in ns`` under Sightline's namespace."""
     return str(uuid.uuid5(_NAMESPACE, f"{camera_id}|{frame_id}|{captured_at_ns}"))

@@ -1,8 +1,8 @@
-"""What an encoded image says of itself: format, size and orientation, read from its header.
+"""The header of an encoded image: format, size and orientation.
 
-Nothing is decoded and nothing of the picture's size is allocated, so an image that declares a huge picture
-costs as little as any other. The parsers follow ITU-T T.81 annex B (JPEG), the PNG specification, third
-edition, sections 5 and 11, RFC 9649 (WebP) and Exif 2.32 section 4.6 (orientation).
+Nothing is decoded and no memory of the image's size is allocated, so an image that declares a huge size costs as
+little as any other. The parsers follow ITU-T T.81 annex B (JPEG), the PNG specification, third edition, sections 5
+and 11, RFC 9649 (WebP) and Exif 2.32 section 4.6 (orientation).
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Literal
 from app.errors import ImageError
 
 MAX_ENCODED_BYTES = 16 * 1024 * 1024
-"""An image may not be longer, encoded."""
+"""Largest encoded size of an image."""
 MAX_PIXELS = 64_000_000
-"""An image may not declare more pixels."""
+"""Largest number of pixels that an image may declare."""
 _MAX_SEGMENTS = 4096
 _MAX_CHUNKS = 20_000
 _MAX_EXIF_ENTRIES = 512
 _MAX_SCANS = 100
-_MAX_SCANNED_PIXELS = 1_000_000_000  # a decoder walks over the whole picture in every scan, however empty it is
-_LEAST_RATIO = 1 / 1032  # deflate cannot press anything further
+_MAX_SCANNED_PIXELS = 1_000_000_000  # a decoder passes over the whole image in every scan, however empty it is
+_MIN_RATIO = 1 / 1032  # the limit of deflate's compression
 _ORIENTATION_TAG = 0x0112
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MARKER = re.compile(rb"\xff+[^\xff]", re.DOTALL)
@@ -46,12 +46,12 @@ class JpegCoding:
     """How a JPEG is coded."""
 
     start_of_frame: int
-    """The code of its frame's marker, 0xC0 for baseline; ITU-T T.81, table B.1, has the others."""
+    """Code of the start-of-frame marker: 0xC0 for baseline; the others are in ITU-T T.81, table B.1."""
     components: int
     has_tables: bool
-    """Whether Huffman tables precede the picture: those of Motion JPEG may be left out."""
+    """Whether Huffman tables precede the image data: Motion JPEG may leave them out."""
     has_adobe: bool
-    """Whether Adobe's segment is there, which can say that the components are no YCbCr."""
+    """Whether it has Adobe's segment, which can declare that the components are not YCbCr."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,14 @@ class ImageHeader:
     orientation: int
     """EXIF orientation from 1 (as stored) to 8; 5 to 8 exchange width and height."""
     coding: JpegCoding | None = None
-    """Of a JPEG."""
+    """Of a JPEG only."""
 
 
 def probe(data: bytes) -> ImageHeader:
-    """Read the header of one JPEG, PNG or WebP image, and check that its end is there.
+    """Read the header of one JPEG, PNG or WebP image, and check that its end is present.
 
     Raises:
-        ImageError: one line: the image is empty, none, of another format, cut off, or over a limit.
+        ImageError: the image is empty, of another format, truncated or malformed, or over a limit; one line.
     """
     if not data:
         raise ImageError("the image is empty")
@@ -126,8 +126,8 @@ class _JpegFrame:
         return self.code & 3 == 2
 
     @property
-    def least_bytes(self) -> int:
-        """A Huffman-coded picture spends at least one bit on each block of 8 × 8 pixels."""
+    def min_bytes(self) -> int:
+        """Huffman coding spends at least one bit on each block of 8 × 8 pixels."""
         return -(-self.width // 8) * -(-self.height // 8) // 8 if self.code <= 0xC2 else 0
 
 
@@ -159,7 +159,7 @@ def _jpeg(data: bytes) -> tuple[int, int, int, JpegCoding]:
 
 
 def _jpeg_segment(data: bytes, position: int) -> tuple[int, int, int]:
-    """Find the marker at ``position``: its code, and where its content begins and ends."""
+    """Return the code of the marker at ``position``, and where its content begins and ends."""
     match = _MARKER.match(data, position)
     if match is None:
         raise _truncated("jpeg") if position >= len(data) - 1 else _malformed("jpeg", "a marker is missing")
@@ -167,7 +167,7 @@ def _jpeg_segment(data: bytes, position: int) -> tuple[int, int, int]:
     if code in _WITHOUT_LENGTH:
         return code, begin, begin
     if code == 0:
-        # Decoders look for the next marker from here on, and might find one where we see content.
+        # Decoders search for the next marker from here on, and might find one inside what is parsed as content here.
         raise _malformed("jpeg", "a marker is missing")
     if code == 0xD9:
         raise _malformed("jpeg", "it ends before its picture")
@@ -180,13 +180,13 @@ def _jpeg_segment(data: bytes, position: int) -> tuple[int, int, int]:
 
 
 def _check_scans(data: bytes, position: int, frame: _JpegFrame, several: bool) -> None:
-    """Check that the image's end follows its scans, and that a decoder will not walk over it without end."""
-    # Entropy-coded data never holds a bare FF D9, and what follows it may be padding, or anything.
+    """Check that the image's end follows its scans, and that they do not keep a decoder busy for ever."""
+    # Entropy-coded data never contains a bare FF D9; anything may follow it, padding for instance.
     end = data.rfind(b"\xff\xd9", position)
     if end < 0:
         raise _truncated("jpeg")
     pixels = frame.width * frame.height
-    if pixels <= MAX_PIXELS and end - position < frame.least_bytes:
+    if pixels <= MAX_PIXELS and end - position < frame.min_bytes:
         raise _truncated("jpeg")
     if several or frame.progressive:
         scans = 1 + data.count(b"\xff\xda", position)
@@ -200,7 +200,7 @@ def _png(data: bytes) -> tuple[int, int, int, None]:
         raise _malformed("png", "it does not begin with its header")
     if zlib.crc32(data[12:29]) != int.from_bytes(data[29:33], "big"):
         raise _truncated("png") if len(data) < 33 else _malformed("png", "its header is damaged")
-    orientation, pressed, position = 1, 0, 8
+    orientation, compressed, position = 1, 0, 8
     for _ in range(_MAX_CHUNKS):
         length, kind = struct.unpack_from(">I4s", data, position)
         following = position + 12 + length
@@ -209,7 +209,7 @@ def _png(data: bytes) -> tuple[int, int, int, None]:
         if kind == b"IEND":
             break
         if kind == b"IDAT":
-            pressed += length
+            compressed += length
         elif kind == b"acTL":
             raise ImageError("the image is an animated PNG; allowed are still images")
         elif kind == b"eXIf":
@@ -217,10 +217,10 @@ def _png(data: bytes) -> tuple[int, int, int, None]:
         position = following
     else:
         raise _malformed("png", f"it has more than {_MAX_CHUNKS} chunks")
-    if not pressed:
+    if not compressed:
         raise _malformed("png", "it holds no picture")
     bits = data[24] * _PNG_CHANNELS.get(data[25], 1)
-    if width * height <= MAX_PIXELS and pressed < width * height * bits / 8 * _LEAST_RATIO:
+    if width * height <= MAX_PIXELS and compressed < width * height * bits / 8 * _MIN_RATIO:
         raise _truncated("png")
     return width, height, orientation, None
 
@@ -242,7 +242,7 @@ def _webp(data: bytes) -> tuple[int, int, int, None]:
 
 
 def _webp_chunks(data: bytes, canvas: tuple[int, int], position: int, end: int) -> int:
-    """Walk the chunks after a VP8X header: find the picture and the orientation."""
+    """Return the orientation, and check the picture, in the chunks after a VP8X header."""
     orientation, picture = 1, False
     for _ in range(_MAX_SEGMENTS):
         if position + 8 > end:
@@ -263,7 +263,7 @@ def _webp_chunks(data: bytes, canvas: tuple[int, int], position: int, end: int) 
 
 
 def _webp_bitstream(data: bytes, kind: bytes, content: int) -> tuple[int, int]:
-    """Read the size of a lossy (RFC 6386, section 9.1) or lossless (RFC 9649, section 3) picture."""
+    """Return the size of a lossy (RFC 6386, section 9.1) or lossless (RFC 9649, section 3) picture."""
     if kind == b"VP8 ":
         if data[content] & 1 or data[content + 3 : content + 6] != b"\x9d\x01\x2a":
             raise _malformed("webp", "its picture is no key frame")
@@ -278,7 +278,7 @@ def _webp_bitstream(data: bytes, kind: bytes, content: int) -> tuple[int, int]:
 
 
 def _exif_orientation(tiff: bytes) -> int:
-    """Find the orientation in EXIF data; 0 where there is none, or it is damaged."""
+    """Return the orientation in EXIF data; 0 where there is none, or the data is damaged."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:
         return 0

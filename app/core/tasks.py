@@ -1,4 +1,4 @@
-"""Ending tasks that wait for answers."""
+"""Ending asyncio tasks."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import asyncio
 from collections.abc import Collection
 from typing import Any
 
-AGAIN_S = 0.1
+RETRY_S = 0.1
+"""Seconds between two cancellations of a task that goes on."""
 
 
 async def end(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Cancel tasks, and wait until they have ended; what they raise is dropped.
+    """Cancel tasks and wait until they have ended; what they raise is dropped.
 
-    Once is not enough: up to Python 3.11 ``asyncio.wait_for`` swallows a cancellation that comes in the same turn as
-    the answer (cpython issue 86296), and the task goes on.
+    One cancellation is not enough: up to Python 3.11 ``asyncio.wait_for`` swallows one that comes in the same iteration
+    of the event loop as the result (cpython issue 86296), and the task goes on.
     """
     while running := [task for task in tasks if not task.done()]:
         for task in running:
             task.cancel()
-        await asyncio.wait(running, timeout=AGAIN_S)
+        await asyncio.wait(running, timeout=RETRY_S)
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from app.detection.image_steps import line_of
+from app.core.one_line import one_line
 
 _MAX_BATCH = 64
 _MAX_GRAPHS = 64
@@ -82,7 +82,7 @@ class CudaGraphs:
         except RuntimeError as error:
             self._broken = True
             self._graphs.clear()
-            _logger.warning("the network runs without CUDA graphs, more slowly: %s", line_of(error))
+            _logger.warning("the network runs without CUDA graphs, more slowly: %s", one_line(error, 300))
         if len(self._graphs) > _MAX_GRAPHS:
             self._graphs.popitem(last=False)
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from app.core.one_line import one_line
 from app.detection.batch_loader import CpuLoader, Loader
 from app.detection.batch_pipeline import BatchPipeline
 from app.detection.decoding import DecodedImage
 from app.detection.detections import Detections
 from app.detection.gpu_batch_loader import GpuLoader
 from app.detection.image_pipeline import ImagePipeline
-from app.detection.image_steps import line_of
 from app.detection.letterbox import Letterbox, fit
 from app.detection.models.network import Network
 from app.detection.options import DetectorOptions, Thresholds
@@ -103,7 +103,7 @@ class Detector:
             except ModelUnavailable:
                 raise
             except Exception as error:  # noqa: BLE001  # the seam: any failure of a foreign model
-                raise ModelUnavailable(f"the model {self.model_name!r} does not run: {line_of(error)}") from None
+                raise ModelUnavailable(f"the model {self.model_name!r} does not run: {one_line(error, 300)}") from None
 
     def detect(self, images: Sequence[bytes]) -> list[Detections]:
         """Detect objects in encoded images; boxes are in pixels of each image, after EXIF orientation.
@@ -150,7 +150,8 @@ class Detector:
         try:
             self._pipeline.check()
         except RuntimeError as error:
-            raise ModelUnavailable(f"the model {self.model_name!r} has lost {self.device}: {line_of(error)}") from None
+            reason = one_line(error, 300)
+            raise ModelUnavailable(f"the model {self.model_name!r} has lost {self.device}: {reason}") from None
 
     def close(self) -> None:
         """End the decoding threads; the detector cannot be used afterwards."""

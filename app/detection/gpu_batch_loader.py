@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from app.core.image_header import ImageHeader, JpegCoding
+from app.core.one_line import one_line
 from app.detection.batch_loader import Batch, CpuLoader
 from app.detection.decoding import reduction
-from app.detection.image_steps import Decoding, Fit, line_of, milliseconds_since
+from app.detection.image_steps import Decoding, Fit, milliseconds_since
 from app.detection.letterbox import PADDING
 
 _ORDINARY = frozenset({JpegCoding(0xC0, 1, True, False), JpegCoding(0xC0, 3, True, False)})
@@ -85,7 +86,7 @@ class GpuLoader:
         try:
             pictures = _decoded([images[index] for index in chosen], self._device)
         except RuntimeError as error:  # one of them is damaged: the CPU finds out which
-            _logger.debug("the GPU decodes none of %d JPEGs: %s", len(chosen), line_of(error))
+            _logger.debug("the GPU decodes none of %d JPEGs: %s", len(chosen), one_line(error, 300))
             return {}
         return {
             index: picture
@@ -121,7 +122,7 @@ def _can_decode(device: torch.device) -> bool:
     try:
         _decoded([gray], device)
     except (RuntimeError, ImportError) as error:
-        _logger.warning("JPEGs are decoded on the CPU: %s", line_of(error))
+        _logger.warning("JPEGs are decoded on the CPU: %s", one_line(error, 300))
         return False
     return True
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.core.image_header import ImageHeader
+from app.core.one_line import one_line
 from app.detection.decoding import DecodedImage, decode
 from app.detection.detections import Detections
 from app.detection.letterbox import Letterbox
@@ -66,12 +67,7 @@ def outcome(decoding: Decoding, result: Detections | SightlineError | None, spen
 
 def failure(model: str, error: Exception) -> InferenceFailed:
     """Return the error, in one line, of a model that failed on an image."""
-    return InferenceFailed(f"the model {model!r} failed on the image: {line_of(error)}")
-
-
-def line_of(error: Exception) -> str:
-    """Return a foreign error's text as one line."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return InferenceFailed(f"the model {model!r} failed on the image: {one_line(error, 300)}")
 
 
 def milliseconds_since(began: float) -> float:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from app.core.files import replace_file
 from app.errors import ChangeNotKept, SettingsError
 from app.fleet.overrides import Override, Overrides
 from app.settings.cameras import CameraSettings, camera_of
@@ -73,7 +72,7 @@ class OverrideStore:
         cameras = {camera_id: _kept(change) for camera_id, change in changes.by_id.items()}
         text = json.dumps({"version": VERSION, "cameras": cameras}, indent=1)
         try:
-            _replace(self.path, text)
+            replace_file(self.path, text)
         except OSError as error:
             raise ChangeNotKept(f"{str(self.path)!r} cannot be written: {_reason(error)}") from None
 
@@ -108,25 +107,6 @@ def _locked(path: Path) -> int | None:
         os.close(lock)
         raise
     return lock
-
-
-def _replace(path: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _kept(change: Override) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # a camera on the edge has no Kafka client
     from app.core.event import DetectionEvent
-from app.telemetry.metrics import BATCH_SIZE, DETECTIONS, FRAMES_TRUNCATED, FRAMES_WAITING, STAGE_SECONDS, Meter, Stage
+from app.core.stage import EVENT_STAGES
+from app.telemetry.metrics import BATCH_SIZE, DETECTIONS, FRAMES_TRUNCATED, FRAMES_WAITING, STAGE_SECONDS, Meter
 
 
 class ServiceTelemetry:
@@ -30,12 +30,5 @@ class ServiceTelemetry:
             self._meter.add(DETECTIONS, detected.label)
         if event.truncated:
             self._meter.add(FRAMES_TRUNCATED, event.camera_id)
-        spent: Mapping[Stage, float] = {
-            Stage.ENCODE: event.latency.encode,
-            Stage.TRANSPORT: event.latency.transport,
-            Stage.QUEUE: event.latency.queue,
-            Stage.DECODE: event.latency.decode,
-            Stage.INFERENCE: event.latency.inference,
-        }
-        for stage, milliseconds in spent.items():
-            self._meter.observe(STAGE_SECONDS, milliseconds / 1000, stage.value)
+        for stage in EVENT_STAGES:
+            self._meter.observe(STAGE_SECONDS, getattr(event.latency, stage) / 1000, stage)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # a camera on the edge has no Kafka client
     pass
+from app.core.stage import Stage
 from app.telemetry.metrics import (
     CAPTURE_TO_PUBLISH,
     EVENTS_PUBLISHED,
@@ -17,7 +18,6 @@ from app.telemetry.metrics import (
     SPOOL_EVENTS,
     STAGE_SECONDS,
     Meter,
-    Stage,
 )
 
 

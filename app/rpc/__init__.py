@@ -1,1 +1,1 @@
-"""The gRPC interface: generated code, and conversion to and from our types."""
+"""The gRPC interface: generated code, and conversion to and from Sightline's types."""

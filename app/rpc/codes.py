@@ -1,18 +1,20 @@
-"""Which gRPC code each of our errors becomes: the one table (contract, section 3)."""
+"""The gRPC code of each error of ``app/errors.py``: the one table (``proto/README.md``, "Status codes")."""
 
 from __future__ import annotations
 
 import grpc
 
 from app import errors
+from app.core.one_line import one_line
 
 UNKNOWN_FAULT = "the service failed on this request; its log says why"
-"""What a caller is told of a fault that is ours: never a stack trace."""
+"""Details of ``INTERNAL``: what a caller learns of a defect of the service, never a stack trace."""
 LOST_ANSWER = "the service replica that had the frame is gone, and its answer with it"
-"""What a caller is told who gets ``UNAVAILABLE`` and cannot know whether its frame became an event."""
+"""Details of ``UNAVAILABLE`` where it is unknown whether the frame became an event: a replica died."""
 LOST_COMMIT = "the publisher that had the event gave no answer; the event may have been committed"
+"""Details of ``UNAVAILABLE`` where it is unknown whether the frame became an event: a publisher did not answer."""
 LOST_ANSWERS = frozenset({LOST_ANSWER, LOST_COMMIT})
-"""Details of ``UNAVAILABLE`` that leave open what became of the frame: a camera counts it unconfirmed."""
+"""Details of ``UNAVAILABLE`` for which a camera counts its frame as unconfirmed."""
 
 _CODES: tuple[tuple[type[errors.SightlineError], grpc.StatusCode], ...] = (
     (errors.ImageError, grpc.StatusCode.INVALID_ARGUMENT),
@@ -29,8 +31,8 @@ _CODES: tuple[tuple[type[errors.SightlineError], grpc.StatusCode], ...] = (
 
 
 def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
-    """Give the code and the one line that the caller gets for an error."""
+    """Return the code of an error, and its details: one line."""
     for kind, code in _CODES:
         if isinstance(error, kind):
-            return code, " ".join(str(error).split())
+            return code, one_line(error)
     return grpc.StatusCode.INTERNAL, UNKNOWN_FAULT

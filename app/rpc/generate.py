@@ -1,6 +1,6 @@
 """Generates the protobuf code of this folder from ``proto/``: ``python -m app.rpc.generate [--check]``.
 
-The generated modules call themselves ``sightline.inference.v1``; here they live below ``app.rpc``, so that
+The generated modules import each other as ``sightline.inference.v1``; here they are below ``app.rpc``, so that
 name is rewritten. Needs the ``dev`` extra; the generated code itself does not.
 """
 
@@ -17,16 +17,16 @@ PACKAGE = "sightline.inference.v1"
 
 
 def generate(into: Path) -> list[Path]:
-    """Write the generated modules below ``into``; give their paths relative to it.
+    """Write the generated modules below ``into``; return their paths relative to it.
 
     Raises:
-        RuntimeError: protoc refused the file.
+        RuntimeError: protoc rejects the file.
     """
     from grpc_tools import protoc  # type: ignore[import-untyped]
 
     outputs = [f"--{kind}_out={into}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
     if protoc.main(["protoc", f"-I{ROOT / 'proto'}", f"-I{_well_known_types()}", *outputs, str(PROTO)]):
-        raise RuntimeError("protoc refused the file")
+        raise RuntimeError("protoc rejects the proto file")
     written = sorted(path for path in (into / "sightline").rglob("*") if path.is_file())
     for path in written:
         text = path.read_text()
@@ -45,7 +45,7 @@ def _well_known_types() -> Path:
 
 
 def stale() -> list[str]:
-    """Name the committed files that differ from what the proto file would give now."""
+    """Return the committed files that differ from what the proto file generates now."""
     here = Path(__file__).parent
     with tempfile.TemporaryDirectory() as folder:
         fresh = generate(Path(folder))
@@ -57,9 +57,9 @@ def stale() -> list[str]:
 
 
 def main() -> int:
-    """Generate, or with ``--check`` tell (exit status 1) whether the committed code is out of date."""
+    """Generate; or with ``--check`` return exit status 1 where the committed code is out of date."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only tell whether the code is current")
+    parser.add_argument("--check", action="store_true", help="only report whether the code is current")
     if not parser.parse_args().check:
         generate(Path(__file__).parent)
         return 0

@@ -1,7 +1,8 @@
-"""How ``Detect`` is offered to Serve's gRPC server: as the generated code does, but for two kinds of answers.
+"""Registers ``Detect`` with Serve's gRPC server: as the generated code does, but for two kinds of answers.
 
-Bytes that are no ``DetectRequest`` gRPC itself would answer with the text of an exception; here they reach the service
-as what they are, and get its INVALID_ARGUMENT. And what Serve says of a replica that died is translated.
+To bytes that are no ``DetectRequest`` gRPC itself would answer with the text of an exception; here they reach the
+service as :class:`UnreadableRequest`, which answers INVALID_ARGUMENT. And Serve's error for a replica that died is
+translated.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ SERVICE = pb.DESCRIPTOR.services_by_name["InferenceService"].full_name
 
 @dataclass(frozen=True)
 class UnreadableRequest:
-    """Bytes that were sent as a ``DetectRequest``, and are none."""
+    """Bytes that were sent as a ``DetectRequest`` but cannot be parsed as one."""
 
     length: int
 
 
 def read_message(data: bytes) -> pb.DetectRequest | UnreadableRequest:
-    """Read a request; never raise."""
+    """Parse a request; never raise."""
     try:
         return pb.DetectRequest.FromString(data)
     except DecodeError:
@@ -46,17 +47,17 @@ def add_inference_service_to_server(servicer: Any, server: Any) -> None:
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # the stubs have it generic
-    """Handlers whose every call ends in a code of ours.
+    """Handlers whose every call ends with a documented code.
 
-    Serve puts its way to the replicas in the place of ``_method_handlers``; that is the last to know when an ingress
-    replica died with calls under way, and would answer INTERNAL with what Ray says of it.
+    Serve replaces ``_method_handlers`` by its routing to the replicas; where an ingress replica died with calls in
+    flight, that routing would answer INTERNAL with Ray's error text.
     """
 
     def __init__(self, handlers: dict[str, Any]) -> None:
         self._method_handlers = handlers
 
     def service(self, handler_call_details: Any) -> Any:
-        """Find the handler of a call."""
+        """Return the handler of a call; ``None`` where the method is unknown."""
         found = self._method_handlers.get(handler_call_details.method)
         return found and found._replace(unary_unary=_translated(found.unary_unary))
 

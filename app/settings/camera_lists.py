@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import yaml
 
+from app.core.one_line import one_line
 from app.errors import SettingsError
 from app.settings.cameras import CameraSettings, camera_of
 
@@ -94,7 +95,7 @@ def parse_cameras_file(text: str, file: Path, environment: Mapping[str, str]) ->
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise SettingsError(f"cameras file {str(file)!r} is not YAML: {reason}") from None
     wanted = content.get("cameras") if isinstance(content, dict) and set(content) == {"cameras"} else None
     if not isinstance(wanted, list):

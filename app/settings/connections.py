@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from app.core.one_line import one_line
 from app.errors import SettingsError
 
 _BROKER = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})$")
@@ -93,7 +94,8 @@ def check_security(kafka: KafkaSettings, tls: TlsSettings) -> None:
     }
     for name, file in files.items():
         if file is not None and not file.is_file():
-            raise SettingsError(f"{name}: {str(file)!r} is not there; allowed is a PEM file")
+            where = "" if file.is_absolute() else f" (it was looked for in {Path.cwd()})"
+            raise SettingsError(f"{name}: {str(file)!r} is not there{where}; allowed is a PEM file")
     _check_pems("SIGHTLINE_TLS", tls.cafile, tls.certfile, tls.keyfile)
     _check_pems("KAFKA_SSL", kafka.ssl_cafile, kafka.ssl_certfile, kafka.ssl_keyfile)
     if not kafka.security_protocol.startswith("SASL"):
@@ -113,14 +115,11 @@ def _check_pems(prefix: str, cafile: Path | None, certfile: Path | None, keyfile
         if cafile is not None:
             context.load_verify_locations(cafile)
     except (ssl.SSLError, OSError) as error:
-        raise SettingsError(f"{prefix}_CAFILE: {str(cafile)!r} holds no certificates: {_reason(error)}") from None
+        reason = one_line(error.strerror or error)
+        raise SettingsError(f"{prefix}_CAFILE: {str(cafile)!r} holds no certificates: {reason}") from None
     try:
         if certfile is not None:
             context.load_cert_chain(certfile, keyfile, password=lambda: "")  # it must not ask on the terminal
     except (ssl.SSLError, OSError) as error:
         told = f"{str(certfile)!r} and its key {str(keyfile or certfile)!r} do not fit together"
-        raise SettingsError(f"{prefix}_CERTFILE: {told}: {_reason(error)}") from None
-
-
-def _reason(error: OSError) -> str:
-    return " ".join(str(error.strerror or error).split())
+        raise SettingsError(f"{prefix}_CERTFILE: {told}: {one_line(error.strerror or error)}") from None

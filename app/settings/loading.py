@@ -9,11 +9,12 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from app.core.one_line import one_line
 from app.errors import SettingsError
 from app.settings.camera_lists import CamerasGiven, camera_by_options
 from app.settings.connections import check_security
 from app.settings.environment import ENVIRONMENT, SECRETS, from_environment, read_failure
-from app.settings.paths import DEMO_CAMERAS, find_file
+from app.settings.paths import DEMO_CAMERAS, find_file, where_looked
 from app.settings.settings import Settings
 
 _SECTIONS = frozenset({"cameras", "tls", "kafka", "detector", "spool", "publisher", "token"})
@@ -63,10 +64,14 @@ def cameras_file_or_list(wanted: str) -> CamerasGiven:
 def _read_file(file: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(find_file(file).read_text())
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"settings file {str(file)!r} cannot be read: {read_failure(error)}{where_looked(file)}"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings file {str(file)!r} cannot be read: {read_failure(error)}") from None
     except yaml.YAMLError as error:
-        raise SettingsError(f"settings file {str(file)!r} is not YAML: {_one_line(error)}") from None
+        raise SettingsError(f"settings file {str(file)!r} is not YAML: {one_line(error)}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -131,9 +136,6 @@ def _cameras_given(wanted: object) -> CamerasGiven:
         )
     given = cameras_file_or_list(wanted)
     if given.file is not None and not given.file.is_file():
-        raise SettingsError(f"SIGHTLINE_CAMERAS: {wanted!r} is not there; give a cameras file or id=url,id=url")
+        looked = where_looked(wanted)
+        raise SettingsError(f"SIGHTLINE_CAMERAS: {wanted!r} is not there; give a cameras file or id=url,id=url{looked}")
     return given
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -40,7 +40,10 @@ def with_environment(
     for application in config["applications"]:
         runtime_env = dict(application.get("runtime_env") or {})
         runtime_env["env_vars"] = {**(runtime_env.get("env_vars") or {}), **ours}
-        applications.append({**application, "runtime_env": runtime_env})
+        arguments = dict(application.get("args") or {})
+        if arguments.get("settings"):
+            arguments["settings"] = str(find_file(arguments["settings"]).absolute())
+        applications.append({**application, "runtime_env": runtime_env, "args": arguments})
     return {**config, "applications": applications}
 
 
@@ -61,6 +64,8 @@ def _secrets(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
 
 
 def _absolute(name: str, value: str) -> str:
+    if name.endswith("_DIR"):  # it need not be there yet
+        return str(Path(value).expanduser().absolute())
     found = find_file(value) if name in _PATHS else None
     return str(found.absolute()) if found is not None and found.exists() else value
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from app.core.one_line import one_line
 from app.errors import SettingsError
 from app.scaling import ScalingNumbers
 from app.settings.live import check_user_configs
@@ -29,7 +30,7 @@ def read_serve_config(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"Serve configuration {str(path)!r} cannot be read: {error}") from None
     except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise SettingsError(f"Serve configuration {str(path)!r} is not YAML: {reason}") from None
     applications = config.get("applications") if isinstance(config, dict) else None
     if not isinstance(applications, list) or not applications:

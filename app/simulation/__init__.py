@@ -1,1 +1,1 @@
-"""The simulated street, its ground truth and its settings; import the module that is needed."""
+"""The simulated street, its ground truth and its settings; import the module that you need."""

@@ -1,4 +1,4 @@
-"""Scenery: the still part of the street, what stands in front of it, and its light and weather."""
+"""Scenery: the static part of the street, its occluders, and its light and weather."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 MARGIN = 12
-"""Pixels that the background is larger than the frame on each side, for the camera's shake."""
-LIGHTS = 24
-"""Steps of light between noon (0) and night."""
+"""Pixels by which the background is larger than the frame on each side, for the camera's shake."""
+LIGHT_LEVELS = 24
+"""Levels of light from noon (0) to night."""
 HORIZON = 0.40
-"""Height of the street's far edge, as a share of the frame."""
+"""Height of the street's far edge, as a share of the frame's height."""
 
 
 @dataclass(frozen=True, eq=False)
 class Occluder:
-    """Something that stands in front of road users."""
+    """A static object in front of which, or behind which, road users pass."""
 
     image: Image
     mask: Image
     x: int
     y: int
     depth: float
-    """Its ground line, as a share of the frame's height: what is behind it is hidden by it."""
+    """Its ground line, as a share of the frame's height: it hides road users whose ground line is higher up."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scenery:
-    """The still parts of one street, in full light."""
+    """The static parts of one street, in full light."""
 
     background: Image
     """(H + 2 MARGIN, W + 2 MARGIN, 3) uint8 BGR."""
     windows: Image
-    """The same size; what shines at night."""
+    """The same shape; the windows that are lit at night."""
     occluders: tuple[Occluder, ...]
 
 
 def draw_scenery(rng: np.random.Generator, width: int, height: int) -> Scenery:
-    """Draw a street's still parts, with everything chosen by ``rng``."""
+    """Draw a street's static parts; ``rng`` chooses all of them, ``width`` and ``height`` are in pixels."""
     size = (height + 2 * MARGIN, width + 2 * MARGIN)
     canvas = _sky(size, rng)
     windows = np.zeros_like(canvas)
@@ -55,7 +55,10 @@ def draw_scenery(rng: np.random.Generator, width: int, height: int) -> Scenery:
 
 
 def lit(image: Image, light: float, fog: float, haze: float) -> Image:
-    """Give a picture in a light (0 noon, 1 night) and fog (0 none, 1 thick), ``haze`` being its distance."""
+    """Return an image as it looks in a light (0 noon, 1 night) and fog (0 none, 1 thick).
+
+    ``haze`` (0 to 1) says how far away its content is: the farther, the more the fog hides it.
+    """
     dusk = 4 * light * (1 - light)
     gains = np.array([1 - 0.62 * light, 1 - 0.70 * light - 0.05 * dusk, 1 - 0.74 * light + 0.10 * dusk])
     veil = 0.75 * fog * haze
@@ -168,7 +171,7 @@ def _darker(colour: tuple[int, int, int], share: float) -> tuple[int, int, int]:
 
 
 class Weather:
-    """Rain, snow and the sensor's noise, cut from tiles that are drawn once."""
+    """Rain, snow and sensor noise, cropped from tiles that are drawn once."""
 
     def __init__(self, rng: np.random.Generator, width: int, height: int) -> None:
         self._size = (height, width)
@@ -180,17 +183,17 @@ class Weather:
         self._snow = self._flakes(rng, tile, height)
 
     def apply(self, image: Image, index: int, rain: float, snow: float, noise: bool) -> None:
-        """Add what falls and what the sensor adds, in place; shares from 0 to 1."""
+        """Add rain and snow, each from 0 to 1, and sensor noise to frame ``index``, in place."""
         draw = np.random.default_rng((97, index))
         if rain > 0.15:
-            cv2.add(image, self._cut(self._rain, draw), image)
+            cv2.add(image, self._crop(self._rain, draw), image)
         if snow > 0.15:
-            cv2.add(image, self._cut(self._snow, draw), image)
+            cv2.add(image, self._crop(self._snow, draw), image)
         if noise:
-            cv2.add(image, cv2.merge([self._cut(self._brighter, draw)] * 3), image)
-            cv2.subtract(image, cv2.merge([self._cut(self._darker, draw)] * 3), image)
+            cv2.add(image, cv2.merge([self._crop(self._brighter, draw)] * 3), image)
+            cv2.subtract(image, cv2.merge([self._crop(self._darker, draw)] * 3), image)
 
-    def _cut(self, tile: Image, draw: np.random.Generator) -> Image:
+    def _crop(self, tile: Image, draw: np.random.Generator) -> Image:
         y, x = (int(offset) for offset in draw.integers(0, 64, 2))
         return tile[y : y + self._size[0], x : x + self._size[1]]
 
@@ -213,5 +216,5 @@ class Weather:
 
 
 def wave(seconds: float, period_s: float, phase: float) -> float:
-    """Rise and fall between 0 and 1."""
+    """Return a sine wave of the time, between 0 and 1; ``phase`` is a share of the period."""
     return 0.5 - 0.5 * math.cos(2 * math.pi * (seconds / period_s + phase))

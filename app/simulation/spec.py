@@ -1,4 +1,4 @@
-"""StreetSpec: which street a ``synthetic://street?…`` address asks for."""
+"""StreetSpec: the simulated street that a ``synthetic://street?…`` address selects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class StreetSpec:
-    """What is drawn; equal specs draw equal frames.
+    """The parameters of a street; equal parameters draw equal frames.
 
     Raises:
         SettingsError: a value is out of range; the text names the key, the value and what is allowed.
@@ -26,13 +26,13 @@ class StreetSpec:
 
     seed: int = 7
     fps: float = 25.0
-    """Frames per second of the scene's own time."""
+    """Frames per second of simulated time."""
     width: int = 1280
     """Pixels."""
     height: int = 720
     """Pixels."""
     objects: int = 6
-    """About so many road users are in the scene at once."""
+    """Number of road users that are in the scene at once, approximately."""
 
     def __post_init__(self) -> None:
         for key, (low, high) in _LIMITS.items():
@@ -42,7 +42,7 @@ class StreetSpec:
 
     @classmethod
     def parse(cls, url: str) -> StreetSpec:
-        """Read a ``synthetic://street?seed=7&fps=25&…`` address; ``loop`` is ignored.
+        """Parse a ``synthetic://street?seed=7&fps=25&…`` address; ``loop`` is ignored.
 
         Raises:
             SettingsError: the scene or a key is unknown, or a value is malformed or out of range.
@@ -60,6 +60,6 @@ class StreetSpec:
             try:
                 values[key] = kinds[key](text)
             except ValueError:
-                wanted = "a number" if key == "fps" else "a whole number"
-                raise SettingsError(f"synthetic://street: {key}={text!r} is not {wanted}") from None
+                expected = "a number" if key == "fps" else "a whole number"
+                raise SettingsError(f"synthetic://street: {key}={text!r} is not {expected}") from None
         return cls(**values)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
-"""Sprites: each kind of road user drawn once, with its silhouette, at the size of its lane.
+"""Sprites: the image and the mask of each kind of road user, at the size of its lane.
 
-A sprite is drawn four times too large and shrunk, which smooths its edges; its silhouette is the same shapes
-drawn in one colour, so the box of an object is exact by construction.
+A sprite is drawn at four times its size and shrunk, which smooths its edges; its mask has the same shapes in one
+colour, so the box of an object is exact by construction.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 LABELS = ("person", "bicycle", "car", "bus", "truck")
-"""Class names; a class id is an index into them. A ``bicycle`` is a cyclist with rider."""
+"""Class names; a class id is an index into them. A ``bicycle`` has its rider on it."""
 PHASES = 8
-"""Pictures in one walking or pedalling cycle."""
-_OVERSIZE = 4
+"""Sprites in one cycle of walking or pedalling."""
+_SUPERSAMPLING = 4
 Colour = tuple[int, int, int]
 
 
@@ -33,33 +33,33 @@ class Sprite:
 
     @property
     def area(self) -> int:
-        """Pixels of the silhouette."""
+        """Number of pixels of the mask."""
         return int(cv2.countNonZero(self.mask))
 
     def flipped(self) -> Sprite:
-        """Give the same, facing left."""
+        """Return the same road user, facing left."""
         return Sprite(np.ascontiguousarray(self.image[:, ::-1]), np.ascontiguousarray(self.mask[:, ::-1]))
 
 
 @dataclass(frozen=True)
 class Look:
-    """What makes one road user differ from the next."""
+    """How one road user looks."""
 
     class_id: int
     height: int
-    """Pixels from the ground to the top."""
+    """Pixels, from the ground to its top."""
     colour: Colour
     second: Colour
     skin: Colour
     stretch: float
-    """Length, as a multiple of the usual."""
+    """Length, as a multiple of the usual one."""
 
 
 class _Brush:
-    """Draws the same shape into picture and silhouette; coordinates are shares of the height, y upwards."""
+    """Draws the same shape into image and mask; coordinates are shares of the height, y upwards."""
 
     def __init__(self, height: int, length: float) -> None:
-        self._unit = height * _OVERSIZE
+        self._unit = height * _SUPERSAMPLING
         self._pad = 8
         size = (int(self._unit * 1.02) + 2 * self._pad, int(self._unit * length) + 2 * self._pad)
         self._image = np.zeros((*size, 3), np.uint8)
@@ -93,10 +93,10 @@ class _Brush:
         cv2.polylines(self._mask, [path], False, 255, thick)
 
     def sprite(self) -> Sprite:
-        size = (self._image.shape[1] // _OVERSIZE, self._image.shape[0] // _OVERSIZE)
+        size = (self._image.shape[1] // _SUPERSAMPLING, self._image.shape[0] // _SUPERSAMPLING)
         image = cv2.resize(self._image, size, interpolation=cv2.INTER_AREA)
         cover = cv2.resize(self._mask, size, interpolation=cv2.INTER_AREA)
-        # Edge pixels are darkened by the black around the drawing: undo that by their cover.
+        # Edge pixels are darkened by the black background: divide by the share of them that is covered.
         share = np.maximum(cover, 64).astype(np.float32)[..., None] / 255
         image = np.clip(image / share, 0, 255).astype(np.uint8)
         mask = np.where(cover > 100, 255, 0).astype(np.uint8)
@@ -108,7 +108,7 @@ class _Brush:
 
 
 def draw_sprite(look: Look, phase: int) -> Sprite:
-    """Draw a road user, facing right, in one of ``PHASES`` steps of its movement."""
+    """Draw a road user, facing right, in phase ``phase`` (from 0) of the ``PHASES`` of its movement."""
     return _DRAW[look.class_id](look, 2 * math.pi * phase / PHASES)
 
 
@@ -127,7 +127,7 @@ def _person(look: Look, swing: float) -> Sprite:
     return brush.sprite()
 
 
-def _cyclist(look: Look, turn: float) -> Sprite:
+def _cyclist(look: Look, crank_angle: float) -> Sprite:
     brush = _Brush(look.height, 1.12)
     rear, front, radius = (0.24, 0.215), (0.86, 0.215), 0.2
     for wheel in (rear, front):
@@ -138,8 +138,8 @@ def _cyclist(look: Look, turn: float) -> Sprite:
     brush.line(frame, look.second, 0.035)
     brush.line([front, (0.78, 0.52), (0.74, 0.62)], look.second, 0.035)
     for side in (0.0, math.pi):
-        pedal = (crank[0] + 0.08 * math.cos(turn + side), crank[1] + 0.08 * math.sin(turn + side))
-        brush.line([(0.42, 0.56), (0.57, 0.4 + 0.04 * math.sin(turn + side)), pedal], (60, 50, 45), 0.07)
+        pedal = (crank[0] + 0.08 * math.cos(crank_angle + side), crank[1] + 0.08 * math.sin(crank_angle + side))
+        brush.line([(0.42, 0.56), (0.57, 0.4 + 0.04 * math.sin(crank_angle + side)), pedal], (60, 50, 45), 0.07)
     brush.line([(0.42, 0.56), (0.56, 0.8)], look.colour, 0.15)
     brush.line([(0.56, 0.78), (0.66, 0.66), (0.75, 0.62)], look.skin, 0.05)
     brush.disc(0.62, 0.91, 0.075, look.skin)

@@ -1,4 +1,4 @@
-"""Street: a drawn street whose every road user is known, any frame of it at any time."""
+"""Street: a simulated street; any frame of it can be drawn, with its ground truth."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.simulation.scenery import LIGHTS, MARGIN, Scenery, Weather, draw_scenery, lit, wave
+from app.simulation.scenery import LIGHT_LEVELS, MARGIN, Scenery, Weather, draw_scenery, lit, wave
 from app.simulation.spec import StreetSpec
 from app.simulation.sprites import LABELS, PHASES, Colour, Look, Sprite, draw_sprite
 
 PERSON, BICYCLE, CAR, BUS, TRUCK = range(len(LABELS))
 _HEIGHTS = {PERSON: 0.25, BICYCLE: 0.25, CAR: 0.20, BUS: 0.37, TRUCK: 0.37}
-"""Height of each class on the nearest lane, as a share of the frame's."""
-_FOGS = 6
-"""Steps of fog."""
+"""Height of each class on the nearest lane, as a share of the frame's height."""
+_FOG_LEVELS = 6
+"""Levels of fog, from none (0) to thick."""
 
 
 @dataclass(frozen=True)
 class _Lane:
     ground: float
-    """Its line on the ground, as a share of the frame's height."""
+    """Its ground line, as a share of the frame's height."""
     scale: float
     classes: tuple[int, ...]
     weights: tuple[float, ...]
     direction: int
-    """+1 to the right, -1 to the left, 0 both ways."""
+    """+1 to the right, -1 to the left, 0 in both directions."""
 
 
 _LANES = (
@@ -42,21 +42,21 @@ _LANES = (
 
 @dataclass(frozen=True, eq=False)
 class GroundTruth:
-    """What is in a frame, nearest last."""
+    """The road users that are visible in a frame, the nearest last."""
 
     boxes: NDArray[np.float32]
     """(N, 4) float32, x1 y1 x2 y2 in pixels, clipped to the frame."""
     class_ids: NDArray[np.int64]
     """(N,) int64, index into ``LABELS``."""
     identities: NDArray[np.int64]
-    """(N,) int64, the same for one road user in every frame."""
+    """(N,) int64, the identity of a road user, which is the same in every frame."""
     visible: NDArray[np.float32]
-    """(N,) float32 in [0, 1], the share of its silhouette that is in the frame and not hidden."""
+    """(N,) float32 in [0, 1], the share of its mask that is in the frame and not hidden."""
 
 
 @dataclass(frozen=True, eq=False)
 class StreetFrame:
-    """One frame and what is in it."""
+    """One frame with its ground truth."""
 
     image: NDArray[np.uint8]
     """(H, W, 3) uint8 BGR."""
@@ -64,8 +64,8 @@ class StreetFrame:
 
 
 @dataclass(frozen=True)
-class _Life:
-    """One road user from one side of the street to the other."""
+class _RoadUser:
+    """One road user, on its way from one side of the street to the other."""
 
     identity: int
     begins: float
@@ -77,21 +77,23 @@ class _Life:
     """Pixels a second."""
     look: Look
     lift: int
-    """Pixels off the lane's line, so that two seldom stand in one line."""
+    """Pixels from the lane's ground line, so that the ground lines of two road users seldom coincide."""
 
 
 @dataclass(frozen=True)
 class _Placed:
-    life: _Life
+    """A road user in a frame; x and y are the top-left corner of its sprite."""
+
+    user: _RoadUser
     sprite: Sprite
     x: int
     y: int
 
 
 class Street:
-    """Draws any frame of one street; the same specification and index always give the same pixels.
+    """Draws any frame of one street; the same parameters and index always give the same pixels.
 
-    >>> from app.simulation import Street, StreetSpec
+    >>> from app.simulation.spec import StreetSpec
     >>> Street(StreetSpec(seed=7)).frame(100).image.shape
     (720, 1280, 3)
     """
@@ -103,10 +105,10 @@ class Street:
         self._weather = Weather(rng, spec.width, spec.height)
         self._phases = tuple(float(phase) for phase in rng.random(6))
         self._character = rng.random(4)
-        self._lives: list[list[_Life]] = [[] for _ in range(spec.objects)]
+        self._users: list[list[_RoadUser]] = [[] for _ in range(spec.objects)]
         self._backdrop = lru_cache(maxsize=2)(self._draw_backdrop)
         self._sprite = lru_cache(maxsize=128)(self._draw_sprite)
-        self._hiding = lru_cache(maxsize=16)(self._draw_occluder)
+        self._occluder = lru_cache(maxsize=16)(self._draw_occluder)
 
     def frame(self, index: int) -> StreetFrame:
         """Draw frame ``index`` (from 0), which shows the scene ``index / fps`` seconds after its start."""
@@ -119,19 +121,24 @@ class Street:
         owners = np.zeros(image.shape[:2], np.uint8)
         placed = self._place(seconds, shake, light, fog)
         self._compose(image, owners, placed, shake, light, fog)
-        if light > LIGHTS * 0.55:
+        if light > LIGHT_LEVELS * 0.55:
             self._headlamps(image, placed)
         self._weather.apply(image, index, rain, snow, self._character[3] < 0.7)
         return StreetFrame(image, self._truth(owners, placed))
 
     def _conditions(self, seconds: float) -> tuple[int, int, float, float]:
-        """Give light (0 to LIGHTS - 1), fog (0 to FOGS - 1), rain and snow at a time; each seed has its own."""
+        """Return light (0 to LIGHT_LEVELS - 1), fog (0 to _FOG_LEVELS - 1), rain and snow (each 0 to 1) at a time."""
         day, damp, wet = self._character[:3]
         light = 0.85 * max(0.0, (day - 0.35) / 0.65) + 0.15 * wave(seconds, 600, self._phases[0])
         fog = wave(seconds, 420, self._phases[1]) if damp > 0.7 else 0.15 * wave(seconds, 420, self._phases[1])
         falls = wave(seconds, 300, self._phases[2])
         rain, snow = (falls if 0.5 < wet < 0.8 else 0.0), (falls if wet >= 0.8 else 0.0)
-        return min(LIGHTS - 1, int(light * LIGHTS)), min(_FOGS - 1, int(fog * _FOGS)), rain, snow
+        return (
+            min(LIGHT_LEVELS - 1, int(light * LIGHT_LEVELS)),
+            min(_FOG_LEVELS - 1, int(fog * _FOG_LEVELS)),
+            rain,
+            snow,
+        )
 
     def _shake(self, seconds: float) -> tuple[int, int]:
         strength = self.spec.height / 720 * 2.2
@@ -141,60 +148,60 @@ class Street:
         return max(-limit, min(limit, round(x))), max(-limit, min(limit, round(y)))
 
     def _draw_backdrop(self, light: int, fog: int) -> NDArray[np.uint8]:
-        level, veil = light / LIGHTS, fog / _FOGS
+        level, veil = light / LIGHT_LEVELS, fog / _FOG_LEVELS
         canvas = lit(self._scenery.background, level, veil, 0.8)
         if level > 0.35:
             shine = cv2.convertScaleAbs(self._scenery.windows, alpha=min(1.0, (level - 0.35) * 2))
             canvas = np.maximum(canvas, shine)
         return canvas
 
-    def _draw_sprite(self, life: _Life, phase: int, light: int, fog: int) -> Sprite:
-        sprite = draw_sprite(life.look, phase)
-        sprite = sprite if life.direction > 0 else sprite.flipped()
-        image = lit(sprite.image, 0.9 * light / LIGHTS, fog / _FOGS, 0.7 - 0.15 * life.lane)
+    def _draw_sprite(self, user: _RoadUser, phase: int, light: int, fog: int) -> Sprite:
+        sprite = draw_sprite(user.look, phase)
+        sprite = sprite if user.direction > 0 else sprite.flipped()
+        image = lit(sprite.image, 0.9 * light / LIGHT_LEVELS, fog / _FOG_LEVELS, 0.7 - 0.15 * user.lane)
         return Sprite(image, sprite.mask)
 
     def _draw_occluder(self, number: int, light: int, fog: int) -> NDArray[np.uint8]:
-        return lit(self._scenery.occluders[number].image, light / LIGHTS, fog / _FOGS, 0.6)
+        return lit(self._scenery.occluders[number].image, light / LIGHT_LEVELS, fog / _FOG_LEVELS, 0.6)
 
     def _place(self, seconds: float, shake: tuple[int, int], light: int, fog: int) -> list[_Placed]:
         placed = []
         for slot in range(self.spec.objects):
-            life = self._alive(slot, seconds)
-            if life is None:
+            user = self._alive(slot, seconds)
+            if user is None:
                 continue
-            travelled = (seconds - life.begins) * life.speed
-            pace = 3.2 if life.look.class_id == PERSON else 2.2
-            moves = life.look.class_id in (PERSON, BICYCLE)
-            phase = int(travelled / life.look.height * pace * PHASES / 2) % PHASES if moves else 0
-            sprite = self._sprite(life, phase, light, fog)
+            travelled = (seconds - user.begins) * user.speed
+            pace = 3.2 if user.look.class_id == PERSON else 2.2
+            moves = user.look.class_id in (PERSON, BICYCLE)
+            phase = int(travelled / user.look.height * pace * PHASES / 2) % PHASES if moves else 0
+            sprite = self._sprite(user, phase, light, fog)
             high, wide = sprite.mask.shape
-            centre = self._entry(life) + life.direction * travelled
-            ground = round(_LANES[life.lane].ground * self.spec.height) + life.lift
-            placed.append(_Placed(life, sprite, round(centre - wide / 2) + shake[0], ground - high + shake[1]))
-        return sorted(placed, key=lambda thing: (thing.life.lane, thing.life.lift, thing.life.identity))
+            centre = self._entry(user) + user.direction * travelled
+            ground = round(_LANES[user.lane].ground * self.spec.height) + user.lift
+            placed.append(_Placed(user, sprite, round(centre - wide / 2) + shake[0], ground - high + shake[1]))
+        return sorted(placed, key=lambda thing: (thing.user.lane, thing.user.lift, thing.user.identity))
 
-    def _entry(self, life: _Life) -> float:
-        away = self._reach(life.look)
-        return -away if life.direction > 0 else self.spec.width + away
+    def _entry(self, user: _RoadUser) -> float:
+        reach = self._reach(user.look)
+        return -reach if user.direction > 0 else self.spec.width + reach
 
     @staticmethod
     def _reach(look: Look) -> float:
-        """Half the length of a road user, and a little more, in pixels."""
+        """Return half the length of a road user and some margin, in pixels."""
         return look.height * (1.7 * look.stretch if look.class_id >= CAR else 0.7)
 
-    def _alive(self, slot: int, seconds: float) -> _Life | None:
-        lives = self._lives[slot]
-        while not lives or lives[-1].ends <= seconds:
-            lives.append(self._be_born(slot, len(lives), lives[-1].ends if lives else None))
-        for life in reversed(lives):
-            if life.begins <= seconds < life.ends:
-                return life
-            if life.ends <= seconds:
+    def _alive(self, slot: int, seconds: float) -> _RoadUser | None:
+        users = self._users[slot]
+        while not users or users[-1].ends <= seconds:
+            users.append(self._spawn(slot, len(users), users[-1].ends if users else None))
+        for user in reversed(users):
+            if user.begins <= seconds < user.ends:
+                return user
+            if user.ends <= seconds:
                 break
         return None
 
-    def _be_born(self, slot: int, number: int, after: float | None) -> _Life:
+    def _spawn(self, slot: int, number: int, after: float | None) -> _RoadUser:
         rng = np.random.default_rng((self.spec.seed, 2, slot, number))
         lane_number = int(rng.choice(len(_LANES), p=(0.24, 0.26, 0.27, 0.23)))
         lane = _LANES[lane_number]
@@ -203,10 +210,12 @@ class Street:
         slow = look.class_id == PERSON
         speed = self.spec.width * lane.scale * float(rng.uniform(0.05, 0.09) if slow else rng.uniform(0.12, 0.34))
         duration = (self.spec.width + 2 * self._reach(look)) / speed
-        # The scene is in full swing from its first frame: the first lives began before it.
+        # The scene is populated from its first frame: the first road users entered before it.
         begins = -float(rng.random()) * duration if after is None else after + float(rng.uniform(0.1, 1.2))
         lift = int(self.spec.height * rng.uniform(-0.02, 0.02))
-        return _Life(slot * 100_000 + number + 1, begins, begins + duration, lane_number, direction, speed, look, lift)
+        return _RoadUser(
+            slot * 100_000 + number + 1, begins, begins + duration, lane_number, direction, speed, look, lift
+        )
 
     def _choose_look(self, rng: np.random.Generator, lane: _Lane) -> Look:
         class_id = int(rng.choice(lane.classes, p=lane.weights))
@@ -229,16 +238,16 @@ class Street:
         light: int,
         fog: int,
     ) -> None:
-        """Paint far things first; ``owners`` holds, for each pixel, 1 + the place of the one that is seen."""
+        """Paint the farthest first; ``owners`` gets 1 + the index of the road user that a pixel shows, or 0."""
         waiting = sorted(enumerate(self._scenery.occluders), key=lambda pair: pair[1].depth)
         for number, thing in enumerate(placed):
-            while waiting and waiting[0][1].depth < _LANES[thing.life.lane].ground:
-                self._stand(image, owners, waiting.pop(0)[0], shake, light, fog)
+            while waiting and waiting[0][1].depth < _LANES[thing.user.lane].ground:
+                self._paste_occluder(image, owners, waiting.pop(0)[0], shake, light, fog)
             _paste(image, owners, thing.sprite.image, thing.sprite.mask, (thing.x, thing.y), number + 1)
         for number, _ in waiting:
-            self._stand(image, owners, number, shake, light, fog)
+            self._paste_occluder(image, owners, number, shake, light, fog)
 
-    def _stand(
+    def _paste_occluder(
         self,
         image: NDArray[np.uint8],
         owners: NDArray[np.uint8],
@@ -249,19 +258,19 @@ class Street:
     ) -> None:
         occluder = self._scenery.occluders[number]
         where = (occluder.x + shake[0], occluder.y + shake[1])
-        _paste(image, owners, self._hiding(number, light, fog), occluder.mask, where, 0)
+        _paste(image, owners, self._occluder(number, light, fog), occluder.mask, where, 0)
 
     @staticmethod
     def _headlamps(image: NDArray[np.uint8], placed: list[_Placed]) -> None:
         for thing in placed:
-            if thing.life.look.class_id < CAR:
+            if thing.user.look.class_id < CAR:
                 continue
             high, wide = thing.sprite.mask.shape
-            share = 0.42 if thing.life.look.class_id == CAR else 0.25
+            share = 0.42 if thing.user.look.class_id == CAR else 0.25
             y = thing.y + round(high * (1 - share))
-            front, rear = (thing.x + wide, thing.x) if thing.life.direction > 0 else (thing.x, thing.x + wide)
-            cv2.circle(image, (front - 2 * thing.life.direction, y), max(2, high // 22), (215, 250, 255), -1)
-            cv2.circle(image, (rear + 2 * thing.life.direction, y), max(1, high // 30), (60, 60, 235), -1)
+            front, rear = (thing.x + wide, thing.x) if thing.user.direction > 0 else (thing.x, thing.x + wide)
+            cv2.circle(image, (front - 2 * thing.user.direction, y), max(2, high // 22), (215, 250, 255), -1)
+            cv2.circle(image, (rear + 2 * thing.user.direction, y), max(1, high // 30), (60, 60, 235), -1)
 
     def _truth(self, owners: NDArray[np.uint8], placed: list[_Placed]) -> GroundTruth:
         boxes, kept, visible = [], [], []
@@ -273,12 +282,12 @@ class Street:
                 continue
             seen = np.count_nonzero(owners[y1:y2, x1:x2] == number + 1)
             boxes.append((x1, y1, x2, y2))
-            kept.append(thing.life)
+            kept.append(thing.user)
             visible.append(seen / thing.sprite.area)
         return GroundTruth(
             boxes=np.array(boxes, np.float32).reshape(-1, 4),
-            class_ids=np.array([life.look.class_id for life in kept], np.int64),
-            identities=np.array([life.identity for life in kept], np.int64),
+            class_ids=np.array([user.look.class_id for user in kept], np.int64),
+            identities=np.array([user.identity for user in kept], np.int64),
             visible=np.array(visible, np.float32),
         )
 
@@ -287,7 +296,7 @@ _SKINS: tuple[Colour, ...] = ((150, 185, 225), (110, 150, 200), (75, 105, 155), 
 
 
 def _paint(rng: np.random.Generator) -> Colour:
-    """Choose a colour as people do: often grey, white or black, sometimes bright."""
+    """Return a colour as vehicles and clothes have it: often grey, white or black, sometimes bright."""
     if rng.random() < 0.4:
         grey = int(rng.choice((35, 70, 130, 185, 235)))
         return grey, grey, grey
@@ -305,7 +314,7 @@ def _paste(
     where: tuple[int, int],
     owner: int,
 ) -> None:
-    """Copy what the mask covers to (x, y), as far as it lies in the image, and note whose it is now."""
+    """Copy what the mask covers to (x, y), as far as it lies in the image, and set ``owner`` for those pixels."""
     (x, y), (high, wide) = where, mask.shape
     x1, y1, x2, y2 = max(0, x), max(0, y), min(image.shape[1], x + wide), min(image.shape[0], y + high)
     if x1 >= x2 or y1 >= y2:

@@ -1,70 +1,33 @@
-"""Every metric, stage and label of Sightline, once (contract, section 6); and the observers that feed them.
+"""Every metric of Sightline, once (``configs/prometheus/README.md``, "Metrics"); and Meter, which records them.
 
-The observers are what the plain parts of ``app`` are given, so that they count without knowing who keeps the numbers:
-Ray in a cluster (:class:`RayMeter`), a page of its own at a camera on the edge (``prometheus_page.py``). Prometheus
-shows each name with ``ray_`` in front, and counters with ``_total`` behind, of both.
+A meter is passed in, so that what is measured does not depend on who exports it: Ray in a cluster
+(``deployments/metrics.py``), a page of its own for a camera on the edge (``prometheus_page.py``). Both export each name
+with the prefix ``ray_``, and counters with the suffix ``_total``.
 """
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:  # a camera on the edge has no Kafka client
-    pass
-
-
-class Stage(str, enum.Enum):
-    """Where a frame's time goes, in the order of its way."""
-
-    ENCODE = "encode"
-    TRANSPORT = "transport"
-    QUEUE = "queue"
-    DECODE = "decode"
-    INFERENCE = "inference"
-    SPOOL = "spool"
-    PUBLISH = "publish"
-
+from typing import Protocol
 
 LATENCY_BUCKETS_S = (
-    *(0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05),
-    *(
-        0.06,
-        0.07,
-        0.08,
-        0.09,
-        0.1,
-        0.12,
-        0.14,
-        0.16,
-        0.18,
-        0.2,
-        0.22,
-        0.25,
-        0.3,
-        0.4,
-        0.5,
-        0.75,
-        1.0,
-        2.5,
-        10.0,
-    ),
+    *(0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.07),
+    *(0.08, 0.09, 0.1, 0.12, 0.14, 0.16, 0.18, 0.2, 0.22, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 10.0),
 )
-"""Seconds; fine around the 200 ms budget, since Ray makes a histogram's sum of its buckets' midpoints."""
+"""Seconds; fine around the 200 ms budget, since Ray computes a histogram's sum from its buckets' midpoints."""
 BATCH_BUCKETS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: what it is called, and what its series are told apart by."""
+    """One metric: its name, its help text and the labels of its series."""
 
     name: str
     """Without ``ray_`` and ``_total``."""
     text: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
-    """Upper bounds, of a histogram only."""
+    """Upper bounds, for a histogram only."""
 
 
 _CAMERA = ("camera_id",)
@@ -74,7 +37,7 @@ CAPTURE_TO_PUBLISH = Metric(
 STAGE_SECONDS = Metric("sightline_stage_seconds", "Where a frame's time goes.", ("stage",), LATENCY_BUCKETS_S)
 BATCH_SIZE = Metric("sightline_batch_size", "Frames in one call to a detector.", (), BATCH_BUCKETS)
 FRAMES_WAITING = Metric("sightline_frames_waiting", "Frames that wait for a detector, at this ingress replica.")
-DETECTIONS = Metric("sightline_detections", "Objects seen.", ("label",))
+DETECTIONS = Metric("sightline_detections", "Objects detected.", ("label",))
 FRAMES_TRUNCATED = Metric("sightline_frames_truncated", "Frames that reached the limit of detections.", _CAMERA)
 EVENTS_PUBLISHED = Metric("sightline_events_published", "Events the broker acknowledged.", _CAMERA)
 SLO_BREACHES = Metric("sightline_slo_breaches", "Events acknowledged later than the budget.", _CAMERA)
@@ -91,16 +54,16 @@ CAMERA_RECONNECTS = Metric("sightline_camera_reconnects", "Times the source was 
 
 
 class Meter(Protocol):
-    """Keeps the numbers; ``labels`` are the values of a metric's labels, in their order. Thread-safe."""
+    """Records metrics; ``labels`` are the values of the metric's labels, in their order. Thread-safe."""
 
     def begin(self, counter: Metric, *labels: str) -> None:
-        """Let a counter's series be there, at 0: one that begins with its first count hides that from Prometheus."""
+        """Create a counter's series at 0: Prometheus misses the first increment of a series that begins with it."""
 
     def add(self, counter: Metric, *labels: str) -> None:
-        """Count one."""
+        """Increment a counter by one."""
 
     def set(self, gauge: Metric, value: float, *labels: str) -> None:
-        """Tell what is now."""
+        """Set the current value of a gauge."""
 
     def observe(self, histogram: Metric, value: float, *labels: str) -> None:
-        """Note one value of many."""
+        """Record one value in a histogram."""

@@ -1,7 +1,7 @@
 """PageMeter: the metrics of ``app/telemetry/metrics.py`` on a ``/metrics`` page of this process, without Ray.
 
-The names are those that Prometheus shows for a camera in the cluster, ``ray_`` in front and all: so one set of rules
-and one dashboard see both.
+The names are those that Ray exports for a camera in the cluster, with the prefix ``ray_``: so one set of rules and one
+dashboard cover both.
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ from app.telemetry.metrics import Metric
 
 T = TypeVar("T", Counter, Gauge, Histogram)
 PREFIX = "ray_"
-"""What Ray puts in front of a metric's name."""
+"""Ray's prefix of a metric's name."""
 
 
 class PageMeter:
-    """Keeps the numbers in a registry of its own, with this process's memory, CPU time and open files beside them."""
+    """Records metrics in a registry of its own, which also has this process's memory, CPU time and open files."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside each counter, which nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # it would add a second series to each counter
         self._registry = CollectorRegistry()
         self._instruments: dict[str, Any] = {}
         self._lock = threading.Lock()
         ProcessCollector(registry=self._registry)
 
     def begin(self, counter: Metric, *labels: str) -> None:
-        """Let a counter's series be there, at 0."""
+        """Create a counter's series at 0."""
         self._of(Counter, counter, labels)
 
     def add(self, counter: Metric, *labels: str) -> None:
-        """Count one."""
+        """Increment a counter by one."""
         self._of(Counter, counter, labels).inc()
 
     def set(self, gauge: Metric, value: float, *labels: str) -> None:
-        """Tell what is now."""
+        """Set the current value of a gauge."""
         self._of(Gauge, gauge, labels).set(value)
 
     def observe(self, histogram: Metric, value: float, *labels: str) -> None:
-        """Note one value of many."""
+        """Record one value in a histogram."""
         self._of(partial(Histogram, buckets=histogram.buckets), histogram, labels).observe(value)
 
     @contextmanager
     def served(self, host: str, port: int) -> Iterator[str]:
-        """Serve the page while the block runs; give its address. Port 0 takes any that is free.
+        """Serve the page while the block runs, and yield its address; port 0 takes any port that is free.
 
         Raises:
             SettingsError: the address cannot be listened on.

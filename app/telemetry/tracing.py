@@ -1,10 +1,10 @@
-"""Tracing: the spans of ours, beside those that Ray Serve makes itself; OpenTelemetry, W3C trace context.
+"""Tracing: how Sightline's spans are connected, beside those of Ray Serve (OpenTelemetry, W3C trace context).
 
 One frame's trace: ``frame`` (the camera, from capture to answer) → ``detect`` (the ingress) → ``batch`` → Serve's own
-spans of the call to a detector replica. A batch holds frames of several traces: its spans are in the trace of its
-first, and have links to the others.
+spans of the call to a detector replica. A batch holds frames of several traces: its spans belong to the trace of its
+first frame, and have links to the others.
 
-Nothing here is used, nor are its objects made, while tracing is off.
+Nothing here is used while tracing is off.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from opentelemetry.trace import Span, SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 TRACEPARENT = "traceparent"
-"""Name of the W3C trace context in gRPC metadata."""
+"""Key of the W3C trace context in gRPC metadata."""
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
@@ -27,10 +27,10 @@ def traceparent_of(span: Span) -> str:
 
 
 def context_of(traceparent: str) -> Context | None:
-    """Return the context that a W3C trace context names; an empty one where there is none."""
+    """Return the context of a W3C trace context; an empty one where that is empty."""
     return _PROPAGATOR.extract({TRACEPARENT: traceparent}, Context()) if traceparent else Context()
 
 
 def span_context_of(traceparent: str) -> SpanContext:
-    """Return the span context that a W3C trace context names; an invalid one where there is none."""
+    """Return the span context of a W3C trace context; an invalid one where that is empty."""
     return trace.get_current_span(context_of(traceparent)).get_span_context()

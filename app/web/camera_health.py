@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import fields
 
 from app.cameras import CameraState, CameraStatus, FrameLatency
 from app.cameras.ledger import DropReason
 from app.core.quantiles import quantiles
+from app.core.stage import ANSWER_STAGES
 from app.web.facts import CameraFacts
 
-STAGES = tuple(field.name for field in fields(FrameLatency) if field.name != "total")
-"""Where a frame's time goes, in the order of its way."""
 _WHOSE = {
     "encode": "shrinking and encoding on the camera's node",
     "transport": "the way to the service",
@@ -38,7 +36,7 @@ DELIVERED_SHARE = 0.8
 def slowest_stage(latencies: Sequence[FrameLatency]) -> tuple[str, float]:
     """Give the stage that most of the slowest twentieth of the frames' time went to, and its mean there, in ms."""
     slow = sorted(latencies, key=lambda one: one.total)[-max(1, len(latencies) // 20) :]
-    means = {stage: sum(getattr(one, stage) for one in slow) / len(slow) for stage in STAGES}
+    means = {stage: sum(getattr(one, stage) for one in slow) / len(slow) for stage in ANSWER_STAGES}
     stage = max(means, key=lambda name: means[name])
     return stage, means[stage]
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.cameras import DroppedLately, FrameLatency
 from app.cameras.ledger import LedgerSnapshot
 from app.core.quantiles import Quantiles, quantiles
-from app.web.camera_health import STAGES
+from app.core.stage import ANSWER_STAGES
 
 
 class Model(BaseModel):
@@ -47,7 +47,7 @@ class LatencyModel(Model):
     def of(cls, latencies: tuple[FrameLatency, ...]) -> LatencyModel:
         """Tell where time went."""
         stages = {}
-        for stage in STAGES:
+        for stage in ANSWER_STAGES:
             spread = QuantilesModel.of(quantiles([getattr(one, stage) for one in latencies]))
             if spread is not None:
                 stages[stage] = spread

@@ -9,10 +9,11 @@ from pydantic import Field
 
 from app.cameras import AnsweredFrame, CameraState, DroppedLately
 from app.core.event import DetectedObject
+from app.core.stage import ANSWER_STAGES
 from app.fleet import Origin
 from app.publisher import PublisherSnapshot
 from app.web.camera_fields import CameraFields
-from app.web.camera_health import STAGES, trouble_of
+from app.web.camera_health import trouble_of
 from app.web.facts import BrokerFacts, CameraFacts, DeploymentFacts, LoadFacts, SystemFacts
 from app.web.figures import DroppedLatelyModel as DroppedLatelyModel
 from app.web.figures import LatencyModel as LatencyModel
@@ -141,7 +142,9 @@ class EventModel(Model):
             frame=SizeModel(width=seen.width, height=seen.height),
             model=seen.model,
             detections=tuple(DetectionModel.of(one) for one in seen.objects),
-            latency_ms=StagesModel(**{name: milliseconds(getattr(seen.latency, name)) for name in (*STAGES, "total")}),
+            latency_ms=StagesModel(
+                **{name: milliseconds(getattr(seen.latency, name)) for name in (*ANSWER_STAGES, "total")}
+            ),
         )
 
 

@@ -13,10 +13,10 @@ import tempfile
 from pathlib import Path
 
 from app.core.ports import free_ports
-from tests.conftest import ROOT
-from tests.e2e.browser import browser
-from tests.e2e.seen.conftest import on_ports
-from tests.e2e.system import BIN, running
+from tests.support.browser import browser
+from tests.support.paths import ROOT
+from tests.support.system import BIN, running
+from tests.support.watched_system import on_ports
 
 SETTLED_S = 45
 """How long it runs before it is looked at: the first frames of a fresh system are slow."""

@@ -19,8 +19,10 @@ from app.publisher.kafka.embedded_broker import EmbeddedBroker
 from app.settings.paths import DEMO_MODEL
 from app.simulation.spec import StreetSpec
 from app.simulation.street import Street
-from tests.conftest import ROOT, TopicReader, wait_for
-from tests.e2e.system import BIN, running
+from tests.support.paths import ROOT
+from tests.support.system import BIN, running
+from tests.support.topic import TopicReader
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 LABELS = {0: "walker", 1: "rider", 2: "auto", 3: "coach", 4: "lorry"}

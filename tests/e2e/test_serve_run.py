@@ -17,11 +17,12 @@ import pytest
 from app.simulation.spec import StreetSpec
 from app.simulation.sprites import LABELS
 from app.simulation.street import Street
-from tests.conftest import Record, TopicReader, wait_for
-from tests.e2e.system import BIN, listening, running
-from tests.streams.accounts import Account
-from tests.streams.http import HttpServer
-from tests.streams.rtsp import RtspServer
+from tests.support.accounts import Account
+from tests.support.http_server import HttpServer
+from tests.support.rtsp_server import RtspServer
+from tests.support.system import BIN, listening, running
+from tests.support.topic import Record, TopicReader
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(420)
 TOPIC = "events.detections"

@@ -12,10 +12,11 @@ import pytest
 import yaml
 
 from app.core.ports import free_ports
-from tests.conftest import ROOT, wait_for
-from tests.e2e.system import BIN, running
+from tests.support.paths import ROOT
+from tests.support.system import BIN, running
+from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 
 def traced(folder: Path, grpc_port: int, http_port: int) -> Path:

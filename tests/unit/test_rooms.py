@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+
 GENERATED = "app/rpc/sightline"
 
 ROOMS: Mapping[str, frozenset[str]] = {
@@ -26,13 +27,13 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "scaling": "core errors",
         "simulation": "errors",
         "telemetry": "errors",
-        "settings": "errors scaling simulation",
+        "settings": "core errors scaling simulation",
         "rpc": "core errors settings",
         "detection": "core errors settings simulation",
         "publisher": "core errors settings telemetry",
         "cameras": "core errors rpc settings simulation telemetry",
         "ingress": "core detection errors publisher rpc scaling telemetry",
-        "fleet": "cameras errors publisher settings telemetry",
+        "fleet": "cameras core errors publisher settings telemetry",
         "web": "cameras core errors fleet publisher settings telemetry",
         "cli": "cameras core detection errors fleet publisher settings web",
         "deployments": "cameras core detection errors fleet ingress publisher rpc scaling settings telemetry web",
@@ -158,3 +159,34 @@ def test_loading_the_settings_does_not_import_what_draws_the_simulation():
 @pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_module_stays_readable(path: Path):
     assert len(path.read_text().splitlines()) <= 350
+
+
+TIERS = ("unit", "io", "cluster", "e2e", "endurance", "benchmarks")
+
+
+def modules_of_tests() -> Iterator[Path]:
+    yield from sorted((ROOT / "tests").rglob("*.py"))
+
+
+def test_a_tier_imports_support_and_itself_and_no_other_tier():
+    found = {}
+    for path in modules_of_tests():
+        tier = path.relative_to(ROOT / "tests").parts[0]
+        ours = {".".join(name.split(".")[:2]) for name in imports_of(path) if name.split(".")[0] == "tests"}
+        allowed = {"tests.support", f"tests.{tier}", "tests.check"}  # the last is a program, tested like app
+        if ours - allowed:
+            found[path.relative_to(ROOT).as_posix()] = ours - allowed
+    assert not found
+
+
+def test_every_test_is_in_a_tier():
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == {*TIERS, "support"}
+    stray = [path for path in modules_of_tests() if path.name.startswith("test_") and "support" in path.parts]
+    assert not stray
+
+
+def test_the_unit_tests_are_in_the_folders_of_what_they_test():
+    unit = ROOT / "tests" / "unit"
+    folders = {path.parent.relative_to(unit) for path in unit.rglob("test_*.py")}
+    assert {"deployments"} == {str(folder) for folder in folders if not (ROOT / "app" / folder).is_dir()}

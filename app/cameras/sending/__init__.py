@@ -1,1 +1,1 @@
-"""From a sampled frame to its outcome: encoded, sent, paced."""
+"""From a sampled frame to its outcome: encoding, flow control, the gRPC call."""

@@ -28,28 +28,28 @@ if TYPE_CHECKING:  # the stub exists for the type checker only; tracing is loade
     from app.rpc.sightline.inference.v1.inference_pb2_grpc import InferenceServiceAsyncStub
 
 ANSWER_MARGIN_S = 1.0
-"""How much longer than the frame's budget an answer is waited for: the server, not the wire, decides."""
+"""Seconds beyond the frame's budget that an answer is waited for: the server's deadline decides, not the client's."""
 _MAX_MESSAGE = MAX_ENCODED_BYTES + 64 * 1024
 _CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_send_message_length", _MAX_MESSAGE),
     ("grpc.max_receive_message_length", _MAX_MESSAGE),
-    # A connection that died without a word is found in 15 s. Only while calls are under way: servers close a
-    # connection that pings without any.
+    # A connection that died silently is detected in 15 s. Only while calls are in flight: servers close a connection
+    # that pings without any.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.http2.max_pings_without_data", 0),
-    # gRPC spreads these by ±20 % itself.
+    # gRPC adds a jitter of ±20 % itself.
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 2_000),  # in truth the time one try to connect may take
+    ("grpc.min_reconnect_backoff_ms", 2_000),  # in effect the time that one try to connect may take
     ("grpc.max_reconnect_backoff_ms", 3_000),
 )
 
 
 class DetectClient:
-    """Sends frames over one channel, which connects when first used and again whenever it breaks.
+    """Sends frames over one channel, which connects when first used, and again whenever it breaks.
 
-    Made in any thread; used on, and closed by, one event loop.
+    Constructed in any thread; used and closed on one event loop.
 
     Raises:
         SettingsError: a TLS file cannot be read.
@@ -73,28 +73,29 @@ class DetectClient:
         self._monotonic = monotonic
         self._channel: grpc.aio.Channel | None = None
         self._stub: InferenceServiceAsyncStub | None = None
-        self._left: set[grpc.aio.Channel] = set()
-        """Channels that no new frame takes."""
-        self._under_way: Counter[grpc.aio.Channel] = Counter()
+        self._retired: set[grpc.aio.Channel] = set()
+        """Channels on which no new call is made; closed once their last call has ended."""
+        self._calls: Counter[grpc.aio.Channel] = Counter()
+        """Calls in flight by channel."""
 
     def route(self, addresses: Sequence[ServiceAddress]) -> None:
-        """Send frames from now on to the first of these that can be reached; what is under way is left to its end.
+        """Send frames from now on to the first of these that can be reached; calls in flight run to their end.
 
         Args:
-            addresses: one; or several, IP addresses all of one family, with the TLS of the first address.
+            addresses: one; or several IP addresses of one family, with the TLS settings of the constructor's address.
         """
         target = _target(addresses)
         if target == self._target:
             return
         self._target = target
         if self._channel is not None:
-            self._left.add(self._channel)
+            self._retired.add(self._channel)
         self._channel, self._stub = None, None
 
     async def detect(self, frame: EncodedFrame, remaining_s: float) -> Outcome:
-        """Send a frame that has ``remaining_s`` left of its budget, and tell what became of it.
+        """Send a frame that has ``remaining_s`` seconds left of its budget, and return what became of it.
 
-        Cancelled, it raises ``CancelledError``: whether the frame arrived is then unknown.
+        If this is cancelled, it is unknown whether the frame arrived.
         """
         if self._tracing is None:
             return await self._call(frame, remaining_s, self._metadata)
@@ -104,16 +105,16 @@ class DetectClient:
         return outcome
 
     async def _call(self, frame: EncodedFrame, remaining_s: float, metadata: tuple[tuple[str, str], ...]) -> Outcome:
-        if remaining_s < 0.001:  # 0 would ask for the service's own, long time-out
+        if remaining_s < 0.001:  # 0 would select the service's own, long time-out
             return Outcome.dropped(DropReason.DEADLINE, "the budget ran out before it was sent")
         channel, stub = self._connected()
-        self._under_way[channel] += 1
+        self._calls[channel] += 1
         try:
-            return await self._through(channel, stub, frame, remaining_s, metadata)
+            return await self._detect_on(channel, stub, frame, remaining_s, metadata)
         finally:
-            await self._settle(channel)
+            await self._release(channel)
 
-    async def _through(
+    async def _detect_on(
         self,
         channel: grpc.aio.Channel,
         stub: InferenceServiceAsyncStub,
@@ -137,24 +138,24 @@ class DetectClient:
                     is_ready=_is_ready(channel),
                 )
             )
-        except Exception as error:  # noqa: BLE001 - what is no RPC error was raised before anything was sent
+        except Exception as error:  # noqa: BLE001 - any other error was raised before anything was sent
             return Outcome.dropped(DropReason.UNAVAILABLE, f"the call could not be made ({type(error).__name__})")
         return Outcome.accepted(response)
 
     async def close(self) -> None:
-        """Close the channel; a call under way is cancelled. Closing twice is fine."""
+        """Close all channels; calls in flight are cancelled. Closing twice does nothing."""
         channel, self._channel, self._stub = self._channel, None, None
-        left, self._left = self._left, set()
-        for one in (*left, *([channel] if channel is not None else [])):
-            await one.close(grace=None)
+        retired, self._retired = self._retired, set()
+        for each in (*retired, *([channel] if channel is not None else [])):
+            await each.close(grace=None)
 
-    async def _settle(self, channel: grpc.aio.Channel) -> None:
-        """Note a call's end, and close the channels that nothing goes through any more."""
-        self._under_way[channel] -= 1
-        for left in [one for one in self._left if not self._under_way[one]]:
-            self._left.discard(left)
-            await left.close(grace=None)
-        self._under_way = +self._under_way
+    async def _release(self, channel: grpc.aio.Channel) -> None:
+        """Count the end of a call, and close the retired channels that have none in flight."""
+        self._calls[channel] -= 1
+        for idle in [each for each in self._retired if not self._calls[each]]:
+            self._retired.discard(idle)
+            await idle.close(grace=None)
+        self._calls = +self._calls
 
     def _connected(self) -> tuple[grpc.aio.Channel, InferenceServiceAsyncStub]:
         if self._channel is None or self._stub is None:
@@ -186,7 +187,7 @@ def _request(frame: EncodedFrame, budget_ms: int) -> pb.DetectRequest:
 
 
 def _target(addresses: Sequence[ServiceAddress]) -> str:
-    """Give addresses as gRPC wants them: of several it takes the first that it can connect to (``pick_first``)."""
+    """Return addresses as a gRPC target; of several, gRPC takes the first that it can connect to (``pick_first``)."""
     if len(addresses) == 1:
         return addresses[0].target
     family = "ipv6" if addresses[0].host.startswith("[") else "ipv4"

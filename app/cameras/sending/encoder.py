@@ -1,4 +1,4 @@
-"""Encoder: a sampled frame becomes the JPEG that is sent."""
+"""Encoder: makes the JPEG that is sent of a sampled frame."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from app.cameras.sources import RawFrame
 from app.core.image_header import MAX_ENCODED_BYTES, MAX_PIXELS, probe
 from app.errors import ImageError
 
-_NO_LARGER = 1.2
-"""A picture that came as JPEG is sent as it came while it is at most so many times as long as ours."""
-_REVIEWED_EVERY = 64
+_MAX_RATIO = 1.2
+"""A picture that the source delivers as JPEG is passed on if it is at most so many times as long as a new encoding."""
+_REVIEW_INTERVAL = 64
+"""Pictures, of which one is encoded to compare the two."""
 _HUFFMAN_TABLE, _HEAD_BYTES = b"\xff\xc4", 4096
-"""Motion JPEG may leave the usual tables out, which not every reader puts in."""
+"""Motion JPEG may leave the standard tables out, which not every decoder adds."""
 
 
 class Encoder:
     """Shrinks to ``max_side`` (never enlarges) and encodes as JPEG. Used by one thread at a time.
 
-    A picture that came as a JPEG, and needs no shrinking, is sent as it came, at no cost and without losing what
-    another encoding loses, while that is hardly longer than it would be in the quality asked for; now and then one is
-    encoded to see that it is so.
+    A picture that the source delivers as JPEG, and that needs no shrinking, is passed on unchanged, at no cost and
+    without the loss of another encoding, as long as it is hardly longer than it would be in the configured quality; one
+    in ``_REVIEW_INTERVAL`` is encoded to check that.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Encoder:
         self._parameters = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
         self._monotonic = monotonic
         self._passed_on = 0
-        """Pictures that may still be passed on before one is looked at again."""
+        """Pictures that may still be passed on before the next one is encoded to compare."""
 
     def encode(self, sampled: SampledFrame) -> EncodedFrame:
         """Encode a frame.
@@ -46,14 +47,14 @@ class Encoder:
             SourceUnavailable: its pixels cannot be decoded.
         """
         began = self._monotonic()
-        given = self._usable(sampled.raw)
-        if given is not None and self._passed_on > 0:
+        delivered = self._usable(sampled.raw)
+        if delivered is not None and self._passed_on > 0:
             self._passed_on -= 1
-            jpeg, width, height = given
+            jpeg, width, height = delivered
         else:
             jpeg, width, height = self._encoded(sampled)
-            fits = given is not None and len(given[0]) <= _NO_LARGER * len(jpeg)
-            self._passed_on = _REVIEWED_EVERY - 1 if fits else 0
+            fits = delivered is not None and len(delivered[0]) <= _MAX_RATIO * len(jpeg)
+            self._passed_on = _REVIEW_INTERVAL - 1 if fits else 0
         return EncodedFrame(
             camera_id=sampled.camera_id,
             frame_id=sampled.frame_id,
@@ -73,7 +74,7 @@ class Encoder:
         return self._compress(self._shrink(frame.image)), frame.width, frame.height
 
     def _usable(self, raw: RawFrame) -> tuple[bytes, int, int] | None:
-        """Give the picture as it came with its width and height, where the service would read it as we do."""
+        """Return the delivered JPEG with its width and height, where it can be sent as it is."""
         if raw.jpeg is None:
             return None
         jpeg = raw.jpeg()
@@ -81,9 +82,9 @@ class Encoder:
             header = probe(jpeg)
         except ImageError:
             return None
-        turned = header.orientation != 1
+        rotated = header.orientation != 1
         too_large = self._max_side is not None and max(header.width, header.height) > self._max_side
-        if turned or too_large or jpeg.find(_HUFFMAN_TABLE, 0, _HEAD_BYTES) < 0:
+        if rotated or too_large or jpeg.find(_HUFFMAN_TABLE, 0, _HEAD_BYTES) < 0:
             return None
         return jpeg, header.width, header.height
 

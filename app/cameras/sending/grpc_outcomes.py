@@ -1,4 +1,4 @@
-"""Outcome: what became of one sent frame, and how gRPC's answers tell it (contract, sections 3 and 5)."""
+"""From a failed gRPC call to the outcome of its frame (``proto/README.md``, "Status codes")."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from app.cameras.outcome import Outcome
 from app.rpc.codes import LOST_ANSWERS
 
 _EXPIRED = "Deadline Exceeded"
-"""gRPC's own words where the client's deadline, not the server, ended a call."""
+"""gRPC's own text where the client's deadline, not the server, ended a call."""
 _NEVER_CONNECTED = (
     "failed to connect to all addresses",
     "errors resolving",
     "DNS resolution failed",
     "empty address list",
     "no children",
-    "Received http2 header with status: 503",  # a proxy that has no server behind it
+    "Received http2 header with status: 503",  # from a proxy without a server behind it
 )
 _BROKEN = (
     "Socket closed",
-    "Cancelling all calls",  # a Python server that was stopped
+    "Cancelling all calls",  # from a Python server that was stopped
     "Connection reset",
     "Broken pipe",
     "GOAWAY",
@@ -33,18 +33,18 @@ _BROKEN = (
     "Stream removed",
     "transport",
     "recvmsg",
-    "Received http2 header with status",  # a proxy that lost the server in mid-call
+    "Received http2 header with status",  # from a proxy that lost the server during the call
 )
 
 
 @dataclass(frozen=True)
 class FailedCall:
-    """A call that gRPC ended with something else than ``OK``, and what is known of its way."""
+    """A call that did not end with ``OK``, and what is known of its connection."""
 
     code: grpc.StatusCode
     details: str
     answered: bool
-    """Whether trailing metadata came along: only a server sends them."""
+    """Whether trailing metadata was received: only a server sends it."""
     expired: bool
     """Whether the client's own deadline had passed."""
     was_ready: bool
@@ -57,15 +57,15 @@ _BY_CODE: Mapping[grpc.StatusCode, DropReason] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: DropReason.OVERLOADED,
     grpc.StatusCode.ABORTED: DropReason.OUT_OF_ORDER,
     grpc.StatusCode.FAILED_PRECONDITION: DropReason.OUT_OF_ORDER,
-    # The address answers, but the application is not there (yet): Serve's and any proxy's way to say so.
+    # The address answers, but the application is not there (yet): so Serve and other proxies report it.
     grpc.StatusCode.NOT_FOUND: DropReason.UNAVAILABLE,
     grpc.StatusCode.UNIMPLEMENTED: DropReason.UNAVAILABLE,
 }
-"""Every other code, but the three below, is ``REJECTED``."""
+"""Any other code is ``REJECTED``, except for those that ``outcome_of`` handles itself."""
 
 
 def outcome_of(call: FailedCall) -> Outcome:
-    """Tell what became of the frame of a failed call; in doubt, it is unconfirmed."""
+    """Return what became of the frame of a failed call; in doubt, it is unconfirmed."""
     if call.code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return _of_deadline(call)
     if call.code is grpc.StatusCode.UNAVAILABLE:
@@ -82,8 +82,8 @@ def _of_deadline(call: FailedCall) -> Outcome:
     by_server = call.answered or not call.expired or call.details != _EXPIRED
     if by_server:
         return Outcome.dropped(DropReason.DEADLINE, call.details)
-    # A call on a connection that breaks ends with UNAVAILABLE; so one that expired on a channel that is
-    # connected neither before nor after waited for the connection all the time, and was never sent.
+    # A call on a connection that breaks ends with UNAVAILABLE; so one that expired on a channel connected neither
+    # before nor after waited for the connection all the time, and was never sent.
     if not call.was_ready and not call.is_ready:
         return Outcome.dropped(DropReason.UNAVAILABLE, "no connection within the frame's time")
     return Outcome.unconfirmed("no answer within the frame's time")
@@ -91,7 +91,7 @@ def _of_deadline(call: FailedCall) -> Outcome:
 
 def _of_unavailable(call: FailedCall) -> Outcome:
     never_sent = any(text in call.details for text in _NEVER_CONNECTED)
-    # A server that answers leaves its connection standing; one that dies takes it along.
+    # A server that answers keeps its connection open; with one that dies it breaks.
     by_server = (call.answered or (call.is_ready and not _is_broken(call.details))) and call.details not in LOST_ANSWERS
     if never_sent or by_server:
         return Outcome.dropped(DropReason.UNAVAILABLE, call.details)

@@ -1,4 +1,4 @@
-"""Pace: how often a camera sends while the service is busier than it can be."""
+"""Pace: how often a camera sends while the service is overloaded."""
 
 from __future__ import annotations
 
@@ -10,48 +10,48 @@ from app.cameras.ledger import DropReason
 from app.cameras.outcome import Fate, Outcome
 
 QUEUE_SHARES = (0.15, 0.3)
-"""Of the budget: frames that wait longer for a detector are a sign that there are too many. Which of the two, or what
-between them, is for the model and the way: to be busy all the time, a slow model must have frames waiting for longer;
-and where all else is done early, they may."""
+"""Of the budget: the smallest and the largest limit of the time that frames wait for a detector; a longer wait is a
+sign of overload. Where between the two the limit lies depends on the model and on the network: a slow model needs
+frames that wait longer to be busy all the time, and where everything else is quick, they may."""
 QUEUE_MODELS = 1.5
-"""Times what the model takes for a frame: so long others may wait meanwhile, between those two."""
+"""Times the model's time for a frame: the limit that keeps the model busy, between those two."""
 ANSWER_SHARE = 0.6
-"""Of the budget: frames may wait, between those two, for what a slow way (the 95th percentile) leaves of it."""
+"""Of the budget: frames may wait, between those two, for what a slow delay (the 95th percentile) leaves of it."""
 SLOW_SHARE = 0.6
-"""Of the budget: answers that take so long are such a sign too, where others came in half the time: what is too busy
-need not be the detector."""
-_REMEMBERED = 64
+"""Of the budget: answers that take longer are a sign of overload too, where others came in half the time: what is
+overloaded need not be the detector."""
+_SAMPLES = 64
 _CONGESTED = (DropReason.DEADLINE, DropReason.OVERLOADED)
-_BACK = 0.2
-"""Of its rate: what a camera gives up for a wait of twice what is allowed, and as much less for a shorter one."""
-_MOST_BACK = 0.15
-_FORTH_FPS_PER_S = 0.5
+_DECREASE = 0.2
+"""Of its rate: what a camera gives up for a wait of twice the limit, and proportionally less for a shorter one."""
+_MAX_DECREASE = 0.15
+_INCREASE_FPS_PER_S = 0.5
 _CALM_S = 4.0
-"""Without a sign of load for so long, a camera gains twice as much: where there is room, a fast one is soon back."""
-_LONGEST_REST_S = 2.0
-"""A camera that was silent for longer gains no more than this gives."""
-_LEAST = 0.1
-"""Of its rate: as often it asks however busy the service is."""
+"""Without a sign of overload for so long, the increase doubles: with capacity to spare, a fast camera recovers soon."""
+_MAX_INTERVAL_S = 2.0
+"""A camera without answers for longer gains no more than this interval gives."""
+_MIN_SHARE = 0.1
+"""Of its full rate: a camera never sends less often."""
 
 
 class Pace:
-    """Keeps the service's queue short by sending less often: what is left out is superseded before it costs anything.
+    """Keeps the service's queue short by sending less often: frames that are not sent are superseded at no cost.
 
     Additive increase, multiplicative decrease, on the time that frames waited for a detector and on the time that their
-    answers took. A way that is always long is no sign of anything, and slows no camera. Every camera does the
-    same, so they come to equal rates (Chiu and Jain, "Analysis of the increase and decrease algorithms for congestion
-    avoidance in computer networks", Computer Networks and ISDN Systems 17, 1989). At its full rate a camera is not
-    slowed at all.
+    answers took. A delay that is always long is no sign of overload, and slows no camera. Every camera does the
+    same, so their rates become equal (Chiu and Jain, "Analysis of the increase and decrease algorithms for congestion
+    avoidance in computer networks", Computer Networks and ISDN Systems 17, 1989). At its full rate a camera does
+    not wait at all.
 
-    The increase grows with the time since the last sign of load (as CUBIC's does: Ha, Rhee and Xu, "CUBIC: a new
+    The increase grows with the time since the last sign of overload (as CUBIC's does: Ha, Rhee and Xu, "CUBIC: a new
     TCP-friendly high-speed TCP variant", ACM SIGOPS Operating Systems Review 42(5), 2008), and the decrease with the
-    wait. A slowed camera rests between an answer and its next frame rather than between frames: so a service that
-    falters for a moment is asked less in that moment already. (A simulation of 8 to 32 cameras at two lanes chose
-    these, and the constants: ``tests/unit/cameras/test_pace_simulated.py``.)
+    wait. A slowed camera waits between an answer and its next frame rather than between frames: so a service that
+    stalls for a moment gets fewer frames in that moment already. (These and the constants were chosen by a simulation
+    of 8 to 32 cameras and two detectors: ``tests/unit/cameras/test_pace_simulated.py``.)
     """
 
     def __init__(self, fps: float, budget_s: float) -> None:
-        """Make a pace.
+        """Begin at the full rate.
 
         Args:
             fps: frames sampled per second.
@@ -59,10 +59,10 @@ class Pace:
         """
         self._fps = fps
         self._budget_s = budget_s
-        self._round_trips: deque[float] = deque(maxlen=_REMEMBERED)
-        self._ways: deque[float] = deque(maxlen=_REMEMBERED)
+        self._round_trips: deque[float] = deque(maxlen=_SAMPLES)
+        self._delays: deque[float] = deque(maxlen=_SAMPLES)
         self._rate = fps
-        self._noted: float | None = None
+        self._last_answer: float | None = None
         self._calm_s = 0.0
         self._next = -math.inf
 
@@ -76,46 +76,46 @@ class Pace:
         """Whether fewer frames are sent than sampled."""
         return self._rate < self._fps
 
-    def rebudget(self, budget_s: float) -> None:
-        """Measure by another budget, in seconds."""
+    def set_budget(self, budget_s: float) -> None:
+        """Use another latency budget, in seconds, from now on."""
         self._budget_s = budget_s
 
     def send(self, now: float) -> None:
-        """A frame is sent; ``now`` is monotonic seconds."""
+        """Record that a frame is sent; ``now`` is in monotonic seconds."""
         self._next = now + 1 / self._rate
 
     def wait_s(self, now: float) -> float:
-        """Give the seconds until the next frame may be sent; 0: now."""
+        """Return the seconds until the next frame may be sent; 0: now."""
         return max(0.0, self._next - now) if self.slowed else 0.0
 
-    def note(self, outcome: Outcome, now: float, round_trip_s: float) -> None:
-        """Hear what became of a frame, ``round_trip_s`` seconds after it was sent."""
-        rest_s = 0.0 if self._noted is None else min(_LONGEST_REST_S, now - self._noted)
+    def record(self, outcome: Outcome, now: float, round_trip_s: float) -> None:
+        """Record the outcome of a frame, which came at ``now``, ``round_trip_s`` seconds after it was sent."""
+        interval_s = 0.0 if self._last_answer is None else min(_MAX_INTERVAL_S, now - self._last_answer)
         excess = self._excess(outcome, round_trip_s)
         if excess > 0:
-            self._noted, self._calm_s = now, 0.0
-            self._rate = max(_LEAST * self._fps, self._rate * (1 - min(_MOST_BACK, _BACK * excess)))
+            self._last_answer, self._calm_s = now, 0.0
+            self._rate = max(_MIN_SHARE * self._fps, self._rate * (1 - min(_MAX_DECREASE, _DECREASE * excess)))
         elif outcome.fate is Fate.ACCEPTED:
-            self._noted = now
-            self._calm_s += rest_s
-            self._rate = min(self._fps, self._rate + _FORTH_FPS_PER_S * (1 + self._calm_s / _CALM_S) * rest_s)
+            self._last_answer = now
+            self._calm_s += interval_s
+            self._rate = min(self._fps, self._rate + _INCREASE_FPS_PER_S * (1 + self._calm_s / _CALM_S) * interval_s)
         if self.slowed:
             usual_s = statistics.median(self._round_trips) if self._round_trips else round_trip_s
             self._next = max(self._next, now + 1 / self._rate - usual_s)
 
     def _excess(self, outcome: Outcome, round_trip_s: float) -> float:
-        """Tell how far over what is allowed an answer is, as a share of that; 0 or less: it is not."""
+        """Return by how much an answer is over its limit, as a share of the limit; 0 or less: it is within."""
         if outcome.response is None:
             return math.inf if outcome.reason in _CONGESTED else 0.0
         self._round_trips.append(round_trip_s)
         latency = outcome.response.latency
-        self._ways.append(max(0.0, round_trip_s - latency.queue_ms / 1000))
+        self._delays.append(max(0.0, round_trip_s - latency.queue_ms / 1000))
         queued = latency.queue_ms / 1000 / self._allowed_queue_s(latency.inference_ms / 1000)
         slow = round_trip_s / (SLOW_SHARE * self._budget_s) if round_trip_s > 2 * min(self._round_trips) else 0.0
         return max(queued, slow) - 1
 
     def _allowed_queue_s(self, inference_s: float) -> float:
-        least_s, most_s = (share * self._budget_s for share in QUEUE_SHARES)
-        ways = sorted(self._ways)
-        spare_s = ANSWER_SHARE * self._budget_s - ways[len(ways) * 19 // 20]
-        return min(most_s, max(least_s, QUEUE_MODELS * inference_s, spare_s))
+        min_s, max_s = (share * self._budget_s for share in QUEUE_SHARES)
+        delays = sorted(self._delays)
+        spare_s = ANSWER_SHARE * self._budget_s - delays[len(delays) * 19 // 20]
+        return min(max_s, max(min_s, QUEUE_MODELS * inference_s, spare_s))

@@ -1,4 +1,4 @@
-"""ServiceWatch: tells from the fates of a camera's frames whether the service is slow, full or away for it."""
+"""ServiceWatch: judges by the outcomes of a camera's frames whether the service blocks it, and why."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _TROUBLES: Mapping[DropReason, ServiceTrouble] = {
     DropReason.OVERLOADED: ServiceTrouble.FULL,
     DropReason.UNAVAILABLE: ServiceTrouble.AWAY,
     DropReason.REJECTED: ServiceTrouble.REFUSING,
-    # One frame may come late; a camera all of whose frames do has a namesake, or a clock that was set back.
+    # One frame may come late; if all frames do, another camera has the same id, or the clock was set back.
     DropReason.OUT_OF_ORDER: ServiceTrouble.REFUSING,
 }
-"""The other reasons say nothing of the service."""
+"""The other reasons say nothing about the service."""
 
 
 class ServiceWatch:
-    """A camera is blocked when frames have failed in a row for ``patience_s``, and until one is accepted.
+    """A camera is blocked once its frames have failed in a row for ``patience_s`` seconds, until one is accepted.
 
-    A single late frame is no block. The source's state is not looked at, and not changed.
+    A single late frame is no block. The state of the source is neither used nor changed.
     """
 
     def __init__(self, clock: Clock, patience_s: float) -> None:
@@ -35,11 +35,11 @@ class ServiceWatch:
 
     @property
     def blocked(self) -> Blocked | None:
-        """What blocks the camera now."""
+        """What blocks the camera now; ``None`` where nothing does."""
         return self._blocked
 
-    def note(self, outcome: Outcome) -> None:
-        """Hear what became of the next frame."""
+    def record(self, outcome: Outcome) -> None:
+        """Record the outcome of the next frame."""
         if outcome.fate is Fate.ACCEPTED:
             self._first = self._blocked = None
         elif (trouble := _trouble(outcome)) is not None:

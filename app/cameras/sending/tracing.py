@@ -1,4 +1,4 @@
-"""CameraTracing: the span of each frame that a camera sends."""
+"""CameraTracing: one span for each frame that a camera sends."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class SentFrame:
     def __init__(self, span: Span) -> None:
         self._span = span
         self.traceparent = traceparent_of(span)
-        """What the call carries along, so that the service's spans belong to it."""
+        """W3C trace context, sent with the call so that the service's spans belong to this one."""
 
     def settle(self, outcome: Outcome) -> None:
-        """Tell what became of the frame."""
+        """Set what became of the frame as attributes of the span."""
         self._span.set_attribute("sightline.outcome", outcome.fate.value)
         if outcome.reason is not None:
             self._span.set_attribute("sightline.reason", outcome.reason.value)
@@ -32,7 +32,7 @@ class SentFrame:
 
 
 class CameraTracing:
-    """Makes the spans of a camera."""
+    """Starts and ends the spans of a camera's frames."""
 
     def __init__(self, tracer: trace.Tracer) -> None:
         self._tracer = tracer

@@ -14,9 +14,10 @@ from rich.text import Text
 from app.cli.bench.plan import BenchPlan
 from app.cli.bench.processes import ProcessCost
 from app.core.quantiles import quantiles
+from app.core.stage import EVENT_STAGES
 from app.web.schemas import CameraModel, QuantilesModel, StatusModel
 
-STAGES = ("encode", "transport", "queue", "decode", "inference", "total")
+STAGES = (*EVENT_STAGES, "total")
 """As events tell them; ``total`` runs from capture to the hand-over to the Kafka client."""
 
 

@@ -9,6 +9,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
+from app.core.one_line import one_line
 from app.detection.models.exports import DIGEST, KINDS, digest, export_path, installed
 from app.detection.models.files import find_model
 from app.detection.ultralytics_guard import import_ultralytics, loads_safely
@@ -79,7 +80,7 @@ def _write(weights: Path, kind: str, folder: Path) -> Path:
     except ModelUnavailable:
         raise
     except Exception as error:  # noqa: BLE001  # the seam: whatever an exporter raises, there is no export
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error, 200)
         raise ModelUnavailable(f"the model {weights.name!r} cannot be exported to {kind}: {reason}") from None
     return made
 

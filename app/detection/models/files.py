@@ -10,6 +10,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from app.core.one_line import one_line
 from app.detection.ultralytics_guard import import_ultralytics
 from app.errors import ModelUnavailable, SettingsError
 
@@ -41,7 +42,8 @@ def find_model(model: str, cache: Path = CACHE, fetch: Callable[[str, Path], Non
         return path
     name = _hub_name(path)
     if name is None:
-        raise SettingsError(f"the model {model!r} is no file here and no name that Ultralytics offers; {_REMEDY}")
+        where = "here" if path.is_absolute() else f"in {Path.cwd()}"
+        raise SettingsError(f"the model {model!r} is no file {where} and no name that Ultralytics offers; {_REMEDY}")
     kept = cache / name
     if not kept.exists():
         _download(name, kept, fetch or _fetch)
@@ -97,7 +99,7 @@ def _download(name: str, target: Path, fetch: Callable[[str, Path], None]) -> No
         target.parent.mkdir(parents=True, exist_ok=True)
         fetch(name, target)
     except Exception as error:  # noqa: BLE001  # whatever stops a download, the remedy is the same
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error, 200)
         raise ModelUnavailable(
             f"the model {name!r} is not on this machine and could not be downloaded: {reason}; {_REMEDY}"
         ) from None

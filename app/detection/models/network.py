@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
+from app.core.one_line import one_line
 from app.detection.cpu_session import CpuSession, ObjectnessSession, OnnxSession, OpenVinoSession, onnx_session
-from app.detection.image_steps import line_of
 from app.detection.models.exports import ENGINE, Export, Requirements, find_export
 from app.detection.models.files import check_pin, find_model
 from app.detection.models.output import OutputKind, OutputLayout, as_anchors, recognise_output
@@ -146,7 +146,7 @@ class Network:
             with torch.inference_mode():
                 outputs = [each.float().cpu().numpy() for each in self._outputs(noise)]
         except Exception as error:  # noqa: BLE001  # the seam: any failure of a foreign model
-            raise ModelUnavailable(f"the model {self.name!r} does not run: {line_of(error)}") from None
+            raise ModelUnavailable(f"the model {self.name!r} does not run: {one_line(error)}") from None
         says_final = bool(self._backend.end2end or (self._backend.metadata.get("args") or {}).get("nms"))
         try:
             layout = recognise_output(outputs, self.size, len(self.labels) if named else None, says_final)
@@ -311,5 +311,5 @@ def _explain(error: Exception, path: Path) -> str:
         return "by its name it is none of .pt, .onnx, .engine and an exported folder such as x_openvino_model"
     text = text.replace(str(path), path.name)
     first = re.split(r"\n|\. | \(", text)[0]
-    line = " ".join(_NOISE.sub("", first).split())[:200] or type(error).__name__
+    line = one_line(_NOISE.sub("", first).strip() or type(error).__name__, 200)
     return f"{line}; give another in DETECTOR_MODEL"

@@ -10,6 +10,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient, errors
 
+from app.core.one_line import one_line
 from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable, TopicMissing
 from app.publisher.kafka.produce_errors import PRODUCE_ERRORS, Verdict, refusal
 from app.settings.connections import KafkaSettings
@@ -126,6 +127,5 @@ def _path(value: object) -> str | None:
 
 
 def _brief(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    name = type(error).__name__
-    return (text if text.startswith(name) else f"{name}: {text}" if text else name)[:300]
+    text, name = one_line(error, 300), type(error).__name__
+    return text if text.startswith(name) else f"{name}: {text}"[:300]

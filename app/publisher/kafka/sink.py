@@ -63,7 +63,7 @@ class KafkaSink:
         self._settings = settings
         self._find_brokers = find_brokers
         self._producer: Any = None
-        self._trouble = "the connection to Kafka is being made"
+        self._trouble = "waiting for the embedded broker to start" if settings.embedded else _waiting_for("Kafka")
         self._connecting: asyncio.Task[None] | None = None
         self._failures = 0
         self._away = TroubleLog(logger, "Kafka is away", unit="tries")
@@ -202,10 +202,13 @@ class KafkaSink:
             await asyncio.sleep(self._pause_s())
             try:
                 bootstrap = await self._find_brokers()
+                if not self._failures:
+                    self._trouble = _waiting_for(f"Kafka on {', '.join(bootstrap)}")
                 self._producer = await asyncio.to_thread(self._build, bootstrap)
-            except DeliveryError as error:
-                self._away.again(str(error))
-                self._trouble = str(error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next try may succeed
+                foreseen = isinstance(error, DeliveryError)
+                self._trouble = str(translate(error, self._settings.topic))
+                self._away.again(self._trouble, error=None if foreseen else error)
                 self._failures += 1
             else:
                 self._tell_connected(bootstrap)
@@ -255,6 +258,10 @@ class KafkaSink:
         self._failures += 1
         self._away.again(reason)
         self._connecting = asyncio.get_running_loop().create_task(self._connect(producer))
+
+
+def _waiting_for(whom: str) -> str:
+    return f"waiting for the first answer of {whom}"
 
 
 def _tell(

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from app.core.files import replace_file, sync
 from app.errors import SpoolUnavailable
 from app.publisher.shards import Shard
 from app.publisher.spool.file import FILE
@@ -84,23 +85,9 @@ def write_layout(root: Path, layout: Layout) -> None:
     path = root / LAYOUT
     if layout == Layout():
         path.unlink(missing_ok=True)
+        sync(root)
     else:
-        fresh = path.with_suffix(".new")
-        with fresh.open("w") as file:
-            json.dump(asdict(layout), file)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    sync(root)
-
-
-def sync(path: Path) -> None:
-    """Have a file, or what a folder lists, survive the loss of power."""
-    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+        replace_file(path, json.dumps(asdict(layout)))
 
 
 @contextlib.contextmanager

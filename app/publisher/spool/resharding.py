@@ -34,10 +34,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from app.core.files import sync
 from app.errors import SpoolUnavailable
 from app.publisher.shards import Shard, shard_of, shards_of
 from app.publisher.spool.file import FILE, KEEP_TURN, LOCK, lock, remove_spool, upgrade
-from app.publisher.spool.layout import STAGING, Layout, folder_of, hold, read_layout, spools_in, sync, write_layout
+from app.publisher.spool.layout import STAGING, Layout, folder_of, hold, read_layout, spools_in, write_layout
 from app.publisher.spool.rows import SpoolOptions
 from app.publisher.spool.spool import Spool
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.core.one_line import one_line
 from app.errors import SpoolDamaged
 from app.publisher.spool.codec import digest
 
@@ -48,7 +49,7 @@ def check(database: sqlite3.Connection) -> None:
     try:
         (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
-            raise SpoolDamaged(" ".join(str(verdict).split())[:200])
+            raise SpoolDamaged(one_line(verdict, 200))
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'event'").fetchone():
             return  # a new file
         for body, expected in database.execute("SELECT body, digest FROM event"):

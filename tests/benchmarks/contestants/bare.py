@@ -8,8 +8,8 @@ import time
 
 import cv2
 
-from tests.benchmarks.contestants.model import Model
 from tests.benchmarks.contestants.recording import frames_of
+from tests.support.contestant_model import Model
 
 
 def main() -> None:

@@ -22,8 +22,8 @@ import numpy as np
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.rpc.sightline.inference.v1 import inference_pb2_grpc as pb_grpc
 from tests.benchmarks.contestants.events import Events, now_ns
-from tests.benchmarks.contestants.model import Model
 from tests.benchmarks.contestants.recording import frames_of
+from tests.support.contestant_model import Model
 
 MAX_BATCH = 16
 

@@ -34,7 +34,8 @@ from ray.serve.schema import ServeDeploySchema
 from app.core.ports import free_port
 from tests.benchmarks.scaling.cameras import Fleet, Log
 from tests.benchmarks.scaling.picture import Run, draw
-from tests.conftest import ROOT, wait_for
+from tests.support.paths import ROOT
+from tests.support.waiting import wait_for
 
 FPS, BUDGET_MS = 5.0, 200
 FIXED_S, FRAME_S = 0.050, 0.025

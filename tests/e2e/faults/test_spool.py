@@ -12,12 +12,12 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.conftest import wait_for
-from tests.e2e.faults.ground import PUBLISHER, Ground, Network, ground, remount, small_disk
-from tests.e2e.faults.load import Load
-from tests.e2e.faults.verdict import Verdict, judge
+from tests.support.faults import PUBLISHER, Ground, Network, ground, remount, small_disk
+from tests.support.load import Load
+from tests.support.verdict import Verdict, judge
+from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 Tell = Callable[[Verdict], Verdict]
 MIB = 1 << 20
 

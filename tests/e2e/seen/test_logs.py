@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import wait_for
-from tests.e2e.seen.conftest import SOURCE, STEADY, Watched
+from tests.support.waiting import wait_for
+from tests.support.watched_system import SOURCE, STEADY, Watched
 
 SERVE_LOGS = Path("session_latest/logs/serve")
 

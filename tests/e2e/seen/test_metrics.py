@@ -9,8 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.cameras.ledger import DropReason
-from tests.conftest import wait_for
-from tests.e2e.seen.conftest import SOURCE, STEADY, Watched
+from tests.support.waiting import wait_for
+from tests.support.watched_system import SOURCE, STEADY, Watched
 
 PER_CAMERA = {"camera_id"}
 CONTRACT: dict[str, set[str]] = {

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conftest import wait_for
-from tests.e2e.browser import Page, browser
-from tests.e2e.seen.conftest import SOURCE, STEADY, Watched
+from tests.support.browser import Page, browser
+from tests.support.waiting import wait_for
+from tests.support.watched_system import SOURCE, STEADY, Watched
 
 BOXES = f"document.querySelectorAll('#camera-{STEADY} svg rect.box')"
 PLACES = f"[...{BOXES}].map(box => box.getAttribute('x') + ',' + box.getAttribute('y')).join(' ')"
@@ -135,7 +135,7 @@ def luminance(shade: list[int]) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_hundred_reloads_leak_no_stream(page: Page, watched: Watched):
     loaded = 0

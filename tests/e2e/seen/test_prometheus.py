@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import ROOT, wait_for
-from tests.e2e.seen.conftest import SOURCE, Watched
-from tests.e2e.seen.scraping import Prometheus
-from tests.e2e.system import BIN, running
+from tests.support.paths import ROOT
+from tests.support.prometheus import Prometheus
+from tests.support.system import BIN, running
+from tests.support.waiting import wait_for
+from tests.support.watched_system import SOURCE, Watched
 
 CONFIGS = ROOT / "configs"
 RULES = yaml.safe_load((CONFIGS / "prometheus" / "rules.yml").read_text())

@@ -8,7 +8,7 @@ import pytest
 
 from app.cameras import DetectClient
 from app.settings.service_address import ServiceAddress
-from tests.unit.cameras.stands import ManualClock, Service
+from tests.support.cameras import ManualClock, Service
 
 
 @pytest.fixture

@@ -4,11 +4,9 @@ import asyncio
 import itertools
 import logging
 import statistics
-import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,50 +15,34 @@ import grpc
 import numpy as np
 import pytest
 
-from app.cameras import (
-    Camera,
-    CameraState,
-    CameraTiming,
-    DetectClient,
-    FrameSender,
-    NullObserver,
-    RawFrame,
-    Source,
-    open_source,
-)
+from app.cameras import Camera, CameraState, DetectClient, open_source
+from app.cameras.accounts import NullObserver
+from app.cameras.camera import CameraTiming
 from app.cameras.frame import EncodedFrame
 from app.cameras.ledger import DropReason
 from app.cameras.outcome import Outcome
-from app.cameras.sources import Capture
+from app.cameras.sources import Capture, RawFrame
 from app.core.clock import Clock
 from app.errors import SourceUnavailable
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.settings.cameras import CameraSettings
 from app.settings.service_address import ServiceAddress
-from app.settings.source_url import SourceUrl
 from app.simulation.spec import StreetSpec
 from app.simulation.street import Street
-from tests.unit.cameras.stands import (
+from tests.support.cameras import (
+    QUICK,
     ScriptedSource,
     Service,
     Sources,
     abort_with,
     accept,
+    camera_of,
     grey,
+    running,
+    settings,
     until,
     write_video,
 )
-
-QUICK = CameraTiming(
-    stall_s=2.0,
-    reopen_first_s=0.02,
-    reopen_most_s=0.1,
-    resend_first_s=0.02,
-    resend_most_s=0.05,
-    settle_s=1.0,
-)
-"""What repeats is quick; what is waited for is longer than a busy machine leaves a thread without its turn."""
-Factory = Callable[[SourceUrl, float, Clock], Source]
 
 
 class Observer(NullObserver):
@@ -86,37 +68,6 @@ class Observer(NullObserver):
 
     def reconnected(self) -> None:
         self.counted["reconnected"] += 1
-
-
-def settings(url: str = "rtsp://viewer:hunter2@gate.example/1", fps: float = 50.0) -> CameraSettings:
-    return CameraSettings.model_validate({"id": "gate", "url": url, "fps": fps})
-
-
-def camera_of(source: Source | Factory, client: FrameSender, budget_ms: float = 2000, **more: object) -> Camera:
-    factory = source if callable(source) else Sources(source)
-    more.setdefault("timing", QUICK)
-    return Camera(settings(), client=client, epoch=7, budget_ms=budget_ms, source_factory=factory, **more)
-
-
-@asynccontextmanager
-async def running(camera: Camera) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(camera.run())
-    try:
-        yield task
-    finally:
-        await camera.stop()
-        await task
-        ledger = camera.status().ledger
-        assert ledger.balanced
-        assert ledger.in_flight == 0
-        assert not [
-            t for t in threading.enumerate() if t.name.startswith(("capture-gate", "encode-gate")) and _stays(t)
-        ]
-
-
-def _stays(thread: threading.Thread) -> bool:
-    thread.join(5)
-    return thread.is_alive()
 
 
 def forever(level: int = 100, frames: int = 10_000) -> list[int | Exception]:
@@ -230,7 +181,7 @@ async def test_a_server_killed_in_mid_call_leaves_one_frame_unconfirmed_and_is_f
 async def test_an_absent_service_never_restarts_the_source_and_is_not_hammered():
     client = DetectClient(ServiceAddress(host="127.0.0.1", port=1))
     sources = Sources(ScriptedSource(forever(), every_s=0.005))
-    camera = camera_of(sources, client, timing=CameraTiming(resend_first_s=0.2, resend_most_s=0.2, settle_s=0.3))
+    camera = camera_of(sources, client, timing=CameraTiming(resend_first_s=0.2, resend_max_s=0.2, settle_s=0.3))
     async with running(camera):
         await until(lambda: camera.status().ledger.sampled >= 60)
         ledger = camera.status().ledger
@@ -355,11 +306,11 @@ async def test_a_camera_stopped_before_it_runs_does_not_run():
 
 
 def changes(ups: list[bool]) -> list[bool]:
-    """Give what changed, from the first time up: it is told again and again."""
+    """Return the changes, from the first time up: the gauge is set again and again."""
     return [up for up, _ in itertools.groupby(itertools.dropwhile(lambda up: not up, ups))]
 
 
-async def test_its_gauges_are_told_again_though_nothing_changes():
+async def test_its_gauges_are_set_again_though_nothing_changes():
     observer = Observer()
     async with running(camera_of(Sources(ScriptedSource([1])), Sender(), observer=observer)):
         await until(lambda: sum(observer.ups) >= 4)
@@ -381,13 +332,13 @@ async def test_a_source_that_fails_is_opened_again_and_frame_ids_go_on():
     assert observer.counted["reconnected"] == 1
 
 
-async def test_a_source_that_stays_away_is_offline_and_tells_why():
-    sources = Sources(ScriptedSource([SourceUnavailable("nobody there")]))
+async def test_a_source_that_stays_away_is_offline_with_its_reason():
+    sources = Sources(ScriptedSource([SourceUnavailable("connection refused")]))
     camera = camera_of(sources, Sender())
     async with running(camera):
         await until(lambda: camera.status().state is CameraState.OFFLINE)
         first = camera.status()
-        assert first.reason == "nobody there"
+        assert first.reason == "connection refused"
         await until(lambda: sources.opened >= 6)
         assert camera.status().since == first.since
         sources.sources.append(ScriptedSource(forever()))
@@ -396,7 +347,7 @@ async def test_a_source_that_stays_away_is_offline_and_tells_why():
 
 
 async def test_the_log_of_a_camera_tried_again_and_again_is_two_lines_of_it(caplog: pytest.LogCaptureFixture):
-    sources = Sources(ScriptedSource([SourceUnavailable("nobody there")]))
+    sources = Sources(ScriptedSource([SourceUnavailable("connection refused")]))
     camera = camera_of(sources, Sender())
     with caplog.at_level(logging.INFO):
         async with running(camera):
@@ -404,8 +355,8 @@ async def test_the_log_of_a_camera_tried_again_and_again_is_two_lines_of_it(capl
             sources.sources.append(ScriptedSource(forever()))
             sources.opened = 10
             await until(lambda: camera.status().ledger.accepted >= 1)
-    away, live = (record for record in caplog.records if record.name == "app.cameras.capture")
-    assert away.getMessage() == "camera gate unreachable: nobody there"
+    away, live = (record for record in caplog.records if record.name == "app.cameras.source_health")
+    assert away.getMessage() == "camera gate unreachable: connection refused"
     assert live.getMessage().startswith("camera gate is live again after ")
     assert {vars(away)["camera_id"], vars(live)["camera_id"]} == {"gate"}
 
@@ -421,7 +372,7 @@ async def test_frames_dropped_again_and_again_are_one_line_and_so_is_their_end(c
     with caplog.at_level(logging.INFO):
         async with running(camera):
             await until(lambda: camera.status().ledger.accepted >= 2)
-    dropped, again = (record for record in caplog.records if record.name == "app.cameras.sending.sender")
+    dropped, again = (record for record in caplog.records if record.name == "app.cameras.sending.outcome_recorder")
     assert dropped.getMessage() == "camera gate: frames are dropped: no valid token (rejected)"
     assert again.getMessage().startswith("camera gate: frames are accepted again after ")
 
@@ -429,7 +380,7 @@ async def test_frames_dropped_again_and_again_are_one_line_and_so_is_their_end(c
 async def test_a_silent_live_source_is_stalled_and_opened_again(caplog: pytest.LogCaptureFixture):
     seen: list[CameraState] = []
     sources = Sources(ScriptedSource([1, 2]), ScriptedSource(forever()))
-    camera = camera_of(sources, Sender(), timing=replace(QUICK, stall_s=1.0, reopen_first_s=0.5, reopen_most_s=0.5))
+    camera = camera_of(sources, Sender(), timing=replace(QUICK, stall_s=1.0, reopen_first_s=0.5, reopen_max_s=0.5))
 
     def look() -> bool:
         seen.append(camera.status().state)
@@ -492,7 +443,7 @@ def test_a_camera_needs_its_rate():
         Camera(bare, client=Sender(), epoch=1, budget_ms=200, source_factory=open_source)
 
 
-async def test_frames_are_sent_in_their_order_though_several_are_under_way():
+async def test_frames_are_sent_in_their_order_though_several_are_in_flight():
     async def slow(frame: EncodedFrame, remaining_s: float) -> Outcome:
         await asyncio.sleep(0.1)
         return Outcome.accepted(pb.DetectResponse())
@@ -559,8 +510,8 @@ async def test_another_budget_holds_from_the_next_frame_on():
     camera = camera_of(ScriptedSource(forever()), Sender(note), budget_ms=60_000)
     async with running(camera):
         await until(lambda: len(left) >= 2)
-        camera.rebudget(10_000)
+        camera.set_budget(10_000)
         seen = len(left)
         await until(lambda: len(left) >= seen + 3)
     assert min(left[:seen]) > 10
-    assert 0 < max(left[seen + 1 :]) <= 10  # one may have been under way
+    assert 0 < max(left[seen + 1 :]) <= 10  # one may have been in flight

@@ -15,24 +15,24 @@ class Time:
         return self.now
 
 
-def test_what_was_dropped_long_ago_is_no_longer_told():
+def test_what_was_dropped_long_ago_is_no_longer_counted():
     time = Time()
     drops = RecentDrops(time)
     for _ in range(50):
-        drops.note(DropReason.UNAVAILABLE)
+        drops.record(DropReason.UNAVAILABLE)
     time.now += LATELY_S / 2
-    drops.note(DropReason.SUPERSEDED)
-    drops.note(DropReason.SUPERSEDED, held_back=True)
-    assert drops.read() == DroppedLately({DropReason.UNAVAILABLE: 50, DropReason.SUPERSEDED: 2}, 1)
+    drops.record(DropReason.SUPERSEDED)
+    drops.record(DropReason.SUPERSEDED, held_back=True)
+    assert drops.snapshot() == DroppedLately({DropReason.UNAVAILABLE: 50, DropReason.SUPERSEDED: 2}, 1)
     time.now += LATELY_S / 2 + 1
-    assert drops.read() == DroppedLately({DropReason.SUPERSEDED: 2}, 1)
+    assert drops.snapshot() == DroppedLately({DropReason.SUPERSEDED: 2}, 1)
     time.now += LATELY_S
-    assert drops.read() == DroppedLately({}, 0)
+    assert drops.snapshot() == DroppedLately({}, 0)
 
 
 def test_however_many_are_dropped_only_so_many_are_kept():
     drops = RecentDrops(Time())
     for _ in range(KEPT_DROPS + 100):
-        drops.note(DropReason.OVERLOADED)
-    drops.note(DropReason.DEADLINE)
-    assert drops.read().by_reason == {DropReason.OVERLOADED: KEPT_DROPS - 1, DropReason.DEADLINE: 1}
+        drops.record(DropReason.OVERLOADED)
+    drops.record(DropReason.DEADLINE)
+    assert drops.snapshot().by_reason == {DropReason.OVERLOADED: KEPT_DROPS - 1, DropReason.DEADLINE: 1}

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from detection_scenes import SIZE, scene
 
 from app.detection import ultralytics_guard
+from tests.support.scenes import SIZE, scene
 
 
 def _network_file(folder: Path, family: str, task: str = "") -> Path:

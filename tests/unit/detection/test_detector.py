@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from detection_scenes import SIZE, png, scene
 
 from app.detection import Detector, DetectorOptions, Thresholds
 from app.detection.models.network import Network
 from app.errors import ImageError, InferenceFailed, ModelUnavailable, SettingsError
+from tests.support.scenes import SIZE, png, scene
 
 GRAY = np.full((160, 160, 3), 90, np.uint8)
 GOOD = png(scene(320, 180, 1))

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from detection_scenes import SIZE, png, scene
 
 from app.detection import Detector, DetectorOptions
 from app.detection.detections import Detections
 from app.simulation.spec import StreetSpec
 from app.simulation.street import Street
-from tests.benchmarks.contestants.model import Model
+from tests.support.contestant_model import Model
+from tests.support.paths import ROOT
+from tests.support.scenes import PICTURES, SIZE, png, predict
 
-STREET = Path(__file__).resolve().parents[3] / "configs" / "models" / "street.pt"
+STREET = ROOT / "configs" / "models" / "street.pt"
 NAMES = [
     "yolo11.pt",
     "yolo11-dynamic.onnx",
@@ -27,22 +27,6 @@ NAMES = [
     "yolo26-static.onnx",
     "yolo26-free.onnx",
 ]
-PICTURES = [
-    scene(320, 180, 1),
-    scene(200, 333, 2),
-    scene(160, 160, 3),
-    scene(640, 360, 4),
-    scene(641, 321, 5),
-]
-
-
-def predict(file: Path, picture: np.ndarray, **options: object) -> Detections:
-    from ultralytics import YOLO
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        boxes = YOLO(str(file), task="detect").predict(picture, verbose=False, device="cpu", **options)[0].boxes
-    return Detections(boxes.xyxy.numpy(), boxes.conf.numpy(), boxes.cls.numpy().astype(np.int64))
 
 
 def agree(ours: Detections, theirs: Detections) -> None:

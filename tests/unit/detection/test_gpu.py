@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from detection_scenes import png, scene
 from PIL import Image
 
 from app.core.image_header import probe
@@ -21,6 +20,8 @@ from app.detection.detections import Detections
 from app.detection.gpu_batch_loader import GpuLoader
 from app.detection.letterbox import Letterbox, fit
 from app.errors import ImageError
+from tests.support.paths import ROOT
+from tests.support.scenes import png, scene
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -34,7 +35,7 @@ def exact() -> Iterator[None]:
     torch.backends.cudnn.allow_tf32 = before
 
 
-STREET = Path(__file__).resolve().parents[3] / "configs" / "models" / "street.pt"
+STREET = ROOT / "configs" / "models" / "street.pt"
 SIZES = [(320, 180), (200, 333), (160, 160), (640, 360), (641, 321)]
 
 

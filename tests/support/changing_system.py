@@ -1,0 +1,38 @@
+"""A stand-in of the system below the HTTP API whose cameras can be changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from app.settings.cameras import CameraSettings
+from app.web import SystemFacts
+from tests.support.api_system import System, camera
+from tests.support.fleet import Runner, fleet
+from tests.support.fleet import camera as wanted
+
+GATE = wanted("gate", "rtsp://viewer:pa55@gate.example/1", fps=5)
+
+
+class Changing(System):
+    """A system whose cameras can be changed."""
+
+    def __init__(self, folder: Path, *cameras: CameraSettings) -> None:
+        super().__init__()
+        self.runner = Runner()
+        self.changes = fleet(self.runner, folder, *cameras)
+
+    @property
+    def camera_ids(self) -> list[str]:
+        return [one.settings.id for one in self.changes.wanted]
+
+    @camera_ids.setter
+    def camera_ids(self, _ids: object) -> None:
+        pass
+
+    async def facts(self, viewers: int, seconds: float | None = None) -> SystemFacts:
+        told = tuple(
+            replace(camera(None), id=one.settings.id, url=str(one.settings.url), asked=one.settings, origin=one.origin)
+            for one in self.changes.wanted
+        )
+        return replace(await super().facts(viewers, seconds), cameras=told)

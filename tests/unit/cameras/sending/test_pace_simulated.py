@@ -1,0 +1,38 @@
+"""What the pace comes to where cameras ask for more than there is; by simulation, so that it is the same each time."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.simulated_pace import Load, Simulation
+
+OVERLOADS = [Load(8, 10, 0.055), Load(16, 10, 0.042), Load(16, 5, 0.042), Load(32, 10, 0.042)]
+
+
+@pytest.mark.parametrize("load", OVERLOADS, ids=lambda load: f"{load.cameras} x {load.fps} FPS")
+def test_in_overload_the_detectors_are_busy_the_frames_in_time_and_the_cameras_equal(load: Load):
+    came = Simulation(load, seed=1).run()
+    assert came.use > 0.9
+    assert came.within > 0.96
+    assert came.fairness > 0.9
+    assert came.expired < 0.1 * len(came.delays)
+
+
+@pytest.mark.parametrize("frame_s", [0.01, 0.016])
+def test_where_the_model_is_fast_and_the_network_short_the_detectors_are_hardly_ever_idle(frame_s: float):
+    came = Simulation(Load(8, 30, frame_s), seed=1).run()
+    assert came.use > 0.98
+    assert came.within > 0.999
+    assert came.fairness > 0.98
+
+
+def test_without_overload_no_frame_is_left_out_and_none_waits():
+    came = Simulation(Load(8, 5, 0.025), seed=1).run()
+    assert len(came.delays) == pytest.approx(8 * 5 * came.seconds, rel=0.01)
+    assert came.median_s < 0.06
+    assert came.expired == 0
+
+
+def test_the_same_seed_gives_the_same_result():
+    load = OVERLOADS[0]
+    assert Simulation(load, seed=7).run(20).delays == Simulation(load, seed=7).run(20).delays

@@ -1,0 +1,70 @@
+"""``sightline cameras add|remove`` against the real API on a port, with stand-ins for cameras."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from app.web import build_api
+from tests.support.changing_system import GATE, Changing
+from tests.support.command import call
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Iterator[str]:
+    """A Serve configuration of a system that runs on a free port."""
+    made: list[Changing] = []
+
+    async def serve() -> None:
+        made.append(Changing(tmp_path / "state", GATE))
+        await made[0].changes.open(0)
+        await server.serve()
+
+    server = uvicorn.Server(uvicorn.Config(build_api(lambda: made[0]), port=0, log_level="error"))
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    while not server.started:
+        thread.join(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    file = tmp_path / "serve_config.yaml"
+    file.write_text(f"http_options: {{port: {port}}}\napplications: [{{name: cameras}}]\n")
+    yield str(file)
+    server.should_exit = True
+    thread.join(10)
+
+
+def test_a_camera_is_added_changed_and_removed(config: str, tmp_path: Path):
+    added = call("cameras", "add", "yard", "rtsp://viewer:pa55@yard.example/1", "--fps", "2", "--config", config)
+    assert (added.returncode, added.stdout) == (0, "yard is added: rtsp://viewer:***@yard.example/1\n")
+    again = call("cameras", "add", "yard", "clip.mp4?loop=false", "--config", config)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert again.stderr == "sightline: there is a camera 'yard' already\n"
+    how = ("--replace", "--resource", "edge=0.5", "--json", "--config", config)
+    changed = json.loads(call("cameras", "add", "yard", "clip.mp4?loop=false", *how).stdout)
+    assert changed["settings"]["resources"] == {"edge": 0.5}
+    assert changed["url"].startswith("/")
+    assert changed["url"].endswith("/clip.mp4?loop=false")
+    removed = call("cameras", "remove", "yard", "--config", config)
+    assert removed.returncode == 0
+    assert removed.stdout.startswith("yard is removed")
+    gone = call("cameras", "remove", "yard", "--config", config)
+    assert (gone.returncode, gone.stderr) == (2, "sightline: there is no camera 'yard'\n")
+
+
+def test_an_address_with_a_password_may_come_by_standard_input(config: str):
+    added = call("cameras", "add", "yard", "-", "--config", config, stdin="rtsp://viewer:pa55@yard.example/1\n")
+    assert added.stdout == "yard is added: rtsp://viewer:***@yard.example/1\n"
+
+
+def test_what_the_system_refuses_as_wrong_is_one_line_without_a_secret(config: str):
+    refused = call("cameras", "add", "yard", "rtsp://viewer:pa55/x@yard.example/1", "--config", config)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.count("\n") == 1
+    assert "pa55" not in refused.stderr
+    assert "%2F" in refused.stderr

@@ -1,0 +1,124 @@
+"""Requests at the door: what is taken over, and what is refused with which words."""
+
+from __future__ import annotations
+
+import pickle
+
+import cv2
+import grpc
+import numpy as np
+import pytest
+
+from app import errors
+from app.core.clock import Clock
+from app.rpc.codes import UNKNOWN_FAULT, status_of
+from app.rpc.conversion import read_request
+from app.rpc.sightline.inference.v1 import inference_pb2 as pb
+
+NOW_NS = 1_768_046_400_000_000_000
+
+
+def jpeg(width: int = 64, height: int = 36) -> bytes:
+    return cv2.imencode(".jpg", np.full((height, width, 3), 90, np.uint8))[1].tobytes()
+
+
+def clock() -> Clock:
+    return Clock(wall_ns=lambda: NOW_NS, monotonic=lambda: 100.0)
+
+
+def request(**fields: object) -> pb.DetectRequest:
+    message = pb.DetectRequest(camera_id="gate-1", image=jpeg())
+    captured = fields.pop("captured_at_ns", None)
+    if captured is not None:
+        message.captured_at.seconds, message.captured_at.nanos = divmod(captured, 1_000_000_000)
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return message
+
+
+def test_a_request_with_the_least_is_completed():
+    taken = read_request(request(), clock())
+    assert len(taken.frame_id) == 32
+    assert taken.captured_at_ns == NOW_NS
+    assert (taken.source_width, taken.source_height) == (64, 36)
+    assert taken.deadline == pytest.approx(110.0)
+    assert taken.due_at_ns is None
+
+
+def test_the_deadline_is_the_arrival_by_our_own_clock_plus_the_budget_whatever_the_capture_time():
+    taken = read_request(request(latency_budget_ms=150, captured_at_ns=NOW_NS - 10**12), clock())
+    assert taken.deadline == pytest.approx(100.15)
+    assert taken.due_at_ns == NOW_NS + 150_000_000
+
+
+def test_a_budget_beyond_the_service_s_patience_still_says_when_the_event_is_due():
+    taken = read_request(request(latency_budget_ms=30_000), clock())
+    assert taken.deadline == pytest.approx(110.0)
+    assert taken.due_at_ns == NOW_NS + 30_000_000_000
+
+
+def test_the_source_s_size_may_be_larger_than_the_image_s_when_the_shape_is_the_same():
+    taken = read_request(request(source_width=1920, source_height=1080), clock())
+    assert (taken.source_width, taken.source_height) == (1920, 1080)
+
+
+def test_rounding_of_a_shrunk_image_to_whole_pixels_is_no_other_shape():
+    message = request(source_width=1920, source_height=1080, image=jpeg(33, 19))
+    assert read_request(message, clock()).source_width == 1920
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "part"),
+    [
+        ({"camera_id": ""}, errors.RequestError, "camera_id"),
+        ({"camera_id": "no spaces"}, errors.RequestError, "camera_id"),
+        ({"camera_id": "gate-1\n"}, errors.RequestError, "camera_id"),
+        ({"camera_id": "x" * 65}, errors.RequestError, "camera_id"),
+        ({"frame_id": "x" * 300}, errors.RequestError, "frame_id"),
+        ({"captured_at_ns": NOW_NS + 61 * 10**9}, errors.RequestError, "future"),
+        ({"source_width": 64}, errors.RequestError, "both or neither"),
+        ({"source_width": 640, "source_height": 480}, errors.RequestError, "shape"),
+        ({"encode_ms": float("nan")}, errors.RequestError, "encode_ms"),
+        ({"image": b""}, errors.ImageError, ""),
+        ({"image": b"no image at all"}, errors.ImageError, ""),
+        ({"image": jpeg()[:200]}, errors.ImageError, ""),
+    ],
+)
+def test_a_request_that_breaks_the_contract_is_refused(fields, error, part):
+    with pytest.raises(error) as caught:
+        read_request(request(**fields), clock())
+    assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_capture_time_a_minute_ahead_is_still_taken():
+    assert read_request(request(captured_at_ns=NOW_NS + 60 * 10**9), clock()).captured_at_ns > NOW_NS
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.ImageError("x"), grpc.StatusCode.INVALID_ARGUMENT),
+        (errors.RequestError("x"), grpc.StatusCode.INVALID_ARGUMENT),
+        (errors.DeadlineExceeded("x"), grpc.StatusCode.DEADLINE_EXCEEDED),
+        (errors.Overloaded("x"), grpc.StatusCode.RESOURCE_EXHAUSTED),
+        (errors.FrameRepeated("x"), grpc.StatusCode.ABORTED),
+        (errors.EpochSuperseded("x"), grpc.StatusCode.FAILED_PRECONDITION),
+        (errors.Unauthenticated("x"), grpc.StatusCode.UNAUTHENTICATED),
+        (errors.ModelUnavailable("x"), grpc.StatusCode.UNAVAILABLE),
+        (errors.DeliveryUnavailable("x"), grpc.StatusCode.UNAVAILABLE),
+        (errors.DeliveryRefused("x"), grpc.StatusCode.UNAVAILABLE),
+        (errors.InferenceFailed("x"), grpc.StatusCode.INTERNAL),
+    ],
+)
+def test_each_error_has_its_code(error: errors.SightlineError, code: grpc.StatusCode):
+    assert status_of(error) == (code, "x")
+
+
+def test_a_defect_is_internal_and_shows_nothing_of_its_text():
+    assert status_of(KeyError("secret")) == (grpc.StatusCode.INTERNAL, UNKNOWN_FAULT)
+
+
+def test_a_request_can_be_pickled_as_serve_s_python_proxy_does():
+    message = request(frame_id="f")
+    assert pickle.loads(pickle.dumps(message)) == message

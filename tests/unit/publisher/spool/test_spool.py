@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,8 @@ def filled(folder: Path, count: int, body: bytes = b"") -> list[int]:
 def test_a_stored_event_comes_back_as_it_was():
     assert load(dump(event("a"))) == (event("a"), None)
     assert load(dump(event("a"), due_at_ns=NOW)) == (event("a"), NOW)
+    truncated = replace(event("a"), truncated=True)
+    assert load(dump(truncated)) == (truncated, None)
 
 
 def test_an_event_that_was_stored_before_budgets_were_is_read_without_one():
@@ -122,6 +125,7 @@ def test_a_folder_that_cannot_be_is_told_in_one_line(tmp_path: Path):
 
 COMMITTER = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from app.publisher import Spool, SpoolOptions
 from tests.unit.publisher.spool.test_spool import arrival

@@ -38,7 +38,7 @@ class CameraFields(BaseModel):
     ] = None
     jpeg_quality: Annotated[JpegQuality, BeforeValidator(_integer)] = DEFAULT_JPEG_QUALITY
     resources: Annotated[
-        dict[str, Amount], Field(description="Custom Ray resources that place its actor; none: spread over the nodes.")
+        dict[str, Amount], Field(description="Custom Ray resources that place its actor; empty: spread over the nodes.")
     ] = Field(default_factory=dict)
 
     @classmethod

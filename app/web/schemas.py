@@ -91,7 +91,10 @@ class DetectionModel(Model):
         """Convert an object."""
         x, y, width, height = (round(side, 2) for side in detected.bbox)
         return cls(
-            label=detected.label, class_id=detected.class_id, confidence=round(detected.confidence, 4), bbox=(x, y, width, height)
+            label=detected.label,
+            class_id=detected.class_id,
+            confidence=round(detected.confidence, 4),
+            bbox=(x, y, width, height),
         )
 
 

@@ -4,6 +4,7 @@ SightlineError
 ├── SettingsError                 a setting is unknown, malformed or impossible
 ├── SourceError                   a camera's source
 │   ├── SourceUnavailable         it cannot be opened, or stopped giving frames
+│   │   └── SourceRefused         it refuses the account
 │   └── SourceEnded               it has no more frames, and does not loop
 ├── ImageError                    bytes that are not an image we take
 ├── RequestError                  a request that breaks the contract
@@ -19,7 +20,6 @@ SightlineError
 ├── DeliveryError
 │   ├── DeliveryUnavailable       the event cannot be made durable now; asking again may succeed
 │   │   ├── TopicMissing          the topic is not there, and we may not create it
-│   │   ├── BatchRefused          its batch was refused, perhaps not for its sake
 │   │   └── SpoolUnavailable      the spool cannot be opened or written now
 │   │       ├── SpoolFull         it, or its disk, has no room
 │   │       └── SpoolDamaged      its file was damaged
@@ -54,6 +54,10 @@ class SourceError(SightlineError):
 
 class SourceUnavailable(SourceError):
     """The source cannot be opened, or stopped giving frames; opening it again may succeed."""
+
+
+class SourceRefused(SourceUnavailable):
+    """The source refuses the account: cameras lock accounts that are tried too often."""
 
 
 class SourceEnded(SourceError):
@@ -130,15 +134,6 @@ class SpoolDamaged(SpoolUnavailable):
 
 class DeliveryRefused(DeliveryError):
     """The broker refuses this event for good, for instance for its size."""
-
-
-class BatchRefused(DeliveryUnavailable):
-    """Kafka refused the batch that the event was in, and not the event; it was not written."""
-
-    def __init__(self, reason: str, *, named: bool) -> None:
-        super().__init__(reason)
-        self.named = named
-        """Whether Kafka told which events of the batch it refuses; else this may be one of them."""
 
 
 class BrokerUnavailable(DeliveryError):

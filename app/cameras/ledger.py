@@ -27,6 +27,8 @@ class DropReason(enum.StrEnum):
     """A later frame of the camera had been committed."""
     ENCODE_ERROR = "encode_error"
     """It could not be encoded."""
+    DAMAGED = "damaged"
+    """The decoder says that the picture is not whole."""
     SHUTDOWN = "shutdown"
     """The camera was stopped while it waited."""
 

@@ -44,7 +44,10 @@ Fps = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 MaxSide = Annotated[int, Field(ge=16, le=16384)]
 """Pixels."""
 JpegQuality = Annotated[int, Field(ge=1, le=100)]
+StallSeconds = Annotated[float, Field(ge=0.5, le=86_400, allow_inf_nan=False)]
+"""Seconds."""
 DEFAULT_JPEG_QUALITY = 85
+DEFAULT_STALL_S = 5.0
 
 
 class CameraSettings(BaseModel):
@@ -59,6 +62,8 @@ class CameraSettings(BaseModel):
     max_side: MaxSide | None = None
     """Longest side, in pixels, of the image sent for inference, which is never enlarged; ``None``: as captured."""
     jpeg_quality: JpegQuality = DEFAULT_JPEG_QUALITY
+    stall_s: StallSeconds | None = None
+    """Silence of the source that counts as a stall; ``None``: 5 s. A camera that sends less often needs more."""
     resources: Annotated[Mapping[str, float], AfterValidator(_custom_resources)] = Field(default_factory=dict)
     """Ray resources that place this camera's actor: custom ones, as a camera reserves no CPU, GPU or memory."""
 

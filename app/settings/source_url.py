@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from app.errors import SettingsError
+from app.settings.paths import find_file
 
 _LIVE_SCHEMES = frozenset({"rtsp", "rtsps"})
 _NETWORK = _LIVE_SCHEMES | {"http", "https"}
@@ -23,8 +24,9 @@ _ADDRESS_WITHOUT_SCHEME = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]*:/(?!/)|[^/@\s
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[^:\[\]@\s]*)(?::\d{1,5})?")
 """A host, with a port or without; an empty one is refused elsewhere."""
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
-_DEVICE = re.compile(r"device://\d{1,4}", re.IGNORECASE)
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+_DEVICE = re.compile(r"device://(?:(\d{1,4})|(/.+))")
+_DEVICE_PATH = re.compile(r"/dev/(?:video\d+|v4l/.+)")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """What an image file's name ends with, in lower case."""
 HIDDEN = "***"
 """Replaces a secret where an address is shown."""
@@ -39,6 +41,7 @@ class SourceKind(enum.StrEnum):
     RTSP = "rtsp"
     HTTP = "http"
     DEVICE = "device"
+    """A USB camera, by its number or the path of its node."""
 
 
 class Transport(enum.StrEnum):
@@ -82,8 +85,11 @@ class SourceUrl:
         text = text.strip()
         if not text:
             raise SettingsError(
-                "url: '' is empty; allowed are rtsp://, http(s)://, a path, device://0, synthetic://street"
+                "url: '' is empty; allowed are rtsp://, http(s)://, a path, device://0, /dev/video0, synthetic://street"
             )
+        scheme = _SCHEME.match(text)
+        if scheme is not None:  # schemes ignore case (RFC 3986, section 3.1); FFmpeg does not
+            text = text[: scheme.end()].lower() + text[scheme.end() :]
         _refuse_unredactable(text)
         kind = _kind(text)
         loop, bare = _take(text, "loop")
@@ -132,8 +138,22 @@ class SourceUrl:
 
     @property
     def path(self) -> str:
-        """The file system path of a ``FILE`` source."""
-        return unquote(self._secret[len("file://") :]) if self._secret.startswith("file://") else self._secret
+        """The file system path of a ``FILE`` source: ``~`` is the home, a relative one is found as other settings' are.
+
+        ``file://localhost/`` is the same as ``file:///`` (RFC 8089, section 2).
+        """
+        path = self._secret
+        if path.startswith("file://"):
+            path = unquote(re.sub(r"^file://(?:localhost(?=/))?", "", path, flags=re.IGNORECASE))
+        return str(find_file(path))
+
+    @property
+    def device(self) -> int | str:
+        """The number of a ``DEVICE`` source, or the absolute path of its node."""
+        match = _DEVICE.fullmatch(self._secret)
+        if match is None:
+            return self._secret
+        return int(match.group(1)) if match.group(1) else match.group(2)
 
     @property
     def is_images(self) -> bool:
@@ -203,7 +223,7 @@ def _refuse_unredactable(text: str) -> None:
 def _kind(text: str) -> SourceKind:
     match = _SCHEME.match(text)
     if match is None:
-        return SourceKind.FILE
+        return SourceKind.DEVICE if _DEVICE_PATH.fullmatch(text) else SourceKind.FILE
     scheme = match.group(1).lower()
     if scheme in _NETWORK:
         if not _host(text):
@@ -213,7 +233,9 @@ def _kind(text: str) -> SourceKind:
             )
         return SourceKind.RTSP if scheme in _LIVE_SCHEMES else SourceKind.HTTP
     if scheme == SourceKind.DEVICE.value and not _DEVICE.fullmatch(text):
-        raise SettingsError(f"url: {redact(text)!r} names no device; allowed is device://N, N from 0")
+        raise SettingsError(
+            f"url: {redact(text)!r} names no device; allowed is device://N, N from 0, or device:///dev/…"
+        )
     for kind in (SourceKind.FILE, SourceKind.DEVICE, SourceKind.SYNTHETIC):
         if scheme == kind.value:
             return kind

@@ -27,6 +27,7 @@ _REASONS = {
     DropReason.UNAVAILABLE: "the service was unavailable",
     DropReason.OUT_OF_ORDER: "they arrived after a newer frame",
     DropReason.ENCODE_ERROR: "they could not be encoded",
+    DropReason.DAMAGED: "their pictures were not whole",
     DropReason.SHUTDOWN: "the camera was stopped",
 }
 DELIVERED_SHARE = 0.8

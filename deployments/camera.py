@@ -80,7 +80,7 @@ class CameraActor:
         return NewFrames(status.id, status.epoch, self._camera.history.after(number))
 
     async def set_budget(self, budget_ms: int) -> None:
-        """Give frames that are sent from now on another latency budget."""
+        """Set the latency budget of frames that are sent from now on, in milliseconds."""
         self._camera.set_budget(budget_ms)
 
     async def set_proxies(self, proxies: tuple[Proxy, ...]) -> None:

@@ -59,17 +59,17 @@ class RayCameraActors(ClusterPlacement):
     """Starts camera actors, each on the node that the placement chooses."""
 
     def __init__(self, options: CameraServiceOptions) -> None:
-        """Start actors with these options, until :meth:`set_options` is called."""
+        """Start actors with these options, as far as the setters below do not change them."""
         super().__init__()
         self.options = options
         """What every actor started from now on is given."""
 
     def set_budget(self, budget_ms: int) -> None:
-        """Give actors that are started from now on another latency budget."""
+        """Set the latency budget of actors that are started from now on, in milliseconds."""
         self.options = replace(self.options, budget_ms=budget_ms)
 
     def set_proxies(self, proxies: tuple[Proxy, ...]) -> None:
-        """Give actors that are started from now on these proxies."""
+        """Set the proxies of actors that are started from now on."""
         self.options = replace(self.options, proxies=proxies)
 
     async def start(self, settings: CameraSettings, epoch: int) -> RayActorHandle:

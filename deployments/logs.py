@@ -1,4 +1,4 @@
-"""Logging: the lines of every process of ours go into the session's ``logs/serve/``, in the format of Serve's own.
+"""Logging: the lines of every process of Sightline go into the session's ``logs/serve/``, in the format of Serve's own.
 
 Serve configures its logger in replicas only, and modules of ``app`` do not use it. The actors that Sightline starts,
 cameras, publisher and broker, have no log file at all, and do not show ``INFO``. And Serve's proxies do not get

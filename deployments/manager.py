@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 from ray import serve
 
+from app.cameras import CameraStatus
 from app.cameras.telemetry import CameraTelemetry, ReportedTelemetry
 from app.fleet import Fleet, OverrideStore, Reconciler
 from app.fleet.configuration import ConfiguredDefaults, FleetConfiguration
@@ -109,6 +110,10 @@ class CameraManagerBase:
         """Return whether the system is ready."""
         return await self._view.health()
 
+    async def statuses(self) -> list[CameraStatus]:
+        """Return the status of each camera that answers."""
+        return await self._view.statuses()
+
     async def close(self) -> None:
         """Stop every camera."""
         for task in self._tasks:
@@ -123,7 +128,7 @@ class CameraManagerBase:
         self._reconciler.start()
 
     async def _set_budget(self, budget_ms: int) -> None:
-        """Give every frame that is sent from now on this budget; no camera is restarted."""
+        """Set the latency budget of every frame that is sent from now on; no camera is restarted."""
         if budget_ms == self._actors.options.budget_ms:
             return
         logger.info("the latency budget is %d ms instead of %d", budget_ms, self._actors.options.budget_ms)

@@ -24,7 +24,7 @@ def _folder(value: Path) -> Path:
     try:
         return value.expanduser().absolute()
     except RuntimeError:
-        raise ValueError(f"there is no home directory for {value.parts[0]}; allowed is a folder's path") from None
+        raise ValueError(f"there is no home for {value.parts[0]}; allowed is a folder's path") from None
 
 
 Folder = Annotated[Path, AfterValidator(_folder)]

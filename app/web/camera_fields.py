@@ -50,7 +50,7 @@ class CameraFields(BaseModel):
         StallSeconds | None, Field(description="Silence of its source that counts as a stall, in seconds; null: 5.")
     ] = None
     resources: Annotated[
-        dict[str, Amount], Field(description="Custom Ray resources that place its actor; none: spread over the nodes.")
+        dict[str, Amount], Field(description="Custom Ray resources that place its actor; empty: spread over the nodes.")
     ] = Field(default_factory=dict)
 
     @classmethod

@@ -164,11 +164,11 @@ def _add_events(routes: APIRouter, readings: Callable[[], Readings]) -> None:
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
     ) -> list[EventModel]:
         readings().require(camera)
-        return [EventModel.of(seen) for seen in await readings().hub.recent(camera, limit)]
+        return [EventModel.of(frame) for frame in await readings().hub.recent(camera, limit)]
 
     @routes.get(
         "/events/stream",
-        summary="What is seen from now on, and the status every two seconds, as server-sent events",
+        summary="The events from now on, and the status every two seconds, as server-sent events",
         response_class=Response,
         responses={200: {"content": {"text/event-stream": {}}}, **problems(404, 503)},
     )

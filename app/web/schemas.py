@@ -87,11 +87,14 @@ class DetectionModel(Model):
     ]
 
     @classmethod
-    def of(cls, seen: DetectedObject) -> DetectionModel:
+    def of(cls, detected: DetectedObject) -> DetectionModel:
         """Convert an object."""
-        x, y, width, height = (round(side, 2) for side in seen.bbox)
+        x, y, width, height = (round(side, 2) for side in detected.bbox)
         return cls(
-            label=seen.label, class_id=seen.class_id, confidence=round(seen.confidence, 4), bbox=(x, y, width, height)
+            label=detected.label,
+            class_id=detected.class_id,
+            confidence=round(detected.confidence, 4),
+            bbox=(x, y, width, height),
         )
 
 
@@ -127,18 +130,18 @@ class EventModel(Model):
     latency_ms: StagesModel
 
     @classmethod
-    def of(cls, seen: AnsweredFrame) -> EventModel:
+    def of(cls, frame: AnsweredFrame) -> EventModel:
         """Convert a frame."""
         return cls(
-            event_id=seen.event_id,
-            timestamp=seen.captured_at,
-            camera_id=seen.camera_id,
-            frame_id=seen.frame_id,
-            frame=SizeModel(width=seen.width, height=seen.height),
-            model=seen.model,
-            detections=tuple(DetectionModel.of(one) for one in seen.objects),
+            event_id=frame.event_id,
+            timestamp=frame.captured_at,
+            camera_id=frame.camera_id,
+            frame_id=frame.frame_id,
+            frame=SizeModel(width=frame.width, height=frame.height),
+            model=frame.model,
+            detections=tuple(DetectionModel.of(one) for one in frame.objects),
             latency_ms=StagesModel(
-                **{name: milliseconds(getattr(seen.latency, name)) for name in (*ANSWER_STAGES, "total")}
+                **{name: milliseconds(getattr(frame.latency, name)) for name in (*ANSWER_STAGES, "total")}
             ),
         )
 

@@ -83,7 +83,7 @@ class SystemView:
 
     async def observe(self) -> Observation:
         """Ask the cameras and the publisher how they are now."""
-        cameras, publisher = await asyncio.gather(self._statuses(), self._cluster.publisher())
+        cameras, publisher = await asyncio.gather(self.statuses(), self._cluster.publisher())
         return Observation(time.monotonic(), cameras, publisher, frozenset(self.camera_ids))
 
     async def health(self) -> Health:
@@ -117,7 +117,8 @@ class SystemView:
             cameras_trouble=self._trouble(),
         )
 
-    async def _statuses(self) -> list[CameraStatus]:
+    async def statuses(self) -> list[CameraStatus]:
+        """Return the status of each camera that answers."""
         asked = await asyncio.gather(*(camera.status() for camera in self._running.values()))
         return [status for status in asked if status is not None]
 

@@ -19,7 +19,7 @@ from app.web.figures import QuantilesModel
 from app.web.schemas import CameraModel, StatusModel
 
 STAGES = (*EVENT_STAGES, "total")
-"""As events tell them; ``total`` runs from capture to the hand-over to the Kafka client."""
+"""As in events; ``total`` runs from capture to the hand-over to the Kafka client."""
 
 
 @dataclass(frozen=True)

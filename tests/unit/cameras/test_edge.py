@@ -152,7 +152,7 @@ async def test_every_other_command_says_in_one_line_that_the_install_is_not_whol
     assert process.returncode == 2
     assert out == b""
     assert err.count(b"\n") == 1
-    assert b"ray is not here" in err
+    assert b"ray is not installed" in err
 
 
 async def test_a_wrong_option_is_one_line_and_status_2():

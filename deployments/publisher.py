@@ -152,7 +152,7 @@ async def find_broker(name: str, patience_s: float = BROKER_PATIENCE_S) -> str:
             address: str = await asyncio.wait_for(broker.address.remote(), left_s)
         except ValueError:
             trouble = "Serve has not started its actor, or starts another"
-        except asyncio.TimeoutError:
+        except TimeoutError:
             trouble = "its actor does not answer; it may wait for a node with room for it (ray status)"
         except RayError as error:
             # What comes next is that there is no actor, until Serve has made another: this says more.

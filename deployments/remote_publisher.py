@@ -57,7 +57,7 @@ class RemotePublisher:
             return await asyncio.wait_for(getattr(self._handle, method).remote(*arguments), timeout_s)
         except ValueError:
             raise DeliveryUnavailable("the publisher is away; it is being started again") from None
-        except (RayActorError, asyncio.TimeoutError):
+        except (TimeoutError, RayActorError):
             self._handle = None
             raise DeliveryUnavailable(LOST_COMMIT) from None
         except RayError as error:

@@ -14,6 +14,11 @@ pytest.register_assert_rewrite("tests.support")
 from tests.support.idle import pytest_pyfunc_call  # noqa: E402, F401  # a hook
 from tests.support.paths import ROOT  # noqa: E402
 from tests.support.table import Table  # noqa: E402
+from tests.support.workers import (  # noqa: E402, F401  # hooks
+    pytest_collection_modifyitems,
+    pytest_xdist_auto_num_workers,
+    pytest_xdist_make_scheduler,
+)
 
 # An example that takes long says that the machine is busy, and nothing else.
 settings.register_profile("sightline", deadline=None)
@@ -41,3 +46,15 @@ def event_schema() -> jsonschema.Draft202012Validator:
     """The published schema, formats checked."""
     schema = json.loads((ROOT / "proto" / "detection_event.schema.json").read_text())
     return jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show the table of faults below the results, and write it where ``--table`` says."""
+    from tests.support.verdict import VERDICT, Verdict, write_table
+
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    verdicts = [Verdict(**row) for report in reports for name, row in report.user_properties if name == VERDICT]
+    if verdicts:
+        given = config.getoption("--table")
+        terminalreporter.section("faults")
+        terminalreporter.write(write_table(verdicts, Path(given) if given else None))

@@ -1,4 +1,4 @@
-"""Outcome: what became of one frame that was taken to be sent (contract, section 5)."""
+"""Outcome: what became of one frame that was taken to be sent (``proto/README.md``, "Ledgers")."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.cameras.ledger import DropReason
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 
 
-class Fate(str, enum.Enum):
+class Fate(enum.StrEnum):
     """How a sent frame is counted in the ledger."""
 
     ACCEPTED = "accepted"

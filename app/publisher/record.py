@@ -1,11 +1,11 @@
-"""EventRecord: a detection event as a Kafka record (contract, section 4)."""
+"""EventRecord: a detection event as a Kafka record (``proto/README.md``, "The event")."""
 
 from __future__ import annotations
 
 import json
 import math
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from app.core.event import DetectedObject, DetectionEvent
 from app.errors import DeliveryRefused
@@ -62,7 +62,7 @@ def _record(event: DetectionEvent, total_ms: float, replayed: bool) -> EventReco
 
 def _body(event: DetectionEvent, timestamp: str, total_ms: float, replayed: bool) -> bytes:
     latency = event.latency
-    body = {
+    body: dict[str, object] = {
         "schema_version": SCHEMA_VERSION,
         "event_id": event.event_id,
         "timestamp": timestamp,
@@ -84,6 +84,8 @@ def _body(event: DetectionEvent, timestamp: str, total_ms: float, replayed: bool
         },
         "replayed": replayed,
     }
+    if event.truncated:
+        body["truncated"] = True
     return json.dumps(body, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
 
 
@@ -104,5 +106,5 @@ def _milliseconds(value: float) -> float:
 
 def _timestamp(ns: int) -> str:
     seconds, rest = divmod(ns, 1_000_000_000)
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    moment = datetime.fromtimestamp(seconds, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest // 1_000_000:03d}Z"

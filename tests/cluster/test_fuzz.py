@@ -115,8 +115,7 @@ def test_hundreds_of_hostile_inputs_get_codes_of_the_table_and_no_process_is_rep
     assert fuzzer.codes[grpc.StatusCode.INVALID_ARGUMENT] > 50
 
 
-@pytest.mark.faults
-@pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.timeout(5400)
 def test_twenty_thousand_hostile_inputs_restart_nothing_and_leave_memory_flat(fuzzer: Fuzzer):
     began = time.monotonic()

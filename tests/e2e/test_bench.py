@@ -15,7 +15,7 @@ from tests.support.system import BIN
 from tests.support.waiting import wait_for
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_bench_starts_a_system_of_its_own_measures_it_and_leaves_nothing():
     mark = uuid.uuid4().hex
     done = subprocess.run(

@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 from tests.support.system import BIN, running
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 
 def traced(folder: Path, grpc_port: int, http_port: int) -> Path:

@@ -1,4 +1,4 @@
-"""Nodes of each kind are killed under load (long): a cluster of five nodes on this machine, in a process of its own."""
+"""Nodes of each kind are killed under load: a cluster of five nodes on this machine, in a process of its own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def row(one: dict[str, Any]) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_node_of_each_kind_dies_and_no_accepted_event_is_lost(table: Table):
     told = told_by("many_nodes", timeout_s=800)

@@ -1,4 +1,4 @@
-"""A node's death moves its cameras (long): a cluster of three nodes on this machine, in a process of its own."""
+"""A node's death moves its cameras: a cluster of three nodes on this machine, in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.support.ray_apart import told_by
 from tests.support.table import Table
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", [[], ["--silent"]], ids=["killed", "silent"])
 def test_a_node_s_cameras_are_back_on_other_nodes_within_15_s_in_a_new_epoch(how: list[str], table: Table):

@@ -1,4 +1,4 @@
-"""Cameras on a node with an address of its own and without a proxy (long): in a process of its own, and as root."""
+"""Cameras on a node with an address of its own and without a proxy: in a process of its own, and as root."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.support.ray_apart import told_by
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(os.getuid() != 0, reason="a network namespace needs root")
 def test_cameras_on_a_node_without_a_proxy_ask_another_node_s():

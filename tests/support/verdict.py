@@ -18,6 +18,8 @@ from tests.support.load import Call
 from tests.support.waiting import wait_for
 
 PARTITIONS = 4
+VERDICT = "verdict"
+"""What a test's report calls its row of the table."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Spool: accepted events on disk until Kafka has them, in SQLite; what it has committed survives any process.
 
 One thread uses it. Its numbers are written in the transactions that they count, so that in any state of the file
-``accepted = published + spooled + quarantined + discarded`` (contract, section 5).
+``accepted = published + spooled + quarantined + discarded`` (``proto/README.md``, "Ledgers").
 
 SQLite runs in WAL mode: with ``synchronous=NORMAL`` a commit survives the death of every process, with ``FULL`` also
 the loss of power (https://www.sqlite.org/pragma.html#pragma_synchronous).
@@ -40,7 +40,7 @@ RESERVE_BYTES = 4 * 1024 * 1024
 """Room kept back: on a full disk it is given up, so that acknowledgements can still be written down."""
 _LEDGER = ("accepted", "published", "discarded", "destroyed")
 REPEAT_WINDOW_S = 600.0
-"""How long an acknowledged id is remembered (contract, section 4)."""
+"""How long an acknowledged id is remembered (``proto/README.md``, "Delivery")."""
 CAMERA_MEMORY_S = 30 * 86_400.0
 """How long the order of a camera of which nothing comes is remembered."""
 

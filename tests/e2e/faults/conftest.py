@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from dataclasses import asdict
 
 import pytest
 
 from tests.support.faults import Ground, Network, ground
-from tests.support.verdict import Verdict, write_table
-
-VERDICTS = pytest.StashKey[list[Verdict]]()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here is a fault; those marked ``long`` as well are left out of the default command."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.faults)
+from tests.support.verdict import VERDICT, Verdict
 
 
 @pytest.fixture(scope="package")
@@ -34,21 +24,12 @@ def system(tmp_path_factory: pytest.TempPathFactory, network: Network) -> Iterat
         yield made
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Show the table below the results, and write it where ``--table`` says."""
-    verdicts = config.stash.get(VERDICTS, [])
-    if verdicts:
-        given = config.getoption("--table")
-        terminalreporter.section("faults")
-        terminalreporter.write(write_table(verdicts, Path(given) if given else None))
-
-
 @pytest.fixture
-def tell(pytestconfig: pytest.Config) -> Callable[[Verdict], Verdict]:
-    """Take a verdict into the table, and give it back."""
+def tell(request: pytest.FixtureRequest) -> Callable[[Verdict], Verdict]:
+    """Take a verdict into the table (``tests/support/verdict.py``), and return it."""
 
     def take(verdict: Verdict) -> Verdict:
-        pytestconfig.stash.setdefault(VERDICTS, []).append(verdict)
+        request.node.user_properties.append((VERDICT, asdict(verdict)))
         return verdict
 
     return take

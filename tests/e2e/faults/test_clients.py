@@ -21,7 +21,7 @@ from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(600)
 Tell = Callable[[Verdict], Verdict]
-CALLS = [100, pytest.param(1000, marks=pytest.mark.long)]
+CALLS = [100, pytest.param(1000, marks=pytest.mark.slow)]
 
 
 async def in_parallel(
@@ -96,7 +96,7 @@ def test_cancelled_calls_leave_nothing_behind_and_disturb_nobody(system: Ground,
     assert (verdict.lost, verdict.out_of_order) == (0, 0)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_more_frames_than_the_detectors_can_take_are_refused_at_once_and_none_accepted_is_lost(
     system: Ground, tell: Tell
 ):
@@ -111,7 +111,7 @@ def test_more_frames_than_the_detectors_can_take_are_refused_at_once_and_none_ac
     assert (verdict.lost, verdict.out_of_order) == (0, 0)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_an_event_that_kafka_refuses_for_good_is_set_aside_and_blocks_nobody(
     tmp_path: Path, network: Network, tell: Tell
 ):

@@ -63,7 +63,7 @@ def carried_through_after(system: Ground, load: Load, moment: float) -> float:
     return took
 
 
-@pytest.mark.parametrize("unsent", [100, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("unsent", [100, pytest.param(1000, marks=pytest.mark.slow)])
 def test_a_publisher_killed_with_unsent_events_loses_none(system: Ground, tell: Tell, unsent: int):
     with system.load(f"publisher{unsent}", cameras=8, fps=10) as load:
         wait_for(lambda: len(load.accepted) >= 6, what="some accepted frames")
@@ -83,9 +83,9 @@ def test_a_publisher_killed_with_unsent_events_loses_none(system: Ground, tell: 
     ("kind", "within_s"),
     [
         pytest.param(DETECTOR, 60, id="detector"),
-        pytest.param(INGRESS, 60, id="ingress", marks=pytest.mark.long),
-        pytest.param(PROXY, 60, id="proxy", marks=pytest.mark.long),
-        pytest.param(CONTROLLER, 60, id="controller", marks=pytest.mark.long),
+        pytest.param(INGRESS, 60, id="ingress", marks=pytest.mark.slow),
+        pytest.param(PROXY, 60, id="proxy", marks=pytest.mark.slow),
+        pytest.param(CONTROLLER, 60, id="controller", marks=pytest.mark.slow),
     ],
 )
 def test_a_killed_process_costs_no_accepted_event_and_is_replaced(
@@ -122,7 +122,7 @@ def test_a_killed_camera_actor_is_back_with_its_id_in_a_new_epoch(system: Ground
     assert reborn.at - killed <= 60
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_killed_haproxy_costs_no_accepted_event_and_is_replaced(tmp_path: Path, network: Network, tell: Tell):
     with ground(tmp_path, network, tuned=True) as system, system.load("haproxy") as load:
         wait_for(lambda: len(load.accepted) >= 6, what="some accepted frames")
@@ -139,7 +139,7 @@ def test_a_killed_haproxy_costs_no_accepted_event_and_is_replaced(tmp_path: Path
         assert recovery <= 60
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_killed_detector_is_hardly_missed_where_a_second_one_runs(tmp_path: Path, network: Network, tell: Tell):
     with ground(tmp_path, network, detectors=2) as system, system.load("two") as load:
         wait_for(lambda: len(system.system.processes(DETECTOR)) >= 2, 120, "two detectors")

@@ -27,7 +27,7 @@ def back_on_the_topic(system: Ground, mended: float) -> float:
 
 
 @pytest.mark.parametrize(
-    "seconds", [8, pytest.param(60, marks=pytest.mark.long), pytest.param(180, marks=pytest.mark.long)]
+    "seconds", [8, pytest.param(60, marks=pytest.mark.slow), pytest.param(180, marks=pytest.mark.slow)]
 )
 def test_a_broker_cut_off_costs_no_accepted_event_and_no_order(system: Ground, tell: Tell, seconds: int):
     with system.load(f"cut{seconds}") as load:
@@ -49,7 +49,7 @@ def test_a_broker_cut_off_costs_no_accepted_event_and_no_order(system: Ground, t
     assert recovery <= 10
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_acknowledgements_that_never_arrive_cost_no_accepted_event_and_no_order(system: Ground, tell: Tell):
     with system.load("void") as load:
         wait_for(lambda: len(load.accepted) >= 6, what="some accepted frames")
@@ -64,7 +64,7 @@ def test_acknowledgements_that_never_arrive_cost_no_accepted_event_and_no_order(
     assert recovery <= 10
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_broker_away_at_the_start_is_waited_for_while_frames_are_accepted(tmp_path: Path, tell: Tell):
     with Network() as network:
         network.way.cut()

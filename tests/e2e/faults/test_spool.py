@@ -17,7 +17,7 @@ from tests.support.load import Load
 from tests.support.verdict import Verdict, judge
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 Tell = Callable[[Verdict], Verdict]
 MIB = 1 << 20
 

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import av
 import cv2
 import pytest
 
-from tests.support.paths import ROOT
-from tests.support.system import BIN
+from tests.support.command import Done
+from tests.support.command import call as call_command
 from tests.support.watched_system import SOURCE, STEADY, Watched
 
-_OURS = ("SIGHTLINE_", "DETECTOR_", "KAFKA_", "INFERENCE_", "RAY_")
 
-
-def call(watched: Watched, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-    return subprocess.run(
-        [str(BIN / "sightline"), *arguments, "--config", str(watched.config)],
-        cwd=ROOT,
-        env={**clean, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+def call(watched: Watched, *arguments: str) -> Done:
+    return call_command(*arguments, "--config", str(watched.config))
 
 
 @pytest.fixture(autouse=True)

@@ -135,7 +135,7 @@ def luminance(shade: list[int]) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_hundred_reloads_leak_no_stream(page: Page, watched: Watched):
     loaded = 0

@@ -80,7 +80,7 @@ async def cost_what_one_does(watched: Watched) -> bool:
     return ten <= 1.25 * one + 0.05 and ten <= 1.5 * idle + 0.1
 
 
-@pytest.mark.long
+@pytest.mark.slow
 async def test_ten_viewers_cost_the_cameras_what_one_does(watched: Watched):
     for camera in (STEADY, SOURCE):
         watched.wait_for_state(camera, "live")

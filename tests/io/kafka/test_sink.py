@@ -21,7 +21,7 @@ from app.core.ports import free_port
 from app.errors import DeliveryRefused, DeliveryUnavailable
 from app.publisher import make_record
 from app.publisher.kafka.embedded_broker import EmbeddedBroker
-from app.publisher.kafka.follower import TopicFollower
+from app.publisher.kafka.follower import ReceivedEvent, TopicFollower
 from app.publisher.kafka.sink import KafkaSink
 from app.settings.connections import KafkaSettings
 from tests.support.topic import TopicReader
@@ -91,12 +91,15 @@ async def test_what_was_acknowledged_an_independent_client_reads_in_order(sink: 
 
 
 async def test_our_own_follower_reads_them_too(sink: KafkaSink, broker: str):
-    await sink.send(record("followed", camera="followed"))
+    sent = [record(f"f{number}", camera="followed") for number in range(3)]
+    placed = [await sink.send(one) for one in sent]
+    found: list[ReceivedEvent] = []
     with TopicFollower(kafka(broker), (broker,), from_beginning=True) as follower:
-        found = []
         async with asyncio.timeout(20):
-            while not any(one.camera_id == "followed" for one in found):
-                found += await asyncio.to_thread(follower.poll)
+            while len(found) < len(sent):
+                found += [one for one in await asyncio.to_thread(follower.poll) if one.camera_id == "followed"]
+    assert [one.value for one in found] == [one.value for one in sent]
+    assert [(one.partition, one.offset) for one in found] == [(one.partition, one.offset) for one in placed]
 
 
 async def test_an_event_too_large_for_kafka_is_refused_and_the_next_goes_through(sink: KafkaSink):

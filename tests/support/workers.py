@@ -1,0 +1,51 @@
+"""Two workers (pytest-xdist) run the tests beside each other: a test file on one of them, all that needs Ray on one.
+
+One Ray cluster at a time is what two cores carry, so the tiers with Ray are one group, and it begins first: it is the
+longest. The other worker has the rest meanwhile. Tests that were named on the command line run in the process itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+WORKERS = 2
+TIERS_WITH_RAY = ("tests/cluster/", "tests/e2e/", "tests/endurance/")
+DETECTION = "tests/unit/detection/"
+"""Its models are made once a worker, which takes longer than most tests with them."""
+
+
+def group_of(nodeid: str) -> str:
+    """Return the name of the group whose tests run on one worker, in their order: by default a test's file."""
+    if nodeid.startswith(TIERS_WITH_RAY):
+        return "ray"
+    return DETECTION if nodeid.startswith(DETECTION) else nodeid.split("::", 1)[0]
+
+
+class Groups(LoadScopeScheduling):
+    """Gives a free worker the next group.
+
+    pytest-xdist 3.8 has ``--dist loadgroup`` for this, which finds no group with pytest 9.2: it sets ``Item._nodeid``,
+    and nothing reads that any more.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups | None:
+    """Return the scheduler for ``--dist loadscope``, which is in ``addopts``."""
+    return Groups(config, log) if config.getoption("dist") == "loadscope" else None
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return the number of workers for ``-n auto``, which is in ``addopts``; a table (``--table``) is made by one."""
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    return 0 if named or config.getoption("--table") else WORKERS
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the group with Ray first."""
+    items.sort(key=lambda item: group_of(item.nodeid) != "ray")

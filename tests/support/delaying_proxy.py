@@ -24,9 +24,10 @@ class DelayingProxy:
         self._host = host
         self._loop = asyncio.new_event_loop()
         self._connections: set[asyncio.Task[None]] = set()
-        self._server = self._loop.run_until_complete(asyncio.start_server(self._accept, host, 0))
         self._thread = threading.Thread(target=self._loop.run_forever, name="delaying-proxy", daemon=True)
         self._thread.start()
+        starting = asyncio.start_server(self._accept, host, 0)
+        self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result(10)
 
     @property
     def port(self) -> int:

@@ -12,6 +12,7 @@ from kafka import KafkaAdminClient, errors
 
 from app.core.one_line import one_line
 from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable, TopicMissing
+from app.publisher.kafka.diagnosis import diagnose
 from app.publisher.kafka.produce_errors import PRODUCE_ERRORS, Verdict, refusal
 from app.settings.connections import KafkaSettings
 
@@ -57,7 +58,9 @@ def translate(error: BaseException, topic: str) -> DeliveryError:
     if isinstance(error, _MISSING_TOPIC):
         return missing(topic)
     if isinstance(error, errors.AuthorizationError):
-        return DeliveryUnavailable(f"Kafka denies access to {topic!r}: {_brief(error)}")
+        return DeliveryUnavailable(
+            f"Kafka denies access to {topic!r}: {_brief(error)}; its user needs Describe and Write on the topic"
+        )
     if isinstance(error, errors.SaslAuthenticationFailedError):
         return DeliveryUnavailable(f"Kafka refuses the credentials: {_brief(error)}")
     return DeliveryUnavailable(f"Kafka cannot take the event now: {_brief(error)}")
@@ -87,17 +90,16 @@ def ensure_topic(settings: KafkaSettings, bootstrap: Sequence[str], *, create: b
     try:
         admin = KafkaAdminClient(**client_options(settings, bootstrap))
     except Exception as error:  # noqa: BLE001 - network, TLS, SASL and settings each raise their own
-        if isinstance(error, (errors.AuthorizationError, errors.SaslAuthenticationFailedError)):
-            raise translate(error, settings.topic) from None
-        brokers = ", ".join(bootstrap)
-        raise DeliveryUnavailable(f"no Kafka broker answers at {brokers}: {_brief(error)}") from None
+        reason = diagnose(settings, bootstrap) or _brief(error)
+        raise DeliveryUnavailable(f"no Kafka broker answers at {', '.join(bootstrap)}: {reason}") from None
     try:
         partitions = _partitions(admin, settings.topic)
         if not partitions and create:
             _create(admin, settings)
             partitions = _partitions(admin, settings.topic)
     except Exception as error:  # noqa: BLE001 - an answer that the client cannot read raises anything
-        raise translate(error, settings.topic) from None
+        reason = "" if isinstance(error, errors.BrokerResponseError) else diagnose(settings, bootstrap)
+        raise DeliveryUnavailable(reason) if reason else translate(error, settings.topic) from None
     finally:
         with contextlib.suppress(Exception):  # its failure does not concern the topic
             admin.close()

@@ -179,10 +179,10 @@ class KafkaSink:
                     timestamp_ms=record.timestamp_ms,
                 )
             except Exception as error:  # noqa: BLE001 - the client raises many kinds; the sender gets all of them
-                refused = translate_invalid(error)
-                if refused is None:
+                outcome = translate_invalid(error) or self._translate(producer, error)
+                if not isinstance(outcome, DeliveryRefused):
                     self._failed = producer  # no later record may be written without this one
-                self._settle_soon(loop, producer, answer, refused or self._translate(producer, error))
+                self._settle_soon(loop, producer, answer, outcome)
             else:
                 future.add_callback(self._acknowledged, loop, producer, answer)
                 future.add_errback(self._refused, loop, producer, answer)

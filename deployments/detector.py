@@ -119,7 +119,7 @@ class ObjectDetector:
             # Batches overlap: while the one before was still running, the detector was not busy with this one alone.
             busy_s = ended - max(began, self._ended)
             self._ended = ended
-            model.times.note(len(images), busy_s)
+            model.times.record(len(images), busy_s)
         outcomes = tuple(next(ran) if error is None else _refused(error) for error in late)
         self._log_failures(outcomes)
         return DetectorAnswer(outcomes, model.info, busy_s)

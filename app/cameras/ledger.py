@@ -1,4 +1,4 @@
-"""CameraLedger: what became of every sampled frame, each counted exactly once (contract, section 5)."""
+"""CameraLedger: what became of every sampled frame, each counted exactly once (``proto/README.md``, "Ledgers")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outcome: what became of one frame that was taken to be sent (contract, section 5)."""
+"""Outcome: what became of one frame that was taken to be sent (``proto/README.md``, "Ledgers")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EvenGrid: which frames of a stream are sampled (contract, section 2)."""
+"""EvenGrid: which frames of a stream are sampled (``app/README.md``, decision 1)."""
 
 from __future__ import annotations
 

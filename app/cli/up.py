@@ -68,21 +68,25 @@ def joins_a_cluster(environment: Mapping[str, str]) -> bool:
 
 
 def find_the_model(settings: Settings, environment: Mapping[str, str]) -> None:
-    """See to it, before anything starts here, that the model is there; a hub name is downloaded, once.
+    """Check, before anything starts here, that the model is there and can be used; a hub name is downloaded, once.
 
     On a cluster that runs already the model lies where its replicas run, and they tell.
 
     Raises:
         SettingsError: there is no such model, or it is not the pinned one.
-        ModelUnavailable: it could not be downloaded.
+        ModelUnavailable: it could not be downloaded, or cannot be used.
     """
     detector = settings.detector
     bundled = detector.model == str(DEMO_MODEL) and detector.model_sha256 is None
     if bundled or joins_a_cluster(environment):
         return
-    from app.detection.models.files import check_pin, find_model  # here: it loads torch, which takes seconds
+    # Here: it loads torch, which takes seconds.
+    from app.detection import DetectorOptions
+    from app.detection.models.check import check_model
+    from app.detection.models.files import check_pin, find_model
 
     check_pin(find_model(detector.model), detector.model_sha256)
+    check_model(DetectorOptions.of(detector))
 
 
 def serve_run(config_path: Path, settings: Settings, environment: Mapping[str, str], listen: str | None = None) -> int:

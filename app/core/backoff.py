@@ -27,7 +27,7 @@ class Backoff:
     """
 
     def __init__(self, first_s: float, max_s: float, rng: random.Random | None = None) -> None:
-        """Make a backoff that has seen no failure; delays are in seconds, and ``rng`` draws the jitter."""
+        """Begin without failures; delays are in seconds, and ``rng`` draws the jitter."""
         self._first_s = first_s
         self._max_s = max_s
         self._rng = rng or random.Random()

@@ -46,6 +46,8 @@ class DetectionEvent:
     model: str
     objects: tuple[DetectedObject, ...]
     latency: StageLatencies
+    truncated: bool = False
+    """Whether the limit of detections a frame was reached, so that there may be more objects."""
 
     @property
     def event_id(self) -> str:

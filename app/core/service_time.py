@@ -1,4 +1,4 @@
-"""ServiceTime: what a batch costs a detector replica, measured, and what batching gains."""
+"""ServiceTime: the measured time that a detector replica takes for a batch, and what batching gains."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from app.core.window import Window
 
 FIT_S = 30.0
-"""Seconds of batches that the fit is made of."""
+"""Seconds whose batches the fit is made of."""
 BUSY_S = 3.0
-"""Seconds that the busy share is taken over; as the demand's window."""
-_ENOUGH_SPREAD = 0.1
-"""Variance of the batch sizes, in frames², below which they say nothing of what batching gains."""
+"""Seconds that the busy share is taken over; the same as the demand's window."""
+_MIN_VARIANCE = 0.1
+"""Variance of the batch sizes, in frames², below which they do not show what batching gains."""
 _PREFIX = "sightline_service_"
 _STATS = ("fixed_s", "frame_s", "busy")
 
@@ -23,18 +23,18 @@ class ServiceTime:
     """A batch of b frames takes ``fixed_s + b * frame_s`` seconds."""
 
     fixed_s: float
-    """What a batch costs however small it is; seconds."""
+    """Seconds for a batch, whatever its size."""
     frame_s: float
-    """What each frame of it costs; seconds."""
+    """Seconds for each frame of it."""
     busy: float
-    """The share of time that the replica was at work, from 0 to 1."""
+    """The share of time that the replica was busy, from 0 to 1."""
 
     def batch_s(self, frames: float) -> float:
-        """Seconds for a batch of so many frames."""
+        """Return the seconds for a batch of so many frames."""
         return self.fixed_s + frames * self.frame_s
 
     def towards(self, other: ServiceTime, weight: float) -> ServiceTime:
-        """Give what lies between, ``weight`` (0 to 1) of the way."""
+        """Return the weighted mean with another one of ``weight`` (0 to 1), whose busy share is taken over."""
         return ServiceTime(
             fixed_s=self.fixed_s + weight * (other.fixed_s - self.fixed_s),
             frame_s=self.frame_s + weight * (other.frame_s - self.frame_s),
@@ -42,19 +42,19 @@ class ServiceTime:
         )
 
     def as_stats(self) -> dict[str, float]:
-        """Give the numbers as Serve carries them."""
+        """Return the numbers as Serve transports them."""
         return {_PREFIX + name: float(getattr(self, name)) for name in _STATS}
 
     @classmethod
     def from_stats(cls, stats: Mapping[str, float]) -> ServiceTime | None:
-        """Take the numbers over; none where one is missing."""
+        """Return a service time from Serve's numbers; ``None`` where one is missing."""
         found = [stats.get(_PREFIX + name) for name in _STATS]
         values = [value for value in found if value is not None]
         return cls(*values) if len(values) == len(_STATS) else None
 
 
 def join_service_times(times: Sequence[ServiceTime]) -> ServiceTime | None:
-    """Make one of what several replicas measured: the mean."""
+    """Return the mean of what several replicas measured; ``None`` where there is none."""
     if not times:
         return None
     count = len(times)
@@ -66,34 +66,34 @@ def join_service_times(times: Sequence[ServiceTime]) -> ServiceTime | None:
 
 
 class BatchTimes:
-    """Fits a line to the batches of the last seconds (ordinary least squares); used from one event loop.
+    """Fits a line to the times of the last seconds' batches (ordinary least squares); used on one event loop.
 
-    Where all had one size the line goes through the origin: no gain by batching is assumed before one was seen.
+    Where all had one size the line goes through the origin: no gain by batching is assumed before one was measured.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Make a meter; ``monotonic`` gives seconds."""
+        """Begin without batches; ``monotonic`` returns seconds."""
         self._monotonic = monotonic
-        born = monotonic()
-        self._fit = Window(FIT_S, 5, born)
-        self._busy = Window(BUSY_S, 1, born)
+        started = monotonic()
+        self._fit = Window(FIT_S, 5, started)
+        self._busy = Window(BUSY_S, 1, started)
 
-    def note(self, frames: int, seconds: float) -> None:
-        """Note a batch that ran."""
+    def record(self, frames: int, seconds: float) -> None:
+        """Record a batch that took so many seconds."""
         now = self._monotonic()
         self._fit.add(now, 1, frames, frames * frames, seconds, frames * seconds)
         self._busy.add(now, seconds)
 
     def reading(self) -> ServiceTime | None:
-        """Give the fit; none where no batch ran lately."""
+        """Return the fit; ``None`` where no batch ran in the last seconds."""
         now = self._monotonic()
         count, frames, squares, seconds, products = self._fit.sums(now)
         if not frames or not seconds:
             return None
         mean_frames, mean_s = frames / count, seconds / count
-        spread = squares / count - mean_frames**2
+        variance = squares / count - mean_frames**2
         slope = mean_s / mean_frames
-        if spread >= _ENOUGH_SPREAD:
-            slope = min(slope, max(0.0, (products / count - mean_frames * mean_s) / spread))
+        if variance >= _MIN_VARIANCE:
+            slope = min(slope, max(0.0, (products / count - mean_frames * mean_s) / variance))
         busy = min(1.0, self._busy.sums(now)[0] / self._busy.seconds(now))
         return ServiceTime(fixed_s=max(0.0, mean_s - slope * mean_frames), frame_s=slope, busy=busy)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections import deque
 
 BUCKET_S = 0.25
-"""How finely a window forgets, in seconds."""
+"""Width of a bucket, in seconds."""
 
 
 class Window:
-    """Adds up rows of ``width`` numbers, and forgets what is older than ``span_s`` seconds.
+    """Sums rows of ``width`` numbers, and drops those older than ``span_s`` seconds.
 
-    Times are monotonic seconds, handed in; they never go back.
+    Times are monotonic seconds and passed in; they never go back.
     """
 
-    def __init__(self, span_s: float, width: int, born: float) -> None:
+    def __init__(self, span_s: float, width: int, started: float) -> None:
         self.span_s = span_s
-        self._born = born
+        self._started = started
         self._width = width
         self._buckets: deque[tuple[float, list[float]]] = deque()
 
@@ -24,21 +24,21 @@ class Window:
         """Add one row."""
         begin = now // BUCKET_S * BUCKET_S
         if not self._buckets or self._buckets[-1][0] < begin:
-            self._forget(now)
+            self._expire(now)
             self._buckets.append((begin, [0.0] * self._width))
         row = self._buckets[-1][1]
         for index, value in enumerate(values):
             row[index] += value
 
     def sums(self, now: float) -> tuple[float, ...]:
-        """Give the sum of each column."""
-        self._forget(now)
+        """Return the sum of each column."""
+        self._expire(now)
         return tuple(sum(row[index] for _, row in self._buckets) for index in range(self._width))
 
     def seconds(self, now: float) -> float:
-        """Tell how much time the sums speak of: the whole span, or less in the beginning."""
-        return min(self.span_s, max(BUCKET_S, now - self._born))
+        """Return the seconds that the sums cover: the whole span, or less at the beginning."""
+        return min(self.span_s, max(BUCKET_S, now - self._started))
 
-    def _forget(self, now: float) -> None:
+    def _expire(self, now: float) -> None:
         while self._buckets and self._buckets[0][0] <= now - self.span_s:
             self._buckets.popleft()

@@ -12,7 +12,10 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from app.detection.models.output import as_anchors
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB, letterboxed."""
@@ -134,6 +137,30 @@ class OnnxSession:
         pixels = cv2.dnn.blobFromImage(picture, 1 / 255)
         answer: Output = session.run(None, {self._name: pixels})[0][0]
         return answer
+
+
+class ObjectnessSession:
+    """A YOLOv5 or YOLOv7, whose output is converted to that of a YOLOv8."""
+
+    def __init__(self, session: CpuSession) -> None:
+        self._session = session
+        self.threads = session.threads
+
+    def prepare(self, shape: tuple[int, int]) -> None:
+        """Compile for one height and width ahead of use, where that makes it faster."""
+        self._session.prepare(shape)
+
+    def run_on_all_cores(self, picture: Picture) -> Output:
+        """Run one picture on all cores; one call at a time."""
+        return _as_anchors(self._session.run_on_all_cores(picture))
+
+    def run_on_one_core(self, picture: Picture) -> Output:
+        """Run one picture on one core, at the same time as other calls."""
+        return _as_anchors(self._session.run_on_one_core(picture))
+
+
+def _as_anchors(output: Output) -> Output:
+    return as_anchors(torch.from_numpy(output)[None])[0].numpy()
 
 
 def _openvino() -> Any:

@@ -31,6 +31,8 @@ class Detections:
     """(N,) float32 in [0, 1]."""
     class_ids: NDArray[np.int64]
     """(N,) int64, index into the model's labels."""
+    truncated: bool = False
+    """Whether the limit of detections an image was reached, so that there may be more objects."""
 
     def __post_init__(self) -> None:
         count = len(self.scores)

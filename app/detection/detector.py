@@ -89,7 +89,7 @@ class Detector:
 
     def _make_postprocessor(self, options: DetectorOptions) -> Postprocessor:
         class_ids = _class_ids(options.classes, self.labels, self.model_name)
-        return Postprocessor(options, class_ids, self._network.end_to_end)
+        return Postprocessor(options, class_ids, self._network.end_to_end, self._network.layout.rows)
 
     def warm_up(self) -> None:
         """Run the model on a few common sizes, so that the first real image is no slower than the rest.

@@ -17,7 +17,7 @@ from app.detection.image_steps import Fit, failure, milliseconds_since, outcome,
 from app.detection.letterbox import PADDING, resize_into
 from app.detection.outcomes import ImageOutcome
 from app.detection.postprocessing import Postprocessor
-from app.errors import ModelUnavailable, SightlineError
+from app.errors import SightlineError
 
 
 class ImagePipeline:
@@ -110,8 +110,6 @@ class ImagePipeline:
         filled = np.empty((*box.shape, 3), np.uint8)
         resize_into(picture.pixels, box, filled)
         output = run(filled)
-        if output.ndim != 2:
-            raise ModelUnavailable(f"the model {self._model_name!r} is no detection model: it gives {output.shape}")
         postprocess = self._postprocess
         rows = postprocess.select(output)
         return postprocess.to_source([rows], box.shape, [(picture.height, picture.width)])[0]

@@ -27,8 +27,8 @@ class DetectorOptions:
     classes: tuple[str, ...] = ()
     """Labels to keep; empty: all."""
     image_size: int | None = None
-    """Longest side of the model's input in pixels; ``None``: what ``predict`` takes (its training size for
-    ``.pt``, its export's for a static export, 640 for a dynamic one)."""
+    """Longest side of the model's input in pixels; ``None``: the size that a ``.pt`` was trained for and an export was
+    made for, else 640."""
     half: bool | None = None
     """Whether to compute in less than FP32; ``None``: where the device is fastest that way, so in FP16 on a GPU, and an
     OpenVINO export in BF16 on a CPU that has it, as under ``predict``: some 1.7 times as fast, and the demo model
@@ -65,6 +65,8 @@ class DetectorOptions:
             confidence=settings.confidence,
             iou=settings.iou,
             classes=settings.classes,
+            image_size=settings.image_size,
+            max_detections=settings.max_detections,
             half=settings.half,
             threads=threads,
             use_export=settings.use_export,

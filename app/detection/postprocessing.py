@@ -35,8 +35,23 @@ def top_anchors(output: torch.Tensor, limit: int) -> torch.Tensor:
 class Postprocessor:
     """Applies thresholds, NMS where the network has none of its own, and the scale of the source image."""
 
-    def __init__(self, options: DetectorOptions, class_ids: Sequence[int] | None, end_to_end: bool) -> None:
+    def __init__(
+        self,
+        options: DetectorOptions,
+        class_ids: Sequence[int] | None,
+        end_to_end: bool,
+        head_limit: int | None = None,
+    ) -> None:
+        """Set up.
+
+        Args:
+            options: the thresholds, and the detections of an image at most.
+            class_ids: the classes to keep; ``None``: all.
+            end_to_end: whether the network's output is final.
+            head_limit: rows of a final output, beyond which the network itself reports no more; ``None``: no limit.
+        """
         self._options = options
+        self._limit = min(options.max_detections, head_limit or options.max_detections)
         self._class_ids = None if class_ids is None else list(class_ids)
         self._end_to_end = end_to_end
 
@@ -49,7 +64,7 @@ class Postprocessor:
         Returns:
             (M, 6) float32: x1 y1 x2 y2 in pixels of the network's input, score, class id; it owns its memory.
         """
-        if self._end_to_end or output.shape[-1] == 6:
+        if self._end_to_end:
             return self._above_threshold(output[:, :6])[: self._options.max_detections]
         scores = output[4:]
         # Nearly all anchors are below the threshold: the others are found before anything else is computed. A score
@@ -94,10 +109,10 @@ class Postprocessor:
         self, rows: Sequence[NDArray[np.float32]], shape: tuple[int, int], sizes: Sequence[tuple[int, int]]
     ) -> list[Detections]:
         """Return boxes scaled from the network's input of ``shape`` to source images of ``sizes`` (height, width)."""
-        return [_to_source(each, shape, size) for each, size in zip(rows, sizes, strict=True)]
+        return [_to_source(each, shape, size, len(each) >= self._limit) for each, size in zip(rows, sizes, strict=True)]
 
 
-def _to_source(rows: NDArray[np.float32], shape: tuple[int, int], size: tuple[int, int]) -> Detections:
+def _to_source(rows: NDArray[np.float32], shape: tuple[int, int], size: tuple[int, int], truncated: bool) -> Detections:
     from ultralytics.utils.ops import scale_boxes
 
     if not len(rows):
@@ -106,4 +121,4 @@ def _to_source(rows: NDArray[np.float32], shape: tuple[int, int], size: tuple[in
         raise ValueError("its output is not finite")
     ordered = rows[np.argsort(-rows[:, 4], kind="stable")]
     boxes = scale_boxes(shape, ordered[:, :4].copy(), size)
-    return Detections(boxes, ordered[:, 4].copy(), ordered[:, 5].astype(np.int64))
+    return Detections(boxes, ordered[:, 4].copy(), ordered[:, 5].astype(np.int64), truncated)

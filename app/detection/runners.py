@@ -89,8 +89,6 @@ class GpuRunner:
         self._network = network
         self.device = network.device
         self._lock = threading.Lock()
-        self._final = network.end_to_end
-        """Whether the network's output is rows already."""
         self._graphs = CudaGraphs(self._top_anchors, network.tensors) if network.capturable else None
         # Graphs need a stream other than the default one; another runtime computes on that one, or waits for it.
         self._stream = (
@@ -136,7 +134,7 @@ class GpuRunner:
             self._graphs = None
 
     def _select(self, index: int, rows: Rows, batch: Batch, postprocess: Postprocessor) -> Rows:
-        if self._final:
+        if self._network.end_to_end:
             return postprocess.select(rows)
         if len(rows) == _TOP_ANCHORS and not postprocess.is_below_threshold(rows[-1]):
             with self._lock, torch.cuda.stream(self._stream):
@@ -146,9 +144,7 @@ class GpuRunner:
 
     def _top_anchors(self, pixels: torch.Tensor) -> torch.Tensor:
         output = self._network(as_input(pixels, self._network))
-        # An export may contain its NMS, and does not always say so.
-        self._final = self._network.end_to_end or output.shape[-1] == 6
-        return output.float() if self._final else top_anchors(output, _TOP_ANCHORS)
+        return output.float() if self._network.end_to_end else top_anchors(output, _TOP_ANCHORS)
 
 
 def as_input(pixels: torch.Tensor, network: Network) -> torch.Tensor:

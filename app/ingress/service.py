@@ -265,6 +265,7 @@ def _event(request: DetectionRequest, detected: _Detected, elapsed_ms: float) ->
         height=request.source_height,
         model=detected.model.name,
         objects=_objects(request, detected),
+        truncated=outcome.detections is not None and outcome.detections.truncated,
         latency=StageLatencies(
             encode=request.encode_ms,
             transport=max(0.0, transport_ms),  # two clocks: it may come out below zero
@@ -286,7 +287,7 @@ def _objects(request: DetectionRequest, detected: _Detected) -> tuple[DetectedOb
     boxes = np.clip(outcome.detections.boxes * scale, 0, limit)
     return tuple(
         DetectedObject(
-            label=detected.model.labels[class_id],
+            label=detected.model.labels.get(class_id, f"class{class_id}"),
             class_id=class_id,
             confidence=score,
             bbox=(x1, y1, max(0.0, x2 - x1), max(0.0, y2 - y1)),  # a head without NMS may swap the corners of a box

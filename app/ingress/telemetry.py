@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # a camera on the edge has no Kafka client
     from app.core.event import DetectionEvent
 from app.core.stage import EVENT_STAGES
-from app.telemetry.metrics import BATCH_SIZE, DETECTIONS, FRAMES_WAITING, STAGE_SECONDS, Meter
+from app.telemetry.metrics import BATCH_SIZE, DETECTIONS, FRAMES_TRUNCATED, FRAMES_WAITING, STAGE_SECONDS, Meter
 
 
 class ServiceTelemetry:
@@ -28,5 +28,7 @@ class ServiceTelemetry:
         """Count an accepted frame's objects, and where its time went."""
         for detected in event.objects:
             self._meter.add(DETECTIONS, detected.label)
+        if event.truncated:
+            self._meter.add(FRAMES_TRUNCATED, event.camera_id)
         for stage in EVENT_STAGES:
             self._meter.observe(STAGE_SECONDS, getattr(event.latency, stage) / 1000, stage)

@@ -62,7 +62,7 @@ def _record(event: DetectionEvent, total_ms: float, replayed: bool) -> EventReco
 
 def _body(event: DetectionEvent, timestamp: str, total_ms: float, replayed: bool) -> bytes:
     latency = event.latency
-    body = {
+    body: dict[str, object] = {
         "schema_version": SCHEMA_VERSION,
         "event_id": event.event_id,
         "timestamp": timestamp,
@@ -84,6 +84,8 @@ def _body(event: DetectionEvent, timestamp: str, total_ms: float, replayed: bool
         },
         "replayed": replayed,
     }
+    if event.truncated:
+        body["truncated"] = True
     return json.dumps(body, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
 
 

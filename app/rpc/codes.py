@@ -1,4 +1,4 @@
-"""The gRPC code of each error of ``app/errors.py``: the one table (contract, section 3)."""
+"""The gRPC code of each error of ``app/errors.py``: the one table (``proto/README.md``, "Status codes")."""
 
 from __future__ import annotations
 

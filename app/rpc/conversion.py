@@ -1,4 +1,4 @@
-"""The one place that turns protobuf messages into our types and back."""
+"""Conversion of protobuf messages into Sightline's types and back; nothing else does it."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.settings.cameras import CAMERA_ID
 
 MAX_FUTURE_S = 60.0
-"""How far a capture time may lie in the future, for clocks that disagree."""
+"""Seconds that a capture time may lie in the future, for clocks that differ."""
 MAX_SHAPE_DIFFERENCE = 0.02
-"""How far the source's shape may be off the image's, as a share."""
+"""How far the source's aspect ratio may differ from the image's, as a share."""
 REQUEST_TIMEOUT_S = 10.0
-"""The budget of a request that names none."""
+"""Budget of a request that names none, and the largest that counts."""
 _MAX_FRAME_ID = 256
 _MAX_SIDE = 1 << 20
 
 
 def read_request(message: pb.DetectRequest | UnreadableRequest, clock: Clock) -> DetectionRequest:
-    """Check a request and take it over.
+    """Check a request and return it as our own type.
 
     Raises:
-        RequestError: a field breaks the contract; the text names it.
-        ImageError: the image is none, or beyond the limits.
+        RequestError: a field breaks the contract; the text names the field.
+        ImageError: the image is not one that is allowed, or over a limit.
     """
     if isinstance(message, UnreadableRequest):
         raise RequestError(f"the message of {message.length} bytes is no DetectRequest")
     arrived, arrived_at_ns = clock.monotonic(), clock.wall_ns()
     if not CAMERA_ID.fullmatch(message.camera_id):
-        raise RequestError(f"camera_id {_shown(message.camera_id)} is not allowed: {CAMERA_ID.pattern}")
+        raise RequestError(f"camera_id {_abbreviated(message.camera_id)} is not allowed: {CAMERA_ID.pattern}")
     if len(message.frame_id) > _MAX_FRAME_ID:
         raise RequestError(f"frame_id has {len(message.frame_id)} characters; allowed are {_MAX_FRAME_ID}")
     captured_at_ns = _captured_at(message, arrived_at_ns)
@@ -61,12 +61,12 @@ def read_request(message: pb.DetectRequest | UnreadableRequest, clock: Clock) ->
 
 
 def write_response(event: DetectionEvent, total_ms: float) -> pb.DetectResponse:
-    """Build the response of an accepted frame; ``total_ms`` runs from capture to this answer."""
+    """Return the response for an accepted frame; ``total_ms`` is the time from capture to this answer."""
     return pb.DetectResponse(
         event_id=event.event_id,
         camera_id=event.camera_id,
         frame_id=event.frame_id,
-        detections=[_detection(seen) for seen in event.objects],
+        detections=[_detection(detected) for detected in event.objects],
         model=event.model,
         inference_latency_ms=event.latency.inference,
         latency=pb.StageLatency(
@@ -79,12 +79,12 @@ def write_response(event: DetectionEvent, total_ms: float) -> pb.DetectResponse:
     )
 
 
-def _detection(seen: DetectedObject) -> pb.Detection:
-    x, y, width, height = seen.bbox
+def _detection(detected: DetectedObject) -> pb.Detection:
+    x, y, width, height = detected.bbox
     return pb.Detection(
-        label=seen.label,
-        class_id=seen.class_id,
-        confidence=seen.confidence,
+        label=detected.label,
+        class_id=detected.class_id,
+        confidence=detected.confidence,
         bbox=pb.BoundingBox(x=x, y=y, width=width, height=height),
     )
 
@@ -116,7 +116,7 @@ def _source_size(message: pb.DetectRequest, header: ImageHeader) -> tuple[int, i
 
 
 def _same_shape(width: int, height: int, header: ImageHeader) -> bool:
-    """Compare shapes; a side that rounding to whole pixels could explain is no difference."""
+    """Return whether the aspect ratios agree, but for what rounding to whole pixels can explain."""
     by_width, by_height = header.width / width, header.height / height
     rounding = 1.0 / min(header.width, header.height) if max(by_width, by_height) < 1 else 0.0
     return abs(by_width / by_height - 1.0) <= max(MAX_SHAPE_DIFFERENCE, rounding)
@@ -128,5 +128,5 @@ def _encode_ms(message: pb.DetectRequest) -> float:
     return message.encode_ms
 
 
-def _shown(text: str) -> str:
+def _abbreviated(text: str) -> str:
     return repr(text if len(text) <= 80 else text[:77] + "...")

@@ -1,4 +1,4 @@
-"""DetectionRequest: one frame as it stands at the service's door, checked."""
+"""DetectionRequest: one frame as it arrived at the service, checked."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from app.core.image_header import ImageHeader
 
 @dataclass(frozen=True)
 class DetectionRequest:
-    """A valid ``Detect`` call, with the instants that its budget and its latencies are measured from."""
+    """A valid ``Detect`` call, with the times from which its budget and its latencies are measured."""
 
     camera_id: str
     frame_id: str
     image: bytes = field(repr=False)
     """One JPEG, PNG or WebP image, still encoded."""
     header: ImageHeader
-    """What the image says of itself."""
+    """The header of the image."""
     source_width: int
     """Width in pixels of the frame before any resize, after EXIF orientation."""
     source_height: int

@@ -1,4 +1,4 @@
-"""How many detector replicas the frames offered need: measured where they pass, decided in one place.
+"""How many detector replicas the offered frames need: measured where they pass, decided in one place.
 
 The ingress measures the demand, each detector replica its service time (``app/core/service_time.py``); both are plain
 numbers, which Serve carries to its controller, where the :class:`Scaler` decides. Nothing here knows Ray.

@@ -1,9 +1,9 @@
-"""Scaler: from the demand and the service time to a number of replicas; up at once, down slowly, never to and fro.
+"""Scaler: from the demand and the service time to a number of replicas; up at once, down slowly, without oscillation.
 
-Three rules keep it still. Up and down have thresholds of their own, so that noise around one never reaches the other.
-Down goes only to what would have been enough at every moment of the last ``downscale_delay_s`` (the "stabilization
-window" of Kubernetes' horizontal autoscaler). And the demand is what is offered, which does not change with the number
-of replicas, unlike queues and arrivals, which do.
+Three rules keep it stable. Up and down have separate thresholds, so that noise around one never reaches the other.
+The number goes down only to what would have been enough at every moment of the last ``downscale_delay_s`` (the
+"stabilization window" of Kubernetes' horizontal autoscaler). And the demand is the frames offered, which do not change
+with the number of replicas, unlike queues and arrivals.
 """
 
 from __future__ import annotations
@@ -16,73 +16,75 @@ from app.core.service_time import ServiceTime
 from app.scaling.demand import Demand
 from app.scaling.numbers import ScalingNumbers
 
-_BUSY_ENOUGH = 0.5
-"""Late frames call for more replicas only where those there are are at work for this share of the time."""
+_MIN_BUSY = 0.5
+"""Late frames ask for more replicas only where those that run are busy for this share of the time."""
 _LEARNED_MARGIN = 0.95
-"""What a replica is trusted with, of a load that was seen to be too much."""
+"""Share of a load that proved too much, which a replica is still given."""
 _SMOOTHING_S = 10.0
 """Time constant of the service time's running mean."""
 _RECOVERED = 1.5
-"""Once the measured capacity has grown by this factor, what was learned about too much is forgotten."""
+"""Once the measured capacity has grown by this factor, the load that proved too much is forgotten."""
 
 
 @dataclass(frozen=True)
 class Situation:
-    """All that a decision is made of."""
+    """Everything that a decision depends on."""
 
     now: float
-    """Seconds, by a clock that does not go back."""
+    """Monotonic seconds."""
     running: int
-    """Replicas that take work."""
+    """Replicas that accept calls."""
     target: int
-    """Replicas that there are to be, by the last decision."""
+    """Number of replicas by the last decision."""
     fewest: int
+    """Fewest replicas that are allowed."""
     most: int
+    """Most replicas that are allowed."""
     ongoing: float
-    """Calls (batches) under way and waiting, by Serve's own count."""
+    """Calls (batches) that run or wait, by Serve's own count."""
     demand: Demand | None
-    """None: not known now."""
+    """``None`` where it is not known now."""
     service: ServiceTime | None
-    """None: no batch ran lately."""
+    """``None`` where no batch ran in the last seconds."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """How many replicas there are to be, and why."""
+    """The number of replicas, and the reason for it."""
 
     replicas: int
     reason: str
 
 
 class Scaler:
-    """Decides again and again; it keeps what it needs to stay calm from one decision to the next."""
+    """Decides repeatedly; between decisions it keeps the state that makes it stable."""
 
     def __init__(self, numbers: ScalingNumbers) -> None:
         self._numbers = numbers
         self._service: ServiceTime | None = None
         self._measured_at = -math.inf
-        self._saw_at: float | None = None
+        self._informed_at: float | None = None
         self._target: int | None = None
         self._changed_at = -math.inf
         self._above_since: float | None = None
         self._late_since: float | None = None
         self._peaks: deque[tuple[float, int]] = deque()
-        self._watching_since: float | None = None
+        self._known_since: float | None = None
         self._ceiling_fps = math.inf
         self._ceiling_capacity = 0.0
 
     def decide(self, situation: Situation) -> Decision:
-        """Give the number of replicas that there are to be now."""
-        self._follow(situation)
-        self._measure(situation)
+        """Return the number of replicas for a situation."""
+        self._track_target(situation)
+        self._smooth_service_time(situation)
         if situation.demand is None or self._service is None:
-            return self._blind(situation)
-        self._saw_at = situation.now
+            return self._decide_without_numbers(situation)
+        self._informed_at = situation.now
         self._learn(situation, situation.demand)
-        return self._sighted(situation, situation.demand, self._service)
+        return self._decide_by_numbers(situation, situation.demand, self._service)
 
-    def _measure(self, situation: Situation) -> None:
-        """Follow the service time slowly: what batching gains is a small difference of noisy numbers."""
+    def _smooth_service_time(self, situation: Situation) -> None:
+        """Update the running mean of the service time: what batching gains is a small difference of noisy numbers."""
         new, old = situation.service, self._service
         if new is None:
             return
@@ -90,64 +92,64 @@ class Scaler:
         self._measured_at = situation.now
         self._service = new if old is None else old.towards(new, weight)
 
-    def _follow(self, situation: Situation) -> None:
-        if self._saw_at is None:
-            self._saw_at = situation.now
+    def _track_target(self, situation: Situation) -> None:
+        if self._informed_at is None:
+            self._informed_at = situation.now
         if situation.target != self._target:
             if self._target is not None:
                 self._changed_at = situation.now
             self._target = situation.target
 
-    def _blind(self, situation: Situation) -> Decision:
-        """Decide without numbers: hold, later follow Serve's own queue; never down, for nobody knows."""
-        self._watching_since = None
+    def _decide_without_numbers(self, situation: Situation) -> Decision:
+        """Hold the number; later follow Serve's own queue. Never go down, since the demand is unknown."""
+        self._known_since = None
         self._peaks.clear()
-        assert self._saw_at is not None
+        assert self._informed_at is not None
         if situation.demand is not None and situation.demand.offered_fps and not situation.target:
-            return Decision(_within(situation, 1), "frames are offered, and no replica is there")
-        if situation.now - self._saw_at < self._numbers.blind_after_s:
+            return Decision(_within(situation, 1), "frames are offered, and no replica runs")
+        if situation.now - self._informed_at < self._numbers.blind_after_s:
             return Decision(_within(situation, situation.target), "nothing is known yet")
         by_queue = _ceil(situation.ongoing / self._numbers.ongoing_per_replica)
-        wanted = self._when_it_lasts(situation, max(situation.target, by_queue))
-        return Decision(_within(situation, wanted), f"no numbers; {situation.ongoing:.1f} calls under way")
+        desired = self._if_sustained(situation, max(situation.target, by_queue))
+        return Decision(_within(situation, desired), f"no numbers; {situation.ongoing:.1f} calls ongoing")
 
-    def _sighted(self, situation: Situation, demand: Demand, service: ServiceTime) -> Decision:
+    def _decide_by_numbers(self, situation: Situation, demand: Demand, service: ServiceTime) -> Decision:
         up = self._needed(situation, demand, self._numbers.utilisation_up)
-        enough = self._enough_lately(situation, self._needed(situation, demand, self._numbers.utilisation_down))
+        enough = self._enough_recently(situation, self._needed(situation, demand, self._numbers.utilisation_down))
         reason = (
             f"{demand.offered_fps:.1f} frames/s offered by {demand.cameras:.0f} cameras, "
             f"{self._capacity(demand, service, max(1, situation.target)):.1f} a replica, "
             f"{demand.late_share:.0%} late"
         )
-        wanted = self._when_it_lasts(situation, max(situation.target, up))
-        if wanted == situation.target and enough is not None and enough < situation.target:
-            wanted = enough
-        return Decision(_within(situation, wanted), reason)
+        desired = self._if_sustained(situation, max(situation.target, up))
+        if desired == situation.target and enough is not None and enough < situation.target:
+            desired = enough
+        return Decision(_within(situation, desired), reason)
 
-    def _when_it_lasts(self, situation: Situation, wanted: int) -> int:
-        """Go up only to what has been wanted for a while: a hiccup is no rush."""
-        if wanted <= situation.target:
+    def _if_sustained(self, situation: Situation, desired: int) -> int:
+        """Return a higher number only once a higher number has been desired for a while."""
+        if desired <= situation.target:
             self._above_since = None
             return situation.target
         if self._above_since is None:
             self._above_since = situation.now
         lasted = situation.now - self._above_since >= self._numbers.upscale_delay_s
-        return wanted if lasted else situation.target
+        return desired if lasted else situation.target
 
-    def _enough_lately(self, situation: Situation, enough: int) -> int | None:
-        """Give the most that was needed at any moment of the last while; none where it was not watched so long."""
+    def _enough_recently(self, situation: Situation, enough: int) -> int | None:
+        """Return the largest number needed in the last ``downscale_delay_s``; ``None`` where that is not known."""
         now, delay = situation.now, self._numbers.downscale_delay_s
-        if self._watching_since is None:
-            self._watching_since = now
+        if self._known_since is None:
+            self._known_since = now
         while self._peaks and self._peaks[-1][1] <= enough:
             self._peaks.pop()
         self._peaks.append((now, enough))
         while self._peaks[0][0] < now - delay:
             self._peaks.popleft()
-        return self._peaks[0][1] if now - self._watching_since >= delay else None
+        return self._peaks[0][1] if now - self._known_since >= delay else None
 
     def _needed(self, situation: Situation, demand: Demand, utilisation: float) -> int:
-        """Give the fewest replicas whose capacity, so much of it in use, is the frames offered."""
+        """Return the fewest replicas that take the frames offered with at most ``utilisation`` of their capacity."""
         assert self._service is not None
         if not demand.offered_fps:
             return situation.fewest
@@ -159,17 +161,17 @@ class Scaler:
         return situation.most
 
     def _capacity(self, demand: Demand, service: ServiceTime, replicas: int) -> float:
-        """Frames per second of one of so many replicas, by the batches that time and cameras allow."""
+        """Return the frames per second of each of so many replicas, by the batches that time and cameras allow."""
         within_time = (
             (self._numbers.batch_time_ms / 1000 - service.fixed_s) / service.frame_s if service.frame_s else math.inf
         )
-        # That many frames there are to gather: a camera has one under way, or as many as its rate asks for meanwhile.
-        under_way = max(demand.cameras, demand.offered_fps * self._numbers.batch_time_ms / 1000)
-        batch = max(1.0, min(demand.max_batch, within_time, under_way / replicas))
+        # Frames that a batch can be made of: a camera has one in flight, or as many as its rate produces meanwhile.
+        in_flight = max(demand.cameras, demand.offered_fps * self._numbers.batch_time_ms / 1000)
+        batch = max(1.0, min(demand.max_batch, within_time, in_flight / replicas))
         return batch / max(service.batch_s(batch), 1e-6)
 
     def _learn(self, situation: Situation, demand: Demand) -> None:
-        """Trust late frames more than any estimate: remember the load a replica that is too much."""
+        """Trust late frames more than any estimate: remember the load per replica that was too much."""
         assert self._service is not None
         capacity = self._capacity(demand, self._service, max(1, situation.running))
         if capacity > _RECOVERED * self._ceiling_capacity:
@@ -178,7 +180,7 @@ class Scaler:
         settled = (
             situation.running == situation.target > 0 and situation.now - self._changed_at >= self._numbers.settle_s
         )
-        if not settled or busy < _BUSY_ENOUGH or demand.late_share <= self._numbers.late_share:
+        if not settled or busy < _MIN_BUSY or demand.late_share <= self._numbers.late_share:
             self._late_since = None
             return
         if self._late_since is None:

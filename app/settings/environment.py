@@ -27,6 +27,8 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "DETECTOR_CONFIDENCE": ("detector", "confidence"),
     "DETECTOR_IOU": ("detector", "iou"),
     "DETECTOR_CLASSES": ("detector", "classes"),
+    "DETECTOR_IMAGE_SIZE": ("detector", "image_size"),
+    "DETECTOR_MAX_DETECTIONS": ("detector", "max_detections"),
     "SIGHTLINE_CAMERAS": ("cameras",),
     "SIGHTLINE_LATENCY_BUDGET_MS": ("latency_budget_ms",),
     "SIGHTLINE_SPOOL_DIR": ("spool", "dir"),

@@ -57,6 +57,10 @@ class DetectorSettings(Frozen):
     iou: Annotated[float, Field(ge=0, le=1)] = 0.7
     classes: Annotated[tuple[str, ...], BeforeValidator(commas)] = ()
     """Labels to keep; empty: all."""
+    image_size: Annotated[int | None, Field(ge=32, le=8192)] = None
+    """Longest side of the model's input in pixels; ``None``: the model's or its export's own."""
+    max_detections: Annotated[int, Field(ge=1, le=10_000)] = 300
+    """Detections a frame at most, best first; a frame that reached it is marked and counted."""
     use_export: bool = True
     """Whether a ``.pt`` is run as the export beside it (see ``DetectorOptions``)."""
     gpu_decode: bool = True

@@ -1,4 +1,4 @@
-"""Every metric of Sightline with its labels, once (contract, section 6); and Meter, by which the rooms record them.
+"""Every metric of Sightline, once (``configs/prometheus/README.md``, "Metrics"); and Meter, which records them.
 
 A meter is passed in, so that what is measured does not depend on who exports it: Ray in a cluster
 (``deployments/metrics.py``), a page of its own for a camera on the edge (``prometheus_page.py``). Both export each name
@@ -37,7 +37,8 @@ CAPTURE_TO_PUBLISH = Metric(
 STAGE_SECONDS = Metric("sightline_stage_seconds", "Where a frame's time goes.", ("stage",), LATENCY_BUCKETS_S)
 BATCH_SIZE = Metric("sightline_batch_size", "Frames in one call to a detector.", (), BATCH_BUCKETS)
 FRAMES_WAITING = Metric("sightline_frames_waiting", "Frames that wait for a detector, at this ingress replica.")
-DETECTIONS = Metric("sightline_detections", "Objects seen.", ("label",))
+DETECTIONS = Metric("sightline_detections", "Objects detected.", ("label",))
+FRAMES_TRUNCATED = Metric("sightline_frames_truncated", "Frames that reached the limit of detections.", _CAMERA)
 EVENTS_PUBLISHED = Metric("sightline_events_published", "Events the broker acknowledged.", _CAMERA)
 SLO_BREACHES = Metric("sightline_slo_breaches", "Events acknowledged later than the budget.", _CAMERA)
 SPOOL_EVENTS = Metric("sightline_spool_events", "Events that wait for Kafka.")

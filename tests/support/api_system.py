@@ -7,14 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from app.cameras import (
-    AnsweredFrame,
-    CameraState,
-    CameraStatus,
-    DroppedLately,
-    FrameLatency,
-    Picture,
-)
+from app.cameras import AnsweredFrame, CameraState, CameraStatus, DroppedLately, FrameLatency, Picture
 from app.cameras.ledger import CameraLedger, DropReason
 from app.core.event import DetectedObject
 from app.core.quantiles import Quantiles

@@ -11,7 +11,7 @@ class LatencyBudget:
     def __init__(self, seconds: float, monotonic: Callable[[], float]) -> None:
         """Make a budget of so many seconds; ``monotonic`` returns seconds."""
         self.seconds = seconds
-        """Seconds, for frames that are looked at from now on."""
+        """Seconds; a change applies to every frame that is not sent yet."""
         self._monotonic = monotonic
 
     def age_s(self, captured: float) -> float:

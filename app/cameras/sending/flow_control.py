@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import math
 
-from app.cameras.frame import EncodedFrame, SampledFrame
+from app.cameras.frame import SampledFrame
 from app.cameras.ledger import DropReason
 from app.cameras.outcome import Fate, Outcome
 from app.cameras.sending.budget import LatencyBudget
@@ -82,9 +82,9 @@ class FlowControl:
         self._budget.seconds = budget_s
         self._pace.set_budget(budget_s)
 
-    def remaining_s(self, frame: SampledFrame | EncodedFrame) -> float:
-        """Return the seconds that are left of a frame's budget."""
-        return self._budget.remaining_s(frame.captured)
+    def remaining_s(self, captured: float) -> float:
+        """Return the seconds that are left of the budget of a frame captured at ``captured`` monotonic seconds."""
+        return self._budget.remaining_s(captured)
 
     def held_back(self, sampled: SampledFrame) -> bool:
         """Return whether a frame that was not sent had to wait because the service is busy; thread-safe."""

@@ -1,4 +1,4 @@
-"""From a failed gRPC call to the outcome of its frame (contract, sections 3 and 5)."""
+"""From a failed gRPC call to the outcome of its frame (``proto/README.md``, "Status codes")."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class Sender:
         encoded: EncodedFrame | None = None
         dropped = Outcome.dropped(DropReason.SHUTDOWN)  # also where this is cancelled
         try:
-            if self._flow.remaining_s(sampled) > 0:
+            if self._flow.remaining_s(sampled.captured) > 0:
                 encoded = await self._encoding.encode(sampled)
             else:
                 dropped = Outcome.dropped(DropReason.DEADLINE, "the budget ran out before it was encoded")
@@ -140,7 +140,7 @@ class Sender:
     async def _deliver(self, encoded: EncodedFrame) -> Outcome:
         sent = self._clock.monotonic()
         self._sent_at.append(sent)
-        outcome = await self._client.detect(encoded, self._flow.remaining_s(encoded))
+        outcome = await self._client.detect(encoded, self._flow.remaining_s(encoded.captured))
         answered = self._clock.monotonic()
         self._flow.record_answer(outcome, sent, answered)
         self._recorder.record_answer(encoded, outcome, answered)

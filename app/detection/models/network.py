@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from app.core.one_line import one_line
-from app.detection.cpu_session import CpuSession, OnnxSession, OpenVinoSession, onnx_session
+from app.detection.cpu_session import CpuSession, ObjectnessSession, OnnxSession, OpenVinoSession, onnx_session
 from app.detection.models.exports import ENGINE, Export, Requirements, find_export
 from app.detection.models.files import check_pin, find_model
+from app.detection.models.output import OutputKind, OutputLayout, as_anchors, recognise_output
 from app.detection.options import DetectorOptions
 from app.detection.ultralytics_guard import import_ultralytics, loads_safely
 from app.errors import ModelUnavailable, SettingsError
@@ -32,13 +33,16 @@ class Network:
     Raises:
         SettingsError: there is no such model, it is not the pinned one, or the image size is not the one that a
             static export has.
-        ModelUnavailable: it cannot be downloaded, is no detection model, or cannot run on its device.
+        ModelUnavailable: it cannot be downloaded, is no detection model, has other classes than names, or cannot run
+            on its device.
     """
 
     form: str
     """The base name of the file or folder that is run: the model's own, or its export's."""
     session: CpuSession | None
     """The network for one picture a call, where it is an export on the CPU; else ``None``."""
+    layout: OutputLayout
+    """How the output is read; that of ``__call__`` and of ``session`` is (4 + classes, anchors), or final."""
     labels: Mapping[int, str]
     """Class id to label."""
     size: tuple[int, int]
@@ -65,6 +69,7 @@ class Network:
         self._check_kind()
         self._share_threads(options.threads)
         self._read_shape(options.image_size or (export.image_size if export else None))
+        self.layout = self._recognise()
         self.session = self._open_session(path, options, export)
         if export:
             _logger.info("%s runs as its export %s; use_export: false runs the .pt itself", self.name, self.form)
@@ -83,7 +88,7 @@ class Network:
     @property
     def end_to_end(self) -> bool:
         """Whether the output is final, so that no NMS is needed."""
-        return bool(self._backend.end2end)
+        return self.layout.kind is OutputKind.FINAL
 
     @property
     def channels_last(self) -> bool:
@@ -109,7 +114,7 @@ class Network:
         Returns:
             (N, 4 + classes, anchors), or (N, detections, 6) where ``end_to_end``.
         """
-        if self._backend.format == "pt" and self.end_to_end:
+        if self._backend.format == "pt" and self._backend.end2end:
             # As in predict: classes are filtered after the head's own truncation.
             self._backend.model.set_head_attr(max_det=max(self._max_detections, 300), agnostic_nms=False)
         parts = batch.split(self._largest_batch or len(batch))  # type: ignore[no-untyped-call]
@@ -118,11 +123,38 @@ class Network:
         return torch.cat(outputs) if len(parts) > 1 else outputs[0]
 
     def _run(self, batch: torch.Tensor) -> torch.Tensor:
+        output = self._outputs(batch)[0]
+        return as_anchors(output) if self.layout.kind is OutputKind.OBJECTNESS else output
+
+    def _outputs(self, batch: torch.Tensor) -> list[torch.Tensor]:
         output = self._backend(batch)
-        first: torch.Tensor = output[0] if isinstance(output, (list, tuple)) else output
-        if first.ndim != 3 or first.shape[0] != batch.shape[0]:
-            raise ModelUnavailable(f"the model {self.name!r} is no detection model: its output is {tuple(first.shape)}")
-        return first
+        if not isinstance(output, (list, tuple)):
+            return [output]
+        # What a .pt returns beside its output is for training.
+        return list(output[:1] if self._backend.format == "pt" else output)
+
+    def _recognise(self) -> OutputLayout:
+        """Return the layout of the output, by running the network once; set the labels of a model without names.
+
+        Raises:
+            ModelUnavailable: it does not run, or is no detection model of so many names.
+        """
+        named = self._backend.format == "pt" or bool(self._backend.metadata.get("names"))
+        kind = torch.float16 if self.half else torch.float32
+        noise = torch.rand((1, 3, *self.size), generator=torch.Generator().manual_seed(0)).to(self.device, kind)
+        try:
+            with torch.inference_mode():
+                outputs = [each.float().cpu().numpy() for each in self._outputs(noise)]
+        except Exception as error:  # noqa: BLE001  # the seam: any failure of a foreign model
+            raise ModelUnavailable(f"the model {self.name!r} does not run: {one_line(error)}") from None
+        says_final = bool(self._backend.end2end or (self._backend.metadata.get("args") or {}).get("nms"))
+        try:
+            layout = recognise_output(outputs, self.size, len(self.labels) if named else None, says_final)
+        except ValueError as error:
+            raise ModelUnavailable(f"the model {self.name!r} {error}") from None
+        if not named and layout.classes is not None:
+            self.labels = {number: f"class{number}" for number in range(layout.classes)}
+        return layout
 
     def _check_kind(self) -> None:
         backend = self._backend
@@ -148,11 +180,12 @@ class Network:
             batch, fixed = self._onnx_shape(fixed)
         if backend.format in ("pt", "torchscript"):
             batch = None
-        own = backend.model.args.get("imgsz", _DEFAULT_SIZE) if backend.format == "pt" else _DEFAULT_SIZE
-        height, width = check_imgsz(fixed or requested or own, stride=self.stride, min_dim=2)
+        own = backend.model.args.get("imgsz") if backend.format == "pt" else getattr(backend, "imgsz", None)
+        height, width = check_imgsz(fixed or requested or own or _DEFAULT_SIZE, stride=self.stride, min_dim=2)
         if fixed and requested and requested != max(height, width):
             raise SettingsError(
-                f"image_size: {requested} is not what {self.name} was exported for; allowed is {height}×{width}"
+                f"detector.image_size (DETECTOR_IMAGE_SIZE): {requested} is not what {self.name} was exported for; "
+                f"allowed is {height}×{width}"
             )
         self.size = (height, width)
         self.rectangular = backend.format == "pt" or (dynamic and not fixed)
@@ -186,11 +219,14 @@ class Network:
         single = self._largest_batch in (None, 1) and not backend.fp16
         if backend.format == "onnx":
             backend.backend.session = None if single else onnx_session(path, threads)
-            return OnnxSession(path, threads) if single else None
+            return self._converted(OnnxSession(path, threads)) if single else None
         if single and backend.backend.read_model is None:  # it is set for INT8 on AMX, which Ultralytics handles itself
             backend.backend.ov_compiled_model = None
-            return OpenVinoSession(path, threads, exact=options.half is False)
+            return self._converted(OpenVinoSession(path, threads, exact=options.half is False))
         return None
+
+    def _converted(self, session: CpuSession) -> CpuSession:
+        return ObjectnessSession(session) if self.layout.kind is OutputKind.OBJECTNESS else session
 
 
 def _find_export(weights: Path, device: torch.device, options: DetectorOptions) -> Export | None:

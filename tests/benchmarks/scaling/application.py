@@ -54,7 +54,7 @@ class SleepingDetector:
             ran = iter(await self._run(images) if images else ())
             busy_s = self._clock.monotonic() - began
         if images:
-            self._times.note(len(images), busy_s)
+            self._times.record(len(images), busy_s)
         outcomes = tuple(next(ran) if error is None else ImageOutcome(None, error, 0, 0, 0.0, 0.0) for error in late)
         return DetectorAnswer(outcomes, ModelInfo("sleep", {}, "none"), busy_s)
 

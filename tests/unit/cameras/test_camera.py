@@ -306,11 +306,11 @@ async def test_a_camera_stopped_before_it_runs_does_not_run():
 
 
 def changes(ups: list[bool]) -> list[bool]:
-    """Give what changed, from the first time up: it is told again and again."""
+    """Return the changes, from the first time up: the gauge is set again and again."""
     return [up for up, _ in itertools.groupby(itertools.dropwhile(lambda up: not up, ups))]
 
 
-async def test_its_gauges_are_told_again_though_nothing_changes():
+async def test_its_gauges_are_set_again_though_nothing_changes():
     observer = Observer()
     async with running(camera_of(Sources(ScriptedSource([1])), Sender(), observer=observer)):
         await until(lambda: sum(observer.ups) >= 4)
@@ -332,13 +332,13 @@ async def test_a_source_that_fails_is_opened_again_and_frame_ids_go_on():
     assert observer.counted["reconnected"] == 1
 
 
-async def test_a_source_that_stays_away_is_offline_and_tells_why():
-    sources = Sources(ScriptedSource([SourceUnavailable("nobody there")]))
+async def test_a_source_that_stays_away_is_offline_with_its_reason():
+    sources = Sources(ScriptedSource([SourceUnavailable("connection refused")]))
     camera = camera_of(sources, Sender())
     async with running(camera):
         await until(lambda: camera.status().state is CameraState.OFFLINE)
         first = camera.status()
-        assert first.reason == "nobody there"
+        assert first.reason == "connection refused"
         await until(lambda: sources.opened >= 6)
         assert camera.status().since == first.since
         sources.sources.append(ScriptedSource(forever()))
@@ -347,7 +347,7 @@ async def test_a_source_that_stays_away_is_offline_and_tells_why():
 
 
 async def test_the_log_of_a_camera_tried_again_and_again_is_two_lines_of_it(caplog: pytest.LogCaptureFixture):
-    sources = Sources(ScriptedSource([SourceUnavailable("nobody there")]))
+    sources = Sources(ScriptedSource([SourceUnavailable("connection refused")]))
     camera = camera_of(sources, Sender())
     with caplog.at_level(logging.INFO):
         async with running(camera):
@@ -356,7 +356,7 @@ async def test_the_log_of_a_camera_tried_again_and_again_is_two_lines_of_it(capl
             sources.opened = 10
             await until(lambda: camera.status().ledger.accepted >= 1)
     away, live = (record for record in caplog.records if record.name == "app.cameras.source_health")
-    assert away.getMessage() == "camera gate unreachable: nobody there"
+    assert away.getMessage() == "camera gate unreachable: connection refused"
     assert live.getMessage().startswith("camera gate is live again after ")
     assert {vars(away)["camera_id"], vars(live)["camera_id"]} == {"gate"}
 
@@ -443,7 +443,7 @@ def test_a_camera_needs_its_rate():
         Camera(bare, client=Sender(), epoch=1, budget_ms=200, source_factory=open_source)
 
 
-async def test_frames_are_sent_in_their_order_though_several_are_under_way():
+async def test_frames_are_sent_in_their_order_though_several_are_in_flight():
     async def slow(frame: EncodedFrame, remaining_s: float) -> Outcome:
         await asyncio.sleep(0.1)
         return Outcome.accepted(pb.DetectResponse())
@@ -514,4 +514,4 @@ async def test_another_budget_holds_from_the_next_frame_on():
         seen = len(left)
         await until(lambda: len(left) >= seen + 3)
     assert min(left[:seen]) > 10
-    assert 0 < max(left[seen + 1 :]) <= 10  # one may have been under way
+    assert 0 < max(left[seen + 1 :]) <= 10  # one may have been in flight

@@ -81,8 +81,8 @@ def on_the_edge(*arguments: str) -> list[str]:
 
 
 async def start(*command: str, **environment: str) -> asyncio.subprocess.Process:
-    ours = ("SIGHTLINE_", "DETECTOR_", "KAFKA_", "INFERENCE_")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    prefixes = ("SIGHTLINE_", "DETECTOR_", "KAFKA_", "INFERENCE_")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     pipe = asyncio.subprocess.PIPE
     return await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, env={**clean, **environment}, stdout=pipe, stderr=pipe
@@ -165,7 +165,7 @@ async def test_a_wrong_option_is_one_line_and_status_2():
 
 
 @pytest.mark.parametrize(
-    ("options", "environment", "told"),
+    ("options", "environment", "part"),
     [
         ({"id": "gate 1"}, {}, "--id: 'gate 1'"),
         ({"url": "rtsp://viewer:${NOT_SET}@gate.example/1"}, {}, "--url: the variable NOT_SET"),
@@ -179,15 +179,15 @@ async def test_a_wrong_option_is_one_line_and_status_2():
     ],
 )
 def test_a_mistake_is_named_with_its_option_or_variable(
-    options: dict[str, str], environment: dict[str, str], told: str
+    options: dict[str, str], environment: dict[str, str], part: str
 ):
     with pytest.raises(SettingsError) as caught:
         edge.run({"id": "gate-1", "url": STREET, **options}, ANYWHERE, environment)
-    assert told in str(caught.value)
+    assert part in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_password_in_a_wrong_address_is_not_told():
+def test_a_password_in_a_wrong_address_is_not_shown():
     with pytest.raises(SettingsError) as caught:
         edge.run({"id": "gate-1", "url": "rtsp://viewer:se/cret@gate.example/1"}, ANYWHERE, {})
     assert "se/cret" not in str(caught.value)
@@ -214,10 +214,10 @@ async def test_a_recording_that_does_not_loop_ends_the_watch_with_every_frame_se
     assert edge.ledger_line(status).startswith("gate-1: 3 sampled = 3 accepted + 0 dropped + 0 unconfirmed")
 
 
-async def test_a_service_that_is_away_is_told_and_taken_up_again_when_it_is_there(caplog: pytest.LogCaptureFixture):
+async def test_a_service_that_is_away_is_logged_and_used_again_once_it_is_back(caplog: pytest.LogCaptureFixture):
     service = Service()
     await service.start()
-    await service.kill()  # its port is known now, and nobody is there
+    await service.kill()  # its port is known now, and nothing listens there
     settings = load_settings(
         {"INFERENCE_SERVICE_URL": f"127.0.0.1:{service.port}", "SIGHTLINE_LATENCY_BUDGET_MS": "5000"},
         camera={"id": "gate-1", "url": STREET, "fps": "10"},
@@ -260,7 +260,7 @@ def read(meter: PageMeter) -> list[object]:
         return samples_of(answer.read().decode())
 
 
-def test_the_page_shows_each_metric_under_the_name_and_labels_that_ray_gives_it():
+def test_the_page_shows_each_metric_under_the_name_and_labels_that_ray_exports():
     meter = PageMeter()
     CameraTelemetry("gate-1", meter).in_flight(2)
     CameraTelemetry("gate-1", meter).up(True)

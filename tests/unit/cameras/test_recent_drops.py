@@ -15,7 +15,7 @@ class Time:
         return self.now
 
 
-def test_what_was_dropped_long_ago_is_no_longer_told():
+def test_what_was_dropped_long_ago_is_no_longer_counted():
     time = Time()
     drops = RecentDrops(time)
     for _ in range(50):

@@ -54,7 +54,7 @@ def test_a_sound_image_gives_its_format_and_size(kind: str) -> None:
     assert (header.coding is not None) == (kind == "jpeg")
 
 
-def test_a_jpeg_tells_how_it_is_coded() -> None:
+def test_the_coding_of_a_jpeg_is_read() -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 40, 3), np.uint8))
 
     def coding(mode: str, **options: object) -> JpegCoding | None:

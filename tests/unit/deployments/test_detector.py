@@ -1,4 +1,4 @@
-"""The plain class behind the deployment, with models that hold each batch until they are told what comes of it."""
+"""The plain class behind the deployment, with models that hold each batch until the test ends it."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 async def run_of(model: HeldModel, number: int) -> Run:
-    """Wait until the model has had so many runs, and give the last of them."""
+    """Wait until the model has had so many runs, and return the last of them."""
     await until(lambda: len(model.runs) >= number)
     return model.runs[number - 1]
 
@@ -379,8 +379,8 @@ async def test_a_replica_of_the_no_op_detector_answers_each_image_and_takes_a_us
     await replica.reconfigure({"confidence": 0.6})
     picture = cv2.imencode(".png", np.zeros((20, 30, 3), np.uint8))[1].tobytes()
     answer = await replica.detect([DetectorJob(picture, remaining_s=60.0), DetectorJob(b"none", remaining_s=60.0)])
-    seen, refused = answer.outcomes
-    assert (seen.width, seen.height, seen.error) == (30, 20, None)
+    found, refused = answer.outcomes
+    assert (found.width, found.height, found.error) == (30, 20, None)
     assert isinstance(refused.error, ImageError)
     assert answer.model.name == "no-op"
 

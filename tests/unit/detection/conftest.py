@@ -67,14 +67,14 @@ def _normalise(layer, _inputs, output) -> None:
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Give the tiny checkpoints of the YOLO11 and the YOLO26 shape by name."""
+    """Return the tiny checkpoints of the YOLO11 and the YOLO26 shape by name."""
     folder = tmp_path_factory.mktemp("models")
     return {f"yolo{family}.pt": _network_file(folder, family) for family in ("11", "26")}
 
 
 @pytest.fixture(scope="session")
 def models(checkpoints: dict[str, Path]) -> dict[str, Path]:
-    """Give each tiny model by name: the checkpoints, one for another task, and exports."""
+    """Return each tiny model by name: the checkpoints, one for another task, and exports."""
     files = dict(checkpoints)
     files["segment.pt"] = _network_file(files["yolo11.pt"].parent, "11", "-seg")
     files["yolo11-dynamic.onnx"] = _export(files["yolo11.pt"], "dynamic", dynamic=True)

@@ -51,8 +51,8 @@ def test_pictures_decoded_already_give_what_their_encoded_ones_give(models: dict
     for pictures in ([scene(320, 180, 1)], [scene(320, 180, 1), scene(320, 180, 2)], [scene(320, 180, 1), GRAY]):
         expected = detector.detect([png(picture) for picture in pictures])
         assert sum(map(len, expected)) > 0
-        for found, wanted in zip(detector.detect_decoded(pictures), expected, strict=True):
-            np.testing.assert_allclose(found.boxes, wanted.boxes, atol=0.05)
+        for found, other in zip(detector.detect_decoded(pictures), expected, strict=True):
+            np.testing.assert_allclose(found.boxes, other.boxes, atol=0.05)
 
 
 def test_the_plain_form_raises_the_first_error(models: dict[str, Path]) -> None:

@@ -40,7 +40,7 @@ SIZES = [(320, 180), (200, 333), (160, 160), (640, 360), (641, 321)]
 
 
 def pair(file: Path, **options: object) -> tuple[Detector, Detector]:
-    """Give the same detector on the GPU and on the CPU, both in FP32."""
+    """Return the same detector on the GPU and on the CPU, both in FP32."""
     return tuple(
         Detector(DetectorOptions(str(file), device=device, half=False, use_export=False, **options))
         for device in ("cuda", "cpu")
@@ -126,8 +126,8 @@ def test_threads_may_share_a_detector(checkpoints: dict[str, Path]) -> None:
     expected = [on_cpu.detect(batch) for batch in batches]
     with ThreadPoolExecutor(4) as threads:
         for _ in range(5):
-            for found, wanted in zip(threads.map(on_gpu.detect, batches), expected, strict=True):
-                for ours, theirs in zip(found, wanted, strict=True):
+            for found, usual in zip(threads.map(on_gpu.detect, batches), expected, strict=True):
+                for ours, theirs in zip(found, usual, strict=True):
                     agree(ours, theirs)
 
 

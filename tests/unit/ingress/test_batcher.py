@@ -15,7 +15,7 @@ from app.ingress.batcher import DeadlineBatcher
 
 
 class Model:
-    """A stand-in for the detector: answers when told, remembers what it was given."""
+    """A stand-in for the detector: answers when released, remembers its items."""
 
     def __init__(self, open_gate: bool = True) -> None:
         self.batches: list[list[str]] = []

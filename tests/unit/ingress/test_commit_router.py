@@ -41,7 +41,7 @@ def commits(shards: Sequence[Shard], **how: int) -> CommitRouter:
 
 
 def of(shard: int, count: int = 3) -> str:
-    """Give a camera that a shard has."""
+    """Return a camera that a shard has."""
     return next(camera for camera in CAMERAS if shard_of(camera, count) == shard)
 
 

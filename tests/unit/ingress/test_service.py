@@ -32,7 +32,7 @@ IMAGE = cv2.imencode(".jpg", np.full((180, 320, 3), 90, np.uint8))[1].tobytes()
 
 
 class Detector:
-    """Sees one car in every picture, unless told otherwise."""
+    """Finds one car in every picture, unless set otherwise."""
 
     def __init__(self) -> None:
         self.batches: list[list[DetectorJob]] = []
@@ -48,8 +48,8 @@ class Detector:
         if self.error is not None:
             raise self.error
         car = Detections(np.array([self.box], np.float32), np.array([0.9], np.float32), np.array([2], np.int64))
-        seen = ImageOutcome(None if self.fault else car, self.fault, 320, 180, 1.0, 2.0)
-        return DetectorAnswer((seen,) * len(jobs), ModelInfo("m.pt", {2: "car"}, "cpu"))
+        detected = ImageOutcome(None if self.fault else car, self.fault, 320, 180, 1.0, 2.0)
+        return DetectorAnswer((detected,) * len(jobs), ModelInfo("m.pt", {2: "car"}, "cpu"))
 
 
 class Publisher:
@@ -66,7 +66,7 @@ class Publisher:
 
 
 class Observer:
-    """Keeps how many frames waited, each time it was told."""
+    """Keeps how many frames waited, each time it was called."""
 
     def __init__(self) -> None:
         self.waits: list[int] = []
@@ -108,9 +108,9 @@ async def test_an_accepted_frame_is_answered_with_the_event_that_was_published()
     (submission,) = desk.publisher.submissions
     assert submission.event is accepted.event
     assert (submission.epoch, submission.sequence) == (3, 4)
-    (seen,) = accepted.event.objects
-    assert (seen.label, seen.class_id) == ("car", 2)
-    assert seen.bbox == pytest.approx((10, 20, 100, 100))
+    (detected,) = accepted.event.objects
+    assert (detected.label, detected.class_id) == ("car", 2)
+    assert detected.bbox == pytest.approx((10, 20, 100, 100))
 
 
 async def test_the_budget_goes_with_the_event_to_the_publisher_where_the_call_names_one():
@@ -274,8 +274,8 @@ async def test_more_events_than_may_wait_for_the_publisher_are_unavailable_and_n
 async def test_a_box_that_the_model_turned_inside_out_is_published_empty():
     desk = Desk()
     desk.detector.box = [110, 120, 10, 20]
-    (seen,) = (await desk.detect()).event.objects
-    assert seen.bbox[2:] == (0.0, 0.0)
+    (detected,) = (await desk.detect()).event.objects
+    assert detected.bbox[2:] == (0.0, 0.0)
 
 
 class OutOfStep(Detector):

@@ -68,7 +68,7 @@ def test_rounding_of_a_shrunk_image_to_whole_pixels_is_no_other_shape():
 
 
 @pytest.mark.parametrize(
-    ("fields", "error", "told"),
+    ("fields", "error", "part"),
     [
         ({"camera_id": ""}, errors.RequestError, "camera_id"),
         ({"camera_id": "no spaces"}, errors.RequestError, "camera_id"),
@@ -84,10 +84,10 @@ def test_rounding_of_a_shrunk_image_to_whole_pixels_is_no_other_shape():
         ({"image": jpeg()[:200]}, errors.ImageError, ""),
     ],
 )
-def test_a_request_that_breaks_the_contract_is_refused(fields, error, told):
+def test_a_request_that_breaks_the_contract_is_refused(fields, error, part):
     with pytest.raises(error) as caught:
         read_request(request(**fields), clock())
-    assert told in str(caught.value)
+    assert part in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -115,7 +115,7 @@ def test_each_error_has_its_code(error: errors.SightlineError, code: grpc.Status
     assert status_of(error) == (code, "x")
 
 
-def test_a_fault_of_ours_is_internal_and_tells_nothing_of_its_inside():
+def test_a_defect_is_internal_and_shows_nothing_of_its_text():
     assert status_of(KeyError("secret")) == (grpc.StatusCode.INTERNAL, UNKNOWN_FAULT)
 
 

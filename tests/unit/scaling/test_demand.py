@@ -58,7 +58,7 @@ def test_overload_does_not_hide_itself(steps: list[int], fps: float):
         meter.offered("cam", 1, number)
     counted = meter.reading().offered_fps
     largest = 7 / WINDOW_S + 0.25 * fps  # a frame's gap, and a bucket, more or less in the window
-    # Three windows long, or it has not been told the whole yet.
+    # Three windows long, or the windows are not full yet.
     if sum(steps) / fps > 2 * WINDOW_S:
         assert counted == pytest.approx(fps, abs=largest)
 
@@ -116,11 +116,11 @@ def test_frames_that_their_camera_did_not_send_are_late_as_well(meter: DemandMet
     assert meter.reading().late_share == pytest.approx(2 / 3, abs=0.05)
 
 
-def test_nothing_seen_is_nothing_late(meter: DemandMeter):
+def test_without_frames_none_is_late(meter: DemandMeter):
     assert meter.reading().late_share == 0
 
 
-def test_the_numbers_survive_the_way_through_serve(meter: DemandMeter, clock: Clock):
+def test_the_numbers_survive_the_transport_through_serve(meter: DemandMeter, clock: Clock):
     send(meter, clock, [1, 2, 3], 0.5)
     meter.expired()
     reading = meter.reading()

@@ -34,7 +34,7 @@ def steps(*load: tuple[float, float, float]):
     noise=st.floats(0, 0.12),
     seed=st.integers(0, 1000),
 )
-def test_a_steady_load_with_noise_never_makes_it_turn_around(
+def test_a_steady_load_with_noise_never_makes_it_oscillate(
     fps: float, cameras: int, frame_s: float, fixed_s: float, start_s: float, stale_s: float, noise: float, seed: int
 ):
     simulation = Simulation(
@@ -203,7 +203,7 @@ def test_nothing_offered_for_long_needs_the_fewest():
     assert scaler.decide(Situation(61, 2, 2, 0, 9, 0, quiet, None)).replicas == 0
 
 
-def test_a_decision_tells_why():
+def test_a_decision_has_its_reason():
     scaler = Scaler(NUMBERS)
     demand = Demand(40, 40, 0, 8, 40, 4, 16)
     reason = scaler.decide(Situation(0, 1, 1, 1, 9, 0, demand, ServiceTime(0, 0.075, 1))).reason
@@ -211,7 +211,7 @@ def test_a_decision_tells_why():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "part"),
     [
         ({"utilisation_down": 0.9}, "utilisation_down 0.9 must be below utilisation_up 0.75"),
         ({"utilisation_up": 1.5}, "scaling.utilisation_up: "),
@@ -221,10 +221,10 @@ def test_a_decision_tells_why():
         ({"late_share": "much"}, "scaling.late_share: "),
     ],
 )
-def test_a_wrong_number_is_one_line_that_names_it(change: dict[str, object], told: str):
+def test_a_wrong_number_is_one_line_that_names_it(change: dict[str, object], part: str):
     with pytest.raises(SettingsError) as refused:
         ScalingNumbers.parse({**NUMBERS.model_dump(), **change})
-    assert told in str(refused.value)
+    assert part in str(refused.value)
     assert "\n" not in str(refused.value)
 
 

@@ -25,12 +25,12 @@ def times(clock: Clock) -> BatchTimes:
     return BatchTimes(clock)
 
 
-def test_what_a_batch_and_what_a_frame_costs_are_told_apart(times: BatchTimes, clock: Clock):
+def test_what_a_batch_and_what_a_frame_costs_are_separated(times: BatchTimes, clock: Clock):
     chance = random.Random(7)
     for _ in range(60):
         frames = chance.randint(1, 8)
         clock.now += 0.2
-        times.note(frames, (0.020 + 0.005 * frames) * chance.uniform(0.9, 1.1))
+        times.record(frames, (0.020 + 0.005 * frames) * chance.uniform(0.9, 1.1))
     fit = times.reading()
     assert fit is not None
     assert fit.fixed_s == pytest.approx(0.020, rel=0.25)
@@ -40,7 +40,7 @@ def test_what_a_batch_and_what_a_frame_costs_are_told_apart(times: BatchTimes, c
 
 def test_batches_of_one_size_promise_no_gain(times: BatchTimes):
     for _ in range(10):
-        times.note(1, 0.030)
+        times.record(1, 0.030)
     fit = times.reading()
     assert fit is not None
     assert (fit.fixed_s, fit.frame_s) == (0, pytest.approx(0.030))
@@ -48,7 +48,7 @@ def test_batches_of_one_size_promise_no_gain(times: BatchTimes):
 
 def test_larger_batches_that_seem_cheaper_do_not_make_a_frame_cost_less_than_nothing(times: BatchTimes):
     for frames, seconds in ((1, 0.09), (4, 0.05), (1, 0.08), (4, 0.04)):
-        times.note(frames, seconds)
+        times.record(frames, seconds)
     fit = times.reading()
     assert fit is not None
     assert fit.frame_s == 0
@@ -58,7 +58,7 @@ def test_larger_batches_that_seem_cheaper_do_not_make_a_frame_cost_less_than_not
 def test_the_busy_share_is_that_of_the_last_seconds(times: BatchTimes, clock: Clock):
     for _ in range(100):
         clock.now += 0.1
-        times.note(1, 0.06)
+        times.record(1, 0.06)
     fit = times.reading()
     assert fit is not None
     assert fit.busy == pytest.approx(0.6, abs=0.06)
@@ -68,15 +68,15 @@ def test_the_busy_share_is_that_of_the_last_seconds(times: BatchTimes, clock: Cl
     assert rested.busy == 0
 
 
-def test_nothing_is_told_where_nothing_ran_lately(times: BatchTimes, clock: Clock):
+def test_there_is_no_service_time_where_no_batch_ran_recently(times: BatchTimes, clock: Clock):
     assert times.reading() is None
-    times.note(2, 0.1)
+    times.record(2, 0.1)
     clock.now += FIT_S + 1
     assert times.reading() is None
 
 
-def test_the_numbers_survive_the_way_through_serve(times: BatchTimes):
-    times.note(3, 0.06)
+def test_the_numbers_survive_the_transport_through_serve(times: BatchTimes):
+    times.record(3, 0.06)
     fit = times.reading()
     assert fit is not None
     assert ServiceTime.from_stats(fit.as_stats()) == fit

@@ -117,7 +117,7 @@ def test_an_address_says_everything_about_a_street():
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "part"),
     [
         ("synthetic://beach", "synthetic://street"),
         ("synthetic://street?colour=red", "'colour'"),
@@ -127,10 +127,10 @@ def test_an_address_says_everything_about_a_street():
         ("synthetic://street?fps=nan", "fps=nan"),
     ],
 )
-def test_a_mistake_in_the_address_is_one_line(url: str, told: str):
+def test_a_mistake_in_the_address_is_one_line(url: str, part: str):
     with pytest.raises(SettingsError) as caught:
         StreetSpec.parse(url)
-    assert told in str(caught.value)
+    assert part in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -140,7 +140,7 @@ class TestTheDemoModel:
         assert len(content) < 6_000_000
         assert not re.search(rb"/(tmp|home|root|opt|work|usr)/", content)
 
-    def test_its_card_tells_what_was_measured(self):
+    def test_its_card_has_what_was_measured(self):
         card = (CONFIGS / "models" / "street.md").read_text()
         measured = re.search(r"\| all \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|", card)
         assert measured is not None

@@ -1,4 +1,4 @@
-"""The spans of a frame's way: one trace from the camera to the detector, also where Serve's proxy loses it."""
+"""The spans of a frame: one trace from the camera to the detector, also where Serve's proxy loses it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def bench() -> Bench:
     return Bench(TracerProvider())
 
 
-def test_a_frame_s_span_begins_at_its_capture_and_tells_its_camera_and_its_fate(bench: Bench):
+def test_a_frame_s_span_begins_at_its_capture_and_has_its_camera_and_its_fate(bench: Bench):
     with bench.camera.send(frame()) as sent:
         sent.settle(Outcome.dropped(DropReason.OVERLOADED, "too many wait"))
     span = bench.span("frame")
@@ -76,8 +76,8 @@ def test_the_call_is_in_the_camera_s_trace_though_serve_s_own_span_is_not(bench:
 
 def test_where_serve_s_span_is_in_the_trace_the_call_is_its_child(bench: Bench):
     with bench.tracer.start_as_current_span("of the caller") as caller:
-        told = f"00-{caller.get_span_context().trace_id:032x}-{caller.get_span_context().span_id:016x}-01"
-        with bench.tracer.start_as_current_span("of Serve"), bench.service.detect({"traceparent": told}):
+        received = f"00-{caller.get_span_context().trace_id:032x}-{caller.get_span_context().span_id:016x}-01"
+        with bench.tracer.start_as_current_span("of Serve"), bench.service.detect({"traceparent": received}):
             pass
     parent = bench.span("detect").parent
     assert parent is not None
@@ -97,7 +97,7 @@ def test_a_batch_is_in_the_trace_of_its_first_frame_and_linked_to_the_others(ben
     assert [f"{link.context.span_id:016x}" in second.traceparent for link in batch.links] == [True]
 
 
-def test_a_call_that_sampling_left_out_has_no_span_of_ours_either(bench: Bench):
+def test_a_call_that_sampling_left_out_has_no_span_of_sightline_either(bench: Bench):
     off = Bench(TracerProvider(sampler=ALWAYS_OFF))
     with (
         off.camera.send(frame()) as sent,
@@ -110,8 +110,11 @@ def test_a_call_that_sampling_left_out_has_no_span_of_ours_either(bench: Bench):
     assert bench.names == []
 
 
-@pytest.mark.parametrize("told", ["", "nonsense", "00-0-0-01", "ff-" + "a" * 32 + "-" + "b" * 16 + "-01"])
-def test_a_malformed_trace_context_is_none(bench: Bench, told: str):
-    with bench.service.detect({"traceparent": told}) as detected, bench.service.batch([told, detected.traceparent]):
+@pytest.mark.parametrize("received", ["", "nonsense", "00-0-0-01", "ff-" + "a" * 32 + "-" + "b" * 16 + "-01"])
+def test_a_malformed_trace_context_is_none(bench: Bench, received: str):
+    with (
+        bench.service.detect({"traceparent": received}) as detected,
+        bench.service.batch([received, detected.traceparent]),
+    ):
         pass
     assert bench.names == []

@@ -1,4 +1,4 @@
-"""A trouble that lasts is told at once, summed up once a period, and its end is told."""
+"""A trouble that lasts is logged at once, summed up once a period, and its end is logged."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def trouble(lines: Lines, clock: Hands) -> TroubleLog:
     return TroubleLog(lines.log, "camera gate-1 unreachable", unit="tries", camera_id="gate-1", monotonic=clock)
 
 
-def test_a_trouble_is_told_at_once_then_once_a_period_with_its_count(trouble: TroubleLog, lines: Lines, clock: Hands):
+def test_a_trouble_is_logged_at_once_then_once_a_period_with_its_count(trouble: TroubleLog, lines: Lines, clock: Hands):
     for _ in range(31):
         trouble.again("connection refused")
         clock.now += 4
@@ -61,7 +61,7 @@ def test_a_trouble_is_told_at_once_then_once_a_period_with_its_count(trouble: Tr
     ]
 
 
-def test_its_end_is_told_once_with_how_long_it_lasted(trouble: TroubleLog, lines: Lines, clock: Hands):
+def test_its_end_is_logged_once_with_how_long_it_lasted(trouble: TroubleLog, lines: Lines, clock: Hands):
     trouble.again("connection refused")
     clock.now += 31
     trouble.over("camera gate-1 is live again")
@@ -75,7 +75,7 @@ def test_nothing_is_over_that_never_was(trouble: TroubleLog, lines: Lines):
     assert lines.texts == []
 
 
-def test_a_trouble_that_comes_and_goes_is_told_once_a_period_and_so_is_its_end(
+def test_a_trouble_that_comes_and_goes_is_logged_once_a_period_and_so_is_its_end(
     trouble: TroubleLog, lines: Lines, clock: Hands
 ):
     for _ in range(16):
@@ -91,7 +91,7 @@ def test_a_trouble_that_comes_and_goes_is_told_once_a_period_and_so_is_its_end(
     ]
 
 
-def test_another_reason_is_told_at_once_and_many_of_them_are_not(trouble: TroubleLog, lines: Lines):
+def test_another_reason_is_logged_at_once_and_many_of_them_are_not(trouble: TroubleLog, lines: Lines):
     for number in range(100):
         trouble.again(f"port {number} refused")
     assert len(lines.texts) == MAX_REASONS
@@ -121,12 +121,12 @@ def test_the_lines_have_their_camera_and_their_numbers_as_fields(trouble: Troubl
     )
 
 
-def test_the_stack_of_an_error_is_told_only_with_a_line(trouble: TroubleLog, lines: Lines):
+def test_the_stack_of_an_error_is_logged_only_with_a_line(trouble: TroubleLog, lines: Lines):
     for _ in range(5):
         try:
             raise ValueError("odd")
         except ValueError as error:
-            trouble.again("a fault of ours", error=error)
+            trouble.again("an internal error", error=error)
     (record,) = lines.records
     assert record.exc_info is not None
     assert record.exc_info[0] is ValueError

@@ -208,14 +208,14 @@ async def test_a_service_that_comes_back_is_found_again(service: Service, client
 async def test_the_first_address_that_can_be_reached_is_asked(service: Service):
     with socket.socket() as away:
         away.bind(("127.0.0.1", 0))
-        nobody = ServiceAddress(host="127.0.0.1", port=away.getsockname()[1])
-        client = DetectClient(nobody)
-        client.route([nobody, ServiceAddress(host="127.0.0.1", port=service.port)])
+        absent = ServiceAddress(host="127.0.0.1", port=away.getsockname()[1])
+        client = DetectClient(absent)
+        client.route([absent, ServiceAddress(host="127.0.0.1", port=service.port)])
         assert (await client.detect(FRAME, 0.5)).fate is Fate.ACCEPTED
         await client.close()
 
 
-async def test_frames_go_elsewhere_once_told_and_the_one_under_way_gets_its_answer(service: Service):
+async def test_a_new_route_takes_new_frames_and_the_one_in_flight_gets_its_answer(service: Service):
     other = Service()
     await other.start()
     client = DetectClient(ServiceAddress(host="127.0.0.1", port=other.port))
@@ -226,18 +226,18 @@ async def test_frames_go_elsewhere_once_told_and_the_one_under_way_gets_its_answ
         return pb.DetectResponse()
 
     other.answer = answer
-    under_way = asyncio.create_task(client.detect(FRAME, 5.0))
+    in_flight = asyncio.create_task(client.detect(FRAME, 5.0))
     await other.received.wait()
     client.route([ServiceAddress(host="127.0.0.1", port=service.port)])
     assert (await client.detect(FRAME, 0.5)).fate is Fate.ACCEPTED
     assert len(service.requests) == 1
     let_go.set()
-    assert (await under_way).fate is Fate.ACCEPTED
+    assert (await in_flight).fate is Fate.ACCEPTED
     await client.close()
     await other.kill()
 
 
-async def test_a_client_that_was_led_elsewhere_closes_with_calls_under_way_on_the_old_way(service: Service):
+async def test_a_client_with_a_new_route_closes_with_calls_in_flight_on_the_old_channel(service: Service):
     client = DetectClient(ServiceAddress(host="127.0.0.1", port=service.port))
 
     async def answer(request: pb.DetectRequest, context: grpc.aio.ServicerContext) -> pb.DetectResponse:
@@ -245,11 +245,11 @@ async def test_a_client_that_was_led_elsewhere_closes_with_calls_under_way_on_th
         raise AssertionError
 
     service.answer = answer
-    under_way = asyncio.create_task(client.detect(FRAME, 5.0))
+    in_flight = asyncio.create_task(client.detect(FRAME, 5.0))
     await service.received.wait()
     client.route([ServiceAddress(host="127.0.0.1", port=1)])
     await asyncio.wait_for(client.close(), 3)
-    (ended,) = await asyncio.gather(under_way, return_exceptions=True)
+    (ended,) = await asyncio.gather(in_flight, return_exceptions=True)
     assert isinstance(ended, asyncio.CancelledError)
 
 
@@ -265,7 +265,7 @@ async def test_a_client_closes_twice_and_before_its_first_use():
     await client.close()
 
 
-def test_a_tls_file_that_is_not_there_is_told_by_its_setting():
+def test_a_tls_file_that_is_not_there_is_named_by_its_setting():
     with pytest.raises(SettingsError, match="SIGHTLINE_TLS_CAFILE"):
         DetectClient(
             ServiceAddress(host="localhost", port=1, secure=True), tls=TlsSettings(cafile=Path("/nowhere/ca.pem"))

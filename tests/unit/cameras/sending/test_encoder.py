@@ -62,14 +62,14 @@ def test_the_picture_survives():
     assert np.abs(back.astype(int) - image).mean() < 5
 
 
-def test_a_frame_that_jpeg_cannot_hold_is_an_error_of_ours():
+def test_a_frame_that_jpeg_cannot_hold_is_an_image_error():
     image = np.zeros((2, 70_000, 3), np.uint8)
     with pytest.raises(ImageError, match="70000"):
         Encoder(None, 85).encode(SampledFrame("a", "1", RawFrame.of(image, Capture(NOON_NS, 0.0)), 1, 1))
 
 
 def came_as(jpeg: bytes) -> SampledFrame:
-    """Give a frame that came as a JPEG."""
+    """Return a frame that the source delivers as JPEG."""
 
     def decoded() -> np.ndarray:
         return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
@@ -85,7 +85,7 @@ def street(quality: int, width: int = 320, height: int = 192) -> bytes:
 def test_a_picture_that_came_as_a_jpeg_of_no_more_bytes_is_sent_as_it_came():
     given, encoder = street(80), Encoder(640, 85)
     first, second = encoder.encode(came_as(given)), encoder.encode(came_as(given))
-    assert first.jpeg != given  # looked at
+    assert first.jpeg != given  # encoded to compare
     assert second.jpeg == given
     assert (second.source_width, second.source_height) == (320, 192)
 

@@ -33,12 +33,12 @@ def test_trailing_metadata_prove_that_a_server_answered():
         ("the budget of 200 ms ran out", True, Fate.DROPPED),
     ],
 )
-def test_the_clients_own_deadline_is_told_from_the_servers(details: str, expired: bool, fate: Fate):
+def test_the_clients_own_deadline_is_distinguished_from_the_servers(details: str, expired: bool, fate: Fate):
     assert call("DEADLINE_EXCEEDED", details, expired=expired).fate is fate
 
 
 @pytest.mark.parametrize(("status", "fate"), [(503, Fate.DROPPED), (502, Fate.UNCONFIRMED), (504, Fate.UNCONFIRMED)])
-def test_a_proxy_without_a_server_is_told_from_one_that_lost_it(status: int, fate: Fate):
+def test_a_proxy_without_a_server_is_distinguished_from_one_that_lost_it(status: int, fate: Fate):
     assert call("UNAVAILABLE", f"Received http2 header with status: {status}").fate is fate
 
 

@@ -10,7 +10,7 @@ OVERLOADS = [Load(8, 10, 0.055), Load(16, 10, 0.042), Load(16, 5, 0.042), Load(3
 
 
 @pytest.mark.parametrize("load", OVERLOADS, ids=lambda load: f"{load.cameras} x {load.fps} FPS")
-def test_in_overload_the_lanes_are_used_the_frames_in_time_and_the_cameras_equal(load: Load):
+def test_in_overload_the_detectors_are_busy_the_frames_in_time_and_the_cameras_equal(load: Load):
     came = Simulation(load, seed=1).run()
     assert came.use > 0.9
     assert came.within > 0.96
@@ -19,7 +19,7 @@ def test_in_overload_the_lanes_are_used_the_frames_in_time_and_the_cameras_equal
 
 
 @pytest.mark.parametrize("frame_s", [0.01, 0.016])
-def test_where_the_model_is_fast_and_the_way_short_the_lanes_are_hardly_ever_idle(frame_s: float):
+def test_where_the_model_is_fast_and_the_network_short_the_detectors_are_hardly_ever_idle(frame_s: float):
     came = Simulation(Load(8, 30, frame_s), seed=1).run()
     assert came.use > 0.98
     assert came.within > 0.999
@@ -33,6 +33,6 @@ def test_without_overload_no_frame_is_left_out_and_none_waits():
     assert came.expired == 0
 
 
-def test_the_same_seed_gives_the_same_course():
+def test_the_same_seed_gives_the_same_result():
     load = OVERLOADS[0]
     assert Simulation(load, seed=7).run(20).delays == Simulation(load, seed=7).run(20).delays

@@ -57,7 +57,7 @@ def test_frames_that_fail_for_two_seconds_mean_a_block_and_its_kind(outcome: Out
     assert blocked.since.timestamp() == 1000.0
 
 
-def test_a_block_tells_what_the_service_said():
+def test_a_block_has_the_reason_of_the_service():
     assert str(blocked_after(AWAY, 2.0).blocked) == "the service is away (no server)"
 
 
@@ -92,7 +92,7 @@ def blocked_soon(service: Scripted, sources: Sources) -> Camera:
 
 @pytest.mark.parametrize("reason", [DropReason.DEADLINE, DropReason.OVERLOADED, DropReason.UNAVAILABLE])
 async def test_a_blocked_camera_s_source_stays_live_and_is_never_opened_again(reason: DropReason):
-    service, sources = Scripted(Outcome.dropped(reason, "as told")), Sources(ScriptedSource([100] * 10_000))
+    service, sources = Scripted(Outcome.dropped(reason, "scripted")), Sources(ScriptedSource([100] * 10_000))
     camera = blocked_soon(service, sources)
     async with running(camera):
         await until(lambda: camera.status().blocked is not None)

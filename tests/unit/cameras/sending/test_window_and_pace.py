@@ -1,4 +1,4 @@
-"""How many frames a camera has under way, and how often it sends."""
+"""How many frames a camera has in flight, and how often it sends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def window_of(fps: float, *round_trips_s: float, queued_s: float = 0.0) -> int:
     ("fps", "round_trip_s", "frames"),
     [(5, 0.05, 1), (5, 0.15, 1), (15, 0.04, 1), (15, 0.06, 2), (30, 0.02, 1), (30, 0.06, 3), (60, 0.06, 4), (60, 9, 4)],
 )
-def test_as_many_frames_are_under_way_as_the_rate_needs(fps: float, round_trip_s: float, frames: int):
+def test_as_many_frames_are_in_flight_as_the_rate_needs(fps: float, round_trip_s: float, frames: int):
     assert window_of(fps, *[round_trip_s] * 5) == frames
 
 
@@ -70,7 +70,7 @@ def waited(queue_ms: float, inference_ms: float) -> Outcome:
     return Outcome.accepted(pb.DetectResponse(latency=latency))
 
 
-SLOW_WAY_S = 0.1
+LONG_DELAY_S = 0.1
 """So long that it leaves frames nothing to wait for but what they always may."""
 
 
@@ -78,7 +78,7 @@ def test_the_longer_the_queue_the_more_a_camera_gives_up():
     rates = []
     for queue_ms in (30, 33, 40, 50, 400):
         pace = Pace(10, 0.2)
-        pace.record(waited(queue_ms, inference_ms=5), 0.1, SLOW_WAY_S + queue_ms / 1000)
+        pace.record(waited(queue_ms, inference_ms=5), 0.1, LONG_DELAY_S + queue_ms / 1000)
         rates.append(pace.rate)
     assert rates == pytest.approx([10, 9.8, 9.333, 8.667, 8.5], abs=1e-3)
 
@@ -87,19 +87,19 @@ def test_the_longer_the_queue_the_more_a_camera_gives_up():
 def test_the_slower_the_model_the_longer_others_may_wait_for_it_within_bounds(inference_ms: float, allowed_ms: float):
     for queue_ms, slowed in ((allowed_ms - 0.1, False), (allowed_ms + 0.1, True)):
         pace = Pace(10, 0.2)
-        pace.record(waited(queue_ms, inference_ms), 0.1, SLOW_WAY_S + queue_ms / 1000)
+        pace.record(waited(queue_ms, inference_ms), 0.1, LONG_DELAY_S + queue_ms / 1000)
         assert pace.slowed == slowed
 
 
-@pytest.mark.parametrize(("way_ms", "allowed_ms"), [(10, 60), (70, 50), (85, 35), (100, 30), (300, 30)])
-def test_where_all_else_is_done_early_frames_may_wait_longer_within_bounds(way_ms: float, allowed_ms: float):
+@pytest.mark.parametrize(("delay_ms", "allowed_ms"), [(10, 60), (70, 50), (85, 35), (100, 30), (300, 30)])
+def test_where_all_else_is_done_early_frames_may_wait_longer_within_bounds(delay_ms: float, allowed_ms: float):
     for queue_ms, slowed in ((allowed_ms - 0.1, False), (allowed_ms + 0.1, True)):
         pace = Pace(10, 0.2)
-        pace.record(waited(queue_ms, inference_ms=5), 0.1, (way_ms + queue_ms) / 1000)
+        pace.record(waited(queue_ms, inference_ms=5), 0.1, (delay_ms + queue_ms) / 1000)
         assert pace.slowed == slowed
 
 
-def test_one_slow_way_in_many_does_not_shorten_what_is_allowed():
+def test_one_long_delay_in_many_does_not_shorten_what_is_allowed():
     pace = Pace(10, 0.2)
     for number in range(64):
         pace.record(waited(5, inference_ms=5), number / 10, 0.1 if number == 30 else 0.015)
@@ -141,7 +141,7 @@ def test_it_comes_back_to_its_full_rate_and_no_further():
     assert pace.rate == 5
 
 
-def test_a_long_silence_gives_no_leap():
+def test_a_long_silence_causes_no_jump():
     pace = Pace(10, 0.2)
     for _ in range(20):
         pace.record(BUSY, 0.0, round_trip_s=0.05)
@@ -194,7 +194,7 @@ def test_answers_that_take_long_slow_a_camera_where_others_came_in_half_the_time
     assert pace.slowed
 
 
-def test_a_way_that_is_always_long_slows_no_camera():
+def test_a_delay_that_is_always_long_slows_no_camera():
     pace = Pace(10, 0.2)
     for number in range(200):
         pace.record(IDLE, number / 10, round_trip_s=0.16 + 0.02 * (number % 2))

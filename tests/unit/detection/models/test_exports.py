@@ -77,7 +77,7 @@ def test_an_export_finds_what_its_weights_find(exported: Exports, name: str) -> 
     other.warm_up()
     expected = own.detect(pictures)
     assert sum(map(len, expected)) > 20
-    # Untrained networks give many boxes the score 1.0 to the last digit, and which of those NMS keeps is chance.
+    # Untrained networks give many boxes a score of 1.0 to the last digit, and which of those NMS keeps is chance.
     allowed = 0.0 if name.startswith("street") else 0.03
     for found in (other.detect(pictures), [other.detect([picture])[0] for picture in pictures]):
         strays = sum(without_counterpart(ours, theirs) for ours, theirs in zip(found, expected, strict=True))
@@ -315,7 +315,7 @@ def test_an_engine_of_another_card_gives_way_to_its_weights(weights: Path, caplo
 
     engine = Export(weights.with_suffix(".engine"), ENGINE, 640)
     assert load_or_fall_back(weights, engine, load) == ("own.pt", None)
-    assert "own.pt is run itself" in caplog.text
+    assert "own.pt itself is run" in caplog.text
     assert "another TensorRT" in caplog.text
     assert load_or_fall_back(weights, engine, lambda file: file.name) == ("own.engine", engine)
     with pytest.raises(ModelUnavailable):

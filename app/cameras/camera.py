@@ -30,7 +30,7 @@ from app.cameras.sources import Source, open_source
 from app.cameras.status import CameraStatus
 from app.core.backoff import Backoff
 from app.core.clock import Clock
-from app.settings.cameras import USUAL_STALL_S, CameraSettings
+from app.settings.cameras import DEFAULT_STALL_S, CameraSettings
 from app.settings.source_url import SourceUrl
 
 _log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 class CameraTiming:
     """The timeouts and delays of a camera, in seconds."""
 
-    stall_s: float = USUAL_STALL_S
+    stall_s: float = DEFAULT_STALL_S
     """A live source that gives no frame for so long is opened again, where the camera does not set its own."""
     reopen_first_s: float = 0.5
     reopen_max_s: float = 4.0

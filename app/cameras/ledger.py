@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 
-class DropReason(str, enum.Enum):
+class DropReason(enum.StrEnum):
     """Why a sampled frame became no event."""
 
     SUPERSEDED = "superseded"

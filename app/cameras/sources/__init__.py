@@ -7,13 +7,13 @@ from pathlib import Path
 from app.cameras.sources.source import Capture, FrameTime, RawFrame, Source
 from app.cameras.sources.timeouts import Timeouts
 from app.core.clock import Clock
-from app.settings.cameras import USUAL_STALL_S
+from app.settings.cameras import DEFAULT_STALL_S
 from app.settings.source_url import IMAGE_SUFFIXES, SourceKind, SourceUrl
 
 __all__ = ["Capture", "FrameTime", "RawFrame", "Source", "open_source"]
 
 
-def open_source(url: SourceUrl, fps: float, clock: Clock | None = None, *, stall_s: float = USUAL_STALL_S) -> Source:
+def open_source(url: SourceUrl, fps: float, clock: Clock | None = None, *, stall_s: float = DEFAULT_STALL_S) -> Source:
     """Return the source for an address, not yet opened.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.settings.cameras import USUAL_STALL_S
+from app.settings.cameras import DEFAULT_STALL_S
 
 _OPEN_S = 4.0
 _READ_MARGIN_S = 1.0
@@ -24,9 +24,9 @@ class Timeouts:
     """For the first frame while packets come: cameras that save bits send a key frame once a minute."""
 
     @classmethod
-    def of(cls, stall_s: float = USUAL_STALL_S) -> Timeouts:
+    def of(cls, stall_s: float = DEFAULT_STALL_S) -> Timeouts:
         """Return the time-outs for a camera; one that may be silent for longer may be so before its first frame too."""
-        slow = stall_s > USUAL_STALL_S
+        slow = stall_s > DEFAULT_STALL_S
         return cls(
             open_s=stall_s if slow else _OPEN_S,
             read_s=stall_s + _READ_MARGIN_S,

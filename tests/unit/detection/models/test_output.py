@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,11 @@ class YoloV5(torch.nn.Module):
 
 
 def write_onnx(module: torch.nn.Module, file: Path, names: int | None) -> Path:
-    torch.onnx.export(module.eval(), (torch.zeros(1, 3, SIZE, SIZE),), str(file), input_names=["images"], dynamo=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter that needs no further package is deprecated
+        torch.onnx.export(
+            module.eval(), (torch.zeros(1, 3, SIZE, SIZE),), str(file), input_names=["images"], dynamo=False
+        )
     with_names(file, file, names)
     return file
 

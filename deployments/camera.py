@@ -86,6 +86,10 @@ class CameraActor:
         number = after.number if after.epoch == status.epoch else 0
         return CameraNews(status.id, status.epoch, self._camera.history.after(number))
 
+    async def advance(self, epoch: int) -> None:
+        """Have frames that are sampled from now on ordered by a higher epoch."""
+        self._camera.advance(epoch)
+
     async def rebudget(self, budget_ms: int) -> None:
         """Give frames that are sent from now on another budget."""
         self._camera.set_budget(budget_ms)

@@ -12,6 +12,7 @@ import ray
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from app.cameras import CameraStatus, Picture
+from app.cameras.epochs import OUTDATED_EPOCH, Epochs
 from app.cameras.telemetry import CameraTelemetry, ReportedTelemetry
 from app.core.backoff import Backoff
 from app.core.tasks import end
@@ -53,7 +54,7 @@ class CameraSupervisor:
         self.restarts = 0
         self._options = options
         self._telemetry = ReportedTelemetry(CameraTelemetry(settings.id, RayMeter()))
-        self._epoch = 0
+        self._epochs = Epochs()
         self._actor: Any = None
         self._answers = False
         self._silence_of_actor = LivenessProbe(ANSWER_TIMEOUT_S)
@@ -139,12 +140,25 @@ class CameraSupervisor:
             status = await self._call("status")
             self._answers = status is not None
             self._telemetry.report(status)
+            if status is not None:
+                await self._keep_epoch(status)
             waited_s = time.monotonic() - began
             silent = self._silence_of_actor.note(actor, answered=self._answers, waited_s=waited_s)
             starts_in_doubt = not self._answers and self._places.is_doubtful(self.settings.id)
             if actor is not None and (silent or starts_in_doubt):
                 await self._give_up(actor)
             await asyncio.sleep(COUNT_PERIOD_S if self._answers else KNOCK_PERIOD_S)
+
+    async def _keep_epoch(self, status: CameraStatus) -> None:
+        """Have the actor take a higher epoch where the service has committed one above its own before it began.
+
+        Only its owner does that: an actor that was replaced, and lives on out of reach, keeps its epoch.
+        """
+        committed = status.epoch_to_exceed
+        if committed is not None and (epoch := self._epochs.exceed(committed)) is not None:
+            about = {"camera_id": status.id}
+            logger.warning(OUTDATED_EPOCH, status.id, committed, epoch, extra=about)
+            await self._call("advance", epoch)
 
     async def _keep(self) -> None:
         while True:
@@ -181,15 +195,13 @@ class CameraSupervisor:
 
     async def _make(self) -> Any:
         strategy = await self._places.strategy(self.settings)
-        # Milliseconds rise across restarts of everything; the maximum guards against a clock set back.
-        self._epoch = max(self._epoch + 1, time.time_ns() // 1_000_000)
         return _ACTOR_CLASS.options(
             num_cpus=0,
             memory=A_BYTE,
             resources=dict(self.settings.resources),
             scheduling_strategy=strategy,
             max_concurrency=16,
-        ).remote(self.settings, self._options, self._epoch)
+        ).remote(self.settings, self._options, self._epochs.begin())
 
     def _end_actor(self) -> None:
         if self._actor is not None:

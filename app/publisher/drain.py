@@ -118,7 +118,10 @@ class Drain:
         """When each was acknowledged, in monotonic seconds, and its milliseconds since capture."""
         self._held = 0
         self._old_up_to = 0
-        self._back_at_ns = 0
+        self._last_id = 0
+        """The highest id of an event that came here."""
+        self._waited_up_to = 0
+        """The highest one when Kafka last came back: no event up to it is new, whatever the clock says."""
         self._losing = TroubleLog(logger, "events wait in the spool", unit="tries", monotonic=monotonic)
         self._refused = TroubleLog(
             logger, "events are set aside", unit="events", level=logging.ERROR, monotonic=monotonic
@@ -152,7 +155,7 @@ class Drain:
 
     def take_up(self, cameras: Sequence[str], last_id: int) -> None:
         """Have what a publisher before us left sent, up to its last id; it counts as replayed."""
-        self._old_up_to = last_id
+        self._old_up_to = self._last_id = last_id
         self.fetch(cameras)
 
     async def close(self) -> None:
@@ -165,6 +168,7 @@ class Drain:
     def queue(self, camera_id: str, pending: Pending) -> None:
         """Have an event sent after those of its camera; where memory holds enough, from disk, later."""
         lane = self._lane(camera_id)
+        self._last_id = max(self._last_id, pending.id)
         if lane.on_disk or self._held >= self._max_held:
             lane.on_disk = True
         elif pending.id > lane.read_up_to:
@@ -248,9 +252,13 @@ class Drain:
     def _record(self, pending: Pending, now_ns: int) -> EventRecord:
         if pending.event is None:
             raise DeliveryRefused("its stored form cannot be read")
-        replayed = pending.old or pending.tried or pending.stored_at_ns < self._back_at_ns or bool(self.trouble)
+        replayed = self._has_waited(pending) or bool(self.trouble)
         total_ms = (now_ns - pending.event.captured_at_ns) / 1e6
         return make_record(pending.event, total_ms=total_ms, replayed=replayed)
+
+    def _has_waited(self, pending: Pending) -> bool:
+        """Return whether an event waited out an outage; by ids, as a clock may be set back."""
+        return pending.old or pending.tried or pending.id <= self._waited_up_to
 
     def _lose(self, reason: str) -> None:
         self._losing.again(reason)
@@ -259,7 +267,7 @@ class Drain:
     def _answered(self) -> None:
         if self.trouble:
             self._losing.over("events go to Kafka again")
-            self.trouble, self._back_at_ns = "", self._wall_ns()
+            self.trouble, self._waited_up_to = "", self._last_id
 
     def _acknowledged(self, lane: _Lane, pending: Pending, spool_s: float, publish_s: float) -> None:
         self._answered()
@@ -270,7 +278,7 @@ class Drain:
         age_ms = self._age_ms(pending.event)
         breach = self._is_late(pending, age_ms)
         self.breaches += breach
-        if not (pending.old or pending.tried or pending.stored_at_ns < self._back_at_ns):
+        if not self._has_waited(pending):
             self._latencies.append((lane.used_at, age_ms))
         try:
             self._observer.published(

@@ -44,6 +44,8 @@ KEEP_TURN = (
     "sequence = excluded.sequence, at_ns = excluded.at_ns WHERE (excluded.epoch, excluded.sequence) > (epoch, sequence)"
 )
 """Writes a camera's turn down, unless there is a later one."""
+SET_TURN = "INSERT OR REPLACE INTO camera VALUES (?, ?, ?, ?)"
+"""Writes a camera's turn down."""
 
 
 def quarantined(folder: Path) -> list[Quarantined]:

@@ -21,9 +21,9 @@ from app.publisher.spool import salvage
 from app.publisher.spool.codec import digest
 from app.publisher.spool.file import (
     FILE,
-    KEEP_TURN,
     RESERVE,
     ROW_BYTES,
+    SET_TURN,
     accounts_of,
     connect,
     lock,
@@ -248,7 +248,9 @@ class Spool:
         self._count("accepted", 1)
         if arrival.epoch:
             turn = (arrival.camera_id, _stored(arrival.epoch), _stored(arrival.sequence), arrival.at_ns)
-            database.execute(KEEP_TURN, turn)
+            # The publisher decides the order. Where it has forgotten a camera that was idle, a lower epoch may come;
+            # the higher one must not come back at the next start and refuse the frames that were accepted since.
+            database.execute(SET_TURN, turn)
         return given
 
     def _forget(self, database: sqlite3.Connection, delivery: Delivery) -> None:

@@ -7,7 +7,7 @@ from app.settings.connections import KafkaSettings
 
 
 def check_broker(settings: KafkaSettings) -> str:
-    """Tell in words where events would go.
+    """Return one sentence that names where events would go.
 
     Raises:
         BrokerUnavailable: there is no embedded broker for this machine.

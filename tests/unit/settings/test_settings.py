@@ -235,8 +235,8 @@ def test_a_secret_in_the_wrong_place_is_not_shown(tmp_path: Path, text: str):
 @pytest.mark.parametrize(
     ("environment", "told"),
     [
-        ({"SIGHTLINE_TLS_CAFILE": "/nowhere/ca.pem"}, "SIGHTLINE_TLS_CAFILE: '/nowhere/ca.pem' is not there"),
-        ({"KAFKA_SSL_CAFILE": "/nowhere/ca.pem"}, "KAFKA_SSL_CAFILE: '/nowhere/ca.pem' is not there"),
+        ({"SIGHTLINE_TLS_CAFILE": "/nowhere/ca.pem"}, "SIGHTLINE_TLS_CAFILE: '/nowhere/ca.pem' does not exist"),
+        ({"KAFKA_SSL_CAFILE": "/nowhere/ca.pem"}, "KAFKA_SSL_CAFILE: '/nowhere/ca.pem' does not exist"),
         ({"SIGHTLINE_TLS_CERTFILE": str(CONFIGS / "cameras.yaml")}, "come together"),
         ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "KAFKA_SASL_MECHANISM"),
         ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "PLAIN"}, "KAFKA_SASL_USERNAME"),

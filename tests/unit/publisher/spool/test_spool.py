@@ -65,10 +65,10 @@ def test_numbers_of_all_64_bits_are_kept_in_their_order(tmp_path: Path):
         for late in (0, 1, sequence):  # one that comes late changes nothing
             event_id = f"e{number}-{late}"
             spool.commit([Arrival(event_id, "cam", epoch, late or sequence, dump(event(event_id)), NOW)])
-        assert [(turn.epoch, turn.sequence) for turn in spool.turns()] == [(epoch, sequence)]
+        assert [(turn.epoch, turn.sequence) for turn in spool.order_keys()] == [(epoch, sequence)]
     spool.close()
     spool = Spool(SpoolOptions(tmp_path))
-    assert [(turn.epoch, turn.sequence) for turn in spool.turns()] == [(top, top)]
+    assert [(turn.epoch, turn.sequence) for turn in spool.order_keys()] == [(top, top)]
     spool.close()
 
 

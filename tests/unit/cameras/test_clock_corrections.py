@@ -32,7 +32,7 @@ from tests.support.publisher import Told, Topic
 
 EIGHT_HOURS = 8 * 3600.0
 LIMIT_S = 10.0
-"""How long a corrected clock may have frames refused (contract, section 3)."""
+"""How long a corrected clock may have frames refused."""
 
 
 class Machine:

@@ -83,6 +83,11 @@ class FrameRepeated(OrderError):
 class EpochSuperseded(OrderError):
     """A newer epoch of the same camera has already committed."""
 
+    def __init__(self, message: str, committed: int = 0) -> None:
+        super().__init__(message)
+        self.committed = committed
+        """That epoch; 0: not known."""
+
 
 class DeadlineExceeded(SightlineError):
     """The frame's latency budget ran out before the model took it."""

@@ -79,6 +79,10 @@ class CameraActor:
         number = after.number if after.epoch == status.epoch else 0
         return NewFrames(status.id, status.epoch, self._camera.history.after(number))
 
+    async def advance(self, epoch: int) -> None:
+        """Have frames that are sampled from now on ordered by a higher epoch."""
+        self._camera.advance(epoch)
+
     async def set_budget(self, budget_ms: int) -> None:
         """Set the latency budget of frames that are sent from now on, in milliseconds."""
         self._camera.set_budget(budget_ms)

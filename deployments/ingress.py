@@ -22,7 +22,7 @@ from app.ingress.service import DetectionService, ServiceLimits, ServiceLoad
 from app.ingress.telemetry import ServiceTelemetry
 from app.ingress.tracing import DetectedFrame, ServiceTracing
 from app.publisher import PublisherSnapshot
-from app.rpc.codes import UNKNOWN_FAULT, status_of
+from app.rpc.codes import UNKNOWN_FAULT, metadata_of, status_of
 from app.rpc.conversion import write_response
 from app.rpc.serving import UnreadableRequest
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
@@ -135,6 +135,8 @@ class DetectionIngress:
                 span.failed(camera_id, code.name, details)
             grpc_context.set_code(code)
             grpc_context.set_details(details)
+            if more := metadata_of(error):
+                grpc_context.set_trailing_metadata(more)
             return pb.DetectResponse()
 
     async def publisher_snapshot(self, seconds: float | None = None) -> PublisherSnapshot:

@@ -178,6 +178,10 @@ class Camera:
         """Use another latency budget, in milliseconds, for the frames that are sent from now on."""
         self._flow.set_budget(budget_ms / 1000)
 
+    def advance(self, epoch: int) -> None:
+        """Have the frames that are sampled from now on ordered by a higher epoch; see ``app/cameras/epochs.py``."""
+        self._intake.advance(epoch)
+
     def status(self) -> CameraStatus:
         """Return how the camera is; may be called at any time."""
         health, size, now = self._health.current, self._encoding.source_size, self._clock.monotonic()
@@ -199,7 +203,13 @@ class Camera:
             fps_sent=self._sender.fps(now),
             dropped_lately=self._accounts.dropped_lately(),
             blocked=self._recorder.blocked,
+            committed_epoch=self._committed_epoch(),
         )
+
+    def _committed_epoch(self) -> int | None:
+        """Return the newer epoch that is committed; frames sampled before :meth:`advance` may still be refused."""
+        committed = self._recorder.committed_epoch
+        return None if committed is None or committed < self._intake.epoch else committed
 
     async def _watch(self) -> None:
         while True:

@@ -12,19 +12,19 @@ import json
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from platformdirs import user_state_path
 
 from app.cameras.accounts import CameraObserver
 from app.cameras.camera import Camera
+from app.cameras.epochs import OUTDATED_EPOCH, Epochs
 from app.cameras.sending.client import DetectClient
 from app.cameras.status import CameraStatus
 from app.cameras.telemetry import CameraTelemetry
-from app.core.files import replace_file
+from app.core.clock import Clock
 from app.settings.loading import load_settings
 from app.settings.settings import Settings
 from app.telemetry.prometheus_page import PageMeter
@@ -32,7 +32,7 @@ from app.telemetry.prometheus_page import PageMeter
 _log = logging.getLogger(__name__)
 
 POLL_S = 0.5
-"""Seconds between two readings of the camera's status, for the log line about a change."""
+"""Seconds between two readings of the camera's status."""
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Sent by Ctrl-C, by a service manager, by a terminal that is closed."""
 
@@ -67,17 +67,19 @@ def run(camera: Mapping[str, Any], page: Page, environment: Mapping[str, str]) -
         )
         if settings.token is not None and not service.secure and not service.loopback:
             _log.warning("the token crosses the network unencrypted: grpcs:// encrypts it")
-        epoch = next_epoch(user_state_path("sightline") / "epochs" / desired.id)
-        return asyncio.run(_until_signalled(settings, CameraTelemetry(desired.id, meter), epoch))
+        epochs = Epochs(user_state_path("sightline") / "epochs" / desired.id)
+        return asyncio.run(_until_signalled(settings, CameraTelemetry(desired.id, meter), epochs))
 
 
-async def _until_signalled(settings: Settings, observer: CameraObserver, epoch: int) -> CameraStatus:
+async def _until_signalled(settings: Settings, observer: CameraObserver, epochs: Epochs) -> CameraStatus:
     stop = asyncio.Event()
     with _set_by_signals(stop):
-        return await watch(settings, observer=observer, epoch=epoch, stop=stop)
+        return await watch(settings, observer=observer, epochs=epochs, stop=stop)
 
 
-async def watch(settings: Settings, *, observer: CameraObserver, epoch: int, stop: asyncio.Event) -> CameraStatus:
+async def watch(
+    settings: Settings, *, observer: CameraObserver, epochs: Epochs, stop: asyncio.Event, clock: Clock | None = None
+) -> CameraStatus:
     """Run the one camera of ``settings`` until ``stop`` is set, or its recording has ended; settle every frame.
 
     While the service is away the source stays open, frames are dropped and counted, and the connection is tried again,
@@ -88,9 +90,16 @@ async def watch(settings: Settings, *, observer: CameraObserver, epoch: int, sto
     """
     (desired,) = settings.cameras
     client = DetectClient(settings.inference_service_url, tls=settings.tls, token=settings.token)
-    camera = Camera(desired, client=client, epoch=epoch, budget_ms=settings.latency_budget_ms, observer=observer)
+    camera = Camera(
+        desired,
+        client=client,
+        epoch=epochs.begin(),
+        budget_ms=settings.latency_budget_ms,
+        observer=observer,
+        clock=clock,
+    )
     running = asyncio.create_task(camera.run())
-    others = [asyncio.create_task(work) for work in (stop.wait(), _log_blocks(camera))]
+    others = [asyncio.create_task(work) for work in (stop.wait(), _log_blocks(camera), _keep_epoch(camera, epochs))]
     try:
         await asyncio.wait({running, *others}, return_when=asyncio.FIRST_COMPLETED)
         await camera.stop()
@@ -114,6 +123,21 @@ async def _log_blocks(camera: Camera) -> None:
         await asyncio.sleep(POLL_S)
 
 
+async def _keep_epoch(camera: Camera, epochs: Epochs) -> None:
+    """Take a higher epoch where the service has committed one above the camera's own before the camera began.
+
+    Small machines often have no battery for their clock: after a loss of power it may start in the past; and the file
+    of the last epoch may be lost, or the camera's last life have been on another machine.
+    """
+    while True:
+        status = camera.status()
+        committed = status.epoch_to_exceed
+        if committed is not None and (epoch := epochs.exceed(committed)) is not None:
+            _log.warning(OUTDATED_EPOCH, status.id, committed, epoch)
+            camera.advance(epoch)
+        await asyncio.sleep(POLL_S)
+
+
 @contextlib.contextmanager
 def _set_by_signals(stop: asyncio.Event) -> Iterator[None]:
     """Have the signals that end a process set ``stop``; a second one changes nothing: the end takes seconds at most."""
@@ -125,25 +149,6 @@ def _set_by_signals(stop: asyncio.Event) -> Iterator[None]:
     finally:
         for number in END_SIGNALS:
             loop.remove_signal_handler(number)
-
-
-def next_epoch(file: Path, wall_ns: Callable[[], int] = time.time_ns) -> int:
-    """Return a new epoch for a camera: the time in milliseconds, but above the last epoch, which ``file`` stores.
-
-    Small machines often have no battery for their clock: after a loss of power it may start in the past, and the
-    service would refuse every frame of the camera as older than those of its last epoch.
-    """
-    try:
-        last = int(file.read_text())
-    except (OSError, ValueError):
-        last = 0
-    epoch = max(last + 1, wall_ns() // 1_000_000)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(file, f"{epoch}\n")
-    except OSError as error:
-        _log.warning("the epoch cannot be stored at %s (%s): the clock must not be set back", file, error.strerror)
-    return epoch
 
 
 def ledger_line(status: CameraStatus) -> str:

@@ -16,7 +16,7 @@ from app.cameras.sources import RawFrame
 class FrameIntake:
     """Counts each sampled frame in the ledger and puts it into the mailbox; the frame it displaces is dropped.
 
-    Used by the capture thread, but for ``fps``.
+    Used by the capture thread, but for ``fps``, ``epoch`` and ``advance``.
     """
 
     def __init__(
@@ -26,18 +26,28 @@ class FrameIntake:
 
         Args:
             camera_id: of the frames.
-            epoch: of the frames; their sequence numbers rise within it, from 1.
+            epoch: the life of the camera; it names the frames, and orders them until :meth:`advance`.
             mailbox: holds the newest frame.
             accounts: counts sampled and dropped frames.
             flow: knows which frames the camera held back.
         """
         self._camera_id = camera_id
+        self._life = epoch
         self._epoch = epoch
         self._mailbox = mailbox
         self._accounts = accounts
         self._flow = flow
         self._sequence = 0
         self._sampled_at: deque[float] = deque(maxlen=64)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the frames that are sampled now; their sequence numbers rise within it."""
+        return self._epoch
+
+    def advance(self, epoch: int) -> None:
+        """Give the frames that are sampled from now on a higher epoch; a lower one changes nothing."""
+        self._epoch = max(self._epoch, epoch)
 
     def put(self, index: int, raw: RawFrame) -> None:
         """Take a sampled frame; ``index`` counts the frames of the source."""
@@ -47,7 +57,7 @@ class FrameIntake:
         if raw.damaged:
             self._accounts.drop(DropReason.DAMAGED)
             return
-        sampled = SampledFrame(self._camera_id, f"{self._epoch}-{index}", raw, self._epoch, self._sequence)
+        sampled = SampledFrame(self._camera_id, f"{self._life}-{index}", raw, self._epoch, self._sequence)
         displaced = self._mailbox.put(sampled)
         if displaced is sampled:
             self._accounts.drop(DropReason.SHUTDOWN)

@@ -28,6 +28,8 @@ class Outcome:
     """The reason in words, of the service or of gRPC."""
     response: pb.DetectResponse | None = field(default=None, repr=False)
     """The answer to an accepted frame."""
+    committed_epoch: int | None = None
+    """The newer epoch of the camera that the service has committed, where it refused the frame for that."""
 
     @classmethod
     def accepted(cls, response: pb.DetectResponse) -> Outcome:
@@ -35,9 +37,9 @@ class Outcome:
         return cls(Fate.ACCEPTED, response=response)
 
     @classmethod
-    def dropped(cls, reason: DropReason, detail: str = "") -> Outcome:
+    def dropped(cls, reason: DropReason, detail: str = "", committed_epoch: int | None = None) -> Outcome:
         """Return the outcome of a frame that becomes no event."""
-        return cls(Fate.DROPPED, reason, detail)
+        return cls(Fate.DROPPED, reason, detail, committed_epoch=committed_epoch)
 
     @classmethod
     def unconfirmed(cls, detail: str = "") -> Outcome:

@@ -74,6 +74,7 @@ class CameraStatus:
     since: datetime
     """UTC; when it came into this state."""
     epoch: int
+    """Names this life of the camera, and its ledger."""
     ledger: LedgerSnapshot
     width: int | None
     """Pixels of the source; ``None`` before the first sampled frame."""
@@ -92,3 +93,15 @@ class CameraStatus:
     fps_sent: float = 0.0
     """Frames sent to the service per second over the last seconds."""
     dropped_lately: DroppedLately = field(default_factory=DroppedLately)
+    committed_epoch: int | None = None
+    """The newer epoch for which the service refuses the frames of this camera; ``None`` where it does not."""
+
+    @property
+    def epoch_to_exceed(self) -> int | None:
+        """The committed epoch that this camera's is to exceed; ``None`` where it is not to take another.
+
+        A life of which a frame was accepted had the newest epoch then: one that is newer now is of a camera started
+        since, to which this one yields. A life of which none was accepted began with an epoch that was too low: a
+        clock that was ahead has been set back, or another machine's clock is ahead.
+        """
+        return None if self.ledger.accepted else self.committed_epoch

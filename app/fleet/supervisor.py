@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from app.cameras import CameraStatus, FrameLatency, Picture
+from app.cameras.epochs import OUTDATED_EPOCH, Epochs
 from app.cameras.telemetry import ReportedTelemetry
 from app.core.backoff import Backoff
 from app.core.tasks import end
@@ -140,8 +141,7 @@ class CameraSupervisor:
         self._actors = actors
         self._telemetry = telemetry
         self._timing = timing
-        self._wall_ns = wall_ns
-        self._epoch = 0
+        self._epochs = Epochs(wall_ns=wall_ns)
         self._restarts = 0
         self._actor: ActorHandle | None = None
         self._answers = False
@@ -202,12 +202,24 @@ class CameraSupervisor:
             status = await self._call("status")
             self._answers = status is not None
             self._telemetry.report(status)
+            if status is not None:
+                await self._raise_epoch(status)
             waited_s = time.monotonic() - began
             silent = self._liveness.record(actor, answered=self._answers, waited_s=waited_s)
             may_never_start = not self._answers and self._actors.is_on_avoided_node(self.settings.id)
             if actor is not None and (silent or may_never_start):
                 await self._move(actor)
             await asyncio.sleep(self._timing.probe_s if self._answers else self._timing.probe_again_s)
+
+    async def _raise_epoch(self, status: CameraStatus) -> None:
+        """Have the actor take a higher epoch where the service had committed one above its own before it began.
+
+        Only its owner does that: an actor that was replaced, and lives on out of reach, keeps its epoch.
+        """
+        committed = status.epoch_to_exceed
+        if committed is not None and (epoch := self._epochs.exceed(committed)) is not None:
+            logger.warning(OUTDATED_EPOCH, status.id, committed, epoch, extra={"camera_id": status.id})
+            await self._call("advance", epoch)
 
     async def _keep_running(self) -> None:
         while True:
@@ -228,9 +240,7 @@ class CameraSupervisor:
             await asyncio.sleep(self._backoff.next())
 
     async def _start(self) -> ActorHandle:
-        # Milliseconds rise across restarts of everything; the maximum guards against a clock set back.
-        self._epoch = max(self._epoch + 1, self._wall_ns() // 1_000_000)
-        return await self._actors.start(self.settings, self._epoch)
+        return await self._actors.start(self.settings, self._epochs.begin())
 
     async def _move(self, actor: ActorHandle) -> None:
         """End an actor that does not answer where another node can run its camera; it is then started there.

@@ -90,7 +90,10 @@ class Drain:
         self._closed = False
         self._held = 0
         self._old_up_to = 0
-        self._recovered_at_ns = 0
+        self._last_id = 0
+        """The highest id of an event that came here."""
+        self._waited_up_to = 0
+        """The highest one when Kafka last came back: no event up to it is new, whatever the clock says."""
         self._outage = TroubleLog(logger, "events wait in the spool", unit="tries", monotonic=monotonic)
         self._refused = TroubleLog(
             logger, "events are set aside", unit="events", level=logging.ERROR, monotonic=monotonic
@@ -111,7 +114,7 @@ class Drain:
 
     def resume(self, cameras: Sequence[str], last_id: int) -> None:
         """Send what a previous publisher left, up to its last id; it counts as replayed."""
-        self._old_up_to = last_id
+        self._old_up_to = self._last_id = last_id
         self.fetch(cameras)
 
     async def close(self) -> None:
@@ -131,6 +134,7 @@ class Drain:
     def queue(self, camera_id: str, pending: Pending) -> None:
         """Send an event after those of its camera; where memory holds enough, from disk, later."""
         queue = self._queue(camera_id)
+        self._last_id = max(self._last_id, pending.id)
         if queue.on_disk or self._held >= self._max_held:
             queue.on_disk = True
         elif pending.id > queue.read_up_to:
@@ -234,9 +238,13 @@ class Drain:
     def _record(self, pending: Pending, now_ns: int) -> EventRecord:
         if pending.event is None:
             raise DeliveryRefused("its stored form cannot be read")
-        replayed = pending.old or pending.tried or pending.stored_at_ns < self._recovered_at_ns or bool(self.trouble)
+        replayed = self._has_waited(pending) or bool(self.trouble)
         total_ms = (now_ns - pending.event.captured_at_ns) / 1e6
         return make_record(pending.event, total_ms=total_ms, replayed=replayed)
+
+    def _has_waited(self, pending: Pending) -> bool:
+        """Return whether an event waited out an outage; by ids, as a clock may be set back."""
+        return pending.old or pending.tried or pending.id <= self._waited_up_to
 
     # Settling.
 
@@ -282,7 +290,7 @@ class Drain:
     def _record_answer(self) -> None:
         if self.trouble:
             self._outage.over("events go to Kafka again")
-            self.trouble, self._recovered_at_ns = "", self._wall_ns()
+            self.trouble, self._waited_up_to = "", self._last_id
 
     def _set_aside(self, pending: Pending, error: DeliveryRefused) -> None:
         self._held -= 1
@@ -297,7 +305,7 @@ class Drain:
         self._spool.deliver(Delivery(pending.id, pending.event_id, self._wall_ns()))
         queue.published += 1
         queue.used_at = self._monotonic()
-        self._times.record(sent, replayed=pending.old or pending.tried or pending.stored_at_ns < self._recovered_at_ns)
+        self._times.record(sent, replayed=self._has_waited(pending))
 
     def _queue(self, camera_id: str) -> CameraQueue:
         queue = self._queues.get(camera_id)

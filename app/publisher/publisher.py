@@ -224,7 +224,8 @@ class EventPublisher:
         if submission.epoch < epoch:
             raise EpochSuperseded(
                 f"camera {camera_id} is in epoch {epoch}; this frame is of {submission.epoch}: "
-                "a camera with this id was started since"
+                "a camera with this id was started since",
+                committed=epoch,
             )
         if submission.epoch == epoch and submission.sequence <= sequence:
             raise FrameRepeated(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import grpc
 
 from app import errors
@@ -15,6 +17,9 @@ LOST_COMMIT = "the publisher that had the event gave no answer; the event may ha
 """Details of ``UNAVAILABLE`` where it is unknown whether the frame became an event: a publisher did not answer."""
 LOST_ANSWERS = frozenset({LOST_ANSWER, LOST_COMMIT})
 """Details of ``UNAVAILABLE`` for which a camera counts its frame as unconfirmed."""
+
+COMMITTED_EPOCH = "sightline-committed-epoch"
+"""Trailing metadata of ``FAILED_PRECONDITION``: the epoch that is committed, in decimal digits."""
 
 _CODES: tuple[tuple[type[errors.SightlineError], grpc.StatusCode], ...] = (
     (errors.ImageError, grpc.StatusCode.INVALID_ARGUMENT),
@@ -36,3 +41,16 @@ def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
         if isinstance(error, kind):
             return code, one_line(error)
     return grpc.StatusCode.INTERNAL, UNKNOWN_FAULT
+
+
+def metadata_of(error: BaseException) -> list[tuple[str, str]]:
+    """Return the trailing metadata of an error's answer."""
+    if isinstance(error, errors.EpochSuperseded) and error.committed:
+        return [(COMMITTED_EPOCH, str(error.committed))]
+    return []
+
+
+def committed_epoch(metadata: Iterable[tuple[str, str | bytes]]) -> int | None:
+    """Return the committed epoch that the trailing metadata of an answer names; ``None`` where it names none."""
+    value = dict(metadata).get(COMMITTED_EPOCH)
+    return int(value) if isinstance(value, str) and value.isdecimal() else None

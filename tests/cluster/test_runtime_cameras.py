@@ -8,10 +8,14 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import cv2
+import grpc
+import numpy as np
 import pytest
 
+from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from tests.support.inside import actor_classes
-from tests.support.ray_cluster import processes
+from tests.support.ray_cluster import Service, processes
 from tests.support.runtime_cameras import STEADY_FPS, STREET, Cameras, listed
 from tests.support.waiting import wait_for
 
@@ -65,6 +69,26 @@ def test_cameras_come_change_and_go_while_the_others_lose_nothing_and_so_they_st
     reborn = cameras.working("steady", "added")
     assert reborn["steady"]["epoch"] > after["epoch"]
     assert (reborn["added"]["origin"], reborn["added"]["fps_asked"]) == ("added", 1)
+
+
+def test_a_camera_of_which_a_clock_that_was_ahead_left_an_epoch_of_the_future_is_accepted_within_ten_seconds(
+    cameras: Cameras, service: Service
+):
+    future = time.time_ns() // 1_000_000 + 8 * 3_600_000
+    picture = cv2.imencode(".jpg", np.full((180, 320, 3), 90, np.uint8))[1].tobytes()
+    service.detect(pb.DetectRequest(camera_id="ahead", image=picture, epoch=future, sequence=9))
+    cameras.ask("POST", expect=201, id="ahead", url=STREET, fps=5)
+
+    def counts(name: str) -> int:
+        ledger = cameras.all().get("ahead", {}).get("ledger") or {"accepted": 0, "dropped": {"out_of_order": 0}}
+        return int(ledger["accepted"] if name == "accepted" else ledger["dropped"][name])
+
+    wait_for(lambda: counts("out_of_order") > 0, 60, "a refused frame")
+    wait_for(lambda: counts("accepted") > 0, 10, "an accepted frame")
+    with pytest.raises(grpc.RpcError) as refusal:
+        service.detect(pb.DetectRequest(camera_id="ahead", image=picture, epoch=future, sequence=99))
+    assert refusal.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    cameras.ask("DELETE", "/ahead")
 
 
 def test_another_budget_reaches_every_camera_and_restarts_none(cameras: Cameras):

@@ -118,9 +118,11 @@ class Time:
 
     def __init__(self) -> None:
         self.seconds = 1000.0
+        self.ahead_s = 0.0
+        """By how much the wall clock is ahead."""
 
     def wall_ns(self) -> int:
-        return int(self.seconds * SECOND)
+        return int((self.seconds + self.ahead_s) * SECOND)
 
     def monotonic(self) -> float:
         return self.seconds

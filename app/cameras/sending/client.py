@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -18,6 +18,7 @@ from app.cameras.outcome import Outcome
 from app.cameras.sending.grpc_outcomes import FailedCall, outcome_of
 from app.core.image_header import MAX_ENCODED_BYTES
 from app.errors import SettingsError
+from app.rpc.codes import committed_epoch
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.rpc.sightline.inference.v1.inference_pb2_grpc import InferenceServiceStub
 from app.settings.connections import TlsSettings
@@ -136,6 +137,9 @@ class DetectClient:
                     expired=self._monotonic() - began >= timeout_s * 0.98,
                     was_ready=was_ready,
                     is_ready=_is_ready(channel),
+                    committed_epoch=committed_epoch(
+                        cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ())
+                    ),
                 )
             )
         except Exception as error:  # noqa: BLE001 - any other error was raised before anything was sent

@@ -51,6 +51,8 @@ class FailedCall:
     """Whether the channel was connected when the call was made."""
     is_ready: bool
     """Whether the channel is connected now that it ended."""
+    committed_epoch: int | None = None
+    """The epoch of the camera that the service has committed, where its answer names one."""
 
 
 _BY_CODE: Mapping[grpc.StatusCode, DropReason] = {
@@ -75,7 +77,7 @@ def outcome_of(call: FailedCall) -> Outcome:
     reason = _BY_CODE.get(call.code, DropReason.REJECTED)
     if "larger than max" in call.details:
         reason = DropReason.REJECTED  # gRPC's own size limit: this frame never fits, however idle the service
-    return Outcome.dropped(reason, call.details)
+    return Outcome.dropped(reason, call.details, call.committed_epoch)
 
 
 def _of_deadline(call: FailedCall) -> Outcome:

@@ -48,6 +48,8 @@ class OutcomeRecorder:
         self._history = history
         self._watch = watch
         self._monotonic = monotonic
+        self.committed_epoch: int | None = None
+        """The newer epoch for which the service refused a frame, none accepted since; ``None``: there is none."""
         self._drops = self._trouble_log("frames are dropped", logging.WARNING)
         self._faults = self._trouble_log("internal error", logging.ERROR)
 
@@ -67,6 +69,8 @@ class OutcomeRecorder:
     def report(self, outcome: Outcome) -> None:
         """Judge the service by a frame's outcome, and log dropped frames or the end of that."""
         self._watch.record(outcome)
+        if outcome.fate is Fate.ACCEPTED or outcome.committed_epoch is not None:
+            self.committed_epoch = outcome.committed_epoch
         if outcome.fate is Fate.ACCEPTED:
             self._drops.over(f"camera {self._camera_id}: frames are accepted again")
         elif outcome.reason is not None and (

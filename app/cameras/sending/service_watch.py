@@ -15,7 +15,7 @@ _TROUBLES: Mapping[DropReason, ServiceTrouble] = {
     DropReason.OVERLOADED: ServiceTrouble.FULL,
     DropReason.UNAVAILABLE: ServiceTrouble.AWAY,
     DropReason.REJECTED: ServiceTrouble.REFUSING,
-    # One frame may come late; if all frames do, another camera has the same id, or the clock was set back.
+    # One frame may come late; if all frames do, a camera of the same id was started since.
     DropReason.OUT_OF_ORDER: ServiceTrouble.REFUSING,
 }
 """The other reasons say nothing about the service."""

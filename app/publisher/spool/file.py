@@ -44,6 +44,8 @@ KEEP_ORDER_KEY = (
     "sequence = excluded.sequence, at_ns = excluded.at_ns WHERE (excluded.epoch, excluded.sequence) > (epoch, sequence)"
 )
 """Writes a camera's order key down, unless there is a later one."""
+SET_ORDER_KEY = "INSERT OR REPLACE INTO camera VALUES (?, ?, ?, ?)"
+"""Writes a camera's order key down."""
 
 
 def quarantined(folder: Path) -> list[Quarantined]:

@@ -21,9 +21,9 @@ from app.publisher.spool import salvage
 from app.publisher.spool.codec import digest
 from app.publisher.spool.file import (
     FILE,
-    KEEP_ORDER_KEY,
     RESERVE,
     ROW_BYTES,
+    SET_ORDER_KEY,
     accounts_of,
     connect,
     lock,
@@ -250,7 +250,9 @@ class Spool:
         self._change["accepted"] += 1
         if arrival.epoch:
             key = (arrival.camera_id, _stored(arrival.epoch), _stored(arrival.sequence), arrival.at_ns)
-            database.execute(KEEP_ORDER_KEY, key)
+            # The publisher decides the order. Where it has forgotten a camera that was idle, a lower epoch may come;
+            # the higher one must not come back at the next start and refuse the frames that were accepted since.
+            database.execute(SET_ORDER_KEY, key)
         return given
 
     def _forget(self, database: sqlite3.Connection, delivery: Delivery) -> None:

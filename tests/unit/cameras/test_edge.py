@@ -22,6 +22,7 @@ from packaging.utils import canonicalize_name
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.cameras import edge
+from app.cameras.epochs import Epochs
 from app.cameras.ledger import DropReason
 from app.cameras.telemetry import CameraTelemetry
 from app.errors import SettingsError
@@ -193,6 +194,11 @@ def test_a_password_in_a_wrong_address_is_not_shown():
     assert "se/cret" not in str(caught.value)
 
 
+def seventh() -> Epochs:
+    """Epochs of which the next is 7."""
+    return Epochs(wall_ns=lambda: 7_000_000)
+
+
 async def watched(tmp_path: Path, service: Service, **options: str) -> edge.CameraStatus:
     file = write_video(tmp_path / "short.mp4", [0, 200, 400], [grey(level) for level in (10, 90, 170)])
     settings = load_settings(
@@ -200,7 +206,7 @@ async def watched(tmp_path: Path, service: Service, **options: str) -> edge.Came
         camera={"id": "gate-1", "url": f"{file}?loop=false", **options},
     )
     observer = CameraTelemetry("gate-1", PageMeter())
-    return await asyncio.wait_for(edge.watch(settings, observer=observer, epoch=7, stop=asyncio.Event()), 30)
+    return await asyncio.wait_for(edge.watch(settings, observer=observer, epochs=seventh(), stop=asyncio.Event()), 30)
 
 
 async def test_a_recording_that_does_not_loop_ends_the_watch_with_every_frame_settled(tmp_path: Path):
@@ -223,7 +229,7 @@ async def test_a_service_that_is_away_is_logged_and_used_again_once_it_is_back(c
         camera={"id": "gate-1", "url": STREET, "fps": "10"},
     )
     stop, observer = asyncio.Event(), CameraTelemetry("gate-1", PageMeter())
-    watching = asyncio.create_task(edge.watch(settings, observer=observer, epoch=7, stop=stop))
+    watching = asyncio.create_task(edge.watch(settings, observer=observer, epochs=seventh(), stop=stop))
     await until(lambda: "blocked: the service is away" in caplog.text, within_s=30)
     await service.start()
     await until(lambda: "no longer blocked" in caplog.text, within_s=30)
@@ -235,20 +241,6 @@ async def test_a_service_that_is_away_is_logged_and_used_again_once_it_is_back(c
     assert status.ledger.accepted > 0
     assert status.ledger.balanced
     assert status.ledger.in_flight == 0
-
-
-def test_an_epoch_is_above_the_last_one_even_where_the_clock_was_set_back(tmp_path: Path):
-    file = tmp_path / "epochs" / "gate-1"
-    epochs = [
-        edge.next_epoch(file, lambda at=at: at * 1_000_000) for at in (1_700_000_000_000, 1000, 1_800_000_000_000)
-    ]
-    assert epochs == [1_700_000_000_000, 1_700_000_000_001, 1_800_000_000_000]
-
-
-def test_an_epoch_that_cannot_be_stored_is_logged_and_is_the_time(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    (tmp_path / "epochs").write_text("a file in the place of the folder")
-    assert edge.next_epoch(tmp_path / "epochs" / "gate-1", lambda: 5_000_000) == 5
-    assert "cannot be stored" in caplog.text
 
 
 def samples_of(page: str) -> list[object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.cameras import CameraStatus
@@ -28,6 +28,9 @@ class Actor:
 
     epoch: int
     silent: bool = False
+    committed: int | None = None
+    """A newer epoch for which the service refuses its frames."""
+    accepted: int = 0
     ended: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     killed: bool = False
 
@@ -39,7 +42,16 @@ class Actor:
             await asyncio.Event().wait()
         if self.killed:
             raise ActorDied("it was killed")
-        return CameraReport(status(), ()) if method == "report" else status()
+        if method == "advance":
+            (self.epoch,) = arguments
+        return CameraReport(self.status, ()) if method == "report" else self.status
+
+    @property
+    def status(self) -> CameraStatus:
+        usual = status()
+        refused = self.committed is not None and self.committed >= self.epoch
+        ledger = replace(usual.ledger, accepted=self.accepted)
+        return replace(usual, ledger=ledger, committed_epoch=self.committed if refused else None)
 
     def kill(self) -> None:
         self.killed = True
@@ -138,6 +150,31 @@ async def test_epochs_rise_with_the_clock_and_never_fall():
         actors.started[-1].kill()
     await until(lambda: len(actors.started) == 4)
     assert [actor.epoch for actor in actors.started] == [9, 10, 30, 31]
+    await watched.stop()
+
+
+async def test_an_actor_whose_epoch_began_too_low_takes_one_above_the_committed_and_its_successors_too():
+    actors = Actors()
+    watched = supervisor(actors)
+    await answering(watched)
+    actors.started[0].committed = 9000  # by a clock that was ahead
+    await until(lambda: actors.started[0].epoch == 9001)
+    actors.started[0].kill()
+    await until(lambda: len(actors.started) == 2)
+    assert actors.started[1].epoch == 9002
+    await watched.stop()
+
+
+async def test_an_actor_that_was_accepted_yields_to_a_camera_that_was_started_since():
+    actors = Actors()
+    watched = supervisor(actors)
+    await answering(watched)
+    actors.started[0].accepted = 1
+    actors.started[0].committed = 9000
+    for _ in range(5):
+        await answering(watched)
+        await asyncio.sleep(FAST.probe_s)
+    assert actors.started[0].epoch == 5
     await watched.stop()
 
 

@@ -349,6 +349,34 @@ async def test_a_camera_that_was_idle_for_long_is_forgotten_and_others_are_not(t
         assert (await it.until(lambda now: now.published == 3)).by_camera == {"idle": 1, "busy": 1}
 
 
+async def test_the_order_of_a_camera_that_was_forgotten_does_not_come_back_with_the_next_publisher(tmp_path: Path):
+    async with desk(tmp_path) as it:
+        await it.publish("a", 9, 5)
+        it.time.seconds += CAMERA_IDLE_S + 1
+        await it.publish("x", 1, 1, camera="other")
+        await it.publish("b", 3, 1)
+    async with desk(tmp_path) as it:
+        await it.publish("c", 3, 2)
+        with pytest.raises(EpochSuperseded) as refusal:
+            await it.publish("d", 2, 9)
+        assert refusal.value.committed == 3
+
+
+async def test_after_a_clock_that_was_ahead_is_corrected_new_events_are_not_marked_as_replayed(tmp_path: Path):
+    async with desk(tmp_path) as it:
+        it.time.ahead_s = 8 * 3600.0
+        it.topic.error = DeliveryUnavailable("away")
+        await it.publish("a", 1, 1)
+        await it.until(lambda now: bool(now.trouble))
+        it.topic.error = None
+        await it.until(lambda now: now.published == 1)
+        it.time.ahead_s = 0.0
+        await it.publish("b", 1, 2)
+        await it.until(lambda now: now.published == 2)
+        assert [json.loads(record.value)["replayed"] for record in it.topic.records] == [True, False]
+        assert it.now.latency is not None, "and count for the quantiles"
+
+
 async def test_an_observer_that_fails_does_not_fail_the_event(tmp_path: Path):
     class Broken:
         def published(self, *_: object) -> None:

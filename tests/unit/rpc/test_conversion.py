@@ -11,7 +11,7 @@ import pytest
 
 from app import errors
 from app.core.clock import Clock
-from app.rpc.codes import UNKNOWN_FAULT, status_of
+from app.rpc.codes import COMMITTED_EPOCH, UNKNOWN_FAULT, committed_epoch, metadata_of, status_of
 from app.rpc.conversion import read_request
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 
@@ -113,6 +113,15 @@ def test_a_capture_time_a_minute_ahead_is_still_taken():
 )
 def test_each_error_has_its_code(error: errors.SightlineError, code: grpc.StatusCode):
     assert status_of(error) == (code, "x")
+
+
+def test_the_refusal_of_an_older_epoch_names_the_committed_one_also_after_it_crossed_processes():
+    error = pickle.loads(pickle.dumps(errors.EpochSuperseded("x", committed=2**64 - 1)))
+    assert str(error) == "x"
+    assert committed_epoch(metadata_of(error)) == 2**64 - 1
+    assert metadata_of(errors.EpochSuperseded("x")) == metadata_of(errors.FrameRepeated("x")) == []
+    assert committed_epoch([("request_id", "7")]) is None
+    assert committed_epoch([(COMMITTED_EPOCH, "soon")]) is None
 
 
 def test_a_defect_is_internal_and_shows_nothing_of_its_text():

@@ -65,7 +65,7 @@ def test_numbers_of_all_64_bits_are_kept_in_their_order(tmp_path: Path):
     spool = Spool(SpoolOptions(tmp_path))
     top = 2**64 - 1
     for number, (epoch, sequence) in enumerate([(1, 5), (1, 2**63 - 1), (1, 2**63), (1, top), (2**63, 1), (top, top)]):
-        for late in (0, 1, sequence):  # one that comes late changes nothing
+        for late in (0, 1, sequence):  # the last one that the publisher let through counts
             event_id = f"e{number}-{late}"
             spool.commit([Arrival(event_id, "cam", epoch, late or sequence, dump(event(event_id)), NOW)])
         assert [(turn.epoch, turn.sequence) for turn in spool.order_keys()] == [(epoch, sequence)]

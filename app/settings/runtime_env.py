@@ -34,7 +34,8 @@ def with_environment(
         cameras: the cameras as resolved here; what their ``${VARIABLES}`` stood for is known only here.
         folder: a private folder for what must not be shown; it must outlive the applications' start.
     """
-    ours = _plain(environment) | _secrets(environment, folder)
+    # Serve's own gRPC between replicas is not to take the proxy of the cluster's environment; see ``app/cli/up.py``.
+    ours = _plain(environment) | _secrets(environment, folder) | {"grpc_proxy": ""}
     ours[CAMERAS] = str(_private(folder / "cameras.yaml", yaml.safe_dump({"cameras": [_written(c) for c in cameras]})))
     applications = []
     for application in config["applications"]:

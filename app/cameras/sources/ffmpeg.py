@@ -17,7 +17,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from app.cameras.sources.http_proxy import proxy_options
 from app.errors import SourceUnavailable
+from app.settings.environment import process_environment
 from app.settings.source_url import SourceUrl
 
 _ORDINARY_FPS = 25.0
@@ -75,10 +77,9 @@ class VideoDecoder:
             SourceUnavailable: there is nothing, no video, or no way to decode it.
         """
         began = time.monotonic()
+        options = self._options | proxy_options(self._address, process_environment())
         try:
-            self._container = av.open(
-                self._address, options=self._options, timeout=self._timeout, metadata_errors="replace"
-            )
+            self._container = av.open(self._address, options=options, timeout=self._timeout, metadata_errors="replace")
             best = self._container.streams.best("video")
         except (av.FFmpegError, OSError, ValueError) as error:
             self.close()

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_state_path
-
 from app.cameras.accounts import CameraObserver
 from app.cameras.camera import Camera
 from app.cameras.sending.client import DetectClient
@@ -67,7 +65,7 @@ def run(camera: Mapping[str, Any], page: Page, environment: Mapping[str, str]) -
         )
         if settings.token is not None and not service.secure and not service.loopback:
             _log.warning("the token crosses the network unencrypted: grpcs:// encrypts it")
-        epoch = next_epoch(user_state_path("sightline") / "epochs" / desired.id)
+        epoch = next_epoch(settings.state_dir / "epochs" / desired.id)
         return asyncio.run(_until_signalled(settings, CameraTelemetry(desired.id, meter), epoch))
 
 

@@ -4,6 +4,7 @@ SightlineError
 ├── SettingsError                 a setting is unknown, malformed or impossible
 ├── SourceError                   a camera's source
 │   ├── SourceUnavailable         it cannot be opened, or stopped giving frames
+│   │   └── SourceRefused         it refuses the account
 │   └── SourceEnded               it has no more frames, and does not loop
 ├── ImageError                    bytes that are not an image we take
 ├── RequestError                  a request that breaks the contract
@@ -19,7 +20,6 @@ SightlineError
 ├── DeliveryError
 │   ├── DeliveryUnavailable       the event cannot be made durable now; asking again may succeed
 │   │   ├── TopicMissing          the topic is not there, and we may not create it
-│   │   ├── BatchRefused          its batch was refused, perhaps not for its sake
 │   │   └── SpoolUnavailable      the spool cannot be opened or written now
 │   │       ├── SpoolFull         it, or its disk, has no room
 │   │       └── SpoolDamaged      its file was damaged
@@ -29,6 +29,7 @@ SightlineError
 │   ├── CameraUnknown             there is no such camera
 │   ├── CameraExists              its id is taken
 │   └── ChangeNotKept             the change could not be kept, so it was not made
+├── ActorDied                     a camera's actor died, or cannot be reached
 ├── ApiError                      a command asks the running system
 │   ├── SystemAway                nothing answers
 │   └── SystemRefused             it answers with an error
@@ -53,6 +54,10 @@ class SourceError(SightlineError):
 
 class SourceUnavailable(SourceError):
     """The source cannot be opened, or stopped giving frames; opening it again may succeed."""
+
+
+class SourceRefused(SourceUnavailable):
+    """The source refuses the account: cameras lock accounts that are tried too often."""
 
 
 class SourceEnded(SourceError):
@@ -131,15 +136,6 @@ class DeliveryRefused(DeliveryError):
     """The broker refuses this event for good, for instance for its size."""
 
 
-class BatchRefused(DeliveryUnavailable):
-    """Kafka refused the batch that the event was in, and not the event; it was not written."""
-
-    def __init__(self, reason: str, *, named: bool) -> None:
-        super().__init__(reason)
-        self.named = named
-        """Whether Kafka told which events of the batch it refuses; else this may be one of them."""
-
-
 class BrokerUnavailable(DeliveryError):
     """The embedded broker did not come up."""
 
@@ -158,6 +154,10 @@ class CameraExists(CamerasError):
 
 class ChangeNotKept(CamerasError):
     """The change could not be kept for the next start, so it was not made; the text says why."""
+
+
+class ActorDied(SightlineError):
+    """A camera's actor died, or cannot be reached; the text is the reason in one line."""
 
 
 class ApiError(SightlineError):

@@ -1,4 +1,4 @@
-"""CameraActor, one per source, and CameraSupervisor, which keeps it alive."""
+"""CameraActor: one camera in a process of its own."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import ray
 from pydantic import SecretStr
 from ray.serve.schema import TracingConfig
 
-from app.cameras import Camera, CameraStatus, DetectClient, FrameLatency, Picture
+from app.cameras import Camera, CameraStatus, DetectClient, Picture
 from app.fleet.proxies import Proxy, addresses
+from app.fleet.supervisor import CameraReport
 from app.settings.cameras import CameraSettings
 from app.settings.connections import TlsSettings
 from app.settings.service_address import ServiceAddress
-from app.web import CameraNews, Cursor
+from app.web import Cursor, NewFrames
 from deployments.logs import log_beside_serve
 from deployments.tracing import camera_tracing
 
@@ -23,28 +24,20 @@ logger = logging.getLogger("ray.serve")
 
 @dataclass(frozen=True)
 class CameraServiceOptions:
-    """What every camera needs to know of the service."""
+    """How cameras reach the service."""
 
     service: ServiceAddress
     tls: TlsSettings
     token: SecretStr | None
     budget_ms: int
     tracing: TracingConfig | None = None
-    """None: tracing is off."""
+    """``None``: tracing is off."""
     proxies: tuple[Proxy, ...] = ()
-    """Serve's healthy ones, where there are several nodes."""
-
-
-@dataclass(frozen=True)
-class CameraLook:
-    """What a camera's actor tells who looks at it."""
-
-    status: CameraStatus
-    latencies: tuple[FrameLatency, ...]
+    """Serve's healthy proxies, where there are several nodes."""
 
 
 class CameraActor:
-    """One camera in a process of its own; it ends with the manager that made it."""
+    """One camera in a process of its own; it ends with the manager that started it."""
 
     def __init__(self, settings: CameraSettings, options: CameraServiceOptions, epoch: int) -> None:
         log_beside_serve("camera", settings.id)
@@ -61,41 +54,41 @@ class CameraActor:
         )
 
     async def run(self) -> None:
-        """Watch the source until :meth:`stop`."""
+        """Run the camera until its source has ended, or until :meth:`stop`."""
         try:
             await self._camera.run()
         finally:
             await self._client.close()
 
     async def stop(self) -> CameraStatus:
-        """Stop and settle every frame; give the last word of the ledger."""
+        """Stop, settle every frame, and return the last status."""
         await self._camera.stop()
         return self._camera.status()
 
     async def status(self) -> CameraStatus:
-        """Tell how the camera is."""
+        """Return the camera's status."""
         return self._camera.status()
 
-    async def look(self) -> CameraLook:
-        """Tell how the camera is, and where its last frames' time went."""
-        return CameraLook(self._camera.status(), self._camera.history.latencies)
+    async def report(self) -> CameraReport:
+        """Return the camera's status, and the latencies of its last frames."""
+        return CameraReport(self._camera.status(), self._camera.history.latencies)
 
-    async def seen(self, after: Cursor) -> CameraNews:
-        """Tell what was seen since a cursor; one of another life of this actor counts for nothing."""
+    async def new_frames(self, after: Cursor) -> NewFrames:
+        """Return the frames answered since a cursor; a cursor of another epoch is ignored."""
         status = self._camera.status()
         number = after.number if after.epoch == status.epoch else 0
-        return CameraNews(status.id, status.epoch, self._camera.history.after(number))
+        return NewFrames(status.id, status.epoch, self._camera.history.after(number))
 
-    async def rebudget(self, budget_ms: int) -> None:
-        """Give frames that are sent from now on another budget."""
+    async def set_budget(self, budget_ms: int) -> None:
+        """Set the latency budget of frames that are sent from now on, in milliseconds."""
         self._camera.set_budget(budget_ms)
 
-    async def reroute(self, proxies: tuple[Proxy, ...]) -> None:
-        """Send frames from now on by these proxies of Serve's, as far as the camera is to ask one."""
+    async def set_proxies(self, proxies: tuple[Proxy, ...]) -> None:
+        """Send frames through these proxies of Serve from now on, unless the service's address is fixed."""
         self._route(proxies)
 
     async def picture(self) -> Picture | None:
-        """Give the newest frame that was answered."""
+        """Return the newest answered frame; ``None`` before the first."""
         return self._camera.history.picture
 
     def _route(self, proxies: tuple[Proxy, ...]) -> None:

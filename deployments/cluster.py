@@ -1,4 +1,4 @@
-"""What the manager asks the cluster beside its cameras: the publisher, the ingress's load, Serve's deployments."""
+"""RayCluster: what the manager asks the cluster beside its cameras: publisher, ingress, deployments and proxies."""
 
 from __future__ import annotations
 
@@ -15,55 +15,60 @@ from deployments.nodes import living_nodes
 
 INFERENCE = "inference"
 """Name of the inference application in ``serve_config.yaml``."""
-ANSWER_TIMEOUT_S = 3.0
-"""What a camera, the ingress or the publisher may take to tell how it is."""
+TIMEOUT_S = 3.0
+"""Time-out of each question."""
 
 
-async def publisher_snapshot(seconds: float | None = None) -> PublisherSnapshot | None:
-    """Read the publisher's accounts, where the inference application is in this cluster.
+class RayCluster:
+    """Asks this cluster; a part that does not answer in time, or at all, is reported as unknown."""
 
-    With ``seconds`` the quantiles are of what Kafka got since so long ago.
-    """
-    try:
-        handle = serve.get_app_handle(INFERENCE)
-        asked = handle.publisher_snapshot.remote(seconds)
-        snapshot: PublisherSnapshot = await asyncio.wait_for(asked, ANSWER_TIMEOUT_S)
-    except Exception:  # noqa: BLE001 - whatever keeps it away, it is away
-        return None
-    return snapshot
+    async def publisher(self, seconds: float | None = None) -> PublisherSnapshot | None:
+        """Return the publisher's counts; ``None`` while the inference application cannot be reached.
 
+        With ``seconds`` the latencies are of the events that Kafka acknowledged in the last so many seconds.
+        """
+        try:
+            handle = serve.get_app_handle(INFERENCE)
+            answer = handle.publisher_snapshot.remote(seconds)
+            snapshot: PublisherSnapshot = await asyncio.wait_for(answer, TIMEOUT_S)
+        except Exception:  # noqa: BLE001 - for whatever reason, it cannot be reached
+            return None
+        return snapshot
 
-async def ingress_load() -> LoadFacts | None:
-    """Ask an ingress replica what it has in hand."""
-    try:
-        handle = serve.get_app_handle(INFERENCE)
-        load: ServiceLoad = await asyncio.wait_for(handle.load.remote(), ANSWER_TIMEOUT_S)
-    except Exception:  # noqa: BLE001 - whatever keeps it away, it is away
-        return None
-    return LoadFacts(load.frames_waiting, load.batches_running, load.events_waiting)
+    async def load(self) -> LoadFacts | None:
+        """Return what one ingress replica has in hand; ``None`` while it cannot be reached."""
+        try:
+            handle = serve.get_app_handle(INFERENCE)
+            load: ServiceLoad = await asyncio.wait_for(handle.load.remote(), TIMEOUT_S)
+        except Exception:  # noqa: BLE001 - for whatever reason, it cannot be reached
+            return None
+        return LoadFacts(load.frames_waiting, load.batches_running, load.events_waiting)
 
+    async def deployments(self) -> tuple[DeploymentFacts, ...]:
+        """Return every deployment of this cluster; none while the controller does not answer."""
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(_deployments), TIMEOUT_S)
+        except Exception:  # noqa: BLE001 - the controller may be away for a while
+            return ()
 
-async def deployments() -> tuple[DeploymentFacts, ...]:
-    """Ask the controller for every deployment of this cluster; none while it is away."""
-    try:
-        return await asyncio.wait_for(asyncio.to_thread(_deployments), ANSWER_TIMEOUT_S)
-    except Exception:  # noqa: BLE001 - the controller may be away for a while
-        return ()
+    async def is_deploying(self) -> bool:
+        """Return whether the inference application is being deployed; errors of Serve are raised."""
+        application = (await asyncio.to_thread(serve.status)).applications.get(INFERENCE)
+        return application is not None and application.status in ("DEPLOYING", "NOT_STARTED")
 
+    async def healthy_proxies(self) -> tuple[Proxy, ...] | None:
+        """Return the healthy proxies of Serve; ``None`` where the controller does not answer.
 
-async def healthy_proxies() -> tuple[Proxy, ...] | None:
-    """Ask which nodes run a healthy proxy of Serve's; none is known where the controller is away.
-
-    In a cluster of one node there is nothing to choose, and the controller is not asked.
-    """
-    nodes = await living_nodes()
-    if len(nodes) < 2:
-        return () if nodes else None
-    try:
-        proxies = (await asyncio.wait_for(asyncio.to_thread(serve.status), ANSWER_TIMEOUT_S)).proxies
-    except Exception:  # noqa: BLE001 - the controller may be away for a while
-        return None
-    return tuple(Proxy(node.id, node.ip) for node in nodes if proxies.get(node.id) == ProxyStatus.HEALTHY)
+        In a cluster of one node there is no choice: the controller is not asked, and there are none.
+        """
+        nodes = await living_nodes()
+        if len(nodes) < 2:
+            return () if nodes else None
+        try:
+            proxies = (await asyncio.wait_for(asyncio.to_thread(serve.status), TIMEOUT_S)).proxies
+        except Exception:  # noqa: BLE001 - the controller may be away for a while
+            return None
+        return tuple(Proxy(node.id, node.ip) for node in nodes if proxies.get(node.id) == ProxyStatus.HEALTHY)
 
 
 def _deployments() -> tuple[DeploymentFacts, ...]:
@@ -71,12 +76,11 @@ def _deployments() -> tuple[DeploymentFacts, ...]:
     for name, application in serve.status().applications.items():
         for deployment, overview in application.deployments.items():
             states = {str(getattr(key, "value", key)): count for key, count in overview.replica_states.items()}
-            running = states.get("RUNNING", 0)
             found.append(
                 DeploymentFacts(
                     application=name,
                     name=deployment,
-                    running=running,
+                    running=states.get("RUNNING", 0),
                     starting=states.get("STARTING", 0) + states.get("PENDING_ALLOCATION", 0),
                     state=str(getattr(overview.status, "value", overview.status)).lower(),
                 )

@@ -1,9 +1,9 @@
 """The application builders that ``serve_config.yaml`` names: the one place that wires everything.
 
-Builders run in a Ray task of their own; what they give to deployments and actors are plain values.
+Builders run in a Ray task of their own; what they pass to deployments and actors are plain values.
 """
 
-# No postponed annotations here: Serve looks at the builders' argument types as they stand.
+# No postponed annotations here: Serve reads the builders' argument types at run time.
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +15,31 @@ from ray.serve.exceptions import RayServeException
 
 from app.detection import DetectorFactory, DetectorOptions, make_detector, make_no_op_detector
 from app.errors import SettingsError
+from app.fleet.configuration import ConfiguredDefaults
 from app.ingress.service import ServiceLimits
 from app.publisher import shards_of
 from app.scaling import ScalingNumbers
 from app.settings.connections import KafkaSettings
 from app.settings.environment import named_by_the_environment, process_environment
-from app.settings.loading import cameras_given, load_settings
+from app.settings.loading import camera_list_source, load_settings
 from app.settings.settings import DetectorSettings, Settings
 from app.web import BrokerFacts
 from deployments.camera import CameraServiceOptions
 from deployments.detector import ObjectDetector
 from deployments.ingress import DetectionIngress
-from deployments.logs import lead_proxies
+from deployments.logs import configure_proxy_logs
 from deployments.manager import CameraManager, CameraPlan
 from deployments.publisher import BROKER, BrokerActor, KafkaPublisher, PublisherOptions, Sealed, publisher_name
 from deployments.tracing import tracing_config
 
 SPOOL_NODE = "sightline_spool"
-"""Custom Ray resource of the node that keeps the spool."""
+"""Custom Ray resource of the node that holds the spool."""
 HEAD_NODE = "node:__internal_head__"
 """Resource that Ray itself gives to the head node, and to no other."""
 
 
 class InferenceArgs(BaseModel):
-    """What ``serve_config.yaml`` says of the inference application."""
+    """Arguments of the inference application in ``serve_config.yaml``."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -49,13 +50,13 @@ class InferenceArgs(BaseModel):
     max_waiting: int = Field(default=256, ge=1)
     detector_cpus: float = Field(default=1, gt=0)
     revision: str | int = ""
-    """Any word or number: ``serve deploy`` reads the settings anew only where the arguments have changed."""
+    """Any word or number: ``serve deploy`` reads the settings again only where the arguments have changed."""
     scaling: dict[str, Any] | None = None
-    """What the autoscaling policy is given as well; here it is only looked at, before anything is started."""
+    """The numbers of the autoscaling policy; here they are only validated, before anything is started."""
 
 
 class CamerasArgs(BaseModel):
-    """What ``serve_config.yaml`` says of the cameras application."""
+    """Arguments of the cameras application in ``serve_config.yaml``."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -69,14 +70,14 @@ def build_inference(args: InferenceArgs) -> serve.Application:
         RayServeException: a setting is wrong; one line.
     """
     settings = _settings(args.settings)
-    lead_proxies()
+    configure_proxy_logs()
     gpus = _gpus(settings.detector)
     resources = _detector_resources(settings.detector, args, gpus)
     return _inference(args, settings, _detector_options(settings.detector, args, gpus), make_detector, resources)
 
 
 def build_inference_without_model(args: InferenceArgs) -> serve.Application:
-    """Wire the same with a detector that sees nothing and costs nothing, for ``sightline bench``.
+    """Wire the same with a detector that detects nothing and costs nothing, for ``sightline bench``.
 
     Raises:
         RayServeException: a setting is wrong; one line.
@@ -99,7 +100,7 @@ def _inference(
         options, fixed, make=make
     )
     ingress = DetectionIngress.options(  # type: ignore[attr-defined]
-        # It only waits: what costs CPU is done by the detectors, which reserve it.
+        # It only waits: the detectors use the CPU, and reserve it.
         ray_actor_options={"num_cpus": 0},
         deployment_actors=delivery_actors(settings),
     )
@@ -128,7 +129,7 @@ def build_cameras(args: CamerasArgs) -> serve.Application:
         budget_ms=settings.latency_budget_ms,
         tracing=tracing_config(),
     )
-    # It keeps changes made at run time in a folder, as the publisher keeps its spool: on the same node.
+    # It keeps changes made at run time in a folder of the node that holds the publisher's spool.
     manager = CameraManager.options(  # type: ignore[attr-defined]
         ray_actor_options={"num_cpus": 0, "resources": _spool_node(settings.spool.pinned)}
     )
@@ -139,17 +140,20 @@ def build_cameras(args: CamerasArgs) -> serve.Application:
 def _plan(file: Path | None, settings: Settings) -> CameraPlan:
     environment = process_environment()
     try:
-        given = cameras_given(environment, file)
-        configured = given.read(environment)
+        source = camera_list_source(environment, file)
+        configured = source.read(environment)
     except SettingsError as error:  # the file changed since the settings were read
         raise RayServeException(str(error)) from None
     return CameraPlan(
-        given=given,
+        defaults=ConfiguredDefaults(
+            source=source,
+            budget_ms=settings.latency_budget_ms,
+            cameras_by_environment=bool(environment.get("SIGHTLINE_CAMERAS")),
+            budget_by_environment=bool(environment.get("SIGHTLINE_LATENCY_BUDGET_MS")),
+        ),
         configured=configured,
         fps=settings.inference_fps,
         state_dir=settings.state_dir,
-        by_environment=bool(environment.get("SIGHTLINE_CAMERAS")),
-        budget_by_environment=bool(environment.get("SIGHTLINE_LATENCY_BUDGET_MS")),
     )
 
 
@@ -160,12 +164,12 @@ def _broker(kafka: KafkaSettings) -> BrokerFacts:
 
 
 def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
-    """Give the actors that Serve keeps alive beside the ingress: publishers, and broker where none is named."""
-    place = _spool_node(settings.spool.pinned)
-    if settings.kafka.embedded and not place:
-        # The embedded broker listens on its node's loopback only: who sends to it is on that node, and so are the
-        # shells in which people follow it.
-        place = {HEAD_NODE: 0.001}
+    """Return the actors that Serve keeps alive beside the ingress: publishers, and the embedded broker where used."""
+    node = _spool_node(settings.spool.pinned)
+    if settings.kafka.embedded and not node:
+        # The embedded broker listens only on its node's loopback: the publisher must run on that node, and so must the
+        # shells in which people follow the topic.
+        node = {HEAD_NODE: 0.001}
     publishers = [
         DeploymentActorConfig(
             name=publisher_name(shard),
@@ -173,7 +177,7 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
             init_kwargs={
                 "sealed": Sealed(PublisherOptions(settings.kafka, settings.spool, settings.latency_budget_ms, shard))
             },
-            actor_options={"num_cpus": 0, "resources": place},
+            actor_options={"num_cpus": 0, "resources": node},
         )
         for shard in shards_of(settings.publisher.shards)
     ]
@@ -181,13 +185,16 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
         name=BROKER,
         actor_class=BrokerActor,
         init_kwargs={"topic": settings.kafka.topic, "state_dir": str(settings.state_dir)},
-        actor_options={"num_cpus": 0, "resources": place},
+        actor_options={"num_cpus": 0, "resources": node},
     )
     return [broker, *publishers] if settings.kafka.embedded else publishers
 
 
 def _spool_node(pinned: bool) -> dict[str, float]:
-    """Pin who keeps files to the node that has the spool, where one is marked so (design, decision 3), or will be."""
+    """Return the resources that pin an actor to the node with the spool, where one is marked.
+
+    What it keeps on that node's disk must survive it (``app/README.md``, decision 3).
+    """
     marked = pinned or ray.cluster_resources().get(SPOOL_NODE, 0) > 0  # type: ignore[no-untyped-call]
     return {SPOOL_NODE: 0.001} if marked else {}
 
@@ -196,7 +203,7 @@ def _settings(file: Path | None) -> Settings:
     try:
         return load_settings(process_environment(), file)
     except SettingsError as error:
-        # The one error whose text Serve shows as it is; of any other it shows the stack, after three more tries.
+        # The only error whose text Serve shows as it is; of any other it shows the stack, after three more tries.
         raise RayServeException(str(error)) from None
 
 
@@ -211,14 +218,14 @@ def _check_scaling(numbers: dict[str, Any] | None) -> None:
 def _gpus(detector: DetectorSettings) -> float:
     if detector.gpus_per_replica != "auto":
         return detector.gpus_per_replica
-    wanted = detector.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0  # type: ignore[no-untyped-call]
-    return 1.0 if wanted else 0.0
+    use_gpu = detector.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0  # type: ignore[no-untyped-call]
+    return 1.0 if use_gpu else 0.0
 
 
 def _detector_resources(detector: DetectorSettings, args: InferenceArgs, gpus: float) -> dict[str, Any]:
     resources: dict[str, Any] = {"num_cpus": args.detector_cpus, "num_gpus": gpus}
     if detector.device.startswith("cuda:"):
-        # A GPU asked for by its number: Ray would show the replica one of its own choice, as number 0.
+        # A GPU chosen by its number: Ray would show the replica one of its own choice, as number 0.
         resources["runtime_env"] = {"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}}
     return resources
 

@@ -69,7 +69,7 @@ class RemoteDetectors:
             answer: DetectorAnswer = await asyncio.wait_for(self._remote_detect(list(jobs)), CALL_TIMEOUT_S)
         except (RayActorError, DeploymentUnavailableError):
             raise ModelUnavailable("the detector replica that had the frame is gone") from None
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise ModelUnavailable(f"no detector answered within {CALL_TIMEOUT_S:.0f} s") from None
         except BackPressureError:
             raise Overloaded("the detectors are full") from None

@@ -1,44 +1,42 @@
-"""RayMeter: the metrics of this process, kept by Ray."""
+"""RayMeter: the metrics of this process, exported by Ray."""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:  # a camera on the edge has no Kafka client
-    pass
+from ray.util import metrics
+
 from app.telemetry.metrics import Metric
 
-NOTHING = 5e-324
-"""The smallest number above 0: Ray takes no smaller increment. Beside any other number it vanishes."""
+SMALLEST = 5e-324
+"""The smallest number above 0: Ray accepts no increment of 0. Added to any other number it vanishes."""
 
 
 @cache
-def _of_ray(kind: str, metric: Metric) -> Any:
-    from ray.util import metrics  # here: a camera on the edge has no Ray
-
+def _ray_metric(kind: str, metric: Metric) -> Any:
     more = {"boundaries": list(metric.buckets)} if metric.buckets else {}
     return getattr(metrics, kind)(metric.name, metric.text, tag_keys=metric.labels, **more)
 
 
 class RayMeter:
-    """Keeps the numbers in Ray's own metrics of this process."""
+    """Records values in Ray's metrics of this process."""
 
     def begin(self, counter: Metric, *labels: str) -> None:
-        """Let a counter's series be there."""
-        _of_ray("Counter", counter).inc(NOTHING, tags=_tags(counter, labels))
+        """Create a counter's series, at 0."""
+        _ray_metric("Counter", counter).inc(SMALLEST, tags=_tags(counter, labels))
 
     def add(self, counter: Metric, *labels: str) -> None:
-        """Count one."""
-        _of_ray("Counter", counter).inc(tags=_tags(counter, labels))
+        """Increment a counter by one."""
+        _ray_metric("Counter", counter).inc(tags=_tags(counter, labels))
 
     def set(self, gauge: Metric, value: float, *labels: str) -> None:
-        """Tell what is now."""
-        _of_ray("Gauge", gauge).set(value, tags=_tags(gauge, labels))
+        """Set a gauge."""
+        _ray_metric("Gauge", gauge).set(value, tags=_tags(gauge, labels))
 
     def observe(self, histogram: Metric, value: float, *labels: str) -> None:
-        """Note one value of many."""
-        _of_ray("Histogram", histogram).observe(value, tags=_tags(histogram, labels))
+        """Record one value of a histogram."""
+        _ray_metric("Histogram", histogram).observe(value, tags=_tags(histogram, labels))
 
 
 def _tags(metric: Metric, labels: tuple[str, ...]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""CameraPlaces: the nodes of this cluster, as cameras are placed on them."""
+"""ClusterPlacement: places cameras on the nodes of this Ray cluster."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from app.fleet.placement import Node, Placement
 from app.settings.cameras import CameraSettings
 
-ASKED_S = 3.0
-"""What the cluster's head may take to tell its nodes."""
+TIMEOUT_S = 3.0
+"""Time-out of the question for the nodes."""
 
 
-class CameraPlaces(Placement):
-    """Places cameras on the nodes that Ray tells of."""
+class ClusterPlacement(Placement):
+    """Places cameras on the nodes that Ray's head knows."""
 
     async def strategy(self, camera: CameraSettings) -> NodeAffinitySchedulingStrategy | str:
-        """Give Ray's strategy for a camera's actor; where no node is known that has its resources, Ray waits."""
+        """Return Ray's strategy for a camera's actor; where no known node has its resources, Ray waits for one."""
         chosen = self.place(camera, await living_nodes())
-        # Soft: a node that has died meanwhile must not hold its camera up.
+        # Soft: a node that has died meanwhile must not block its camera.
         return "SPREAD" if chosen is None else NodeAffinitySchedulingStrategy(chosen, soft=True)
 
-    async def elsewhere(self, camera: CameraSettings) -> bool:
-        """Tell whether there is another node for a camera."""
+    async def can_move(self, camera: CameraSettings) -> bool:
+        """Return whether another node could run a camera."""
         return self.may_move(camera, await living_nodes())
 
 
 async def living_nodes() -> list[Node]:
-    """Ask the cluster's head for the nodes; none while it does not answer."""
+    """Return the cluster's living nodes; none while its head does not answer."""
     try:
-        return await asyncio.wait_for(asyncio.to_thread(_nodes), ASKED_S)
+        return await asyncio.wait_for(asyncio.to_thread(_nodes), TIMEOUT_S)
     except Exception:  # noqa: BLE001 - the head may be away for a while
         return []
 

@@ -43,11 +43,11 @@ BROKER = "broker"
 PUBLISHER = "publisher"
 """Name of the publisher among the ingress's actors; of several it is what their names begin with."""
 BROKER_WATCH_S = 0.5
-"""How often the embedded broker is looked at."""
+"""How often the embedded broker is checked."""
 BROKER_LOOKUP_S = 0.25
 """Pause between two tries to find the embedded broker."""
 BROKER_PATIENCE_S = 15.0
-"""How long one search for the embedded broker goes on before it fails and is told; a start takes 2 to 6 s."""
+"""How long one search for the embedded broker goes on before it fails and is reported; a start takes 2 to 6 s."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class PublisherOptions:
 
 
 def publisher_name(shard: Shard) -> str:
-    """Give a publisher's name among the ingress's actors: ``publisher``, or ``publisher-2-of-4``."""
+    """Return a publisher's name among the ingress's actors: ``publisher``, or ``publisher-2-of-4``."""
     return PUBLISHER if shard.alone else f"{PUBLISHER}-{shard.part}"
 
 
@@ -93,7 +93,7 @@ class Sealed(str):
         return Sealed, (self.options,)
 
     def __eq__(self, other: object) -> bool:
-        # The controller compares what it deployed with what is asked, ten times a second: without this every look
+        # The controller compares what it deployed with what is asked, ten times a second: without this every comparison
         # would be a new deployment.
         return isinstance(other, Sealed) and self.options == other.options
 
@@ -116,7 +116,7 @@ class BrokerActor:
         """
         log_beside_serve(BROKER)
         self._broker = EmbeddedBroker(announcement=announcement_file(Path(state_dir))).start()
-        threading.Thread(target=self._die_with_it, name="broker-watch", daemon=True).start()
+        threading.Thread(target=self._exit_with_broker, name="broker-watch", daemon=True).start()
         print(
             f"sightline: KAFKA_BOOTSTRAP_SERVERS is not set: an embedded broker on {self._broker.address} keeps the "
             f"events of topic {topic} in memory only. Follow them with: sightline events",
@@ -124,11 +124,11 @@ class BrokerActor:
         )
 
     def address(self) -> str:
-        """Give ``host:port``."""
+        """Return ``host:port``."""
         return self._broker.address
 
-    def _die_with_it(self) -> None:
-        """Leave an actor without a broker to Serve, which makes another: it would look sound for ever."""
+    def _exit_with_broker(self) -> None:
+        """Exit when the broker has died: without that Serve would take this actor for healthy for ever."""
         while self._broker.alive:
             time.sleep(BROKER_WATCH_S)
         logger.error("the embedded broker died, and its events with it; another is started")
@@ -153,7 +153,7 @@ async def find_broker(name: str, patience_s: float = BROKER_PATIENCE_S) -> str:
             address: str = await asyncio.wait_for(broker.address.remote(), left_s)
         except ValueError:
             trouble = "Serve has not started its actor, or starts another"
-        except asyncio.TimeoutError:
+        except TimeoutError:
             trouble = "its actor does not answer; it may wait for a node with room for it (ray status)"
         except RayError as error:
             # What comes next is that there is no actor, until Serve has made another: this says more.
@@ -169,8 +169,8 @@ async def find_broker(name: str, patience_s: float = BROKER_PATIENCE_S) -> str:
 class KafkaPublisher:
     """The one that commits events, or one of several that share the cameras; a shell around ``app.publisher``.
 
-    Serve ends it without a word (``ray.kill``). That loses no event that was answered: ``OK`` follows the commit to
-    the spool, and the next publisher on this node takes up what Kafka has not.
+    Serve ends it without notice (``ray.kill``). That loses no event that was answered: ``OK`` follows the commit to
+    the spool, and the next publisher on this node sends what Kafka has not.
     """
 
     def __init__(self, sealed: Sealed) -> None:
@@ -181,7 +181,7 @@ class KafkaPublisher:
         self._starting = asyncio.Lock()
 
     async def publish(self, submissions: Sequence[Submission]) -> list[Receipt | SightlineError]:
-        """Commit events; each gets a receipt, or what befell it."""
+        """Commit events; each gets a receipt or its error."""
         publisher = await self._started()
         settled = await asyncio.gather(
             *(publisher.publish(submission) for submission in submissions), return_exceptions=True
@@ -229,11 +229,11 @@ class KafkaPublisher:
         return self._options.kafka.bootstrap_servers or (await self._find_broker(),)
 
     async def _find_broker(self) -> str:
-        """Find the broker beside us: Serve names both by one pattern, whose last part is the actor's own.
+        """Find the broker of the same ingress: Serve names both by one pattern, whose last part is the actor's own.
 
         Raises:
             DeliveryUnavailable: it is not there, or did not answer; the text says which.
         """
-        ours = ray.get_runtime_context().get_actor_name()
-        assert ours is not None
-        return await find_broker(ours.removesuffix(publisher_name(self._options.shard)) + BROKER)
+        own = ray.get_runtime_context().get_actor_name()
+        assert own is not None
+        return await find_broker(own.removesuffix(publisher_name(self._options.shard)) + BROKER)

@@ -1,4 +1,4 @@
-"""RemotePublishers: the publisher's shards, as the ingress sees them."""
+"""RemotePublishers: the publisher's shards, as the ingress uses them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger("ray.serve")
 CALL_TIMEOUT_S = 10.0
 """What a call to the publisher may take before its events are given up."""
 READING_TIMEOUT_S = 2.0
-"""What one of several shards may take to tell its accounts: whoever asks for all of them has little more time."""
+"""What one of several shards may take to return its accounts: whoever asks for all of them has little more time."""
 
 
 class RemotePublisher:
@@ -57,7 +57,7 @@ class RemotePublisher:
             return await asyncio.wait_for(getattr(self._handle, method).remote(*arguments), timeout_s)
         except ValueError:
             raise DeliveryUnavailable("the publisher is away; it is being started again") from None
-        except (RayActorError, asyncio.TimeoutError):
+        except (TimeoutError, RayActorError):
             self._handle = None
             raise DeliveryUnavailable(LOST_COMMIT) from None
         except RayError as error:
@@ -73,7 +73,7 @@ class RemotePublishers:
         """In the order of their numbers."""
 
     async def snapshot(self, seconds: float | None = None) -> PublisherSnapshot:
-        """Read the accounts of all shards as one; a shard that does not answer is told in it.
+        """Read the accounts of all shards as one; a shard that does not answer is named in it.
 
         With ``seconds`` the quantiles are of what Kafka got since so long ago.
 

@@ -1,8 +1,8 @@
 """The autoscaling policy that ``serve_config.yaml`` names: a shell around ``app.scaling``, in Serve's controller.
 
-It is a policy of the application, not of the detector's deployment, because only so it sees what the ingress measured
-beside what the detectors did. Serve calls it some ten times a second and carries the numbers of
-``record_autoscaling_stats`` to it, a second old at most.
+It is a policy of the application, not of the detector's deployment, because only an application's policy gets the
+numbers of the ingress beside those of the detectors. Serve calls it about ten times a second and passes it the numbers
+of ``record_autoscaling_stats``, a second old at most.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ FRESH_S = 5.0
 
 
 class OfferedFrames:
-    """As many detector replicas as the frames offered need.
+    """Requests as many detector replicas as the offered frames need.
 
-    It never raises: an error here would stop Serve's controller from looking after any application.
+    It never raises: an error here would stop Serve's controller from managing any application.
     """
 
     def __init__(self, **numbers: object) -> None:
-        """Take the numbers of ``policy_kwargs``; the application's builder has refused wrong ones before."""
+        """Parse the numbers of ``policy_kwargs``; the application's builder has validated them before."""
         self._scaler: Scaler | None = None
         try:
             self._scaler = Scaler(ScalingNumbers.parse(numbers))
         except SettingsError as error:
             logger.error("autoscaling is off: %s", error)
-        self._troubled = False
+        self._failing = False
 
     def __call__(self, contexts: Mapping[Any, AutoscalingContext]) -> tuple[dict[Any, int], dict[Any, dict[str, Any]]]:
-        """Give the number of detector replicas, by Serve's own key; of no other deployment."""
+        """Return the number of detector replicas by Serve's own key, and no number of another deployment."""
         detector = next((key for key in contexts if key.name == DETECTOR), None)
         if detector is None:
             return {}, {}
@@ -53,11 +53,11 @@ class OfferedFrames:
             return target
         try:
             decision = self._scaler.decide(_situation(contexts, detector))
-            self._troubled = False
+            self._failing = False
         except Exception:
-            if not self._troubled:  # once, not ten times a second
+            if not self._failing:  # once, not ten times a second
                 logger.exception("the number of detector replicas cannot be decided; it stays at %d", target)
-            self._troubled = True
+            self._failing = True
             return target
         if decision.replicas != target:
             logger.info("%d detector replicas instead of %d: %s", decision.replicas, target, decision.reason)
@@ -81,11 +81,11 @@ def _situation(contexts: Mapping[Any, AutoscalingContext], detector: Autoscaling
 
 
 def _fresh_stats(context: AutoscalingContext) -> list[dict[str, float]]:
-    """Give each replica's latest numbers; not those of one that fell silent."""
+    """Return each replica's latest numbers, without replicas that stopped reporting."""
     stats: dict[Any, dict[str, float]] = {}
     for name, replicas in (context.raw_metrics or {}).items():
         for replica, series in replicas.items():
-            # Two machines' clocks, as Serve's own averages compare them.
+            # Compares the clocks of two machines, as Serve's own averages do.
             if series and abs(time.time() - series[-1].timestamp) <= FRESH_S:
                 stats.setdefault(replica, {})[name] = series[-1].value
     return list(stats.values())

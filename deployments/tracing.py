@@ -1,4 +1,4 @@
-"""Tracing by Serve's own ``TracingConfig``: who is traced, and where the spans go.
+"""Tracing by Serve's own ``TracingConfig``: which processes are traced, and where the spans go.
 
 Serve 2.60 reads ``tracing_config`` of ``serve_config.yaml`` in each replica. Its proxies do not (``ProxyActor`` takes
 none): they are traced where ``RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH`` is in the environment when Ray starts. Without
@@ -31,9 +31,9 @@ from app.settings.environment import process_environment
 logger = logging.getLogger("ray.serve")
 
 EXPORT_DELAY_MS = 1_000
-"""Spans are written together, away from the event loop; what is younger dies with a process that is killed."""
+"""Spans are written in batches, off the event loop; spans younger than this are lost when a process is killed."""
 FILE_BYTES, FILES_KEPT = 50_000_000, 1
-"""A process's file of spans is started anew at this size; so many old ones are kept."""
+"""A process's file of spans is rotated at this size; so many old ones are kept."""
 OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 TRACER = "sightline"
 
@@ -57,11 +57,11 @@ class SpanFile(SpanExporter):
 
 
 def exporters() -> list[SpanProcessor]:
-    """Give where this process's spans go; ``exporter_import_path`` of ``serve_config.yaml`` names this function.
+    """Return the span processor of this process; ``exporter_import_path`` of ``serve_config.yaml`` names this function.
 
-    To the collector that ``OTEL_EXPORTER_OTLP_ENDPOINT`` names (OTLP over HTTP), where it is set; else into
-    ``logs/serve/spans/`` of the Ray session. Serve calls it in each replica, with nothing, so OpenTelemetry's own
-    variables are the one way to name a collector.
+    Spans go to the collector that ``OTEL_EXPORTER_OTLP_ENDPOINT`` names (OTLP over HTTP), where it is set; else into
+    ``logs/serve/spans/`` of the Ray session. Serve calls it in each replica, without arguments, so OpenTelemetry's own
+    variables are the only way to name a collector.
     """
     return [BatchSpanProcessor(_otlp() or _file(), schedule_delay_millis=EXPORT_DELAY_MS)]
 
@@ -84,12 +84,12 @@ def _otlp() -> SpanExporter | None:
 
 
 def service_tracing() -> ServiceTracing | None:
-    """Give the tracing of this replica; none where Serve has not set it up, which is to say it is off."""
+    """Return the tracing of this replica; ``None`` where Serve has not set it up: it is off."""
     return ServiceTracing(trace.get_tracer(TRACER)) if is_tracing_enabled() else None
 
 
 def tracing_config() -> TracingConfig | None:
-    """Ask Serve's controller whether tracing is on, for the actors that are none of Serve's; none: it is off."""
+    """Return Serve's tracing configuration, for the actors that Serve does not start; ``None``: tracing is off."""
     controller: Any = ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
     answer: Any = ray.get(controller.get_tracing_config.remote())
     config: TracingConfig = answer or TracingConfig()  # which reads Serve's environment variables, as replicas do
@@ -97,7 +97,7 @@ def tracing_config() -> TracingConfig | None:
 
 
 def camera_tracing(camera_id: str, config: TracingConfig | None) -> CameraTracing | None:
-    """Set a camera's process up as Serve does its replicas; none where tracing is off."""
+    """Set up tracing in a camera's process as Serve does in its replicas; return ``None`` where tracing is off."""
     if config is None:
         return None
     setup_tracing(component_name="camera", component_id=camera_id, tracing_config=config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from app.cameras.sources import Source, open_source
 from app.cameras.status import CameraStatus
 from app.core.backoff import Backoff
 from app.core.clock import Clock
-from app.settings.cameras import CameraSettings
+from app.settings.cameras import DEFAULT_STALL_S, CameraSettings
 from app.settings.source_url import SourceUrl
 
 _log = logging.getLogger(__name__)
@@ -39,8 +40,8 @@ _log = logging.getLogger(__name__)
 class CameraTiming:
     """The timeouts and delays of a camera, in seconds."""
 
-    stall_s: float = 5.0
-    """A live source that gives no frame for so long is opened again."""
+    stall_s: float = DEFAULT_STALL_S
+    """A live source that gives no frame for so long is opened again, where the camera does not set its own."""
     reopen_first_s: float = 0.5
     reopen_max_s: float = 4.0
     """Longest delay between two tries to open a source; the first is ``reopen_first_s``."""
@@ -53,6 +54,16 @@ class CameraTiming:
     """How long a stopping camera waits for the answers of the frames in flight."""
     join_s: float = 3.0
     """How long a stopping camera waits for its capture thread."""
+
+    @property
+    def refused_first_s(self) -> float:
+        """Delay between two tries from the third refusal of the account on: a minute with the default timing."""
+        return 15 * self.reopen_max_s
+
+    @property
+    def refused_max_s(self) -> float:
+        """The longest of these delays: ten minutes with the default timing."""
+        return 150 * self.reopen_max_s
 
 
 class Camera:
@@ -74,7 +85,7 @@ class Camera:
         budget_ms: float,
         ledger: CameraLedger | None = None,
         observer: CameraObserver | None = None,
-        source_factory: Callable[[SourceUrl, float, Clock], Source] = open_source,
+        source_factory: Callable[[SourceUrl, float, Clock], Source] | None = None,
         clock: Clock | None = None,
         timing: CameraTiming | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
@@ -86,6 +97,8 @@ class Camera:
         self._epoch = epoch
         self._clock = clock = clock or Clock()
         self._timing = timing = timing or CameraTiming()
+        self._stall_s = stall_s = timing.stall_s if settings.stall_s is None else settings.stall_s
+        make_source = source_factory or functools.partial(open_source, stall_s=stall_s)
         observer = observer or NullObserver()
         self._accounts = Accounts(ledger or CameraLedger(), RecentDrops(clock.monotonic), observer)
         self._mailbox: Mailbox[SampledFrame] = Mailbox()
@@ -93,7 +106,7 @@ class Camera:
         self._finished = asyncio.Event()
         self._running = False
         self.history = FrameHistory()
-        self._health = HealthMonitor(settings.id, stall_s=timing.stall_s, observer=observer, clock=clock)
+        self._health = HealthMonitor(settings.id, stall_s=stall_s, observer=observer, clock=clock)
         self._encoding = EncodingThread(settings.id, Encoder(settings.max_side, settings.jpeg_quality))
         self._flow = FlowControl(
             window=InFlightWindow(settings.fps, max_in_flight),
@@ -120,11 +133,12 @@ class Camera:
         )
         self._intake = FrameIntake(settings.id, epoch, mailbox=self._mailbox, accounts=self._accounts, flow=self._flow)
         self._capture = CaptureThread(
-            lambda: source_factory(settings.url, self._fps, clock),
+            lambda: make_source(settings.url, self._fps, clock),
             fps=settings.fps,
             intake=self._intake,
             health=self._health,
             backoff=Backoff(timing.reopen_first_s, timing.reopen_max_s),
+            refused_backoff=Backoff(timing.refused_first_s, timing.refused_max_s),
             clock=clock,
         )
 
@@ -189,7 +203,7 @@ class Camera:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(min(0.5, self._timing.stall_s / 4))
+            await asyncio.sleep(min(0.5, self._stall_s / 4))
             self._capture.check()
             # Reported again and again, changed or not: a gauge that is not set is missing from the next report.
             self._health.notify()

@@ -14,8 +14,10 @@ from app.cameras.sources import Source
 from app.cameras.status import CameraState
 from app.core.backoff import Backoff
 from app.core.clock import Clock
-from app.errors import SourceEnded, SourceError, SourceUnavailable
+from app.errors import SourceEnded, SourceError, SourceRefused, SourceUnavailable
 
+REFUSED_AFTER = 3
+"""Refusals of the account in a row, after which it is tried seldom: cameras lock accounts that fail too often."""
 _STABLE_S = 5.0
 """A source that gave frames for so long starts its backoff anew when it fails."""
 
@@ -34,6 +36,7 @@ class CaptureThread:
         intake: FrameIntake,
         health: HealthMonitor,
         backoff: Backoff,
+        refused_backoff: Backoff,
         clock: Clock,
     ) -> None:
         """Prepare; nothing is opened yet.
@@ -44,6 +47,7 @@ class CaptureThread:
             intake: takes the sampled frames.
             health: receives the state of the source.
             backoff: delays between two tries to open the source.
+            refused_backoff: the same, once its account was refused several times in a row.
             clock: the camera's.
         """
         self._make_source = make_source
@@ -51,6 +55,8 @@ class CaptureThread:
         self._intake = intake
         self._health = health
         self._backoff = backoff
+        self._refused_backoff = refused_backoff
+        self._refusals = 0
         self._clock = clock
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -85,9 +91,8 @@ class CaptureThread:
                 and self._last_frame is not None
                 and self._clock.monotonic() - self._last_frame > self._health.stall_s
             )
-        if stalled:
-            self._health.stalled()
-            self._interrupt()
+        if stalled and not self._health.stalled():
+            self._interrupt()  # at the second check: between the two a late frame may still come
 
     def _run(self) -> None:
         try:
@@ -98,7 +103,7 @@ class CaptureThread:
                     self._health.ended(str(ended))
                     return
                 except SourceError as failure:
-                    self._fail(str(failure))
+                    self._fail(str(failure), is_refused=isinstance(failure, SourceRefused))
                 except Exception as fault:  # noqa: BLE001 - whatever a library raises, the camera goes on
                     self._fail_unexpectedly(fault)
         finally:
@@ -140,17 +145,17 @@ class CaptureThread:
 
     def _record_frame(self) -> None:
         self._last_frame = self._clock.monotonic()
-        if self._live_since is None:
+        if self._live_since is None or self._health.current.state is CameraState.STALLED:
             self._live_since = self._last_frame
             self._health.live()
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, *, is_refused: bool) -> None:
         # What ends a read that hung is the interrupt of ``check``, and says less than the stall, which is logged.
         if self._health.current.state is CameraState.STALLED:
             reason = self._health.stall_reason
         elif not self._stopping.is_set():
             self._health.failed(reason)
-        self._wait_after(reason)
+        self._wait_after(reason, is_refused=is_refused)
 
     def _fail_unexpectedly(self, fault: Exception) -> None:
         # Its type and place are logged, not its text, which may hold the address with its password.
@@ -160,13 +165,18 @@ class CaptureThread:
             self._health.failed(f"{reason} at {place}", stack="".join(stack.format()))
         self._wait_after(reason)
 
-    def _wait_after(self, reason: str) -> None:
+    def _wait_after(self, reason: str, *, is_refused: bool = False) -> None:
         if self._stopping.is_set():
             return
         if self._live_since is not None and self._clock.monotonic() - self._live_since >= _STABLE_S:
             self._backoff.reset()
         self._live_since = None
         delay_s = self._backoff.next()
+        self._refusals = self._refusals + 1 if is_refused else 0
+        if self._refusals >= REFUSED_AFTER:
+            delay_s = self._refused_backoff.next()
+        else:
+            self._refused_backoff.reset()
         self._health.waiting(reason, self._backoff.failures)
         if not self._clock.wait(self._stopping, delay_s):
             self._health.reopened()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ class Frame:
             raise ValueError(f"a frame is (H, W, 3) uint8, not {self.image.shape} {self.image.dtype}")
         if self.captured_at.utcoffset() is None:
             raise ValueError("captured_at must carry a time zone")
-        object.__setattr__(self, "captured_at", self.captured_at.astimezone(timezone.utc))
+        object.__setattr__(self, "captured_at", self.captured_at.astimezone(UTC))
 
     @property
     def width(self) -> int:

@@ -44,6 +44,9 @@ class FrameIntake:
         self._accounts.sample()
         self._sequence += 1
         self._sampled_at.append(raw.captured.monotonic)
+        if raw.damaged:
+            self._accounts.drop(DropReason.DAMAGED)
+            return
         sampled = SampledFrame(self._camera_id, f"{self._epoch}-{index}", raw, self._epoch, self._sequence)
         displaced = self._mailbox.put(sampled)
         if displaced is sampled:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 
-class DropReason(str, enum.Enum):
+class DropReason(enum.StrEnum):
     """Why a sampled frame became no event."""
 
     SUPERSEDED = "superseded"
@@ -27,6 +27,8 @@ class DropReason(str, enum.Enum):
     """A later frame of the camera had been committed."""
     ENCODE_ERROR = "encode_error"
     """It could not be encoded."""
+    DAMAGED = "damaged"
+    """The decoder says that the picture is not whole."""
     SHUTDOWN = "shutdown"
     """The camera was stopped while it waited."""
 

@@ -9,7 +9,7 @@ from app.cameras.ledger import DropReason
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 
 
-class Fate(str, enum.Enum):
+class Fate(enum.StrEnum):
     """How a sent frame is counted in the ledger."""
 
     ACCEPTED = "accepted"

@@ -72,17 +72,19 @@ class HealthMonitor:
         return f"no frame for {self.stall_s:g} s"
 
     def live(self) -> None:
-        """Report the first frame since the source was opened."""
+        """Report the first frame since the source was opened, or stalled."""
         if self._enter(CameraState.LIVE, ""):
             logged = self._unreachable.over(f"camera {self.camera_id} is live again")
             if not logged and not self._was_live:
                 _log.info("camera %s is live", self.camera_id, extra=self._about())
             self._was_live = True
 
-    def stalled(self) -> None:
-        """Report that an open source gives no frames."""
-        if self._enter(CameraState.STALLED, self.stall_reason):
+    def stalled(self) -> bool:
+        """Report that an open source gives no frames; return whether that is new."""
+        is_new = self._enter(CameraState.STALLED, self.stall_reason)
+        if is_new:
             self._unreachable.again(self.stall_reason)
+        return is_new
 
     def failed(self, reason: str, *, stack: str | None = None) -> None:
         """Log a failure of the source; ``reason`` and ``stack`` hold no secret."""

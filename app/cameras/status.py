@@ -10,7 +10,7 @@ from app.cameras.ledger import LedgerSnapshot
 from app.cameras.recent_drops import DroppedLately
 
 
-class CameraState(str, enum.Enum):
+class CameraState(enum.StrEnum):
     """State of a camera's source; a slow or absent service does not change it."""
 
     STARTING = "starting"
@@ -30,7 +30,7 @@ class CameraState(str, enum.Enum):
         return self.value
 
 
-class ServiceTrouble(str, enum.Enum):
+class ServiceTrouble(enum.StrEnum):
     """Why frames of a camera become no events though its source may give them."""
 
     SLOW = "slow"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from app.cli.console import CONFIG, Config, Json, client, out, wide
+from app.cli.console import CONFIG, Config, Json, api_client, out, wide_console
 from app.errors import SettingsError
 
 cameras_app = typer.Typer(help="The cameras of the running system.", no_args_is_help=True)
@@ -18,14 +18,14 @@ cameras_app = typer.Typer(help="The cameras of the running system.", no_args_is_
 @cameras_app.command("list")
 def cameras_list(json: Json = False, config: Config = CONFIG) -> None:
     """List the cameras, with state, rates and latency."""
-    from app.cli import status
+    from app.cli import status_screen
 
-    told = client(config).status()
+    current = api_client(config).status()
     if json:
-        for camera in told.cameras:
+        for camera in current.cameras:
             print(camera.model_dump_json(by_alias=True))
     else:
-        wide().print(status.cameras_table(told.cameras, told.budget_ms, datetime.now(timezone.utc)))
+        wide_console().print(status_screen.cameras_table(current.cameras, current.budget_ms, datetime.now(UTC)))
 
 
 @cameras_app.command("add")
@@ -40,7 +40,7 @@ def cameras_add(
     json: Json = False,
     config: Config = CONFIG,
 ) -> None:
-    """Add a camera to the running system; it is there after a restart as well."""
+    """Add a camera to the running system; it remains after a restart."""
     fields = {
         "url": _address(sys.stdin.readline().strip() if url == "-" else url),
         "fps": fps,
@@ -48,7 +48,7 @@ def cameras_add(
         "resources": _amounts(resource or []),
         **({} if jpeg_quality is None else {"jpeg_quality": jpeg_quality}),
     }
-    added = client(config).add(camera, fields, replace=replace)
+    added = api_client(config).add(camera, fields, replace=replace)
     out.print(
         added.model_dump_json(by_alias=True) if json else f"{added.id} is {added.origin}: {added.url}", markup=False
     )
@@ -59,14 +59,14 @@ def cameras_remove(
     camera: Annotated[str, typer.Argument(help="Its id.")], json: Json = False, config: Config = CONFIG
 ) -> None:
     """Remove a camera from the running system, its last frames settled; it stays removed after a restart."""
-    from app.cli import status
+    from app.cli import status_screen
 
-    removed = client(config).remove(camera)
-    out.print(removed.model_dump_json() if json else status.removed_line(removed), markup=False)
+    removed = api_client(config).remove(camera)
+    out.print(removed.model_dump_json() if json else status_screen.removed_line(removed), markup=False)
 
 
 def _address(url: str) -> str:
-    """Let a path of this shell be found by the system, whose working directory is another."""
+    """Return a path as an absolute one: the system has another working directory than this shell."""
     return url if ":" in url or "@" in url else str(Path(url).expanduser().absolute())
 
 

@@ -1,181 +1,25 @@
-"""What ``sightline doctor`` examines before a start, and ``sightline preview`` shows of it."""
+"""``sightline doctor``: checks before a start."""
 
 from __future__ import annotations
 
-import enum
-import json
-import socket
-import threading
-import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import typer
 
-from app.cameras import open_source
-from app.cameras.frame import Frame
-from app.detection import Detector, DetectorOptions
-from app.errors import SightlineError, SourceUnavailable
-from app.publisher.kafka.preflight import check_broker
-from app.settings.cameras import CameraSettings
-from app.settings.serve_config import ServePorts
-from app.settings.service_address import ServiceAddress
-from app.settings.settings import Settings
-
-SOURCE_TIMEOUT_S = 15.0
-"""What a source may take to give the frame that is asked for."""
+from app.cli.console import CONFIG, FAILED, Config, Json, out, resolve_settings
+from app.cli.up import find_the_model
+from app.settings.environment import process_environment
+from app.settings.serve_config import find_serve_config, ports_of, read_serve_config
 
 
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+def doctor(json: Json = False, config: Config = CONFIG) -> None:
+    """Check model, Kafka, cameras, GPU and ports before a start, and say how to fix what fails."""
+    settings = resolve_settings(config)
+    if settings.detector.model_sha256 is not None:  # before the model is loaded
+        find_the_model(settings, process_environment())
+    ports = ports_of(read_serve_config(find_serve_config(config)))
+    from app.cli.checks import State, check_system  # here: it loads torch, and a mistake is reported before
 
-
-class State(str, enum.Enum):
-    """How a check came out."""
-
-    SOUND = "ok"
-    NOTED = "note"
-    """Nothing is broken, but worth knowing."""
-    FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing examined."""
-
-    what: str
-    state: State
-    detail: str
-    mend: str = ""
-    """What the user can do about it; empty where nothing is to be done."""
-
-    def as_line(self) -> str:
-        """Give it as a line for a person, with rich's markup."""
-        colour = {State.SOUND: "green", State.NOTED: "yellow", State.FAILED: "red"}[self.state]
-        mend = f"\n         {_plain('→ ' + self.mend)}" if self.mend else ""
-        return f"[{colour}]{self.state.value:>6}[/{colour}]  {_plain(f'{self.what}: {self.detail}')}{mend}"
-
-    def as_json(self) -> str:
-        """Give it as a JSON document."""
-        return json.dumps(asdict(self))
-
-
-def examine(settings: Settings, ports: ServePorts) -> Iterator[Finding]:
-    """Check model, Kafka, cameras and ports, one after the other; whatever is started for it is ended again."""
-    yield from _model(settings)
-    yield _kafka(settings)
-    yield from (_camera(camera) for camera in settings.cameras)
-    if not settings.cameras:
-        yield Finding("cameras", State.NOTED, "none is configured", "name some in SIGHTLINE_CAMERAS")
-    yield _service(settings.inference_service_url, ports.grpc)
-    yield _port(ports.grpc, "gRPC")
-    yield _port(ports.http, "HTTP")
-
-
-def _model(settings: Settings) -> Iterator[Finding]:
-    started = time.monotonic()
-    try:
-        detector = load_detector(settings)
-        loaded = time.monotonic()
-        detector.warm_up()
-        warmed = time.monotonic()
-        detector.warm_up()
-    except SightlineError as error:
-        yield Finding("model", State.FAILED, str(error), "set DETECTOR_MODEL and DETECTOR_DEVICE")
-        return
-    again_ms = (time.monotonic() - warmed) * 1000
-    yield Finding(
-        "model",
-        State.SOUND,
-        f"{detector.model_name} with {len(detector.labels)} labels loads in {loaded - started:.1f} s "
-        f"and answers in {again_ms:.0f} ms",
-    )
-    on_cpu = str(detector.device) == "cpu"
-    yield Finding(
-        "device",
-        State.NOTED if on_cpu else State.SOUND,
-        f"the model runs on {detector.device}" + (": no GPU is used" if on_cpu else ""),
-    )
-
-
-def _kafka(settings: Settings) -> Finding:
-    if not settings.kafka.enabled:
-        return Finding("kafka", State.NOTED, "off: detections are answered and counted, nothing is published")
-    try:
-        detail = check_broker(settings.kafka)
-    except SightlineError as error:
-        return Finding(
-            "kafka",
-            State.FAILED,
-            str(error),
-            "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC and the credentials",
-        )
-    state = State.NOTED if settings.kafka.embedded else State.SOUND
-    return Finding("kafka", state, detail)
-
-
-def _camera(camera: CameraSettings) -> Finding:
-    what = f"camera {camera.id}"
-    started = time.monotonic()
-    try:
-        frame = capture_one_frame(camera, 0)
-    except SightlineError as error:
-        return Finding(what, State.FAILED, f"{camera.url}: {error}", "check the camera's url, its host and path")
-    spent = time.monotonic() - started
-    return Finding(what, State.SOUND, f"{camera.url} gives {frame.width}x{frame.height} after {spent:.1f} s")
-
-
-def _service(service: ServiceAddress, grpc_port: int) -> Finding:
-    """Tell whether cameras would ask where this machine serves."""
-    if service.host not in _LOOPBACK:
-        return Finding("service", State.NOTED, f"cameras ask {service.target}, not this machine")
-    if service.port == grpc_port:
-        return Finding("service", State.SOUND, f"cameras ask {service.target}, where Serve will listen")
-    return Finding(
-        "service",
-        State.FAILED,
-        f"cameras ask {service.target}, but Serve listens for gRPC on port {grpc_port}",
-        "make INFERENCE_SERVICE_URL and grpc_options.port of serve_config.yaml agree",
-    )
-
-
-def _port(port: int, purpose: str) -> Finding:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return Finding(
-                f"port {port}",
-                State.NOTED,
-                f"in use ({purpose}): by a running Sightline, or by another program",
-                "end that program, or change the port in serve_config.yaml",
-            )
-    return Finding(f"port {port}", State.SOUND, f"free for {purpose}")
-
-
-def load_detector(settings: Settings) -> Detector:
-    """Return the configured detector, loaded."""
-    return Detector(DetectorOptions.of(settings.detector))
-
-
-def capture_one_frame(camera: CameraSettings, index: int) -> Frame:
-    """Read one frame of a camera: its first at or after ``index``.
-
-    Raises:
-        SourceError: it cannot be had within ``SOURCE_TIMEOUT_S``.
-    """
-    source = open_source(camera.url, camera.fps or 1.0)
-    alarm = threading.Timer(SOURCE_TIMEOUT_S, source.interrupt)
-    alarm.start()
-    try:
-        source.open()
-        while (time_of := source.grab()) is not None:
-            if time_of.index >= index:
-                raw = source.retrieve()
-                return Frame(camera.id, str(time_of.index), raw.captured.at, raw.image)
-        raise SourceUnavailable(f"it gave no frame within {SOURCE_TIMEOUT_S:.0f} s")
-    finally:
-        alarm.cancel()
-        source.close()
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
+    passed = True
+    for finding in check_system(settings, ports):
+        passed = passed and finding.state is not State.FAILED
+        out.print(finding.as_json() if json else finding.as_line(), markup=not json)
+    raise typer.Exit(0 if passed else FAILED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 
-class Stage(str, enum.Enum):
+class Stage(enum.StrEnum):
     """The stages of a frame, in their order."""
 
     ENCODE = "encode"

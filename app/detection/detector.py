@@ -1,4 +1,4 @@
-"""Detector: encoded images of any sizes in, detections in pixels of each image out (design, decision 11)."""
+"""Detector: encoded images of any sizes in, detections in pixels of each image out (``app/README.md``, decision 11)."""
 
 from __future__ import annotations
 

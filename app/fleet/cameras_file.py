@@ -1,4 +1,4 @@
-"""CamerasFileWatcher: the cameras file is read again whenever it has changed, while the system runs."""
+"""CamerasFileWatcher: the configured cameras are read again whenever their file has changed, while the system runs."""
 
 from __future__ import annotations
 
@@ -8,73 +8,73 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from app.errors import SettingsError
-from app.settings.camera_lists import CamerasGiven, ConfiguredCameras
+from app.settings.camera_lists import CameraListSource, ConfiguredCameras
 from app.telemetry.trouble_log import TroubleLog
 
 logger = logging.getLogger("ray.serve")
 
-LOOK_S = 1.0
-"""How often the file is looked at. A change is taken once two looks found the same: an editor may still be writing."""
+POLL_S = 1.0
+"""How often the file is read. A change is accepted once two reads found the same: an editor may still be writing."""
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Content:
     text: str = field(repr=False)
     error: str = ""
-    """Why it could not be read."""
+    """Why the file could not be read."""
 
 
 class CamerasFileWatcher:
-    """Reads the configured cameras where they are written, again and again; a mistake changes nothing.
+    """Reads the configured cameras again and again; a mistake in them changes nothing.
 
-    What ``${VARIABLES}`` stand for is taken from one environment, that of the process it runs in.
+    ``${VARIABLES}`` are taken from one environment, that of the process it runs in.
     """
 
-    def __init__(self, given: CamerasGiven, environment: Mapping[str, str]) -> None:
-        self._given = given
+    def __init__(self, source: CameraListSource, environment: Mapping[str, str]) -> None:
+        self._source = source
         self._environment = environment
-        self._taken: _Found | None = None
-        self._seen: _Found | None = None
+        self._parsed: _Content | None = None
+        self._last_read: _Content | None = None
         self.trouble = ""
-        """Why what is written now is not taken; empty: it is."""
+        """Why what is configured now is not accepted; empty: it is."""
 
     def read(self) -> ConfiguredCameras | None:
-        """Read what is written now; none where it is wrong, which is logged."""
-        return self._take(self._find())
+        """Return what is configured now; ``None`` where it is wrong, which is logged."""
+        return self._parse(self._content())
 
-    def look(self) -> ConfiguredCameras | None:
-        """Look; give the cameras where they have changed and rest, else none."""
-        found = self._find()
-        rests, self._seen = found == self._seen, found
-        return self._take(found) if rests and found != self._taken else None
+    def poll(self) -> ConfiguredCameras | None:
+        """Read the file; return the cameras where they differ from those parsed last and two polls read the same."""
+        content = self._content()
+        stable, self._last_read = content == self._last_read, content
+        return self._parse(content) if stable and content != self._parsed else None
 
-    async def follow(self, changed: Callable[[ConfiguredCameras], Awaitable[None]], look_s: float = LOOK_S) -> None:
-        """Look until cancelled, and tell of each change."""
-        untaken = TroubleLog(logger, "the configured cameras cannot be followed", level=logging.ERROR)
+    async def follow(self, changed: Callable[[ConfiguredCameras], Awaitable[None]], poll_s: float = POLL_S) -> None:
+        """Poll until cancelled, and await ``changed`` with each change; an error of it is logged."""
+        failures = TroubleLog(logger, "the configured cameras cannot be followed", level=logging.ERROR)
         while True:
-            await asyncio.sleep(look_s)
+            await asyncio.sleep(poll_s)
             try:
-                found = await asyncio.to_thread(self.look)
-                if found is not None:
-                    await changed(found)
-            except Exception as error:  # noqa: BLE001 - the next change may be taken
-                untaken.again(type(error).__name__, error=error)
+                cameras = await asyncio.to_thread(self.poll)
+                if cameras is not None:
+                    await changed(cameras)
+            except Exception as error:  # noqa: BLE001 - the next change may be accepted
+                failures.again(type(error).__name__, error=error)
 
-    def _find(self) -> _Found:
+    def _content(self) -> _Content:
         try:
-            return _Found(self._given.text())
+            return _Content(self._source.text())
         except SettingsError as error:
-            return _Found("", str(error))
+            return _Content("", str(error))
 
-    def _take(self, found: _Found) -> ConfiguredCameras | None:
-        self._taken = found
+    def _parse(self, content: _Content) -> ConfiguredCameras | None:
+        self._parsed = content
         try:
-            if found.error:
-                raise SettingsError(found.error)
-            cameras = self._given.parse(found.text, self._environment)
+            if content.error:
+                raise SettingsError(content.error)
+            cameras = self._source.parse(content.text, self._environment)
         except SettingsError as error:
             self.trouble = str(error)
-            logger.error("cameras: what is configured now is not taken, all stays as it is: %s", error)
+            logger.error("cameras: the new configuration is refused and nothing changes: %s", error)
             return None
         self.trouble = ""
         return cameras

@@ -1,7 +1,7 @@
-"""Overrides: what was changed of the cameras at run time, laid over what the configuration says.
+"""Overrides: the changes of cameras made at run time, applied to the configured cameras.
 
-The last word on a camera wins. A change made at run time holds, over restarts too, until the configuration says
-something else of that camera than it did when the change was made.
+The latest change of a camera wins. An override holds, across restarts too, until the configuration of its camera
+differs from what it was when the override was made.
 """
 
 from __future__ import annotations
@@ -14,81 +14,78 @@ from app.settings.camera_lists import ConfiguredCameras
 from app.settings.cameras import CameraSettings
 
 
-class Origin(str, enum.Enum):
-    """Who asked for a camera."""
+class Origin(enum.StrEnum):
+    """Where a camera's settings come from."""
 
     CONFIGURED = "configured"
     """The cameras file, ``SIGHTLINE_CAMERAS``, or the Serve configuration."""
     ADDED = "added"
-    """Somebody, at run time."""
+    """Added at run time."""
     CHANGED = "changed"
-    """It is configured, and somebody changed it at run time."""
-
-    def __str__(self) -> str:
-        return self.value
+    """Configured, and changed at run time."""
 
 
 @dataclass(frozen=True)
 class DesiredCamera:
-    """One camera there should be."""
+    """One camera that should run."""
 
     settings: CameraSettings
-    """As it was asked for: without frames per second of its own where none were given."""
+    """As configured or requested: without a frame rate where none was given."""
     origin: Origin
 
 
 @dataclass(frozen=True)
 class Override:
-    """What was said of one camera at run time."""
+    """A change of one camera, made at run time."""
 
-    wanted: CameraSettings | None
-    """None: there should be no such camera."""
-    over: str | None
-    """Fingerprint of what the configuration said of it then; none: nothing."""
+    desired: CameraSettings | None
+    """``None``: the camera is removed."""
+    fingerprint: str | None
+    """Of the camera's configuration when the override was made (``ConfiguredCameras.fingerprints``); ``None``: it was
+    not configured."""
 
 
 @dataclass(frozen=True)
 class Overrides:
-    """All of them, by camera id."""
+    """All overrides, by camera id."""
 
     by_id: Mapping[str, Override] = field(default_factory=dict)
 
-    def over(self, configured: ConfiguredCameras) -> tuple[DesiredCamera, ...]:
-        """Give the cameras there should be: the configured ones in their order, then those added."""
-        known = [self._wanted(camera) for camera in configured.cameras]
+    def applied_to(self, configured: ConfiguredCameras) -> tuple[DesiredCamera, ...]:
+        """Return the desired cameras: the configured ones in their order, then those added."""
+        configured_ones = [self._desired(camera) for camera in configured.cameras]
         added = [
-            DesiredCamera(change.wanted, Origin.ADDED)
-            for camera_id, change in self.by_id.items()
-            if change.wanted is not None and camera_id not in configured.fingerprints
+            DesiredCamera(override.desired, Origin.ADDED)
+            for camera_id, override in self.by_id.items()
+            if override.desired is not None and camera_id not in configured.fingerprints
         ]
-        return (*(camera for camera in known if camera is not None), *added)
+        return (*(camera for camera in configured_ones if camera is not None), *added)
 
     def in_force(self, configured: ConfiguredCameras) -> Overrides:
-        """Leave out those after which the configuration has spoken."""
-        said = configured.fingerprints
-        return Overrides(
-            {camera_id: change for camera_id, change in self.by_id.items() if said.get(camera_id) == change.over}
-        )
+        """Return those whose camera's configuration has not changed since."""
+        now = configured.fingerprints
+        kept = {name: override for name, override in self.by_id.items() if now.get(name) == override.fingerprint}
+        return Overrides(kept)
 
-    def having(self, camera: CameraSettings, configured: ConfiguredCameras) -> Overrides:
-        """Give them with a camera added or changed."""
+    def with_camera(self, camera: CameraSettings, configured: ConfiguredCameras) -> Overrides:
+        """Return them with a camera added or changed."""
         if camera in configured.cameras:
             return self._without(camera.id)
         return self._with(camera.id, Override(camera, configured.fingerprints.get(camera.id)))
 
-    def lacking(self, camera_id: str, configured: ConfiguredCameras) -> Overrides:
-        """Give them with a camera removed."""
-        said = configured.fingerprints.get(camera_id)
-        return self._without(camera_id) if said is None else self._with(camera_id, Override(None, said))
+    def without_camera(self, camera_id: str, configured: ConfiguredCameras) -> Overrides:
+        """Return them with a camera removed."""
+        now = configured.fingerprints.get(camera_id)
+        return self._without(camera_id) if now is None else self._with(camera_id, Override(None, now))
 
-    def _wanted(self, camera: CameraSettings) -> DesiredCamera | None:
-        change = self.by_id.get(camera.id)
-        if change is None:
+    def _desired(self, camera: CameraSettings) -> DesiredCamera | None:
+        override = self.by_id.get(camera.id)
+        if override is None:
             return DesiredCamera(camera, Origin.CONFIGURED)
-        return None if change.wanted is None else DesiredCamera(change.wanted, Origin.CHANGED)
+        return None if override.desired is None else DesiredCamera(override.desired, Origin.CHANGED)
 
-    def _with(self, camera_id: str, change: Override) -> Overrides:
-        return Overrides({**self.by_id, camera_id: change})
+    def _with(self, camera_id: str, override: Override) -> Overrides:
+        return Overrides({**self.by_id, camera_id: override})
 
     def _without(self, camera_id: str) -> Overrides:
-        return Overrides({other: change for other, change in self.by_id.items() if other != camera_id})
+        return Overrides({other: override for other, override in self.by_id.items() if other != camera_id})

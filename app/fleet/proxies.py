@@ -1,7 +1,7 @@
-"""Serve's proxies, and which of them a camera asks: that of its own node where one runs, a healthy other elsewhere.
+"""Which of Serve's proxies a camera sends to: that of its own node where one runs, healthy others elsewhere.
 
-With ``proxy_location: EveryNode`` Serve runs a proxy on its head and on every node that has a replica, and on no other:
-a node that has cameras alone has none.
+With ``proxy_location: EveryNode`` Serve runs a proxy on its head and on every node with a replica, and on no other: a
+node that runs only cameras has none.
 """
 
 from __future__ import annotations
@@ -13,34 +13,35 @@ from dataclasses import dataclass
 
 from app.settings.service_address import ServiceAddress
 
-SPARE = 2
-"""How many proxies of other nodes a camera knows of: few, so that it hardly ever changes which they are."""
+MAX_SPARES = 2
+"""How many proxies of other nodes a camera is given: few, so that the choice rarely changes."""
 
 
 @dataclass(frozen=True)
 class Proxy:
-    """A healthy proxy of Serve's."""
+    """One healthy proxy."""
 
     node: str
-    """Ray's id of its node."""
+    """Its node's id in Ray."""
     ip: str
-    """Address of its node."""
+    """Its node's address."""
 
 
 def addresses(
     configured: ServiceAddress, proxies: Iterable[Proxy], *, node: str, camera_id: str
 ) -> tuple[ServiceAddress, ...]:
-    """Give where a camera finds the service, the best first; each is tried when those before cannot be reached.
+    """Return the addresses at which a camera finds the service, best first; each is tried when those before it fail.
 
     A loopback address without TLS means the proxy of the camera's own node. It comes first where one runs there, else
-    last, behind proxies of other nodes. These are chosen by rendezvous hashing (Thaler and Ravishankar, 1998): cameras
-    are spread over them, and one that comes or goes changes the choice of few. Any other address stands as it is.
+    last, after proxies of other nodes. These are chosen by rendezvous hashing (Thaler and Ravishankar, 1998): cameras
+    are spread over them, and a proxy that starts or ends changes the choice of few. Any other address is returned
+    as it is.
 
     Args:
         configured: ``INFERENCE_SERVICE_URL``.
         proxies: all that are healthy; they listen on the same port.
-        node: Ray's id of the camera's node.
-        camera_id: chooses.
+        node: id of the camera's node in Ray.
+        camera_id: the key of the hashing.
     """
     if not configured.loopback or configured.secure:
         return (configured,)
@@ -48,7 +49,7 @@ def addresses(
     here = any(proxy.node == node for proxy in proxies)
     own = configured.model_copy(update={"host": _literal(configured.host)})
     others = {proxy.ip for proxy in proxies if proxy.node != node and _reached_by(proxy.ip, own)}
-    chosen = sorted(others, key=lambda ip: hashlib.blake2b(f"{camera_id}|{ip}".encode()).digest())[:SPARE]
+    chosen = sorted(others, key=lambda ip: hashlib.blake2b(f"{camera_id}|{ip}".encode()).digest())[:MAX_SPARES]
     spare = tuple(own.model_copy(update={"host": _bracketed(ip)}) for ip in chosen)
     if not spare:
         return (configured,)
@@ -64,7 +65,7 @@ def _bracketed(ip: str) -> str:
 
 
 def _reached_by(ip: str, own: ServiceAddress) -> bool:
-    """Tell whether an address may be named beside ours: of one family, and not a loopback that is another's."""
+    """Return whether a node's address can stand beside the local one: of the same family, and no loopback address."""
     try:
         address = ipaddress.ip_address(ip)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The one line about the whole system: what was published, what was dropped, and how long it took."""
+"""StatusLine: one line about the whole system: what was published, what was dropped, and how long it took."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from app.publisher import PublisherSnapshot
 
 @dataclass(frozen=True)
 class Observation:
-    """What was read of the running system at one instant."""
+    """The state of the running system at one instant."""
 
     at: float
     """Seconds, monotonic."""
     cameras: Sequence[CameraStatus]
     publisher: PublisherSnapshot | None
-    """None while it cannot be reached."""
-    wanted: frozenset[str]
-    """Ids of the cameras there should be."""
+    """``None`` while it cannot be reached."""
+    desired: frozenset[str]
+    """Ids of the desired cameras."""
 
 
 class StatusLine:
-    """Turns successive observations into lines; each tells of the time since the one before."""
+    """Turns successive observations into lines, each about the time since the one before."""
 
     def __init__(self, budget_ms: float) -> None:
         self._budget_ms = budget_ms
         self._last: Observation | None = None
-        # By wanted camera and epoch, however long ago: a camera that missed an observation has not dropped all anew.
+        # By desired camera, with its epoch, however old: a camera that missed an observation has not dropped all again.
         self._ledgers: dict[str, tuple[int, LedgerSnapshot]] = {}
 
-    def rebudget(self, budget_ms: float) -> None:
-        """Tell of another budget from now on."""
+    def set_budget(self, budget_ms: float) -> None:
+        """Show another latency budget, in milliseconds, from now on."""
         self._budget_ms = budget_ms
 
     def line(self, now: Observation) -> str:
-        """Tell what happened since the last observation, in one line."""
+        """Return what happened since the last observation, in one line."""
         last, self._last = self._last, now
         return " | ".join(
             [
@@ -52,7 +52,7 @@ class StatusLine:
         )
 
     def _backlog(self, publisher: PublisherSnapshot | None) -> list[str]:
-        """Tell of what waits for Kafka, where Kafka is away."""
+        """Return what waits in the spool, where Kafka is away."""
         if publisher is None or not publisher.trouble:
             return []
         return [f"{publisher.spooled} events wait in the spool: {publisher.trouble}"]
@@ -76,7 +76,7 @@ class StatusLine:
 
     def _dropped(self, now: Observation) -> str:
         fresh: Counter[DropReason] = Counter()
-        for gone in self._ledgers.keys() - now.wanted:
+        for gone in self._ledgers.keys() - now.desired:
             del self._ledgers[gone]
         for status in now.cameras:
             epoch, earlier = self._ledgers.get(status.id, (status.epoch, None))
@@ -87,15 +87,15 @@ class StatusLine:
 
 
 def _cameras(now: Observation) -> str:
-    """Count sources and blocks apart: a camera may be live and blocked at once."""
+    """Return counts of sources and of blocked cameras, separately: a camera may be live and blocked at once."""
     live = sum(status.state == "live" for status in now.cameras)
     troubles = Counter(status.blocked.trouble for status in now.cameras if status.blocked is not None)
     blocked = ", ".join(f"service {trouble} for {count}" for trouble, count in troubles.most_common())
-    return f"cameras {live}/{len(now.wanted)} live" + (f", {troubles.total()} blocked ({blocked})" if blocked else "")
+    return f"cameras {live}/{len(now.desired)} live" + (f", {troubles.total()} blocked ({blocked})" if blocked else "")
 
 
 def _quarantine(publisher: PublisherSnapshot | None) -> list[str]:
-    """Tell of what is set aside, until somebody has seen to it."""
+    """Return what is in quarantine, as long as anything is."""
     return [publisher.quarantine_trouble] if publisher is not None and publisher.quarantined else []
 
 

@@ -58,7 +58,7 @@ class Resequencer:
                 return
             try:
                 await asyncio.wait_for(earlier.gone.wait(), left)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 return
 
     def _before(self, slot: Slot) -> Slot | None:

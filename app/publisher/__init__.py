@@ -3,7 +3,8 @@
 Importing this package loads no Kafka client: ``app.publisher.kafka`` is imported by name, where it is used.
 """
 
-from app.publisher.drain import PublishObserver, Sink
+from app.publisher.delivery_times import PublishObserver
+from app.publisher.drain import Sink
 from app.publisher.publisher import EventPublisher, Receipt, Submission
 from app.publisher.record import EventRecord, make_record
 from app.publisher.shards import Shard, ShardReading, merge_readings, shard_of, shards_of

@@ -5,7 +5,7 @@ whatever fails in between, no later event of a camera can come before an earlier
 
 Order: a camera that numbers its frames (epoch > 0) has its events committed in rising (epoch, sequence). A number is
 reserved when its event is handed to the spool, and free again when it cannot be written; so nothing later can be
-overtaken by something earlier, and what arrives after its turn is refused.
+overtaken by something earlier, and a frame that arrives after a later one is refused.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from dataclasses import dataclass, field
 from app.core.event import DetectionEvent
 from app.core.quantiles import quantiles
 from app.errors import DeliveryUnavailable, EpochSuperseded, FrameRepeated, OrderError
-from app.publisher.drain import CAMERA_IDLE_S, MAX_CAMERAS, MAX_HELD, Drain, Pending, PublishObserver, Sink
+from app.publisher.camera_queue import Pending
+from app.publisher.delivery_times import DeliveryTimes, PublishObserver
+from app.publisher.drain import CAMERA_IDLE_S, MAX_CAMERAS, MAX_HELD, Drain, Sink
 from app.publisher.shards import ShardReading
 from app.publisher.snapshot import PublisherSnapshot
 from app.publisher.spool.codec import dump
-from app.publisher.spool.rows import Arrival, Turn
+from app.publisher.spool.rows import Arrival, OrderKey
 from app.publisher.spool.spool import REPEAT_WINDOW_S
 from app.publisher.spool.writer import SpoolWriter
 from app.telemetry.trouble_log import TroubleLog
@@ -95,10 +97,10 @@ class EventPublisher:
         """Wire a publisher.
 
         Args:
-            sink: where records go; none: Kafka is off, events are accepted and discarded.
+            sink: where records go; ``None``: Kafka is off, events are accepted and discarded.
             spool: where they are until the sink has them.
             budget_ms: from capture to acknowledgement, of frames that come without a budget; later is a breach.
-            observer: told of each acknowledged event, and of the spool.
+            observer: notified of each acknowledged event, and of the spool.
             publish_empty: whether events without objects are published.
             max_held: events that wait in memory; what comes beyond waits on disk alone.
             wall_ns: nanoseconds since 1970 UTC.
@@ -106,15 +108,17 @@ class EventPublisher:
         """
         self._spool = spool
         self._observer = observer
-        self._untold = TroubleLog(logger, "the spool's gauges cannot be set", level=logging.ERROR, monotonic=monotonic)
+        self._no_gauges = TroubleLog(
+            logger, "the spool's gauges cannot be set", level=logging.ERROR, monotonic=monotonic
+        )
         self._publish_empty = publish_empty
+        self._times = DeliveryTimes(observer, budget_ms=budget_ms, wall_ns=wall_ns, monotonic=monotonic)
         self._drain: Drain | None = None
         if sink is not None:
             self._drain = Drain(
                 sink,
                 spool,
-                budget_ms=budget_ms,
-                observer=observer,
+                times=self._times,
                 max_held=max_held,
                 wall_ns=wall_ns,
                 monotonic=monotonic,
@@ -122,32 +126,32 @@ class EventPublisher:
         self._wall_ns = wall_ns
         self._monotonic = monotonic
         self._orders: OrderedDict[str, _Order] = OrderedDict()
-        self._under_way: dict[str, asyncio.Task[Receipt]] = {}
+        self._committing: dict[str, asyncio.Task[Receipt]] = {}
         self._known: OrderedDict[str, float] = OrderedDict()
         self._counts: Counter[str] = Counter()
-        self._keeping: asyncio.Task[None] | None = None
+        self._maintenance: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Open the spool, and begin to send what it holds; never waits."""
-        if self._keeping is None:
+        if self._maintenance is None:
             self._spool.start(self._opened)
-            self._keeping = asyncio.get_running_loop().create_task(self._keep())
+            self._maintenance = asyncio.get_running_loop().create_task(self._maintain())
 
     async def publish(self, submission: Submission) -> Receipt:
         """Commit an event; from the hand-over on it is carried through, whoever stops waiting.
 
         Raises:
-            FrameRepeated: its sequence is at or below one already committed or under way in its epoch.
+            FrameRepeated: its sequence is at or below one already committed, or being committed, in its epoch.
             EpochSuperseded: a newer epoch of its camera has committed.
             DeliveryUnavailable: it cannot be made durable now; the same event may be submitted again.
         """
         await self._spool.ready(OPEN_PATIENCE_S)
         event_id = submission.event.event_id
-        self._forget_old()
+        self._evict_idle()
         if event_id in self._known:
             self._counts["repeated"] += 1
             return Receipt(event_id, repeated=True)
-        task = self._under_way.get(event_id)
+        task = self._committing.get(event_id)
         if task is None:
             task = self._begin(submission, event_id)
         return await asyncio.shield(task)
@@ -164,54 +168,54 @@ class EventPublisher:
             destroyed=spool.destroyed if spool else 0,
             spool_bytes=spool.bytes if spool else 0,
             oldest_s=self._oldest_s(),
-            in_flight=len(self._under_way),
+            in_flight=len(self._committing),
             failed=counts["failed"],
             out_of_order=counts["out_of_order"],
             repeated=counts["repeated"],
-            breaches=drain.breaches if drain else 0,
+            breaches=self._times.breaches,
             by_camera=drain.published if drain else {},
-            latency=quantiles(drain.latencies_ms(seconds)) if drain else None,
+            latency=quantiles(self._times.latencies_ms(seconds)),
             trouble=self._spool.trouble or (drain.trouble if drain else ""),
             refusal=spool.refusal if spool else "",
         )
 
     def reading(self, seconds: float | None = None) -> ShardReading:
         """Read all accounts at one instant, with the latencies that their quantiles are taken of."""
-        return ShardReading(self.snapshot(seconds), self._drain.latencies_ms(seconds) if self._drain else ())
+        return ShardReading(self.snapshot(seconds), self._times.latencies_ms(seconds))
 
     async def close(self) -> None:
         """Stop sending, write down what was acknowledged, and close the spool; what waits there stays."""
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.gather(self._keeping, return_exceptions=True)
+        if self._maintenance is not None:
+            self._maintenance.cancel()
+            await asyncio.gather(self._maintenance, return_exceptions=True)
         if self._drain is not None:
             await self._drain.close()
         await self._spool.close()
 
     # Committing.
 
-    def _opened(self, turns: Sequence[Turn], cameras: Sequence[str], last_id: int) -> None:
-        """Take up where the publisher before us ended."""
-        for turn in turns:
-            self._order(turn.camera_id).committed = (turn.epoch, turn.sequence)
+    def _opened(self, order_keys: Sequence[OrderKey], cameras: Sequence[str], last_id: int) -> None:
+        """Resume where the previous publisher ended."""
+        for key in order_keys:
+            self._order(key.camera_id).committed = (key.epoch, key.sequence)
         if self._drain is not None:
-            self._drain.take_up(cameras, last_id)
+            self._drain.resume(cameras, last_id)
 
     def _begin(self, submission: Submission, event_id: str) -> asyncio.Task[Receipt]:
-        if len(self._under_way) >= MAX_IN_FLIGHT:
+        if len(self._committing) >= MAX_IN_FLIGHT:
             raise DeliveryUnavailable(f"{MAX_IN_FLIGHT} events are being committed already")
         try:
-            turn = self._take_turn(submission)
+            key = self._reserve(submission)
         except OrderError as error:
             work = self._known_or(event_id, error)
         else:
-            work = self._commit(submission, event_id, turn)
+            work = self._commit(submission, event_id, key)
         task = asyncio.get_running_loop().create_task(work)
-        self._under_way[event_id] = task
-        task.add_done_callback(_hear)
+        self._committing[event_id] = task
+        task.add_done_callback(_retrieve_failure)
         return task
 
-    def _take_turn(self, submission: Submission) -> tuple[int, int] | None:
+    def _reserve(self, submission: Submission) -> tuple[int, int] | None:
         if not submission.epoch:
             return None
         camera_id = submission.event.camera_id
@@ -226,54 +230,54 @@ class EventPublisher:
             raise FrameRepeated(
                 f"camera {camera_id} has committed sequence {sequence}; this frame has {submission.sequence}"
             )
-        turn = (submission.epoch, submission.sequence)
-        order.handed_over.append(turn)
-        return turn
+        key = (submission.epoch, submission.sequence)
+        order.handed_over.append(key)
+        return key
 
     async def _known_or(self, event_id: str, error: OrderError) -> Receipt:
-        """Tell a repeat from a frame that comes late: what we do not remember, the spool may."""
+        """Distinguish a repeat from a late frame: an id that is no longer in memory may be in the spool."""
         try:
             if not await self._spool.knows(event_id):
                 self._counts["out_of_order"] += 1
                 raise error
         finally:
-            del self._under_way[event_id]
+            del self._committing[event_id]
         self._counts["repeated"] += 1
         return Receipt(event_id, repeated=True)
 
-    async def _commit(self, submission: Submission, event_id: str, turn: tuple[int, int] | None) -> Receipt:
+    async def _commit(self, submission: Submission, event_id: str, key: tuple[int, int] | None) -> Receipt:
         event, now_ns = submission.event, self._wall_ns()
-        wanted = self._drain is not None and bool(event.objects or self._publish_empty)
-        body = dump(event, submission.due_at_ns) if wanted else b""
+        published = self._drain is not None and bool(event.objects or self._publish_empty)
+        body = dump(event, submission.due_at_ns) if published else b""
         arrival = Arrival(event_id, event.camera_id, submission.epoch, submission.sequence, body, now_ns)
         committed = False
         try:
-            given = await self._spool.commit(arrival)
+            spool_id = await self._spool.commit(arrival)
             committed = True
         finally:
-            # Settled in one step, without an await: so any snapshot finds each event in exactly one place.
-            self._settle(event.camera_id, event_id, turn, committed)
-        if given is None:
+            # Settled in one step, without an await: so any snapshot counts each event exactly once.
+            self._settle(event.camera_id, event_id, key, committed)
+        if spool_id is None:
             self._counts["repeated"] += 1
             return Receipt(event_id, repeated=True)
-        if given and self._drain is not None:
-            self._drain.queue(event.camera_id, Pending(given, now_ns, event_id, event, submission.due_at_ns))
+        if spool_id and self._drain is not None:
+            self._drain.queue(event.camera_id, Pending(spool_id, now_ns, event_id, event, submission.due_at_ns))
         return Receipt(event_id)
 
-    def _settle(self, camera_id: str, event_id: str, turn: tuple[int, int] | None, committed: bool) -> None:
-        del self._under_way[event_id]
+    def _settle(self, camera_id: str, event_id: str, key: tuple[int, int] | None, committed: bool) -> None:
+        del self._committing[event_id]
         if committed:
             self._known[event_id] = self._monotonic() + REPEAT_WINDOW_S
         else:
             self._counts["failed"] += 1
-        if turn is not None:
+        if key is not None:
             order = self._order(camera_id)
-            order.handed_over.remove(turn)
+            order.handed_over.remove(key)
             if committed:
-                order.committed = max(order.committed, turn)
+                order.committed = max(order.committed, key)
 
-    async def _keep(self) -> None:
-        """Tidy the spool, and tell how it is."""
+    async def _maintain(self) -> None:
+        """Tidy the spool every second, and set its gauges."""
         while True:
             await asyncio.sleep(TIDY_S)
             try:
@@ -284,9 +288,9 @@ class EventPublisher:
                 if accounts is not None:
                     self._observer.spool(accounts.spooled, accounts.bytes, self._oldest_s(), accounts.quarantined)
             except DeliveryUnavailable:
-                continue  # told by whoever wanted to write
+                continue  # reported by whoever had something to write
             except Exception as error:  # noqa: BLE001 - gauges are no reason to stop
-                self._untold.again(type(error).__name__, error=error)
+                self._no_gauges.again(type(error).__name__, error=error)
 
     def _oldest_s(self) -> float:
         accounts = self._spool.accounts
@@ -300,9 +304,9 @@ class EventPublisher:
         self._orders.move_to_end(camera_id)
         return order
 
-    def _forget_old(self) -> None:
+    def _evict_idle(self) -> None:
         if self._drain is not None:
-            self._drain.forget_old()
+            self._drain.evict_idle()
         now = self._monotonic()
         while self._known and (len(self._known) > MAX_REMEMBERED or next(iter(self._known.values())) <= now):
             self._known.popitem(last=False)
@@ -316,7 +320,7 @@ class EventPublisher:
             del self._orders[camera_id]
 
 
-def _hear(task: asyncio.Task[Receipt]) -> None:
-    """Look at a failure, so that asyncio need not complain where nobody waits for it any more."""
+def _retrieve_failure(task: asyncio.Task[Receipt]) -> None:
+    """Retrieve a failure, so that asyncio does not log it where nobody waits for the task any more."""
     if not task.cancelled():
         task.exception()

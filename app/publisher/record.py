@@ -1,11 +1,11 @@
-"""DetectionEvent: what was seen in one frame, as it goes onto the topic (contract, section 4)."""
+"""EventRecord: a detection event as a Kafka record (``proto/README.md``, "The event")."""
 
 from __future__ import annotations
 
 import json
 import math
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from app.core.event import DetectedObject, DetectionEvent
 from app.errors import DeliveryRefused
@@ -26,15 +26,15 @@ class EventRecord:
 
 
 def make_record(event: DetectionEvent, *, total_ms: float, replayed: bool = False) -> EventRecord:
-    """Turn an event into a record, CloudEvents 1.0 in Kafka's binary mode.
+    """Convert an event into a record, CloudEvents 1.0 in Kafka's binary mode.
 
     Args:
-        event: what was seen.
+        event: the detections of one frame.
         total_ms: from capture to now, the hand-over to the Kafka client.
         replayed: whether it waited out an outage.
 
     Raises:
-        DeliveryRefused: a number of it is none (NaN, infinity), a text no Unicode, or the capture time no date.
+        DeliveryRefused: a number is NaN or infinite, a text is not Unicode, or the capture time is no date.
     """
     try:
         return _record(event, total_ms, replayed)
@@ -70,7 +70,7 @@ def _body(event: DetectionEvent, timestamp: str, total_ms: float, replayed: bool
         "frame_id": event.frame_id,
         "frame": {"width": event.width, "height": event.height},
         "model": event.model,
-        "detections": [_object(seen) for seen in event.objects],
+        "detections": [_object(one) for one in event.objects],
         "anomaly_type": None,
         "image_url": None,
         "inference_latency_ms": _milliseconds(latency.inference),
@@ -89,12 +89,12 @@ def _body(event: DetectionEvent, timestamp: str, total_ms: float, replayed: bool
     return json.dumps(body, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
 
 
-def _object(seen: DetectedObject) -> dict[str, object]:
+def _object(found: DetectedObject) -> dict[str, object]:
     return {
-        "class": seen.label,
-        "class_id": seen.class_id,
-        "confidence": round(min(1.0, max(0.0, seen.confidence)), 4),
-        "bbox": [round(side, 2) for side in seen.bbox],
+        "class": found.label,
+        "class_id": found.class_id,
+        "confidence": round(min(1.0, max(0.0, found.confidence)), 4),
+        "bbox": [round(side, 2) for side in found.bbox],
         "track_id": None,
     }
 
@@ -106,5 +106,5 @@ def _milliseconds(value: float) -> float:
 
 def _timestamp(ns: int) -> str:
     seconds, rest = divmod(ns, 1_000_000_000)
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    moment = datetime.fromtimestamp(seconds, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest // 1_000_000:03d}Z"

@@ -1,4 +1,4 @@
-"""Which shard of the publisher has which camera, and what several of them say as one.
+"""Which shard of the publisher has which camera, and how the accounts of several are merged.
 
 A camera's events all go to one shard, whatever replica they come from and whenever: that is what keeps its order, which
 is held within a shard alone. Its number follows from the camera's id and the count of shards, by CRC-32, which is the
@@ -42,18 +42,18 @@ class Shard:
 
 
 def shards_of(count: int) -> tuple[Shard, ...]:
-    """Give the shards of a system that has so many."""
+    """Return the shards of a system that has so many."""
     return tuple(Shard(number, count) for number in range(1, count + 1))
 
 
 def shard_of(camera_id: str, count: int) -> int:
-    """Give the index, from 0, of the shard that has a camera."""
+    """Return the index, from 0, of the shard that has a camera."""
     return zlib.crc32(camera_id.encode()) % count
 
 
 @dataclass(frozen=True)
 class ShardReading:
-    """What one shard tells of itself at one instant."""
+    """One shard's accounts at one instant."""
 
     snapshot: PublisherSnapshot
     latencies_ms: tuple[float, ...]
@@ -61,11 +61,11 @@ class ShardReading:
 
 
 def merge_readings(readings: Sequence[ShardReading | SightlineError]) -> PublisherSnapshot:
-    """Give what all shards say as one: in the order of their numbers, an error for one that does not answer.
+    """Merge the accounts of all shards: in the order of their numbers, an error for one that does not answer.
 
     Each part of the ledger is summed over the shards that answered, so it balances; what the others have is missing
-    from it, which ``away`` and ``trouble`` tell. The oldest event is the oldest of all. The quantiles are those of the
-    latencies of all shards together: each gives its last ones, so a calm shard's go further back than a busy one's.
+    from it, which ``away`` and ``trouble`` show. The oldest event is the oldest of all. The quantiles are those of the
+    latencies of all shards together: each has its last ones, so a calm shard's go further back than a busy one's.
 
     Raises:
         SightlineError: none answered; the first one's error.
@@ -91,10 +91,10 @@ def merge_readings(readings: Sequence[ShardReading | SightlineError]) -> Publish
 
 
 def _trouble(readings: Sequence[ShardReading | SightlineError]) -> str:
-    """Tell what ails which shards; once, where it ails them all alike."""
-    told = [reading.snapshot.trouble if isinstance(reading, ShardReading) else str(reading) for reading in readings]
-    if len(set(told)) == 1:
-        return told[0]
+    """Return the trouble of each shard with its number; once, without numbers, where it is the same for all."""
+    troubles = [reading.snapshot.trouble if isinstance(reading, ShardReading) else str(reading) for reading in readings]
+    if len(set(troubles)) == 1:
+        return troubles[0]
     return "; ".join(
-        f"publisher {number} of {len(told)}: {trouble}" for number, trouble in enumerate(told, 1) if trouble
+        f"publisher {number} of {len(troubles)}: {trouble}" for number, trouble in enumerate(troubles, 1) if trouble
     )

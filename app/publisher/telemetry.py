@@ -49,6 +49,6 @@ class PublisherTelemetry:
         count(SLO_BREACHES, camera_id)
 
     def spool(self, events: int, size: int, oldest_s: float, quarantined: int) -> None:
-        """Tell how many events wait, their bytes, the age of the oldest in seconds, and how many were set aside."""
+        """Set the gauges: events that wait, their bytes, the age of the oldest in seconds, and events set aside."""
         for gauge, value in zip(self._gauges, (events, size, oldest_s, quarantined), strict=True):
             self._meter.set(gauge, value, *self._shard)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from app.core.validation import InvalidValue
 from app.errors import SettingsError
 
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
@@ -57,6 +58,5 @@ class ScalingNumbers(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False)[0]
-            key = ".".join(["scaling", *(str(part) for part in first["loc"])])
-            raise SettingsError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from None
+            invalid = InvalidValue.first_of(error)
+            raise SettingsError(invalid.line(".".join(("scaling", *invalid.location)))) from None

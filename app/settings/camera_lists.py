@@ -1,4 +1,4 @@
-"""CamerasGiven: where the configured cameras are written, to be read when the system starts and again as it runs."""
+"""CameraListSource: where the cameras are configured; it is read at the start and again while the system runs."""
 
 from __future__ import annotations
 
@@ -19,30 +19,31 @@ from app.settings.cameras import CameraSettings, camera_of
 
 
 @dataclass(frozen=True)
-class CamerasGiven:
-    """One of a cameras file, the text ``id=url,id=url``, or a list as such a file holds it."""
+class CameraListSource:
+    """A cameras file, the text ``id=url,id=url``, or a list with the structure of such a file; exactly one of them."""
 
     file: Path | None = None
-    """Absolute."""
-    listed: str = field(default="", repr=False)
-    """It may hold passwords."""
+    """The cameras file's absolute path."""
+    inline: str = field(default="", repr=False)
+    """``id=url,id=url``; it may hold passwords."""
     entries: tuple[Any, ...] | None = field(default=None, repr=False)
+    """The list, as ``user_config`` gives it."""
 
     def text(self) -> str:
-        """Give what is to be read; of a file its content.
+        """Return the text to parse: a file's content, else the inline list.
 
         Raises:
             SettingsError: the file cannot be read.
         """
         if self.file is None:
-            return self.listed
+            return self.inline
         try:
             return self.file.read_text()
         except (OSError, UnicodeDecodeError):
             raise SettingsError(f"cameras file {str(self.file)!r} cannot be read") from None
 
     def parse(self, text: str, environment: Mapping[str, str]) -> ConfiguredCameras:
-        """Read the cameras from :meth:`text`.
+        """Parse what :meth:`text` returned.
 
         Raises:
             SettingsError: an entry is wrong; one line, without secrets.
@@ -54,7 +55,7 @@ class CamerasGiven:
         return parse_camera_list(text)
 
     def read(self, environment: Mapping[str, str]) -> ConfiguredCameras:
-        """Read the cameras as they are written now; raises as the two above."""
+        """Read and parse the cameras as they are configured now; raises as the two methods above."""
         return self.parse(self.text(), environment)
 
 
@@ -65,29 +66,29 @@ _BARE_ID = re.compile(r"^([^=/:?]*)=(.*)$")
 
 @dataclass(frozen=True)
 class ConfiguredCameras:
-    """What a configuration says of cameras."""
+    """The cameras of one configuration."""
 
     cameras: tuple[CameraSettings, ...]
     fingerprints: Mapping[str, str]
-    """By camera id: a digest of what was written of it, ``${VARIABLES}`` as they stand. It tells whether somebody has
-    changed what the configuration says of a camera; a new password in the environment does not change it."""
+    """By camera id: SHA-256 of its entry, ``${VARIABLES}`` unexpanded. It shows whether the configuration of a camera
+    has changed; a new password in the environment does not change it."""
 
 
 def parse_camera_list(text: str) -> ConfiguredCameras:
-    """Read ``id=url,id=url``; an id may be left out (``cam-1``, ``cam-2``, …, by position).
+    """Parse ``id=url,id=url``; an id may be left out (``cam-1``, ``cam-2``, …, by position).
 
     Raises:
         SettingsError: an entry is malformed, or an id is given twice.
     """
     entries = [entry.strip() for entry in text.split(",") if entry.strip()]
-    listed = [_listed(position, entry) for position, entry in enumerate(entries, start=1)]
-    return _configured(
-        [(f"SIGHTLINE_CAMERAS[{position}]", values, values) for position, values in enumerate(listed, start=1)]
+    parsed = [_inline_entry(position, entry) for position, entry in enumerate(entries, start=1)]
+    return _configure(
+        [(f"SIGHTLINE_CAMERAS[{position}]", values, values) for position, values in enumerate(parsed, start=1)]
     )
 
 
 def parse_cameras_file(text: str, file: Path, environment: Mapping[str, str]) -> ConfiguredCameras:
-    """Read a cameras file's text; ``${VAR}`` in a URL is taken from ``environment``: a password needs no encoding.
+    """Parse a cameras file's text; ``${VAR}`` in a URL is taken from ``environment``: a password needs no encoding.
 
     Raises:
         SettingsError: the text, a key or a value is wrong, or a variable is not set.
@@ -95,25 +96,24 @@ def parse_cameras_file(text: str, file: Path, environment: Mapping[str, str]) ->
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        reason = one_line(error)
-        raise SettingsError(f"cameras file {str(file)!r} is not YAML: {reason}") from None
-    wanted = content.get("cameras") if isinstance(content, dict) and set(content) == {"cameras"} else None
-    if not isinstance(wanted, list):
+        raise SettingsError(f"cameras file {str(file)!r} is not YAML: {one_line(error)}") from None
+    entries = content.get("cameras") if isinstance(content, dict) and set(content) == {"cameras"} else None
+    if not isinstance(entries, list):
         raise SettingsError(f"cameras file {str(file)!r} must hold one key, cameras, with a list")
-    return parse_cameras(wanted, environment)
+    return parse_cameras(entries, environment)
 
 
 def parse_cameras(entries: Sequence[object], environment: Mapping[str, str]) -> ConfiguredCameras:
-    """Read the list of a cameras file, as it stands there.
+    """Parse the list of a cameras file.
 
     Raises:
         SettingsError: a key or a value is wrong, or a variable is not set.
     """
-    return _configured([_entry(index, entry, environment) for index, entry in enumerate(entries)])
+    return _configure([_entry(index, entry, environment) for index, entry in enumerate(entries)])
 
 
 def camera_by_options(options: Mapping[str, Any], environment: Mapping[str, str]) -> CameraSettings:
-    """Read one camera from a command's options, which are called as its fields; ``${VAR}`` as in a cameras file.
+    """Build one camera from a command's options, named like its fields; ``${VAR}`` as in a cameras file.
 
     Raises:
         SettingsError: a value is wrong, or a variable is not set.
@@ -124,10 +124,10 @@ def camera_by_options(options: Mapping[str, Any], environment: Mapping[str, str]
     return camera_of(values, lambda field: f"--{field.replace('_', '-')}")
 
 
-def _listed(position: int, entry: str) -> dict[str, Any]:
+def _inline_entry(position: int, entry: str) -> dict[str, Any]:
     match = _BARE_ID.match(entry)
     camera_id, url = match.groups() if match else (f"cam-{position}", entry)
-    # Only the comma is decoded: it alone had to be encoded to stand in this list.
+    # Only the comma is decoded: it is the only character that must be encoded in this list.
     return {"id": camera_id, "url": url.replace("%2C", ",").replace("%2c", ",")}
 
 
@@ -141,8 +141,8 @@ def _entry(index: int, entry: object, environment: Mapping[str, str]) -> tuple[s
     return where, values, dict(entry)
 
 
-def _configured(entries: Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any]]]) -> ConfiguredCameras:
-    """Make cameras of where each stands, what it comes to, and what was written."""
+def _configure(entries: Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any]]]) -> ConfiguredCameras:
+    """Build the cameras from triples: position, values with variables expanded, entry as written."""
     cameras: list[CameraSettings] = []
     fingerprints: dict[str, str] = {}
     for where, values, written in entries:
@@ -168,7 +168,7 @@ def _expand(text: str, environment: Mapping[str, str], key: str) -> str:
         if match.group(2) not in environment:
             raise SettingsError(f"{key}: the variable {match.group(2)} is not set")
         found = environment[match.group(2)]
-        # A password may hold what would end the account: /, ?, #, @. What is encoded already stays so.
+        # A password may hold what ends the account: /, ?, #, @. What is percent-encoded already stays so.
         return quote(found, safe="%!$&'()*+,;=:") if match.end() < account_end else found
 
     return _VARIABLE.sub(value, text)

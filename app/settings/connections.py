@@ -1,4 +1,4 @@
-"""The settings of our connections: to Kafka, and of cameras to the service."""
+"""The settings of the connections: to Kafka, and of cameras to the service."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-from app.core.one_line import one_line
+from app.core.read_failure import read_failure
 from app.errors import SettingsError
 
 _BROKER = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})$")
@@ -22,7 +22,7 @@ class Frozen(BaseModel):
 
 
 def commas(value: object) -> object:
-    """Read a comma list."""
+    """Return the parts of a comma-separated string; any other value as it is."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
@@ -61,7 +61,7 @@ class KafkaSettings(Frozen):
     create_topic: bool = False
     """Whether to create the topic where it is missing; the embedded broker's is always created."""
     partitions: Annotated[int, Field(ge=1, le=10_000)] = 8
-    """Partitions of a topic that we create."""
+    """Partitions of a topic that Sightline creates."""
     publish_empty: bool = True
     """Whether a frame without detections is published."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -79,10 +79,10 @@ class KafkaSettings(Frozen):
 
 
 def check_security(kafka: KafkaSettings, tls: TlsSettings) -> None:
-    """See that what secures a connection is there and fits together.
+    """Check that the files and settings that secure a connection exist and fit together.
 
     Raises:
-        SettingsError: a file is missing, or a partner of what was given.
+        SettingsError: a file is missing, or a setting that another one requires.
     """
     files = {
         "SIGHTLINE_TLS_CAFILE": tls.cafile,
@@ -95,7 +95,7 @@ def check_security(kafka: KafkaSettings, tls: TlsSettings) -> None:
     for name, file in files.items():
         if file is not None and not file.is_file():
             where = "" if file.is_absolute() else f" (it was looked for in {Path.cwd()})"
-            raise SettingsError(f"{name}: {str(file)!r} is not there{where}; allowed is a PEM file")
+            raise SettingsError(f"{name}: {str(file)!r} does not exist{where}; allowed is a PEM file")
     _check_pems("SIGHTLINE_TLS", tls.cafile, tls.certfile, tls.keyfile)
     _check_pems("KAFKA_SSL", kafka.ssl_cafile, kafka.ssl_certfile, kafka.ssl_keyfile)
     if not kafka.security_protocol.startswith("SASL"):
@@ -109,17 +109,16 @@ def check_security(kafka: KafkaSettings, tls: TlsSettings) -> None:
 
 
 def _check_pems(prefix: str, cafile: Path | None, certfile: Path | None, keyfile: Path | None) -> None:
-    """See that what a handshake would need can be read: there it would fail without a reason."""
+    """Check that the files that a handshake needs can be read: the handshake would fail without a reason."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         if cafile is not None:
             context.load_verify_locations(cafile)
     except (ssl.SSLError, OSError) as error:
-        reason = one_line(error.strerror or error)
-        raise SettingsError(f"{prefix}_CAFILE: {str(cafile)!r} holds no certificates: {reason}") from None
+        raise SettingsError(f"{prefix}_CAFILE: {str(cafile)!r} holds no certificates: {read_failure(error)}") from None
     try:
         if certfile is not None:
             context.load_cert_chain(certfile, keyfile, password=lambda: "")  # it must not ask on the terminal
     except (ssl.SSLError, OSError) as error:
-        told = f"{str(certfile)!r} and its key {str(keyfile or certfile)!r} do not fit together"
-        raise SettingsError(f"{prefix}_CERTFILE: {told}: {one_line(error.strerror or error)}") from None
+        pair = f"{str(certfile)!r} and its key {str(keyfile or certfile)!r} do not fit together"
+        raise SettingsError(f"{prefix}_CERTFILE: {pair}: {read_failure(error)}") from None

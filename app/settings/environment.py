@@ -1,4 +1,4 @@
-"""The environment variables of Sightline, and the one place that reads them (design, decision 12)."""
+"""The environment variables of Sightline, and the one place that reads them (``app/README.md``, decision 12)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from app.core.read_failure import read_failure
 from app.errors import SettingsError
 
 ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
@@ -41,7 +42,7 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
 """Each environment variable and the setting it sets."""
 SECRETS = frozenset({"SIGHTLINE_TOKEN", "KAFKA_SASL_PASSWORD", "KAFKA_SASL_USERNAME"})
 """Variables that may be given as ``NAME_FILE``, a path; their values are never shown."""
-_OURS = ("SIGHTLINE_", "DETECTOR_")
+_PREFIXES = ("SIGHTLINE_", "DETECTOR_")
 _KUBERNETES = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$")
 """What Kubernetes puts into every pod for a Service, which may well be called ``sightline`` or ``detector``."""
 
@@ -50,7 +51,7 @@ def from_environment(environment: Mapping[str, str]) -> list[tuple[tuple[str, ..
     """Return each setting that the environment gives: the path of its key, and its text.
 
     Raises:
-        SettingsError: a variable with our prefix is unknown, or a secret cannot be read.
+        SettingsError: a variable with a prefix of Sightline's is unknown, or a secret cannot be read.
     """
     found = []
     for name, path in ENVIRONMENT.items():
@@ -59,7 +60,7 @@ def from_environment(environment: Mapping[str, str]) -> list[tuple[tuple[str, ..
             found.append((path, value))
     for name in environment:
         known = name in ENVIRONMENT or name.removesuffix("_FILE") in SECRETS
-        if name.startswith(_OURS) and not known and not _KUBERNETES.search(name):
+        if name.startswith(_PREFIXES) and not known and not _KUBERNETES.search(name):
             raise SettingsError(f"{name} is not a setting; allowed are {_similar(name)}")
     return found
 
@@ -85,16 +86,11 @@ def _similar(name: str) -> str:
     return ", ".join(known for known in ENVIRONMENT if known.startswith(prefix))
 
 
-def read_failure(error: OSError | UnicodeDecodeError) -> str:
-    """Return in a few words why a file could not be read."""
-    return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not text"
-
-
 def named_by_the_environment(section: str, environment: Mapping[str, str]) -> frozenset[str]:
-    """Give the settings of a section that the environment has set, such as ``confidence`` of ``detector``."""
+    """Return the settings of a section that the environment has set, such as ``confidence`` of ``detector``."""
     return frozenset(path[-1] for path, _ in from_environment(environment) if path[:-1] == (section,))
 
 
 def process_environment() -> Mapping[str, str]:
-    """Give this process's variables: the one place that reads them (design, decision 12)."""
+    """Return this process's variables: the one place that reads them (``app/README.md``, decision 12)."""
     return os.environ

@@ -1,4 +1,7 @@
-"""Load the settings: the environment over the file over the defaults (contract, section 1)."""
+"""Load the settings: the environment overrides the file, which overrides the defaults.
+
+The precedence is documented in (``configs/README.md``, "Settings").
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,12 @@ import yaml
 from pydantic import ValidationError
 
 from app.core.one_line import one_line
+from app.core.read_failure import read_failure
+from app.core.validation import InvalidValue
 from app.errors import SettingsError
-from app.settings.camera_lists import CamerasGiven, camera_by_options
+from app.settings.camera_lists import CameraListSource, camera_by_options
 from app.settings.connections import check_security
-from app.settings.environment import ENVIRONMENT, SECRETS, from_environment, read_failure
+from app.settings.environment import ENVIRONMENT, SECRETS, from_environment
 from app.settings.paths import DEMO_CAMERAS, find_file, where_looked
 from app.settings.settings import Settings
 
@@ -23,42 +28,42 @@ _SECTIONS = frozenset({"cameras", "tls", "kafka", "detector", "spool", "publishe
 def load_settings(
     environment: Mapping[str, str], file: Path | None = None, camera: Mapping[str, Any] | None = None
 ) -> Settings:
-    """Resolve all settings: the environment over the file over the defaults.
+    """Return all settings, resolved: the environment overrides the file, which overrides the defaults.
 
     Args:
         environment: the variables of the process, as ``process_environment`` returns them.
-        file: a YAML file with the structure of :class:`Settings`, or none.
-        camera: the one camera there is to be, by the options of a command; none: those of environment and file.
+        file: a YAML file with the structure of :class:`Settings`; ``None``: the defaults.
+        camera: the only camera, by the options of a command; ``None``: the cameras of environment and file.
 
     Raises:
-        SettingsError: one line that names the key, the value and what is allowed.
+        SettingsError: a setting is wrong; one line with the key, the value and what is allowed.
     """
     values = _values(environment, file)
-    wanted = values.pop("cameras", DEMO_CAMERAS)
+    cameras_value = values.pop("cameras", DEMO_CAMERAS)
     settings = _validate(values)
     check_security(settings.kafka, settings.tls)
     if camera is None:
-        cameras = _cameras_given(wanted).read(environment).cameras
+        cameras = _camera_list_source(cameras_value).read(environment).cameras
     else:
         cameras = (camera_by_options(camera, environment),)
     filled = tuple(one.with_fps(settings.inference_fps) for one in cameras)
     return settings.model_copy(update={"cameras": filled})
 
 
-def cameras_given(environment: Mapping[str, str], file: Path | None = None) -> CamerasGiven:
-    """Tell where the cameras are written, by the same settings.
+def camera_list_source(environment: Mapping[str, str], file: Path | None = None) -> CameraListSource:
+    """Return where the cameras are configured.
 
     Raises:
         SettingsError: the settings cannot be read.
     """
-    return _cameras_given(_values(environment, file).get("cameras", DEMO_CAMERAS))
+    return _camera_list_source(_values(environment, file).get("cameras", DEMO_CAMERAS))
 
 
-def cameras_file_or_list(wanted: str) -> CamerasGiven:
-    """Tell a cameras file's path from ``id=url,id=url``."""
-    if wanted.endswith((".yaml", ".yml")):
-        return CamerasGiven(file=find_file(wanted).absolute())
-    return CamerasGiven(listed=wanted)
+def file_or_inline_list(text: str) -> CameraListSource:
+    """Return the source that a text names: a cameras file by its suffix, else ``id=url,id=url``."""
+    if text.endswith((".yaml", ".yml")):
+        return CameraListSource(file=find_file(text).absolute())
+    return CameraListSource(inline=text)
 
 
 def _read_file(file: Path) -> dict[str, Any]:
@@ -98,17 +103,16 @@ def _validate(values: dict[str, Any]) -> Settings:
 
 
 def _explain(error: ValidationError, values: dict[str, Any]) -> str:
-    first = error.errors(include_url=False, include_context=False)[0]
-    loc = tuple(str(part) for part in first["loc"])
+    invalid = InvalidValue.first_of(error)
+    loc = invalid.location
     known = [name for name, path in ENVIRONMENT.items() if path == loc[: len(path)]]
     key = ".".join(loc[: len(ENVIRONMENT[known[0]])]) if known else ".".join(loc)
-    if first["type"] == "extra_forbidden":
-        return f"{key} is not a setting; see configs/sightline.yaml for those there are"
+    if invalid.kind == "extra_forbidden":
+        return f"{key} is not a setting; configs/sightline.yaml lists all settings"
     value = _look_up(values, key)
-    # A whole section may hold a secret: only a single value is shown, and no secret one.
-    shown = "" if set(known) & SECRETS or not _is_single(loc, value) else f"{value!r}: "
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{key}{f' ({known[0]})' if known else ''}: {shown}{message[0].lower()}{message[1:]}"
+    # A whole section may hold a secret: only a single value is shown, and never a secret.
+    shown = "" if set(known) & SECRETS or not _is_single(loc, value) else repr(value)
+    return invalid.line(f"{key} ({known[0]})" if known else key, shown)
 
 
 def _is_single(loc: tuple[str, ...], value: object) -> bool:
@@ -128,14 +132,16 @@ def _values(environment: Mapping[str, str], file: Path | None) -> dict[str, Any]
     return values
 
 
-def _cameras_given(wanted: object) -> CamerasGiven:
-    if not isinstance(wanted, str):
-        kind = type(wanted).__name__
+def _camera_list_source(value: object) -> CameraListSource:
+    if not isinstance(value, str):
+        kind = type(value).__name__
         raise SettingsError(
             f"cameras (SIGHTLINE_CAMERAS): a {kind}; allowed are a cameras file's path and id=url,id=url"
         )
-    given = cameras_file_or_list(wanted)
-    if given.file is not None and not given.file.is_file():
-        looked = where_looked(wanted)
-        raise SettingsError(f"SIGHTLINE_CAMERAS: {wanted!r} is not there; give a cameras file or id=url,id=url{looked}")
-    return given
+    source = file_or_inline_list(value)
+    if source.file is not None and not source.file.is_file():
+        looked = where_looked(value)
+        raise SettingsError(
+            f"SIGHTLINE_CAMERAS: {value!r} does not exist; give a cameras file or id=url,id=url{looked}"
+        )
+    return source

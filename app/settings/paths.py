@@ -1,6 +1,6 @@
-"""Paths: what comes with Sightline, and where the files and folders that settings name are found.
+"""Paths of the files that come with Sightline, and how a path in a setting is resolved.
 
-A process of Ray works in the folder in which Ray was started, not in that of its user's shell.
+The working directory of a Ray process is that in which Ray was started, not that of its user's shell.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
 _bundled = CONFIGS / "models" / "street.pt"
 DEMO_MODEL = _bundled if _bundled.is_file() else ROOT / "app" / "_bundled" / "models" / "street.pt"
-"""The model that recognises the simulated street."""
+"""The bundled model of the simulated street."""
 DEMO_CAMERAS = "configs/cameras.yaml"
 
 
 def _folder(value: Path) -> Path:
-    """Make a folder absolute, where the settings are resolved: processes on other nodes work in other folders."""
+    """Return a folder as an absolute path: processes on other nodes have other working directories."""
     try:
         return value.expanduser().absolute()
     except RuntimeError:
@@ -28,25 +28,22 @@ def _folder(value: Path) -> Path:
 
 
 Folder = Annotated[Path, AfterValidator(_folder)]
-"""A folder that need not be there yet."""
+"""A folder that need not exist yet; an absolute path once the settings are resolved."""
 
 
 def find_file(path: str | Path) -> Path:
-    """Find a file named in a setting: as given, below the working directory, else below the checkout."""
+    """Return the path of a file named in a setting: as given, below the working directory, else below the checkout."""
     try:
         given = Path(path).expanduser()
         if given.is_absolute() or given.exists():
             return given
         return ROOT / given if (ROOT / given).exists() else given
-    except (OSError, RuntimeError):  # too long for a path, or the home of nobody
+    except (OSError, RuntimeError):  # too long for a path, or the home of an unknown user
         return Path(path)
 
 
 def where_looked(path: str | Path) -> str:
-    """Return where :func:`find_file` looked for a file in vain, as the end of a sentence; empty for an absolute path.
-
-    A process of Ray's works in the folder in which Ray was started, and not in that of the shell that deploys.
-    """
+    """Return where :func:`find_file` did not find a file, as the end of a sentence; empty for an absolute path."""
     if Path(path).is_absolute() or str(path).startswith("~"):
         return ""
     return f"; it was looked for in {Path.cwd()} and in {ROOT}: give its absolute path"

@@ -1,8 +1,8 @@
-"""Handing this shell's settings on to a Ray cluster that runs already, without showing its secrets there.
+"""Pass this shell's settings to a Ray cluster that runs already, without showing its secrets there.
 
-The variables of an application's ``runtime_env`` stand in Ray's dashboard and logs. So secrets, and cameras (their
-addresses may hold passwords), go by way of files that only their owner can read. Such a cluster must see this machine's
-files: it runs here, or shares them.
+The variables of an application's ``runtime_env`` are shown in Ray's dashboard and logs. So secrets, and cameras (their
+addresses may hold passwords), are passed in files that only their owner can read. Such a cluster must see this
+machine's files: it runs here, or shares them.
 """
 
 from __future__ import annotations
@@ -20,27 +20,29 @@ from app.settings.source_url import SourceKind
 
 CAMERAS = "SIGHTLINE_CAMERAS"
 _PATHS = frozenset(name for name in ENVIRONMENT if name.endswith(("FILE", "_DIR"))) | {"DETECTOR_MODEL"}
-"""Variables that name files, which another working directory would not find."""
+"""Variables that name files: a relative path is not found from another working directory."""
 
 
 def with_environment(
     config: Mapping[str, Any], environment: Mapping[str, str], cameras: Sequence[CameraSettings], folder: Path
 ) -> dict[str, Any]:
-    """Give a Serve configuration with this shell's settings as each application's ``runtime_env.env_vars``.
+    """Return a Serve configuration with this shell's settings in each application's ``runtime_env.env_vars``.
 
     Args:
-        config: the configuration as the user wrote it.
+        config: the user's configuration.
         environment: this shell's variables.
-        cameras: the cameras as resolved here; what their ``${VARIABLES}`` stood for is known only here.
-        folder: a private folder for what must not be shown; it must outlive the applications' start.
+        cameras: the cameras, resolved; the values of their ``${VARIABLES}`` are known only here.
+        folder: a private folder for the files with secrets; it must exist until the applications have started.
     """
     # Serve's own gRPC between replicas is not to take the proxy of the cluster's environment; see ``app/cli/up.py``.
-    ours = _plain(environment) | _secrets(environment, folder) | {"grpc_proxy": ""}
-    ours[CAMERAS] = str(_private(folder / "cameras.yaml", yaml.safe_dump({"cameras": [_written(c) for c in cameras]})))
+    variables = _plain(environment) | _secrets(environment, folder) | {"grpc_proxy": ""}
+    variables[CAMERAS] = str(
+        _private_file(folder / "cameras.yaml", yaml.safe_dump({"cameras": [_camera_entry(c) for c in cameras]}))
+    )
     applications = []
     for application in config["applications"]:
         runtime_env = dict(application.get("runtime_env") or {})
-        runtime_env["env_vars"] = {**(runtime_env.get("env_vars") or {}), **ours}
+        runtime_env["env_vars"] = {**(runtime_env.get("env_vars") or {}), **variables}
         arguments = dict(application.get("args") or {})
         if arguments.get("settings"):
             arguments["settings"] = str(find_file(arguments["settings"]).absolute())
@@ -54,34 +56,34 @@ def _plain(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _secrets(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
-    handed = {}
+    variables = {}
     for name in sorted(SECRETS):
         file = environment.get(f"{name}_FILE")
         if file:
-            handed[f"{name}_FILE"] = str(Path(file).absolute())
+            variables[f"{name}_FILE"] = str(Path(file).absolute())
         elif environment.get(name):
-            handed[f"{name}_FILE"] = str(_private(folder / name, environment[name]))
-    return handed
+            variables[f"{name}_FILE"] = str(_private_file(folder / name, environment[name]))
+    return variables
 
 
 def _absolute(name: str, value: str) -> str:
-    if name.endswith("_DIR"):  # it need not be there yet
+    if name.endswith("_DIR"):  # it need not exist yet
         return str(Path(value).expanduser().absolute())
     found = find_file(value) if name in _PATHS else None
     return str(found.absolute()) if found is not None and found.exists() else value
 
 
-def _written(camera: CameraSettings) -> dict[str, Any]:
+def _camera_entry(camera: CameraSettings) -> dict[str, Any]:
     fields = camera.model_dump(mode="python", exclude={"url"}, exclude_none=True)
     url = camera.url
     text = str(Path(url.path).absolute()) if url.kind is SourceKind.FILE else url.written()
     if url.kind is SourceKind.FILE and not url.loop:
         text += "?loop=false"
-    # What it holds was resolved already: a dollar is a dollar.
+    # The variables in it are resolved already: ${ is literal.
     return {**fields, "resources": dict(camera.resources), "url": text.replace("${", "$${")}
 
 
-def _private(path: Path, text: str) -> Path:
+def _private_file(path: Path, text: str) -> Path:
     path.touch(mode=0o600)
     path.write_text(text)
     return path

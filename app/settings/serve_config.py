@@ -1,4 +1,4 @@
-"""The Serve configuration file: ports, settings file and addresses that it names."""
+"""The Serve configuration file: the ports, settings file and addresses in it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from app.core.one_line import one_line
+from app.core.read_failure import read_failure
 from app.errors import SettingsError
 from app.scaling import ScalingNumbers
 from app.settings.live import check_user_configs
@@ -20,7 +21,7 @@ from app.settings.settings import Settings
 
 
 def read_serve_config(path: Path) -> dict[str, Any]:
-    """Read a Serve configuration.
+    """Return a Serve configuration, its structure checked.
 
     Raises:
         SettingsError: it cannot be read, or has no applications.
@@ -28,10 +29,9 @@ def read_serve_config(path: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"Serve configuration {str(path)!r} cannot be read: {error}") from None
+        raise SettingsError(f"Serve configuration {str(path)!r} cannot be read: {read_failure(error)}") from None
     except yaml.YAMLError as error:
-        reason = one_line(error)
-        raise SettingsError(f"Serve configuration {str(path)!r} is not YAML: {reason}") from None
+        raise SettingsError(f"Serve configuration {str(path)!r} is not YAML: {one_line(error)}") from None
     applications = config.get("applications") if isinstance(config, dict) else None
     if not isinstance(applications, list) or not applications:
         raise SettingsError(f"Serve configuration {str(path)!r} has no list of applications")
@@ -50,37 +50,37 @@ def read_serve_config(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ServePorts:
-    """Where Serve will listen on this machine."""
+    """Ports on which Serve listens on this machine."""
 
     grpc: int
     http: int
 
 
 def ports_of(config: Mapping[str, Any]) -> ServePorts:
-    """Give the ports of a Serve configuration; where it names none, Serve's own.
+    """Return the ports of a Serve configuration; Serve's defaults where it names none.
 
     Raises:
-        SettingsError: one of them is no port.
+        SettingsError: one of them is not a port.
     """
     found = {}
-    for options, usual in (("grpc_options", 9000), ("http_options", 8000)):
-        port = (config.get(options) or {}).get("port", usual)
+    for options, default in (("grpc_options", 9000), ("http_options", 8000)):
+        port = (config.get(options) or {}).get("port", default)
         if not isinstance(port, int) or not 0 < port < 65536:
-            raise SettingsError(f"{options}.port: {port!r} is no port; allowed are 1 to 65535")
+            raise SettingsError(f"{options}.port: {port!r} is not a port; allowed are 1 to 65535")
         found[options] = port
     return ServePorts(grpc=found["grpc_options"], http=found["http_options"])
 
 
 def settings_of(config: dict[str, Any], environment: Mapping[str, str]) -> Settings:
-    """Resolve the settings as the applications of a Serve configuration will.
+    """Return the settings, resolved as the applications of a Serve configuration will.
 
     Raises:
         SettingsError: one of them is wrong, or the applications name different settings files.
     """
     files = {(app.get("args") or {}).get("settings") for app in config["applications"]}
     if len(files) > 1:
-        told = ", ".join(sorted(map(str, files)))
-        raise SettingsError(f"the applications name different settings files ({told}); allowed is one for all")
+        names = ", ".join(sorted(map(str, files)))
+        raise SettingsError(f"the applications name different settings files ({names}); allowed is one for all")
     (file,) = files
     check_user_configs(config)
     for application in config["applications"]:
@@ -90,10 +90,10 @@ def settings_of(config: dict[str, Any], environment: Mapping[str, str]) -> Setti
 
 
 def listening_on(config: Mapping[str, Any], host: str | None) -> dict[str, Any]:
-    """Give a Serve configuration whose HTTP and gRPC are bound to ``host``; none: as the configuration says.
+    """Return a Serve configuration whose HTTP and gRPC are bound to ``host``; ``None``: as the configuration says.
 
     Raises:
-        SettingsError: it is no IP address.
+        SettingsError: ``host`` is not an IP address.
     """
     if host is None:
         return dict(config)
@@ -101,18 +101,18 @@ def listening_on(config: Mapping[str, Any], host: str | None) -> dict[str, Any]:
         ipaddress.ip_address(host)
     except ValueError:
         raise SettingsError(
-            f"--listen: {host!r} is no address; allowed are an IP address of this machine, and 0.0.0.0 for all of them"
+            f"--listen: {host!r} is not an address; allowed are an IP address of this machine and 0.0.0.0 for all"
         ) from None
     return {**config, "http_options": {**(config.get("http_options") or {}), "host": host}}
 
 
 def find_serve_config(given: str) -> Path:
-    """Find the Serve configuration: as given, else in the checkout.
+    """Return the path of the Serve configuration: as given, else in the checkout.
 
     Raises:
-        SettingsError: it is nowhere.
+        SettingsError: it is in neither place.
     """
     path = find_file(given)
     if not path.is_file():
-        raise SettingsError(f"--config: {given!r} is not there")
+        raise SettingsError(f"--config: {given!r} does not exist")
     return path

@@ -1,4 +1,4 @@
-"""ServiceAddress: where camera actors find the gRPC endpoint."""
+"""ServiceAddress: where cameras find the gRPC endpoint, and which hosts are this machine."""
 
 from __future__ import annotations
 
@@ -10,8 +10,20 @@ from pydantic import BaseModel, ConfigDict
 _ADDRESS = re.compile(r"^(?:(grpcs?)://)?(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})/?$")
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine: ``localhost`` or a loopback address (IPv6 with or without brackets).
+
+    >>> [is_loopback(host) for host in ("localhost", "127.0.0.2", "[::1]", "10.0.0.1", "gate.example")]
+    [True, True, True, False, False]
+    """
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class ServiceAddress(BaseModel):
-    """Where camera actors find the gRPC endpoint."""
+    """Where cameras find the gRPC endpoint."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -22,10 +34,10 @@ class ServiceAddress(BaseModel):
 
     @classmethod
     def parse(cls, text: str) -> ServiceAddress:
-        """Read ``host:port``, ``grpc://host:port`` or ``grpcs://host:port``.
+        """Parse ``host:port``, ``grpc://host:port`` or ``grpcs://host:port``.
 
         Raises:
-            ValueError: it is none of these.
+            ValueError: the text is none of these.
         """
         match = _ADDRESS.match(text.strip())
         if match is None or not 0 < int(match.group(3)) < 65536:
@@ -34,16 +46,13 @@ class ServiceAddress(BaseModel):
 
     @property
     def target(self) -> str:
-        """The address as gRPC wants it."""
+        """``host:port``, gRPC's name of the endpoint."""
         return f"{self.host}:{self.port}"
 
     @property
     def loopback(self) -> bool:
         """Whether it is on this machine."""
-        try:
-            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
     def __str__(self) -> str:
         return f"{'grpcs' if self.secure else 'grpc'}://{self.target}"

@@ -1,6 +1,6 @@
-"""Every setting of Sightline: one home, one default, one validator (contract, section 1).
+"""Every setting of Sightline: one home, one default, one validator (``configs/README.md``, "Settings").
 
-``load_settings`` resolves them once, where the application is built; everything else gets values.
+``load_settings`` resolves them once, where the application is built; everything else is given values.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from app.settings.homes import user_state
 from app.settings.paths import DEMO_MODEL, Folder
 from app.settings.service_address import ServiceAddress
 
-MOST_BUDGET_MS = 600_000
+MAX_BUDGET_MS = 600_000
 """The longest latency budget; milliseconds."""
 
 
@@ -33,7 +33,7 @@ def _gpus(value: object) -> object:
 
 
 def _token(value: object) -> object:
-    """Strip a token and see that a gRPC header can carry it; it is not shown."""
+    """Return a token without surrounding spaces, if a gRPC header can carry it; the error does not show it."""
     if not isinstance(value, str):
         return value
     if not re.fullmatch(r"[!-~]+", value.strip()):
@@ -51,7 +51,7 @@ class DetectorSettings(Frozen):
     model: Annotated[str, Field(min_length=1)] = str(DEMO_MODEL)
     """A file, an exported folder, or a hub name that Ultralytics knows."""
     model_sha256: Annotated[str | None, Field(pattern=r"^[0-9A-Fa-f]{64}$")] = None
-    """The SHA-256 that the model's file must have; none: any file is taken."""
+    """The SHA-256 that the model's file must have; ``None``: any file is accepted."""
     device: Annotated[str, AfterValidator(_device)] = "auto"
     confidence: Annotated[float, Field(ge=0, le=1)] = 0.25
     iou: Annotated[float, Field(ge=0, le=1)] = 0.7
@@ -66,30 +66,31 @@ class DetectorSettings(Frozen):
     gpu_decode: bool = True
     """Whether a GPU that runs the model decodes the JPEGs too (see ``DetectorOptions``)."""
     half: bool | None = None
-    """Whether to compute in half precision: none, where the device is made for it (see ``DetectorOptions``)."""
+    """Whether to compute in half precision; ``None``: where the device is made for it (see ``DetectorOptions``)."""
     gpus_per_replica: Annotated[float | Literal["auto"], BeforeValidator(_gpus)] = "auto"
     """``auto``: 1 where the cluster has a GPU and the device is not the CPU, else 0."""
 
 
 class SpoolSettings(Frozen):
-    """Where undelivered events are kept."""
+    """Where events are kept until Kafka acknowledges them."""
 
     dir: Folder = Field(default_factory=lambda: user_state() / "spool")
-    """Belongs to one system's publisher, on one node."""
+    """A folder of one system's publisher, on one node."""
     max_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
-    """Of all shards together, each has its equal part; beyond, ``Detect`` answers ``UNAVAILABLE`` until Kafka has taken
+    """Of all shards together, in equal parts; beyond it, ``Detect`` answers ``UNAVAILABLE`` until Kafka has taken
     some."""
     synchronous: Literal["normal", "full"] = "normal"
-    """``normal``: what was accepted survives the death of any process; ``full``: also the loss of power."""
+    """``normal``: accepted events survive the death of any process; ``full``: also the loss of power."""
     pinned: bool = False
-    """Whether the publisher waits for the node marked ``sightline_spool``: in a cluster whose nodes come one by one."""
+    """Whether the publisher waits for the node with the resource ``sightline_spool``: for a cluster whose nodes start
+    one by one."""
 
 
 class PublisherSettings(Frozen):
     """How events are committed and sent."""
 
     shards: Annotated[int, Field(strict=True, ge=1, le=16)] = 1
-    """Publishers that share the cameras, each with a spool of its own; changed at a restart, which loses nothing."""
+    """Publishers that share the cameras, each with a spool of its own; a restart changes it and loses no event."""
 
 
 class Settings(Frozen):
@@ -99,9 +100,9 @@ class Settings(Frozen):
         host="127.0.0.1", port=9000
     )
     inference_fps: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = 5.0
-    """Frames sampled per second and camera, where the camera does not say its own."""
-    latency_budget_ms: Annotated[int, Field(ge=1, le=MOST_BUDGET_MS)] = 200
-    """From capture to Kafka."""
+    """Frames sampled per second and camera, unless the camera has its own ``fps``."""
+    latency_budget_ms: Annotated[int, Field(ge=1, le=MAX_BUDGET_MS)] = 200
+    """From capture to Kafka's acknowledgement."""
     token: Annotated[SecretStr | None, BeforeValidator(_token)] = None
     """Bearer token for ``Detect`` and for the HTTP API."""
     cameras: tuple[CameraSettings, ...] = ()
@@ -111,4 +112,4 @@ class Settings(Frozen):
     spool: SpoolSettings = Field(default_factory=SpoolSettings)
     publisher: PublisherSettings = PublisherSettings()
     state_dir: Folder = Field(default_factory=user_state)
-    """Where changes of cameras made at run time are kept; belongs to one running system."""
+    """Folder of the changes of cameras made at run time; one running system's own."""

@@ -1,14 +1,14 @@
-"""The HTTP face of Sightline."""
+"""Web: the HTTP API, the live page, and the client that the commands use."""
 
 from app.web.api import build_api
 from app.web.facts import (
     BrokerFacts,
     CameraFacts,
-    CameraNews,
     Cursor,
     DeploymentFacts,
     Health,
     LoadFacts,
+    NewFrames,
     SystemFacts,
 )
 from app.web.read_routes import Readings
@@ -18,11 +18,11 @@ __all__ = [
     "BrokerFacts",
     "CameraChanges",
     "CameraFacts",
-    "CameraNews",
     "Cursor",
     "DeploymentFacts",
     "Health",
     "LoadFacts",
+    "NewFrames",
     "Readings",
     "SystemFacts",
     "build_api",

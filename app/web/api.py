@@ -1,4 +1,4 @@
-"""The HTTP API: whether the system is alive and ready, what it sees, and the live page (contract, section 7)."""
+"""The HTTP API: liveness, readiness, status, events, cameras, live page (``proto/README.md``, "The HTTP API")."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from app.core.validation import InvalidValue
 from app.telemetry.trouble_log import TroubleLog
 from app.web.auth import Guard
 from app.web.body_limit import BodyLimit
@@ -19,29 +20,29 @@ from app.web.facts import HealthSource
 from app.web.page import page_routes
 from app.web.problems import problem
 from app.web.read_routes import Readings, read_routes
-from app.web.write_routes import CameraChanges, tell_errors, write_routes
+from app.web.write_routes import CameraChanges, add_error_handlers, write_routes
 
 logger = logging.getLogger(__name__)
 
 
 class Host(HealthSource, Protocol):
-    """Who knows how the system is, and whom it may be told."""
+    """The system behind the API."""
 
     @property
     def token(self) -> str | None:
-        """The bearer token that is asked for; none: no token is."""
+        """The bearer token that requests must carry; ``None``: none is required."""
 
     @property
     def readings(self) -> Readings:
-        """What is read of it, shared by all who ask."""
+        """Its answers, shared by all requests."""
 
     @property
     def changes(self) -> CameraChanges:
-        """Who changes its cameras."""
+        """Changes its cameras."""
 
 
 def build_api(host: Callable[[], Host]) -> FastAPI:
-    """Build the ASGI application over a source of facts, looked up at each request."""
+    """Build the ASGI application over a system, which is looked up at each request."""
     api = FastAPI(title="Sightline", openapi_url="/api/v1/openapi.json", docs_url=None, redoc_url=None)
     api.add_middleware(BodyLimit)
     api.add_middleware(Guard, token=lambda: host().token)
@@ -61,7 +62,7 @@ def build_api(host: Callable[[], Host]) -> FastAPI:
     api.include_router(write_routes(lambda: host().changes, lambda: host().readings))
     api.include_router(page_routes())
 
-    tell_errors(api)
+    add_error_handlers(api)
 
     @api.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> JSONResponse:
@@ -70,21 +71,20 @@ def build_api(host: Callable[[], Host]) -> FastAPI:
 
     @api.exception_handler(RequestValidationError)
     async def malformed(_request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        return problem(422, f"{place}: {first['msg']}")
+        invalid = InvalidValue.first_of(error)
+        return problem(422, invalid.line(invalid.key))
 
     failures = TroubleLog(logger, "requests to the HTTP API failed", unit="requests", level=logging.ERROR)
 
     @api.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:
         failures.again(f"{type(error).__name__} in {request.method} {request.url.path}", error=error)
-        return problem(500, "the service failed on this request; its log says why")
+        return problem(500, "the service failed on this request; its log has the reason")
 
     return api
 
 
 def _allowed(api: FastAPI, request: Request) -> str:
-    """Give every method of a path; Starlette names those of the first route that has the path."""
+    """Return every method of a path; Starlette names only those of the first route with that path."""
     routes = [route for route in api.routes if route.matches(request.scope)[0] is not Match.NONE]
     return ", ".join(sorted(set().union(*(getattr(route, "methods", None) or () for route in routes))))

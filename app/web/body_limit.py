@@ -1,4 +1,4 @@
-"""BodyLimit: no request makes us read more than a camera needs."""
+"""BodyLimit: refuses request bodies larger than a camera's settings need."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ MAX_BODY = 64 * 1024
 
 
 class BodyLimit:
-    """ASGI middleware: a larger body is refused as it is read."""
+    """ASGI middleware: refuses a larger body with 413 while it is being read."""
 
     def __init__(self, application: ASGIApp) -> None:
         self._application = application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on one request."""
+        """Pass on one request, its body limited."""
         read = 0
 
         async def limited() -> Message:

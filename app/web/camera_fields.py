@@ -1,4 +1,4 @@
-"""What is asked for in a camera, as the HTTP API takes and tells it."""
+"""CameraFields: a camera's settings as the HTTP API accepts and returns them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,19 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from app.settings.cameras import CAMERA_ID, USUAL_JPEG_QUALITY, CameraSettings, Fps, JpegQuality, MaxSide, camera_of
+from app.settings.cameras import (
+    CAMERA_ID,
+    DEFAULT_JPEG_QUALITY,
+    CameraSettings,
+    Fps,
+    JpegQuality,
+    MaxSide,
+    StallSeconds,
+    camera_of,
+)
 
 
-def _whole(value: object) -> object:
+def _integer(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value  # JSON knows one kind of number
 
 
@@ -17,9 +26,9 @@ Amount = Annotated[float, Field(ge=0.0001, le=1_000_000)]
 
 
 class CameraFields(BaseModel):
-    """A camera but for its id: what PUT takes, and what GET tells, so that one can be made of the other."""
+    """A camera without its id: what PUT accepts is what GET returns, so that an answer can be edited and sent back."""
 
-    # Strict: what the schema does not allow is not taken for something like it.
+    # Strict: a value of another type than the schema's is refused, not converted.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
     url: Annotated[
@@ -27,33 +36,37 @@ class CameraFields(BaseModel):
         Field(
             min_length=1,
             max_length=4096,
-            description="Its source. Told with *** in the place of each secret; given back so, it keeps its secrets. "
+            description="Its source. Shown with *** in the place of each secret; sent back so, it keeps its secrets. "
             "${VARIABLES} are not expanded.",
         ),
     ]
     fps: Annotated[Fps | None, Field(description="Frames sampled per second; null: INFERENCE_FPS.")] = None
     max_side: Annotated[
-        Annotated[MaxSide, BeforeValidator(_whole)] | None,
+        Annotated[MaxSide, BeforeValidator(_integer)] | None,
         Field(description="Longest side, in pixels, of what is sent for inference; null: its own."),
     ] = None
-    jpeg_quality: Annotated[JpegQuality, BeforeValidator(_whole)] = USUAL_JPEG_QUALITY
+    jpeg_quality: Annotated[JpegQuality, BeforeValidator(_integer)] = DEFAULT_JPEG_QUALITY
+    stall_s: Annotated[
+        StallSeconds | None, Field(description="Silence of its source that counts as a stall, in seconds; null: 5.")
+    ] = None
     resources: Annotated[
-        dict[str, Amount], Field(description="Custom Ray resources that place its actor; none: spread over the nodes.")
+        dict[str, Amount], Field(description="Custom Ray resources that place its actor; empty: spread over the nodes.")
     ] = Field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: CameraSettings) -> CameraFields:
-        """Tell a camera's settings, without its secrets."""
+        """Convert a camera's settings, without its secrets."""
         return cls(
             url=str(settings.url),
             fps=settings.fps,
             max_side=settings.max_side,
             jpeg_quality=settings.jpeg_quality,
+            stall_s=settings.stall_s,
             resources=dict(settings.resources),
         )
 
     def settings(self, camera_id: str) -> CameraSettings:
-        """Make the settings of a camera.
+        """Convert to the settings of a camera.
 
         Raises:
             SettingsError: a value is impossible.

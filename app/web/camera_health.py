@@ -1,4 +1,4 @@
-"""Which camera is slow, and why: one judgement for the page, the commands and the API."""
+"""Camera health: which camera is slow or behind, and why, in one sentence for page, commands and API."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from app.core.quantiles import quantiles
 from app.core.stage import ANSWER_STAGES
 from app.web.facts import CameraFacts
 
-_WHOSE = {
+_WORK = {
     "encode": "shrinking and encoding on the camera's node",
-    "transport": "the way to the service",
+    "transport": "transport to the service",
     "queue": "waiting for a detector",
-    "decode": "decoding the picture",
+    "decode": "decoding the image",
     "inference": "the model",
     "commit": "making the event durable",
 }
 _REASONS = {
-    DropReason.SUPERSEDED: "a newer frame took their place before they were sent",
-    DropReason.DEADLINE: "their time ran out",
+    DropReason.SUPERSEDED: "a newer frame replaced them before they were sent",
+    DropReason.DEADLINE: "their latency budget ran out",
     DropReason.OVERLOADED: "the service was full",
     DropReason.REJECTED: "the service refused them",
-    DropReason.UNAVAILABLE: "no service was there",
-    DropReason.OUT_OF_ORDER: "they came too late for their turn",
+    DropReason.UNAVAILABLE: "the service was unavailable",
+    DropReason.OUT_OF_ORDER: "they arrived after a newer frame",
     DropReason.ENCODE_ERROR: "they could not be encoded",
+    DropReason.DAMAGED: "their pictures were not whole",
     DropReason.SHUTDOWN: "the camera was stopped",
 }
 DELIVERED_SHARE = 0.8
-"""Below this part of the rate asked a camera falls behind."""
+"""A camera that delivers less than this share of its requested rate is behind."""
 
 
 def slowest_stage(latencies: Sequence[FrameLatency]) -> tuple[str, float]:
-    """Give the stage that most of the slowest twentieth of the frames' time went to, and its mean there, in ms."""
+    """Return the stage that takes most of the time of the slowest 5 % of frames, and its mean there in milliseconds."""
     slow = sorted(latencies, key=lambda one: one.total)[-max(1, len(latencies) // 20) :]
     means = {stage: sum(getattr(one, stage) for one in slow) / len(slow) for stage in ANSWER_STAGES}
     stage = max(means, key=lambda name: means[name])
@@ -42,7 +43,7 @@ def slowest_stage(latencies: Sequence[FrameLatency]) -> tuple[str, float]:
 
 
 def trouble_of(camera: CameraFacts, budget_ms: float) -> str:
-    """Say in one sentence what is wrong with a camera and why; nothing where all is well."""
+    """Return in one sentence what is wrong with a camera and why; empty where nothing is."""
     status = camera.status
     if status is None:
         return camera.silence
@@ -60,31 +61,31 @@ def _slow(latencies: Sequence[FrameLatency], budget_ms: float) -> str:
     if spread is None or spread.p95 <= budget_ms:
         return ""
     stage, mean = slowest_stage(latencies)
-    return f"slow: p95 {spread.p95:.0f} ms of {budget_ms:.0f} ms, most of it {_WHOSE[stage]} ({stage} {mean:.0f} ms)"
+    return f"slow: p95 {spread.p95:.0f} ms of {budget_ms:.0f} ms, most of it {_WORK[stage]} ({stage} {mean:.0f} ms)"
 
 
 def _behind(camera: CameraFacts) -> str:
     status = camera.status
     assert status is not None
-    # A source may give fewer frames than asked; that is its own matter, and no fault.
-    wanted = min(status.fps_asked, status.fps_measured)
-    if status.fps_delivered >= DELIVERED_SHARE * wanted or not status.dropped_lately.by_reason:
+    # A source may give fewer frames than requested, which is not a fault.
+    expected = min(status.fps_asked, status.fps_measured)
+    if status.fps_delivered >= DELIVERED_SHARE * expected or not status.dropped_lately.by_reason:
         return ""
-    return f"behind: {_cause(status, wanted)}"
+    return f"behind: {_cause(status, expected)}"
 
 
-def _cause(status: CameraStatus, wanted: float) -> str:
-    """Say what most frames were dropped for of late."""
+def _cause(status: CameraStatus, expected: float) -> str:
+    """Return why most of the recently dropped frames were dropped."""
     held_back = status.dropped_lately.held_back
     counts = Counter(status.dropped_lately.by_reason)
-    counts[DropReason.SUPERSEDED] -= held_back  # a busy service is why, not the newer frame
+    counts[DropReason.SUPERSEDED] -= held_back  # the reason is a busy service, not the newer frame
     ((reason, count),) = counts.most_common(1)
     if held_back >= count:
         return (
-            f"the service is busy, so the camera sends it {status.fps_sent:.1f} of {wanted:.1f} frames a second; "
+            f"the service is busy, so the camera sends it {status.fps_sent:.1f} of {expected:.1f} frames a second; "
             f"{status.fps_delivered:.1f} become events"
         )
     return (
-        f"{status.fps_delivered:.1f} of {wanted:.1f} frames a second become events; "
-        f"of those dropped lately most were {reason.value} ({_REASONS[reason]})"
+        f"{status.fps_delivered:.1f} of {expected:.1f} frames a second become events; "
+        f"most of those dropped lately were {reason.value} ({_REASONS[reason]})"
     )

@@ -1,4 +1,4 @@
-"""ApiClient: the HTTP API of the running system, as the commands ask it."""
+"""ApiClient: the client of the running system's HTTP API, for the commands."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from app.web.write_routes import RemovedModel
 
 T = TypeVar("T")
 TIMEOUT_S = 15.0
-"""How long an answer is waited for."""
+"""Time-out of a request."""
 _EVENTS = TypeAdapter(tuple[EventModel, ...])
-_MISTAKES = frozenset({400, 404, 409, 413, 422})
-"""Answers to a change that is wrong, rather than one that could not be made."""
+_INVALID = frozenset({400, 404, 409, 413, 422})
+"""Statuses of a change that is invalid, rather than one that could not be made."""
 _CAMERAS = TypeAdapter(tuple[CameraModel, ...])
 
 
 @dataclass(frozen=True)
-class Still:
-    """One picture of a camera, and the event of the same frame."""
+class Snapshot:
+    """One frame of a camera, and its event."""
 
     frame_id: str
     jpeg: bytes
     event: EventModel | None
-    """None where the frame became no event."""
+    """``None`` where the frame became no event."""
 
 
 def address_of(config: Mapping[str, Any]) -> str:
-    """Give the address of the HTTP API by a Serve configuration, asked from this machine."""
+    """Return the address of a Serve configuration's HTTP API, as seen from this machine."""
     options = config.get("http_options") or {}
     host = options.get("host") or "127.0.0.1"
-    # Serve listens on every interface: from here that is loopback.
+    # A server on every interface is reached from here on loopback.
     local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"http://{f'[{local}]' if ':' in local else local}:{options.get('port', 8000)}"
 
@@ -49,21 +49,21 @@ def _path_of(camera_id: str) -> str:
 
 
 class ApiClient:
-    """Asks one running system."""
+    """The client of one running system."""
 
     def __init__(self, address: str, token: SecretStr | None = None) -> None:
         self.address = address
         self._headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
-        # An address of this machine: no proxy between, whatever the shell says.
+        # An address of this machine: proxies named in the environment are not used.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def status(self, seconds: float | None = None) -> StatusModel:
-        """Ask for the whole system; with ``seconds`` Kafka's latencies are of the events since so long ago."""
+        """Return the status; with ``seconds`` Kafka's latencies are of the events of the last so many seconds."""
         query = "" if seconds is None else f"?seconds={seconds:.3f}"
         return self._read(TypeAdapter(StatusModel), f"/api/v1/status{query}")
 
     def cameras(self) -> tuple[CameraModel, ...]:
-        """Ask for every camera."""
+        """Return every camera."""
         return self._read(_CAMERAS, "/api/v1/cameras")
 
     def add(self, camera_id: str, fields: Mapping[str, Any], *, replace: bool = False) -> CameraModel:
@@ -71,39 +71,39 @@ class ApiClient:
 
         Args:
             camera_id: its id.
-            fields: what PUT takes, by name.
-            replace: whether one of that id is changed to this.
+            fields: the fields of PUT, by name.
+            replace: whether an existing camera of that id is replaced.
 
         Raises:
-            SettingsError: there is one of that id, or a field is wrong.
+            SettingsError: the id is taken, or a field is wrong.
         """
         if replace and camera_id in [camera.id for camera in self.cameras()]:
             return self._read(TypeAdapter(CameraModel), _path_of(camera_id), "PUT", fields)
         return self._read(TypeAdapter(CameraModel), "/api/v1/cameras", "POST", {"id": camera_id, **fields})
 
     def remove(self, camera_id: str) -> RemovedModel:
-        """Remove a camera; its last frames are settled then.
+        """Remove a camera; on return its last frames are settled.
 
         Raises:
             SettingsError: there is no such camera.
         """
         return self._read(TypeAdapter(RemovedModel), _path_of(camera_id), "DELETE")
 
-    def still(self, camera_id: str) -> Still:
-        """Ask for the newest picture of a camera, with its event.
+    def snapshot(self, camera_id: str) -> Snapshot:
+        """Return the newest frame of a camera, with its event.
 
         Raises:
             SettingsError: there is no such camera.
-            NothingThere: it has no picture to show, or does not answer.
+            NothingThere: it has no frame yet, or does not answer.
         """
         self._require(camera_id)
         body, headers = self._ask(f"/api/v1/cameras/{camera_id}/frame.jpg")
         frame_id = headers.get("x-frame-id", "")
         event = self._event(camera_id, frame_id) if headers.get("x-has-event") == "true" else None
-        return Still(frame_id, body, event)
+        return Snapshot(frame_id, body, event)
 
     def _event(self, camera_id: str, frame_id: str) -> EventModel | None:
-        # The service shares its answers for half a second: the event of a fresh picture may need a second question.
+        # The service caches its answers for half a second: the event of a new frame may need a second request.
         for _ in range(20):
             events = self._read(_EVENTS, f"/api/v1/events?camera={camera_id}&limit=100")
             found = next((event for event in events if event.frame_id == frame_id), None)
@@ -126,12 +126,12 @@ class ApiClient:
     def _ask(
         self, path: str, method: str = "GET", fields: Mapping[str, Any] | None = None
     ) -> tuple[bytes, Mapping[str, str]]:
-        """Ask.
+        """Send one request, and return the body and the headers, their names in lower case.
 
         Raises:
             SystemAway: nothing answers.
             SystemRefused: it answers with an error.
-            SettingsError: it refuses a change as wrong.
+            SettingsError: it refuses a change as invalid.
         """
         body = None if fields is None else json.dumps(fields).encode()
         headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
@@ -141,7 +141,7 @@ class ApiClient:
                 return answer.read(), {name.lower(): value for name, value in answer.headers.items()}
         except urllib.error.HTTPError as error:
             refusal = self._refusal(error)
-            if method != "GET" and error.code in _MISTAKES:
+            if method != "GET" and error.code in _INVALID:
                 raise SettingsError(refusal.removeprefix(f"{self.address}: ").removeprefix("body.")) from None
             raise (NothingThere if error.code == 404 else SystemRefused)(refusal) from None
         except OSError as error:

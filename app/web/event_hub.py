@@ -1,4 +1,4 @@
-"""EventHub: what cameras see, collected while somebody watches and handed to everybody who does."""
+"""EventHub: collects the cameras' frames while streams are open, and distributes them to the streams."""
 
 from __future__ import annotations
 
@@ -17,73 +17,73 @@ from app.web.shared_answer import SharedAnswer
 logger = logging.getLogger(__name__)
 
 PERIOD_S = 0.5
-"""How often cameras are asked while somebody watches."""
+"""How often the cameras are asked while a stream is open."""
 KEPT = 100
 """Frames kept of each camera."""
 QUEUE = 200
-"""Frames that may wait for a slow viewer; then the oldest are left out, and counted."""
+"""Frames that may wait for a slow viewer; beyond, the oldest are dropped, and counted."""
 MAX_VIEWERS = 50
 """Streams open at the same time."""
 
 
 class TooManyViewers(Exception):
-    """So many streams are open that one more is refused."""
+    """The limit of open streams is reached."""
 
 
 class Viewer:
-    """One who watches: a bounded queue, whose oldest frames give way."""
+    """One open stream: a bounded queue that drops its oldest frames."""
 
     def __init__(self) -> None:
         self._waiting: deque[AnsweredFrame] = deque(maxlen=QUEUE)
-        self._news = asyncio.Event()
+        self._filled = asyncio.Event()
         self.missed = 0
-        """Frames left out because they were not taken in time."""
+        """Frames dropped because they were not taken in time."""
 
-    def give(self, seen: Sequence[AnsweredFrame]) -> None:
+    def put(self, frames: Sequence[AnsweredFrame]) -> None:
         """Put frames into the queue."""
-        self.missed += max(0, len(self._waiting) + len(seen) - QUEUE)
-        self._waiting.extend(seen)
-        self._news.set()
+        self.missed += max(0, len(self._waiting) + len(frames) - QUEUE)
+        self._waiting.extend(frames)
+        self._filled.set()
 
     async def take(self, timeout_s: float) -> list[AnsweredFrame]:
-        """Give all that waits; nothing, where nothing came within the time."""
+        """Return all waiting frames; none, where none came within the time."""
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._news.wait(), timeout_s)
-        self._news.clear()
+            await asyncio.wait_for(self._filled.wait(), timeout_s)
+        self._filled.clear()
         taken = list(self._waiting)
         self._waiting.clear()
         return taken
 
 
 class EventHub:
-    """Collects from the cameras: one call to each per period while anybody watches, none while nobody does."""
+    """Asks each camera once per period while any stream is open, and never otherwise. For one event loop."""
 
     def __init__(self, cameras: CameraSource, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._cameras = cameras
         self._after: dict[str, Cursor] = {}
         self._recent: dict[str, deque[AnsweredFrame]] = {}
         self._viewers: set[Viewer] = set()
-        self._unseen = TroubleLog(
-            logger, "what the cameras see cannot be collected", unit="tries", level=logging.ERROR, monotonic=monotonic
+        self._failures = TroubleLog(
+            logger, "the cameras' frames cannot be collected", unit="tries", level=logging.ERROR, monotonic=monotonic
         )
         self._collected = SharedAnswer(self._collect, PERIOD_S * 0.9, monotonic)
         self._collector: asyncio.Task[None] | None = None
 
     @property
     def viewers(self) -> int:
-        """How many watch."""
+        """The number of open streams."""
         return len(self._viewers)
 
     @contextlib.asynccontextmanager
     async def watch(self) -> AsyncIterator[Viewer]:
-        """Watch what is seen from now on.
+        """Open a stream of the frames from now on.
 
         Raises:
-            TooManyViewers: there are enough of them.
+            TooManyViewers: the limit of open streams is reached.
         """
         if not self._viewers:
-            with contextlib.suppress(Exception):  # whatever it is, the next collection tells
-                await self._collected.get()  # what was seen before anybody watched is no news
+            with contextlib.suppress(Exception):  # the next collection logs it
+                await self._collected.get()  # frames from before the first stream are not part of it
         if len(self._viewers) >= MAX_VIEWERS:
             raise TooManyViewers(f"too many viewers: {MAX_VIEWERS} event streams are open already")
         viewer = Viewer()
@@ -99,32 +99,34 @@ class EventHub:
                 self._collector = None
 
     async def recent(self, camera_id: str | None, limit: int) -> list[AnsweredFrame]:
-        """Give the last frames, the newest first; of one camera, or of all."""
+        """Return the last frames, newest first, of one camera or of all."""
         await self._collected.get()
         chosen = self._recent.values() if camera_id is None else [self._recent.get(camera_id, deque())]
-        every = [seen for frames in chosen for seen in frames]
-        return sorted(every, key=lambda seen: seen.captured_at, reverse=True)[:limit]
+        every = [frame for frames in chosen for frame in frames]
+        return sorted(every, key=lambda frame: frame.captured_at, reverse=True)[:limit]
 
     async def _keep_collecting(self) -> None:
         while True:
             try:
                 await self._collected.get()
-                self._unseen.over("what the cameras see is collected again")
-            except Exception as error:  # noqa: BLE001 - those who watch wait for the next try
-                self._unseen.again(type(error).__name__, error=error)
+                self._failures.over("the cameras' frames are collected again")
+            except Exception as error:  # noqa: BLE001 - the streams wait for the next try
+                self._failures.again(type(error).__name__, error=error)
             await asyncio.sleep(PERIOD_S)
 
     async def _collect(self) -> None:
         ids = set(self._cameras.camera_ids)
-        for gone in self._recent.keys() - ids:
-            del self._recent[gone]
-            self._after.pop(gone, None)
+        for removed in self._recent.keys() - ids:
+            del self._recent[removed]
+            self._after.pop(removed, None)
         fresh: list[AnsweredFrame] = []
-        for news in await self._cameras.news({camera_id: self._after.get(camera_id, Cursor()) for camera_id in ids}):
-            if news.seen:
-                self._after[news.camera_id] = Cursor(news.epoch, news.seen[-1].number)
-                self._recent.setdefault(news.camera_id, deque(maxlen=KEPT)).extend(news.seen)
-                fresh.extend(news.seen)
-        fresh.sort(key=lambda seen: seen.captured_at)
+        for news in await self._cameras.new_frames(
+            {camera_id: self._after.get(camera_id, Cursor()) for camera_id in ids}
+        ):
+            if news.frames:
+                self._after[news.camera_id] = Cursor(news.epoch, news.frames[-1].number)
+                self._recent.setdefault(news.camera_id, deque(maxlen=KEPT)).extend(news.frames)
+                fresh.extend(news.frames)
+        fresh.sort(key=lambda frame: frame.captured_at)
         for viewer in self._viewers if fresh else ():
-            viewer.give(fresh)
+            viewer.put(fresh)

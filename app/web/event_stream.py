@@ -1,4 +1,4 @@
-"""EventStream: what cameras see and how the system is, as server-sent events."""
+"""EventStream: the cameras' frames and the system's status, as server-sent events."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from app.web.event_hub import EventHub, TooManyViewers, Viewer
+from app.web.figures import Model
 from app.web.problems import problem
-from app.web.schemas import EventModel, Model, StatusModel
+from app.web.schemas import EventModel, StatusModel
 
 STATUS_PERIOD_S = 2.0
-"""How often a stream tells the status; it also shows a connection that has gone."""
+"""How often a stream sends the status; it also detects a closed connection."""
 
 
 class EventStream(Response):
-    """Sends until the viewer leaves, and leaves nothing behind.
+    """Sends until the client disconnects, and then releases everything.
 
     ``event: detection`` is a frame (EventModel), ``event: status`` the system (StatusModel), ``event: missed`` the
-    number of frames left out because the viewer was too slow.
+    number of frames dropped because the client was too slow.
     """
 
     media_type = "text/event-stream"
@@ -34,7 +35,7 @@ class EventStream(Response):
         self._camera_id = camera_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the viewer leaves; where too many watch already, answer with a problem document."""
+        """Send until the client disconnects; where too many streams are open, answer with a problem document."""
         try:
             await self._send(receive, send)
         except TooManyViewers as refusal:
@@ -43,31 +44,31 @@ class EventStream(Response):
     async def _send(self, receive: Receive, send: Send) -> None:
         async with self._hub.watch() as viewer:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            telling = asyncio.ensure_future(self._tell(viewer, send))
-            leaving = asyncio.ensure_future(_gone(receive))
+            sending = asyncio.ensure_future(self._send_events(viewer, send))
+            disconnecting = asyncio.ensure_future(_disconnected(receive))
             try:
-                await asyncio.wait({telling, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({sending, disconnecting}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                telling.cancel()
-                leaving.cancel()
-                await asyncio.gather(telling, leaving, return_exceptions=True)
+                sending.cancel()
+                disconnecting.cancel()
+                await asyncio.gather(sending, disconnecting, return_exceptions=True)
 
-    async def _tell(self, viewer: Viewer, send: Send) -> None:
+    async def _send_events(self, viewer: Viewer, send: Send) -> None:
         await _write(send, "retry: 1000\n\n")
         missed, next_status = 0, time.monotonic()
         while True:
             if time.monotonic() >= next_status:
                 await _write(send, _event("status", await self._status()))
                 next_status = time.monotonic() + STATUS_PERIOD_S
-            for seen in await viewer.take(max(0.0, next_status - time.monotonic())):
-                if self._camera_id in (None, seen.camera_id):
-                    await _write(send, _event("detection", EventModel.of(seen)))
+            for frame in await viewer.take(max(0.0, next_status - time.monotonic())):
+                if self._camera_id in (None, frame.camera_id):
+                    await _write(send, _event("detection", EventModel.of(frame)))
             if viewer.missed > missed:
                 missed = viewer.missed
                 await _write(send, f"event: missed\ndata: {missed}\n\n")
 
 
-async def _gone(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 

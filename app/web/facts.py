@@ -1,4 +1,4 @@
-"""What the HTTP API tells of: plain facts of the running system, and who knows them."""
+"""The facts that the HTTP API answers with, and the protocols of what provides them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.settings.cameras import CameraSettings
 
 @dataclass(frozen=True)
 class Health:
-    """Whether the system can do its work, and if not, why."""
+    """Whether the system is ready, and if not, why."""
 
     ready: bool
     reasons: tuple[str, ...] = ()
@@ -23,40 +23,40 @@ class Health:
 
 @dataclass(frozen=True)
 class Cursor:
-    """Up to where a camera's frames were read: a number within one life of its actor."""
+    """Up to which frame a camera was read: a number within one epoch of its actor."""
 
     epoch: int = 0
     number: int = 0
 
 
 @dataclass(frozen=True)
-class CameraNews:
-    """What a camera saw since a cursor."""
+class NewFrames:
+    """The frames of one camera since a cursor."""
 
     camera_id: str
     epoch: int
-    seen: tuple[AnsweredFrame, ...]
+    frames: tuple[AnsweredFrame, ...]
 
 
 @dataclass(frozen=True)
 class CameraFacts:
-    """How one camera is."""
+    """The state of one camera."""
 
     id: str
     url: str
     """Without its secrets."""
     fps_asked: float
     status: CameraStatus | None
-    """None while its actor is being made, or does not answer."""
+    """``None`` while its actor is being started, or does not answer."""
     silence: str
     """Why there is no status."""
     silent_since: datetime
     latencies: tuple[FrameLatency, ...]
     """Of its last accepted frames."""
     restarts: int
-    """Times its actor died and was made again."""
-    asked: CameraSettings
-    """As it was asked for."""
+    """Times its actor died and was started again."""
+    requested: CameraSettings
+    """As configured or requested."""
     origin: Origin
 
 
@@ -73,7 +73,7 @@ class DeploymentFacts:
 
 @dataclass(frozen=True)
 class LoadFacts:
-    """What the ingress has in hand."""
+    """What waits and runs in an ingress replica."""
 
     frames_waiting: int
     batches_running: int
@@ -98,39 +98,39 @@ class SystemFacts:
     budget_ms: float
     cameras: tuple[CameraFacts, ...]
     publisher: PublisherSnapshot | None
-    """None while it cannot be reached."""
+    """``None`` while it cannot be reached."""
     deployments: tuple[DeploymentFacts, ...]
     load: LoadFacts | None
     broker: BrokerFacts
     viewers: int
     """Event streams that are open."""
     cameras_trouble: str = ""
-    """Why what is configured now is not taken; empty: it is."""
+    """Why the current configuration is not in force; empty: it is."""
 
 
 class HealthSource(Protocol):
-    """Who knows how the system is."""
+    """Provides the system's readiness."""
 
     async def health(self) -> Health:
-        """Tell how it is now."""
+        """Return whether it is ready now."""
 
 
 class CameraSource(Protocol):
-    """Who can ask the cameras."""
+    """Provides what the cameras answer."""
 
     @property
     def camera_ids(self) -> Sequence[str]:
-        """Every camera there should be."""
+        """Ids of the desired cameras."""
 
-    async def news(self, after: Mapping[str, Cursor]) -> Sequence[CameraNews]:
-        """Tell what each camera that answers saw since its cursor."""
+    async def new_frames(self, after: Mapping[str, Cursor]) -> Sequence[NewFrames]:
+        """Return the frames of each camera that answers, since its cursor."""
 
     async def picture(self, camera_id: str) -> Picture | None:
-        """Give the newest frame of a camera; none before its first, or while it does not answer."""
+        """Return the newest frame of a camera; ``None`` before its first, or while it does not answer."""
 
 
 class SystemSource(HealthSource, CameraSource, Protocol):
-    """Who knows everything the API tells."""
+    """Provides everything that the API answers."""
 
     async def facts(self, viewers: int, seconds: float | None = None) -> SystemFacts:
-        """Gather the facts; with ``seconds`` Kafka's latencies are of what it acknowledged since so long ago."""
+        """Gather the facts; with ``seconds`` Kafka's latencies are of the events of the last so many seconds."""

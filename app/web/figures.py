@@ -1,4 +1,4 @@
-"""Figures in the answers of the HTTP API: quantiles, latency by stage, and where frames went."""
+"""Measurements in the answers of the HTTP API: quantiles, latency by stage, and the ledger of frames."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class QuantilesModel(Model):
 
     @classmethod
     def of(cls, spread: Quantiles | None) -> QuantilesModel | None:
-        """Tell quantiles."""
+        """Convert quantiles; ``None`` where there are none."""
         if spread is None:
             return None
         return cls(p50=milliseconds(spread.p50), p95=milliseconds(spread.p95), p99=milliseconds(spread.p99))
 
 
 class LatencyModel(Model):
-    """Quantiles of the last accepted frames: capture until the event was durable, and each stage of that."""
+    """Quantiles of the last accepted frames: from capture until the event was durable, and each stage."""
 
     frames: Annotated[int, Field(description="How many frames they are of.")]
     total: QuantilesModel | None
@@ -45,7 +45,7 @@ class LatencyModel(Model):
 
     @classmethod
     def of(cls, latencies: tuple[FrameLatency, ...]) -> LatencyModel:
-        """Tell where time went."""
+        """Compute the quantiles of each stage."""
         stages = {}
         for stage in ANSWER_STAGES:
             spread = QuantilesModel.of(quantiles([getattr(one, stage) for one in latencies]))
@@ -56,7 +56,7 @@ class LatencyModel(Model):
 
 
 class LedgerModel(Model):
-    """Where the camera's frames went; ``sampled = accepted + dropped + unconfirmed + in_flight``."""
+    """What became of the camera's frames; ``sampled = accepted + dropped + unconfirmed + in_flight``."""
 
     sampled: int
     accepted: int
@@ -66,7 +66,7 @@ class LedgerModel(Model):
 
     @classmethod
     def of(cls, ledger: LedgerSnapshot) -> LedgerModel:
-        """Tell a ledger."""
+        """Convert a ledger."""
         return cls(
             sampled=ledger.sampled,
             accepted=ledger.accepted,
@@ -86,11 +86,11 @@ class DroppedLatelyModel(Model):
 
     @classmethod
     def of(cls, dropped: DroppedLately) -> DroppedLatelyModel:
-        """Tell the last drops."""
+        """Convert the recent drops."""
         by_reason = {reason.value: count for reason, count in dropped.by_reason.items()}
         return cls(by_reason=by_reason, held_back=dropped.held_back)
 
 
 def milliseconds(value: float) -> float:
-    """Round them to what is worth telling."""
+    """Round milliseconds to two decimals."""
     return round(value, 2)

@@ -1,4 +1,4 @@
-"""The live page: three files of ours, and nothing from elsewhere."""
+"""The live page: three files of the package, and nothing from another host."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from fastapi import APIRouter, Header, Response
 
 _FOLDER = Path(__file__).parent / "static"
 PAGE_FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
-"""Paths of the page. They tell nothing of the system: a browser fetches them before it has a token."""
+"""Paths of the page. The files hold nothing about the system: a browser fetches them before it has a token."""
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
-"""Content-Security-Policy: nothing from elsewhere, no inline script or style."""
+"""Content-Security-Policy: nothing from another host, no inline script or style."""
 
 
 def page_routes() -> APIRouter:

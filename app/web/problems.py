@@ -1,4 +1,4 @@
-"""Errors of the HTTP API, as RFC 9457 has them."""
+"""Problem documents: errors of the HTTP API (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROBLEM = "application/problem+json"
 
 
 class ProblemModel(BaseModel):
-    """An error, as RFC 9457 has it."""
+    """A problem document (RFC 9457)."""
 
     type: str = "about:blank"
     title: str
@@ -22,13 +22,13 @@ class ProblemModel(BaseModel):
 
 
 def problems(*codes: int) -> dict[int | str, dict[str, object]]:
-    """Document the errors of a route."""
+    """Return the OpenAPI responses of a route's errors."""
     return {code: {"model": ProblemModel, "content": {PROBLEM: {}}} for code in codes}
 
 
 def problem(
     status: int, detail: str, *, title: str | None = None, headers: Mapping[str, str] | None = None, **more: object
 ) -> JSONResponse:
-    """Build the answer for an error; ``more`` are members of its own kind."""
-    told = {"type": "about:blank", "title": title or HTTPStatus(status).phrase, "status": status, "detail": detail}
-    return JSONResponse({**told, **more}, status_code=status, media_type=PROBLEM, headers=headers)
+    """Build the answer for an error; ``more`` are extension members."""
+    members = {"type": "about:blank", "title": title or HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return JSONResponse({**members, **more}, status_code=status, media_type=PROBLEM, headers=headers)

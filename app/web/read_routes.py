@@ -1,4 +1,4 @@
-"""The read side of the HTTP API (contract, section 7)."""
+"""The read side of the HTTP API (``proto/README.md``, "The HTTP API")."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.web.schemas import CameraModel, EventModel, StatusModel
 from app.web.shared_answer import SharedAnswer
 
 STATUS_FOR_S = 1.0
-"""How long an answer about the system is shared."""
+"""How long an answer about the system is reused."""
 _Seconds = Annotated[
     float | None,
     Query(
@@ -28,11 +28,11 @@ _Seconds = Annotated[
     ),
 ]
 PICTURE_FOR_S = 0.15
-"""How long a picture is shared: ten viewers cost a camera what one does."""
+"""How long a picture is reused: ten viewers cost a camera as much as one."""
 
 
 class Readings:
-    """What is read of one running system, shared by all who ask; made on its event loop."""
+    """Answers about one running system, shared by all requests. For one event loop."""
 
     def __init__(self, source: SystemSource) -> None:
         self._source = source
@@ -41,11 +41,11 @@ class Readings:
         self._pictures: dict[str, SharedAnswer[Picture | None]] = {}
 
     async def status(self, seconds: float | None = None) -> StatusModel:
-        """Tell the whole system; with ``seconds`` asked for now, as others ask for other ones."""
+        """Return the status; with ``seconds`` it is not shared, as other requests ask for other ones."""
         return await (self._status.get() if seconds is None else self._read(seconds))
 
     async def camera(self, camera_id: str) -> CameraModel:
-        """Tell one camera.
+        """Return one camera.
 
         Raises:
             HTTPException: there is no such camera.
@@ -57,25 +57,25 @@ class Readings:
         return found
 
     async def picture(self, camera_id: str) -> Picture | None:
-        """Give the newest frame of a camera.
+        """Return the newest frame of a camera; ``None`` while there is none.
 
         Raises:
             HTTPException: there is no such camera.
         """
         self.require(camera_id)
-        for gone in self._pictures.keys() - set(self._source.camera_ids):
-            del self._pictures[gone]
+        for removed in self._pictures.keys() - set(self._source.camera_ids):
+            del self._pictures[removed]
         cached = self._pictures.setdefault(
             camera_id, SharedAnswer(partial(self._source.picture, camera_id), PICTURE_FOR_S)
         )
         return await cached.get()
 
     def forget(self) -> None:
-        """Ask anew: the cameras have changed."""
+        """Drop the shared status: the cameras have changed."""
         self._status.forget()
 
     def require(self, camera_id: str | None) -> None:
-        """See that a camera is one of ours.
+        """Check that a camera is one of the desired ones; ``None`` passes.
 
         Raises:
             HTTPException: there is no such camera.
@@ -92,7 +92,7 @@ def _no_such(camera_id: str) -> HTTPException:
 
 
 def read_routes(readings: Callable[[], Readings]) -> APIRouter:
-    """Build the routes over what is read, looked up at each request."""
+    """Build the routes over the answers, which are looked up at each request."""
     routes = APIRouter(prefix="/api/v1", tags=["read"])
     routes.add_api_route(
         "/status", _status(readings), methods=["GET"], summary="The whole system", responses=problems(422)
@@ -158,17 +158,17 @@ def _names(if_none_match: str, etag: str) -> bool:
 
 
 def _add_events(routes: APIRouter, readings: Callable[[], Readings]) -> None:
-    @routes.get("/events", summary="What was seen lately, the newest first", responses=problems(404, 422))
+    @routes.get("/events", summary="The last events, newest first", responses=problems(404, 422))
     async def events(
         camera: Annotated[str | None, Query(description="Only this camera's.")] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
     ) -> list[EventModel]:
         readings().require(camera)
-        return [EventModel.of(seen) for seen in await readings().hub.recent(camera, limit)]
+        return [EventModel.of(frame) for frame in await readings().hub.recent(camera, limit)]
 
     @routes.get(
         "/events/stream",
-        summary="What is seen from now on, and the status every two seconds, as server-sent events",
+        summary="The events from now on, and the status every two seconds, as server-sent events",
         response_class=Response,
         responses={200: {"content": {"text/event-stream": {}}}, **problems(404, 503)},
     )

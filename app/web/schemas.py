@@ -1,8 +1,8 @@
-"""What the HTTP API answers, and how facts become it."""
+"""Schemas of the HTTP API's answers, and their conversion from facts."""
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import Field
@@ -15,12 +15,7 @@ from app.publisher import PublisherSnapshot
 from app.web.camera_fields import CameraFields
 from app.web.camera_health import trouble_of
 from app.web.facts import BrokerFacts, CameraFacts, DeploymentFacts, LoadFacts, SystemFacts
-from app.web.figures import DroppedLatelyModel as DroppedLatelyModel
-from app.web.figures import LatencyModel as LatencyModel
-from app.web.figures import LedgerModel as LedgerModel
-from app.web.figures import Model as Model
-from app.web.figures import QuantilesModel as QuantilesModel
-from app.web.figures import milliseconds
+from app.web.figures import DroppedLatelyModel, LatencyModel, LedgerModel, Model, QuantilesModel, milliseconds
 
 
 class CameraModel(Model):
@@ -43,15 +38,15 @@ class CameraModel(Model):
     latency: LatencyModel
     round_trip_ms: float | None
     reconnects: Annotated[int, Field(description="Times its source was opened again.")]
-    restarts: Annotated[int, Field(description="Times its process died and was made again.")]
+    restarts: Annotated[int, Field(description="Times its process died and was started again.")]
     epoch: int | None
     ledger: LedgerModel | None
     origin: Annotated[Origin, Field(description="Whether it is configured, or was added or changed at run time.")]
-    settings: Annotated[CameraFields, Field(description="What was asked for; PUT takes the same.")]
+    settings: Annotated[CameraFields, Field(description="As configured or requested; PUT accepts the same.")]
 
     @classmethod
     def of(cls, camera: CameraFacts, budget_ms: float) -> CameraModel:
-        """Tell a camera; one that does not answer is told of as far as its manager knows."""
+        """Convert a camera; of one that does not answer, what its manager knows."""
         status = camera.status
         silent = CameraState.RECONNECTING if camera.restarts else CameraState.STARTING
         return cls(
@@ -76,7 +71,7 @@ class CameraModel(Model):
             epoch=status.epoch if status else None,
             ledger=LedgerModel.of(status.ledger) if status else None,
             origin=camera.origin,
-            settings=CameraFields.of(camera.asked),
+            settings=CameraFields.of(camera.requested),
         )
 
 
@@ -92,11 +87,14 @@ class DetectionModel(Model):
     ]
 
     @classmethod
-    def of(cls, seen: DetectedObject) -> DetectionModel:
-        """Tell an object."""
-        x, y, width, height = (round(side, 2) for side in seen.bbox)
+    def of(cls, detected: DetectedObject) -> DetectionModel:
+        """Convert an object."""
+        x, y, width, height = (round(side, 2) for side in detected.bbox)
         return cls(
-            label=seen.label, class_id=seen.class_id, confidence=round(seen.confidence, 4), bbox=(x, y, width, height)
+            label=detected.label,
+            class_id=detected.class_id,
+            confidence=round(detected.confidence, 4),
+            bbox=(x, y, width, height),
         )
 
 
@@ -120,7 +118,7 @@ class StagesModel(Model):
 
 
 class EventModel(Model):
-    """What was seen in one frame; the names are those of the event on the topic."""
+    """One event; the names are those of the event on the topic."""
 
     event_id: str
     timestamp: Annotated[datetime, Field(description="UTC; the capture time.")]
@@ -132,18 +130,18 @@ class EventModel(Model):
     latency_ms: StagesModel
 
     @classmethod
-    def of(cls, seen: AnsweredFrame) -> EventModel:
-        """Tell a frame."""
+    def of(cls, frame: AnsweredFrame) -> EventModel:
+        """Convert a frame."""
         return cls(
-            event_id=seen.event_id,
-            timestamp=seen.captured_at,
-            camera_id=seen.camera_id,
-            frame_id=seen.frame_id,
-            frame=SizeModel(width=seen.width, height=seen.height),
-            model=seen.model,
-            detections=tuple(DetectionModel.of(one) for one in seen.objects),
+            event_id=frame.event_id,
+            timestamp=frame.captured_at,
+            camera_id=frame.camera_id,
+            frame_id=frame.frame_id,
+            frame=SizeModel(width=frame.width, height=frame.height),
+            model=frame.model,
+            detections=tuple(DetectionModel.of(one) for one in frame.objects),
             latency_ms=StagesModel(
-                **{name: milliseconds(getattr(seen.latency, name)) for name in (*ANSWER_STAGES, "total")}
+                **{name: milliseconds(getattr(frame.latency, name)) for name in (*ANSWER_STAGES, "total")}
             ),
         )
 
@@ -159,7 +157,7 @@ class DeploymentModel(Model):
 
     @classmethod
     def of(cls, deployment: DeploymentFacts) -> DeploymentModel:
-        """Tell a deployment."""
+        """Convert a deployment."""
         return cls(
             application=deployment.application,
             name=deployment.name,
@@ -170,7 +168,7 @@ class DeploymentModel(Model):
 
 
 class QueueModel(Model):
-    """What the service has in hand."""
+    """What waits and runs in the service."""
 
     frames_waiting: Annotated[int, Field(description="Frames that wait for a detector.")]
     batches_running: Annotated[int, Field(description="Batches at the detectors.")]
@@ -178,7 +176,7 @@ class QueueModel(Model):
 
     @classmethod
     def of(cls, load: LoadFacts) -> QueueModel:
-        """Tell a load."""
+        """Convert a load."""
         return cls(
             frames_waiting=load.frames_waiting,
             batches_running=load.batches_running,
@@ -205,7 +203,7 @@ class PublisherModel(Model):
 
     @classmethod
     def of(cls, publisher: PublisherSnapshot) -> PublisherModel:
-        """Tell the publisher's counts."""
+        """Convert the publisher's counts."""
         return cls(
             accepted=publisher.accepted,
             published=publisher.published,
@@ -228,7 +226,7 @@ class SpoolModel(Model):
 
     @classmethod
     def of(cls, publisher: PublisherSnapshot) -> SpoolModel:
-        """Tell what waits."""
+        """Convert what waits in the spool."""
         return cls(
             events=publisher.spooled, bytes=publisher.spool_bytes, oldest_s=round(max(0.0, publisher.oldest_s), 1)
         )
@@ -245,7 +243,7 @@ class BrokerModel(Model):
 
     @classmethod
     def of(cls, broker: BrokerFacts, publisher: PublisherSnapshot | None) -> BrokerModel:
-        """Tell where events go."""
+        """Convert where events go."""
         trouble = publisher.trouble if publisher else "the publisher does not answer"
         return cls(
             enabled=broker.enabled,
@@ -262,7 +260,7 @@ class StatusModel(Model):
     at: Annotated[datetime, Field(description="UTC.")]
     budget_ms: Annotated[float, Field(description="From capture to Kafka.")]
     cameras: tuple[CameraModel, ...]
-    cameras_trouble: Annotated[str, Field(description="Why what is configured now is not taken; empty: it is.")]
+    cameras_trouble: Annotated[str, Field(description="Why the current configuration is not in force; empty: it is.")]
     latency: Annotated[LatencyModel, Field(description="Of all cameras together.")]
     capture_to_kafka_ms: Annotated[
         QuantilesModel | None, Field(description="Capture until Kafka's acknowledgement, by the publisher.")
@@ -276,10 +274,10 @@ class StatusModel(Model):
 
     @classmethod
     def of(cls, facts: SystemFacts) -> StatusModel:
-        """Tell the whole system."""
+        """Convert the whole system."""
         publisher = facts.publisher
         return cls(
-            at=facts.at.astimezone(timezone.utc),
+            at=facts.at.astimezone(UTC),
             budget_ms=facts.budget_ms,
             cameras=tuple(CameraModel.of(camera, facts.budget_ms) for camera in facts.cameras),
             cameras_trouble=facts.cameras_trouble,

@@ -1,4 +1,4 @@
-"""SharedAnswer: an answer shared by all who ask within a short while, however many they are."""
+"""SharedAnswer: one answer for all callers within a short time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class SharedAnswer(Generic[T]):
-    """Asks at most once per ``for_s`` seconds, and never twice at the same time; for one event loop."""
+    """Asks at most once per ``for_s`` seconds, and never twice at the same time. For one event loop."""
 
     def __init__(
         self, ask: Callable[[], Awaitable[T]], for_s: float, monotonic: Callable[[], float] = time.monotonic
@@ -24,20 +24,20 @@ class SharedAnswer(Generic[T]):
         self._asking: asyncio.Task[T] | None = None
 
     async def get(self) -> T:
-        """Give the answer, asked for now or a short while ago.
+        """Return the answer, asked for now or less than ``for_s`` seconds ago.
 
         Raises:
-            Exception: whatever asking raised; the next one asks anew.
+            Exception: whatever asking raised; the next caller asks again.
         """
         if self._asking is None:
             if self._monotonic() < self._until:
                 return self._answer
             self._asking = asyncio.ensure_future(self._fetch())
-        # Shielded: who leaves must not take the answer away from the others.
+        # Shielded: a cancelled caller must not cancel the answer for the others.
         return await asyncio.shield(self._asking)
 
     def forget(self) -> None:
-        """Ask anew the next time; who waits for an answer still gets the one that was asked for."""
+        """Ask again at the next call; callers that wait already get the answer that is under way."""
         self._asking = None
         self._until = float("-inf")
 

@@ -1,4 +1,4 @@
-"""The write side of the HTTP API: cameras are added, changed and removed (contract, section 7)."""
+"""The write side of the HTTP API: cameras are added, changed and removed (``proto/README.md``, "The HTTP API")."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from app.cameras import CameraStatus
 from app.errors import CameraExists, CameraUnknown, ChangeNotKept, SettingsError
 from app.settings.cameras import CameraSettings
 from app.web.camera_fields import CameraFields, NewCamera
+from app.web.figures import LedgerModel, Model
 from app.web.problems import problem, problems
 from app.web.read_routes import Readings
-from app.web.schemas import CameraModel, LedgerModel, Model
+from app.web.schemas import CameraModel
 
 STATUSES: dict[type[Exception], int] = {
     SettingsError: 422,
@@ -23,38 +24,38 @@ STATUSES: dict[type[Exception], int] = {
     CameraExists: 409,
     ChangeNotKept: 503,
 }
-"""What becomes of an error of a change."""
+"""The HTTP status of each error of a change."""
 
 
 class CameraChanges(Protocol):
-    """Who can change the cameras of the running system; raises as the table above has it."""
+    """Changes the cameras of the running system; raises the errors of ``STATUSES``."""
 
     async def add(self, camera: CameraSettings) -> None:
-        """Add one."""
+        """Add a camera."""
 
     async def replace(self, camera: CameraSettings) -> None:
-        """Change the one of the same id."""
+        """Change the camera of the same id."""
 
     async def remove(self, camera_id: str) -> CameraStatus | None:
-        """Remove one, its last frames settled; give its last word, if it had one."""
+        """Remove a camera, its last frames settled, and return its last status, if it answered."""
 
 
 class RemovedModel(Model):
     """A camera that was removed."""
 
     id: str
-    ledger: Annotated[LedgerModel | None, Field(description="Its last word; null where it did not answer any more.")]
+    ledger: Annotated[LedgerModel | None, Field(description="Its last counts; null where it no longer answered.")]
 
 
 def write_routes(changes: Callable[[], CameraChanges], readings: Callable[[], Readings]) -> APIRouter:
-    """Build the routes over who changes cameras and what is read of them, both looked up at each request."""
+    """Build the routes over changes and answers, both looked up at each request."""
     routes = APIRouter(prefix="/api/v1/cameras", tags=["write"])
 
     @routes.post("", status_code=201, summary="Add a camera", responses=problems(400, 401, 403, 409, 413, 422, 503))
     async def add(camera: NewCamera, response: Response) -> CameraModel:
         await changes().add(camera.settings(camera.id))
         response.headers["location"] = f"/api/v1/cameras/{camera.id}"
-        return await _told(readings(), camera.id)
+        return await _changed(readings(), camera.id)
 
     @routes.put(
         "/{camera_id}",
@@ -64,23 +65,23 @@ def write_routes(changes: Callable[[], CameraChanges], readings: Callable[[], Re
     async def replace(camera_id: str, camera: CameraFields) -> CameraModel:
         readings().require(camera_id)
         await changes().replace(camera.settings(camera_id))
-        return await _told(readings(), camera_id)
+        return await _changed(readings(), camera_id)
 
     @routes.delete(
         "/{camera_id}",
-        summary="Remove a camera, and tell where its frames went once the last is settled",
+        summary="Remove a camera, and return its ledger once its last frame is settled",
         responses=problems(401, 403, 404, 503),
     )
     async def remove(camera_id: str) -> RemovedModel:
-        last_word = await changes().remove(camera_id)
+        last_status = await changes().remove(camera_id)
         readings().forget()
-        return RemovedModel(id=camera_id, ledger=LedgerModel.of(last_word.ledger) if last_word else None)
+        return RemovedModel(id=camera_id, ledger=LedgerModel.of(last_status.ledger) if last_status else None)
 
     return routes
 
 
-def tell_errors(api: FastAPI) -> None:
-    """Let the errors of changes be answered as problems."""
+def add_error_handlers(api: FastAPI) -> None:
+    """Answer the errors of changes with problem documents."""
 
     async def refused(_request: Request, error: Exception) -> JSONResponse:
         return problem(STATUSES[type(error)], str(error))
@@ -89,6 +90,6 @@ def tell_errors(api: FastAPI) -> None:
         api.add_exception_handler(kind, refused)
 
 
-async def _told(readings: Readings, camera_id: str) -> CameraModel:
+async def _changed(readings: Readings, camera_id: str) -> CameraModel:
     readings.forget()
     return await readings.camera(camera_id)

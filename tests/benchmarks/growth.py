@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from app.cli.bench import Bench, BenchPlan, BenchReport
+from app.cli.bench.bench import Bench
+from app.cli.bench.plan import BenchPlan
+from app.cli.bench.report import BenchReport
 from app.settings.serve_config import read_serve_config
 from tests.benchmarks.contestants.recording import record
 

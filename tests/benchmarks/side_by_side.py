@@ -25,8 +25,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.cli.bench import Bench, BenchPlan
-from app.cli.bench.bench import machine
+from app.cli.bench.bench import Bench, machine
+from app.cli.bench.plan import BenchPlan
 from app.core.ports import free_port
 from app.publisher.kafka.embedded_broker import EmbeddedBroker
 from app.settings.serve_config import read_serve_config

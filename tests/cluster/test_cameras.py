@@ -124,15 +124,19 @@ def test_a_camera_whose_process_dies_is_back_within_seconds_and_its_neighbour_ke
     """Measured from the kill to the capture of the first frame whose event is on the topic."""
     strangers = set(processes("ray::CameraActor"))
     street = "synthetic://street?seed=7&width=640&height=360"
+    began = time.monotonic()
     with deployed("pair", write_settings, service.target, f"one={street},other={street}") as pair:
         wait_for(lambda: all(pair.status(name).ledger.accepted for name in ("one", "other")), 60, "accepted frames")
+        start_s = time.monotonic() - began
         before, at = pair.statuses(), time.monotonic()
         killed_at = time.time()
         os.kill(next(number for number in processes("ray::CameraActor") if number not in strangers), signal.SIGKILL)
         event = topic.read(lambda read: bool(read) and is_reborn(read[-1], before), 60)[-1]
         back_s = event.timestamp_ms / 1000 - killed_at
         table.write([f"A killed camera actor gave its next event's frame after {back_s:.1f} s."])
-        assert back_s < 20  # 5 s where the machine does nothing else
+        # One process starts again, after a pause of half a second at most: on any machine that takes less than starting
+        # the whole application took just now. Where that was fast, the machine may be busy now.
+        assert back_s < min(20, max(5, start_s))
         (neighbour,) = {"one", "other"} - {event.key}
         wait_for(lambda: time.monotonic() - at > 10, 30, "ten seconds")
         after, seconds = pair.status(neighbour), time.monotonic() - at

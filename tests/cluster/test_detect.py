@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -256,17 +258,24 @@ class TestTheTableOfCodes:
         records = topic.read(lambda read: any(r.value["frame_id"] == "last" for r in read))
         assert [r.value["frame_id"] for r in records if r.key == "repeats"] == ["f", "last"]
 
-    def test_more_than_the_service_can_take(self, crowded: Service, image: bytes):
-        def crowd() -> bool:
-            with ThreadPoolExecutor(24) as pool:
-                asked = [
-                    pool.submit(crowded.code, request(image, f"crowd-{n}"), application="crowded", token=TOKEN)
-                    for n in range(24)
-                ]
-            return grpc.StatusCode.RESOURCE_EXHAUSTED in {answer.result() for answer in asked}
+    def test_more_than_the_service_can_take(self, crowded: Service, held: Path, image: bytes):
+        def ask(number: int) -> tuple[grpc.StatusCode, str]:
+            return crowded.answer(request(image, f"crowd-{number}"), application="crowded", token=TOKEN)
 
-        # On a busy machine two dozen that start at once may arrive one by one.
-        wait_for(crowd, 60, "a refusal of one too many")
+        with ThreadPoolExecutor(8) as pool:
+            held.touch()
+            try:
+                asked = [pool.submit(ask, number) for number in range(8)]
+                # One is at the detector, which holds it, and one waits for it: there is room for no third.
+                wait_for(lambda: sum(answer.done() for answer in asked) >= 6, 30, "six refusals")
+                refused = [answer.result() for answer in asked if answer.done()]
+            finally:
+                held.unlink()
+        assert [code for code, _ in refused] == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 6
+        assert all("waiting" in details for _, details in refused)
+        codes = Counter(answer.result()[0] for answer in asked)
+        # The two that had room are detected, and fail for want of a spool.
+        assert codes == {grpc.StatusCode.RESOURCE_EXHAUSTED: 6, grpc.StatusCode.UNAVAILABLE: 2}
 
     @pytest.mark.parametrize("token", [None, "wrong", TOKEN + "x"])
     def test_no_token_or_a_wrong_one(self, crowded: Service, image: bytes, token: str | None):
@@ -302,9 +311,14 @@ class TestTheTableOfCodes:
 
 @serve.deployment(name="ObjectDetector")
 class FaultyDetector:
-    """A detector that fails on the smallest pictures and sees nothing in the others."""
+    """A detector that fails on the smallest pictures and sees nothing in the others; it waits while a file exists."""
+
+    def __init__(self, held: str) -> None:
+        self._held = Path(held)
 
     async def detect(self, jobs: Sequence[DetectorJob]) -> DetectorAnswer:
+        while self._held.exists():  # another process removes it
+            await asyncio.sleep(0.01)
         return DetectorAnswer(tuple(self._look(job) for job in jobs), ModelInfo("faulty.pt", {0: "thing"}, "cpu"))
 
     def _look(self, job: DetectorJob) -> ImageOutcome:
@@ -324,7 +338,13 @@ def quiet(service: Service, write_settings: Callable[..., Path]) -> Iterator[Ser
 
 
 @pytest.fixture(scope="module")
-def crowded(service: Service, write_settings: Callable[..., Path]) -> Iterator[Service]:
+def held(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that a test creates to have the faulty detector wait."""
+    return tmp_path_factory.mktemp("held") / "held"
+
+
+@pytest.fixture(scope="module")
+def crowded(service: Service, write_settings: Callable[..., Path], held: Path) -> Iterator[Service]:
     """A second application beside the first: a token, room for one frame, no place for a spool, a faulty model."""
     kafka = {"bootstrap_servers": [f"127.0.0.1:{free_port()}"]}
     file = write_settings(kafka=kafka, spool={"dir": "/dev/null/spool"}, token=TOKEN)
@@ -332,7 +352,7 @@ def crowded(service: Service, write_settings: Callable[..., Path]) -> Iterator[S
     application = DetectionIngress.options(
         ray_actor_options={"num_cpus": 0}, deployment_actors=delivery_actors(settings)
     ).bind(
-        FaultyDetector.options(ray_actor_options={"num_cpus": 0}).bind(),
+        FaultyDetector.options(ray_actor_options={"num_cpus": 0}).bind(str(held)),
         ServiceLimits(max_batch_size=1, max_waiting=1, publish_batch_size=1, publish_calls=1),
         1,
         settings.token,

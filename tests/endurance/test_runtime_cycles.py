@@ -48,7 +48,7 @@ def cycle(api: Cameras) -> None:
     assert all(word["ledger"]["in_flight"] == 0 for word in last_words)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_two_hundred_cameras_added_and_removed_leave_everything_as_it_was(
     cameras: Cameras, table: Table, pytestconfig: pytest.Config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -35,7 +35,7 @@ def frame(size: int = 1000) -> EncodedFrame:
         frame_id="1",
         epoch=1,
         sequence=1,
-        captured_at=datetime.now(timezone.utc),
+        captured_at=datetime.now(UTC),
         captured=0.0,
         jpeg=b"\xff\xd8\xff" + bytes(size),
         source_width=1920,

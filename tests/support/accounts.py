@@ -17,21 +17,23 @@ class Account:
     user: str
     password: str
     scheme: str = "Digest"
+    algorithm: str = ""
+    """Of Digest: named in the challenge; empty: none is named, which is MD5."""
 
     def challenge(self) -> str:
         """Give the ``WWW-Authenticate`` header."""
         nonce = f', nonce="{_NONCE}"' if self.scheme == "Digest" else ""
-        return f'{self.scheme} realm="{_REALM}"{nonce}'
+        algorithm = f", algorithm={self.algorithm}" if self.algorithm else ""
+        return f'{self.scheme} realm="{_REALM}"{nonce}{algorithm}'
 
     def allows(self, method: str, given: str) -> bool:
         """Tell whether an ``Authorization`` header is right."""
         if self.scheme == "Basic":
             return given == "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
         fields = dict(re.findall(r'(\w+)="?([^",]*)"?', given))
-        account = _md5(f"{self.user}:{_REALM}:{self.password}")
-        asked = _md5(f"{method}:{fields.get('uri', '')}")
-        return fields.get("response") == _md5(f"{account}:{_NONCE}:{asked}")
+        account = self._hash(f"{self.user}:{_REALM}:{self.password}")
+        asked = self._hash(f"{method}:{fields.get('uri', '')}")
+        return fields.get("response") == self._hash(f"{account}:{_NONCE}:{asked}")
 
-
-def _md5(text: str) -> str:
-    return hashlib.md5(text.encode()).hexdigest()
+    def _hash(self, text: str) -> str:
+        return hashlib.new(self.algorithm.replace("-", "") or "md5", text.encode()).hexdigest()

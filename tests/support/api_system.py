@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from app.cameras import AnsweredFrame, CameraState, CameraStatus, DroppedLately, FrameLatency, Picture
 from app.cameras.ledger import CameraLedger, DropReason
@@ -17,16 +17,16 @@ from app.settings.cameras import camera_of
 from app.web import (
     BrokerFacts,
     CameraFacts,
-    CameraNews,
     Cursor,
     DeploymentFacts,
     Health,
     LoadFacts,
+    NewFrames,
     Readings,
     SystemFacts,
 )
 
-NOW = datetime(2026, 1, 10, 12, tzinfo=timezone.utc)
+NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
 
 
 ASKED = camera_of({"id": "gate", "url": "rtsp://viewer:pa55@gate.example/1", "fps": 5, "resources": {"edge": 0.5}})
@@ -107,7 +107,7 @@ class System:
     async def health(self) -> Health:
         return Health(True)
 
-    async def news(self, after: Mapping[str, Cursor]) -> Sequence[CameraNews]:
+    async def new_frames(self, after: Mapping[str, Cursor]) -> Sequence[NewFrames]:
         number = after["gate"].number + 1
         seen = AnsweredFrame(
             number=number,
@@ -121,7 +121,7 @@ class System:
             objects=(DetectedObject("car", 2, 0.91234, (1.006, 2.0, 3.0, 4.0)),),
             latency=FINE,
         )
-        return [CameraNews("gate", 7, (seen,))]
+        return [NewFrames("gate", 7, (seen,))]
 
     async def picture(self, camera_id: str) -> Picture | None:
         self.pictures += 1

@@ -24,7 +24,7 @@ class Changing(System):
 
     @property
     def camera_ids(self) -> list[str]:
-        return [one.settings.id for one in self.changes.wanted]
+        return [one.settings.id for one in self.changes.desired]
 
     @camera_ids.setter
     def camera_ids(self, _ids: object) -> None:
@@ -32,7 +32,9 @@ class Changing(System):
 
     async def facts(self, viewers: int, seconds: float | None = None) -> SystemFacts:
         told = tuple(
-            replace(camera(None), id=one.settings.id, url=str(one.settings.url), asked=one.settings, origin=one.origin)
-            for one in self.changes.wanted
+            replace(
+                camera(None), id=one.settings.id, url=str(one.settings.url), requested=one.settings, origin=one.origin
+            )
+            for one in self.changes.desired
         )
         return replace(await super().facts(viewers, seconds), cameras=told)

@@ -57,7 +57,7 @@ class Running:
 
 def fleet(runner: Runner, folder: Path, *cameras: CameraSettings) -> Fleet:
     """Give a fleet that runs, before it has taken up what was kept."""
-    roster = Reconciler(runner.start)
-    made = Fleet(configured(*cameras), OverrideStore(folder), roster, 5)
-    roster.begin()
+    reconciler = Reconciler(runner.start)
+    made = Fleet(configured(*cameras), OverrideStore(folder), reconciler, 5)
+    reconciler.start()
     return made

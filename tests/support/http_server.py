@@ -42,6 +42,12 @@ class HttpServer:
         self.breaks_after = 0
         self.trouble: Callable[[_Request], None] | None = None
         self.account: Account | None = None
+        self.answers: dict[str, Callable[[_Request], None]] = {}
+        """What is answered at a path, before everything but troubles and accounts."""
+        self.keeps_alive = False
+        """Whether it speaks HTTP/1.1; set before it listens."""
+        self.connected = 0
+        """Connections so far."""
         self.over = threading.Event()
         self.port = 0
         self._server: http.server.ThreadingHTTPServer | None = None
@@ -65,6 +71,7 @@ class HttpServer:
 
         class Handler(_Request):
             home = self
+            protocol_version = "HTTP/1.1" if self.keeps_alive else "HTTP/1.0"
 
         server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         server.daemon_threads = True
@@ -92,6 +99,7 @@ class HttpServer:
 
     def entered(self, request: _Request) -> None:
         with self._lock:
+            self.connected += 1
             self._requests.add(request)
 
     def left(self, request: _Request) -> None:
@@ -142,6 +150,8 @@ class _Request(http.server.BaseHTTPRequestHandler):
             self.send_response(401)
             self.send_header("WWW-Authenticate", account.challenge())
             self.end_headers()
+        elif self.path.partition("?")[0] in self.home.answers:
+            self.home.answers[self.path.partition("?")[0]](self)
         elif self.path.startswith("/files/"):
             self._send_file()
         elif self.path == "/live.ts":

@@ -54,16 +54,42 @@ class Topic:
 
 
 class FickleTopic(Topic):
-    """A sink that takes its time by chance, fails by chance, and refuses some events for good."""
+    """A sink that takes its time by chance, fails by chance, and refuses some events for good.
+
+    As the real one it writes a camera's events in the order in which they were sent, and after a failure none
+    until it has connected again.
+    """
 
     def __init__(self, seed: int, failing: float) -> None:
         super().__init__()
         self._random = random.Random(seed)
         self._failing = failing
+        self._last: dict[bytes, asyncio.Future[bool]] = {}
 
     async def send(self, record: EventRecord) -> object:
-        for _ in range(self._random.randrange(4)):
-            await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
+        before = self._last.get(record.key)
+        written = self._last[record.key] = loop.create_future()
+        try:
+            if before is not None and not await before:
+                raise DeliveryUnavailable("an earlier one failed")
+            for _ in range(self._random.randrange(4)):
+                await asyncio.sleep(0)
+            self._take(record)
+        except DeliveryUnavailable:
+            written.set_result(False)
+            loop.call_later(0.01, self._reconnect, record.key, written)
+            raise
+        finally:
+            if not written.done():
+                written.set_result(True)
+        return None
+
+    def _reconnect(self, key: bytes, failed: asyncio.Future[bool]) -> None:
+        if self._last.get(key) is failed:
+            del self._last[key]
+
+    def _take(self, record: EventRecord) -> None:
         if self._random.random() < self._failing:
             written = self._random.random() < 0.3
             if written:  # but its acknowledgement is lost
@@ -72,7 +98,6 @@ class FickleTopic(Topic):
         if b"poison" in record.value:
             raise DeliveryRefused("by nature")
         self.records.append(record)
-        return None
 
 
 class Told:

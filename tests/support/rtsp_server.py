@@ -58,6 +58,12 @@ class Behaviour:
     garbage: bool = False
     """What is answered is no RTSP."""
     account: Account | None = None
+    loses_every: int = 0
+    """Every so-many-th RTP packet is lost on its way; 0: none."""
+    answers_udp: bool = False
+    """A SETUP over TCP is answered with a transport over UDP."""
+    described: int = 0
+    """DESCRIBE requests so far."""
 
 
 @dataclass(eq=False)
@@ -226,6 +232,7 @@ class RtspServer:
                 return
 
     def _answer(self, session: _Session, method: str, url: str, headers: dict[str, str]) -> tuple[str, list[str], str]:
+        self.behaviour.described += method == "DESCRIBE"
         if method == "OPTIONS":
             return "200 OK", ["Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN, GET_PARAMETER"], ""
         account = self.behaviour.account
@@ -240,6 +247,8 @@ class RtspServer:
 
     def _set_up(self, session: _Session, asked: str) -> tuple[str, list[str], str]:
         kind = "tcp" if "TCP" in asked else "udp"
+        if kind == "tcp" and self.behaviour.answers_udp:
+            return "200 OK", ["Transport: RTP/AVP;unicast;client_port=5000-5001", "Session: 1;timeout=60"], ""
         if kind not in self.behaviour.transports:
             return "461 Unsupported Transport", [], ""
         if kind == "udp":
@@ -280,7 +289,7 @@ class RtspServer:
         stream = NumberedStream(behaviour.codec, *behaviour.size, behaviour.keyframe_every)
         for number in range(behaviour.join_at):
             stream.encode(number)
-        due, stamp_s, number = time.monotonic(), 100.0, behaviour.join_at
+        due, stamp_s, number, sent = time.monotonic(), 100.0, behaviour.join_at, 0
         while not session.over.wait(max(0.0, due - time.monotonic())):
             if (stream.width, stream.height) != behaviour.size:
                 stream = NumberedStream(behaviour.codec, *behaviour.size, behaviour.keyframe_every)
@@ -290,7 +299,9 @@ class RtspServer:
                 if number % 30 == 10:  # cameras report now and then, not at once
                     session.send_media(1, sender_report(stamp, time.time()))
                 for packet in packetiser.packets(nals, stamp):
-                    session.send_media(0, packet)
+                    sent += 1
+                    if not behaviour.loses_every or sent % behaviour.loses_every:
+                        session.send_media(0, packet)
             if behaviour.breaks_after and number - behaviour.join_at >= behaviour.breaks_after:
                 session.reset()
             due, stamp_s, number = due + 1 / behaviour.fps, stamp_s + 1 / behaviour.fps, number + 1

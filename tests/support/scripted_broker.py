@@ -74,6 +74,9 @@ class ScriptedBroker:
         self._given = 1000
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self.answering = asyncio.Event()
+        """While it is not set, records are taken, and the answers to Produce held back."""
+        self.answering.set()
 
     @property
     def address(self) -> str:
@@ -97,6 +100,8 @@ class ScriptedBroker:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
+        answers: asyncio.Queue[tuple[Any, bytes]] = asyncio.Queue()
+        sending = asyncio.create_task(self._send(answers, writer))
         try:
             while True:
                 (size,) = struct.unpack(">i", await reader.readexactly(4))
@@ -107,13 +112,21 @@ class ScriptedBroker:
                 answer = self._answer(request)
                 answer.API_VERSION = version
                 answer.with_header(correlation)
-                writer.write(answer.encode(header=True, framed=True))
-                await writer.drain()
+                answers.put_nowait((request, answer.encode(header=True, framed=True)))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
+            sending.cancel()
             self._open.discard(writer)
             writer.close()
+
+    async def _send(self, answers: asyncio.Queue[tuple[Any, bytes]], writer: asyncio.StreamWriter) -> None:
+        while True:
+            request, answer = await answers.get()
+            if isinstance(request, ProduceRequest):
+                await self.answering.wait()
+            writer.write(answer)
+            await writer.drain()
 
     def _answer(self, request: Any) -> Any:
         if isinstance(request, ApiVersionsRequest):
@@ -188,7 +201,7 @@ class ScriptedBroker:
         )
 
     def _number(self, batch: Any, partition: int, count: int) -> int:
-        """Check and note the producer's numbers; return the code of what is wrong with them, or 0."""
+        """Check and remember the producer's numbers; return the code of what is wrong with them, or 0."""
         epoch, sequence = batch.producer_epoch, batch.base_sequence
         key = (batch.producer_id, partition)
         known = self._producers.get(key)

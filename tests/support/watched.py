@@ -15,6 +15,7 @@ from app.cameras import Camera, CameraState, CameraStatus
 from app.cameras.camera import CameraTiming
 from app.cameras.frame import EncodedFrame
 from app.cameras.outcome import Outcome
+from app.core.clock import Clock
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.settings.cameras import CameraSettings
 from tests.support.numbered import read
@@ -38,7 +39,14 @@ class Sent:
 class Watched:
     """Runs a camera on an event loop of its own; a context manager."""
 
-    def __init__(self, url: str, fps: float = 5.0, timing: CameraTiming | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        fps: float = 5.0,
+        timing: CameraTiming | None = None,
+        stall_s: float | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self.sent: list[Sent] = []
         self.history: list[tuple[CameraState, str]] = []
         """Every state it was seen in, with its reason: what a test saw itself is always there."""
@@ -46,6 +54,8 @@ class Watched:
         self._url = url
         self._fps = fps
         self._timing = timing
+        self._stall_s = stall_s
+        self._clock = clock
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
 
@@ -93,8 +103,8 @@ class Watched:
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
-        settings = CameraSettings(id="gate", url=self._url, fps=self._fps)
-        self._camera = Camera(settings, client=self, epoch=1, budget_ms=5000, timing=self._timing)
+        settings = CameraSettings(id="gate", url=self._url, fps=self._fps, stall_s=self._stall_s)
+        self._camera = Camera(settings, client=self, epoch=1, budget_ms=5000, timing=self._timing, clock=self._clock)
         self._ready.set()
         noting = asyncio.create_task(self._note())
         await self._camera.run()

@@ -5,14 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.cameras.sources.source import Capture, FrameTime, RawFrame, Source
+from app.cameras.sources.timeouts import Timeouts
 from app.core.clock import Clock
+from app.settings.cameras import DEFAULT_STALL_S
 from app.settings.source_url import IMAGE_SUFFIXES, SourceKind, SourceUrl
 
 __all__ = ["Capture", "FrameTime", "RawFrame", "Source", "open_source"]
 
 
-def open_source(url: SourceUrl, fps: float, clock: Clock | None = None) -> Source:
-    """Give the source for an address, not yet opened; ``fps`` is the rate at which images are shown.
+def open_source(url: SourceUrl, fps: float, clock: Clock | None = None, *, stall_s: float = DEFAULT_STALL_S) -> Source:
+    """Return the source for an address, not yet opened.
+
+    Args:
+        url: the address.
+        fps: the rate, per second, at which images are shown and snapshots are asked for.
+        clock: the clocks; ``None``: the machine's own.
+        stall_s: the silence in seconds that counts as a stall, from which the time-outs follow.
 
     Each kind is imported where it is asked for: a camera loads only the library that it needs.
     """
@@ -25,9 +33,14 @@ def open_source(url: SourceUrl, fps: float, clock: Clock | None = None) -> Sourc
         from app.cameras.sources.device import DeviceSource
 
         return DeviceSource(url, clock)
-    from app.cameras.sources.live import HttpSource, LiveSource
+    timeouts = Timeouts.of(stall_s)
+    if url.kind is SourceKind.HTTP:
+        from app.cameras.sources.http import HttpSource
 
-    return LiveSource(url, clock) if url.kind is SourceKind.RTSP else HttpSource(url, clock)
+        return HttpSource(url, fps, clock, timeouts)
+    from app.cameras.sources.live import LiveSource
+
+    return LiveSource(url, clock, timeouts)
 
 
 def _synthetic(url: SourceUrl, clock: Clock) -> Source:
@@ -51,4 +64,4 @@ def _recording(url: SourceUrl, fps: float, clock: Clock) -> Source:
         return ImagesSource(url, fps, clock)
     from app.cameras.sources.video import VideoSource
 
-    return VideoSource(url, url.path, clock)
+    return VideoSource(url, f"file:{url.path}", clock)  # a name with a colon is no protocol

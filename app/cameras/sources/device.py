@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import cast
 
 import cv2
@@ -16,7 +17,10 @@ from app.settings.source_url import SourceUrl
 
 
 class DeviceSource:
-    """``device://0``: timed by arrival; OpenCV decodes a frame only where it is retrieved."""
+    """``device://0``, ``/dev/video0``, ``/dev/v4l/by-id/…``: timed by arrival.
+
+    OpenCV decodes a frame only where it is retrieved.
+    """
 
     live = True
 
@@ -34,7 +38,15 @@ class DeviceSource:
         Raises:
             SourceUnavailable: the device is away or in use.
         """
-        self._device = cv2.VideoCapture(int(self._url.reveal().partition("://")[2]))
+        device = self._url.device
+        if isinstance(device, int):
+            self._device = cv2.VideoCapture(device)
+        else:
+            # Resolved at each opening: what /dev/v4l/by-id/ names has another number after it was unplugged.
+            node = Path(device).resolve()
+            if not node.exists():
+                raise SourceUnavailable(f"{self._url} cannot be opened: there is no {node}")
+            self._device = cv2.VideoCapture(str(node), cv2.CAP_V4L2)
         if not self._device.isOpened():
             self.close()
             raise SourceUnavailable(f"{self._url} cannot be opened: no such camera, or it is in use")

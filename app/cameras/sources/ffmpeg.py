@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, cast
 
 import av
+import av.logging
 import cv2
 import numpy as np
 from av.container import InputContainer
@@ -17,8 +18,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from app.cameras.sources.damage import Log, LossTracker, names_other_transport
 from app.cameras.sources.http_proxy import proxy_options
-from app.errors import SourceUnavailable
+from app.cameras.sources.still import stretched
+from app.errors import SourceRefused, SourceUnavailable
 from app.settings.environment import process_environment
 from app.settings.source_url import SourceUrl
 
@@ -27,20 +30,24 @@ _MAX_BROKEN_PACKETS = 250
 """So many undecodable packets in a row are no stream."""
 _NO_ANSWER = "no answer within its time-out"
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_DEEP_GREY = frozenset({f"gray{bits}{order}" for bits in (10, 12, 14, 16) for order in ("le", "be")})
+"""FFmpeg's pixel formats of thermal cameras: they use a small part of their range."""
 _PADDING = 8
 """So many bytes may follow a picture's end: containers pad."""
 
 
 @dataclass(frozen=True, eq=False)
-class Shot:
+class DecodedFrame:
     """One frame of a video."""
 
     stamp_s: float | None
-    """Its own timestamp in seconds; none where it lacks."""
+    """Its own timestamp in seconds; ``None`` where it has none."""
     pixels: Callable[[], NDArray[np.uint8]]
-    """Gives (H, W, 3) uint8 BGR, upright; in any thread."""
+    """Returns (H, W, 3) uint8 BGR, upright; in any thread."""
     jpeg: Callable[[], bytes] | None = None
-    """Gives the picture as it came, where it came as a JPEG."""
+    """Returns the picture as it came, where it came as a JPEG."""
+    damaged: bool = False
+    """Whether data of it, or of a frame that it refers to, was lost."""
 
 
 class VideoDecoder:
@@ -60,13 +67,27 @@ class VideoDecoder:
         options: Mapping[str, str],
         open_s: float | None,
         read_s: float | None,
+        container: str | None = None,
     ) -> None:
+        """Make one that is not opened.
+
+        Args:
+            url: the address as it is shown.
+            address: what FFmpeg opens.
+            options: FFmpeg's options.
+            open_s: the limit of opening, and again of the first packet, in seconds; ``None``: there is none.
+            read_s: the limit of each packet, in seconds.
+            container: FFmpeg's name of the container format; ``None``: FFmpeg finds it out.
+        """
         self._url = url
         self._address = address
         self._options = dict(options)
         self._timeout = None if open_s is None else (open_s, read_s)
+        self._format = container
         self._container: InputContainer | None = None
         self._stream: VideoStream | None = None
+        self.met_other_transport = False
+        """Whether opening failed since an RTSP server answered with a transport that was not asked for."""
         self._jpegs = False
         """Whether pictures may be decoded one by one."""
 
@@ -74,17 +95,29 @@ class VideoDecoder:
         """Open the address and its best video stream.
 
         Raises:
+            SourceRefused: the account is missing or refused.
             SourceUnavailable: there is nothing, no video, or no way to decode it.
         """
         began = time.monotonic()
+        log: Log = ()
         options = self._options | proxy_options(self._address, process_environment())
         try:
-            self._container = av.open(self._address, options=options, timeout=self._timeout, metadata_errors="replace")
+            with av.logging.Capture() as log:
+                self._container = av.open(
+                    self._address,
+                    format=self._format,
+                    options=options,
+                    timeout=self._timeout,
+                    metadata_errors="replace",
+                )
             best = self._container.streams.best("video")
         except (av.FFmpegError, OSError, ValueError) as error:
             self.close()
             # FFmpeg gives odd reasons where the interrupted one was a handshake ("Operation not permitted").
             why = _NO_ANSWER if self._is_late(began) else reason(error)
+            self.met_other_transport = names_other_transport(log)
+            if isinstance(error, (av.HTTPUnauthorizedError, av.HTTPForbiddenError)):
+                raise SourceRefused(f"{self._url} cannot be opened: {why}") from None
             raise SourceUnavailable(f"{self._url} cannot be opened: {why}") from None
         if self._is_late(began):
             # FFmpeg is content with what it saw before it was interrupted: a server that plays, and sends nothing.
@@ -101,8 +134,8 @@ class VideoDecoder:
         self._stream = best
         self._jpegs = False
 
-    def frames(self) -> Iterator[Shot | None]:
-        """Give the frames in order of presentation; ``None`` for a packet that completed none.
+    def frames(self) -> Iterator[DecodedFrame | None]:
+        """Yield the frames in order of presentation; ``None`` for a packet that completed none.
 
         Raises:
             SourceUnavailable: it stopped giving packets, or they are garbage.
@@ -110,11 +143,21 @@ class VideoDecoder:
         assert self._container is not None, "open() comes first"
         assert self._stream is not None, "open() comes first"
         broken, first = 0, self._stream.codec_context.name == "mjpeg"
+        loss = LossTracker()
         try:
             # Every stream's packets: where sound goes on without pictures, the caller must get to see its clock.
-            for packet in self._container.demux():
+            packets = self._container.demux()
+            while True:
+                with av.logging.Capture() as log:
+                    packet = next(packets, None)
+                if packet is None:
+                    return
+                loss.packet(log)
                 if self._jpegs and packet.stream_index == self._stream.index and _is_jpeg(packet):
-                    yield Shot(_seconds(packet), partial(self._decoded, packet), partial(bytes, packet))
+                    is_damaged = loss.frame(is_key=True, is_corrupt=packet.is_corrupt)
+                    yield DecodedFrame(
+                        _seconds(packet), partial(self._decoded, packet), partial(bytes, packet), is_damaged
+                    )
                     continue
                 try:
                     frames = packet.decode() if packet.stream_index == self._stream.index else []
@@ -128,7 +171,9 @@ class VideoDecoder:
                 pictures = [frame for frame in frames if isinstance(frame, VideoFrame)]
                 if first and pictures:
                     first, self._jpegs = False, _is_jpeg(packet) and _same(packet, pictures[0])
-                yield from (Shot(_stamp(frame), partial(_converted, frame)) for frame in pictures)
+                for frame in pictures:
+                    is_damaged = loss.frame(is_key=bool(frame.key_frame), is_corrupt=frame.is_corrupt)
+                    yield DecodedFrame(_stamp(frame), partial(_converted, frame), damaged=is_damaged)
                 yield None
         except (av.FFmpegError, OSError) as error:
             raise SourceUnavailable(f"{self._url} stopped: {reason(error)}") from None
@@ -152,7 +197,7 @@ class VideoDecoder:
     def _decoded(self, packet: Packet[Any]) -> NDArray[np.uint8]:
         image = _read_jpeg(packet)
         if image is None:
-            self._jpegs = False  # from the next on FFmpeg tells whether this is a stream at all
+            self._jpegs = False  # from the next on FFmpeg decides whether this is a stream at all
             raise SourceUnavailable(f"{self._url} gave a picture that cannot be decoded")
         return image
 
@@ -178,14 +223,14 @@ def _seconds(timed: VideoFrame | Packet[Any]) -> float | None:
 
 
 def _is_jpeg(packet: Packet[Any]) -> bool:
-    """Tell whether a packet looks like one whole picture, at hardly any cost."""
+    """Return whether a packet looks like one whole picture, at hardly any cost."""
     data = memoryview(packet)
     tail = bytes(data[-_PADDING - len(_JPEG_END) :])
     return bytes(data[: len(_JPEG_START)]) == _JPEG_START and _JPEG_END in tail
 
 
 def _same(packet: Packet[Any], frame: VideoFrame) -> bool:
-    """Tell whether the picture is read as FFmpeg reads it: not so where it is one field of two, say."""
+    """Return whether the picture is read as FFmpeg reads it: not so where it is one field of two, say."""
     image = _read_jpeg(packet)
     return image is not None and image.shape == _converted(frame).shape
 
@@ -201,13 +246,17 @@ def _read_jpeg(packet: Packet[Any]) -> NDArray[np.uint8] | None:
 
 def _converted(frame: VideoFrame) -> NDArray[np.uint8]:
     """Convert a frame to (H, W, 3) uint8 BGR, turned upright by its rotation metadata."""
-    image = cast("NDArray[np.uint8]", frame.to_ndarray(format="bgr24"))
+    if frame.format.name in _DEEP_GREY:
+        deep = stretched(frame.to_ndarray(format="gray16le"))
+        image = cast("NDArray[np.uint8]", cv2.cvtColor(deep, cv2.COLOR_GRAY2BGR))
+    else:
+        image = cast("NDArray[np.uint8]", frame.to_ndarray(format="bgr24"))
     quarters = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
 
 
 def reason(error: BaseException) -> str:
-    """Give the short reason of a foreign error, without the address that its text holds."""
+    """Return the short reason of a foreign error, without the address that its text holds."""
     if isinstance(error, av.ExitError):
         return _NO_ANSWER
     if isinstance(error, (av.FFmpegError, OSError)) and error.strerror:

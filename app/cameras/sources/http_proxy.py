@@ -2,7 +2,7 @@
 
 FFmpeg reads ``http_proxy`` and ``no_proxy`` itself, but only in lower case, ``http_proxy`` for ``https://`` too, and
 in ``no_proxy`` only names: a network (``192.168.0.0/16``), a port or another case matches nothing there. So it is
-decided here, by the rules that curl and Python follow, and FFmpeg gets the answer as an option.
+decided here, once for FFmpeg, which gets the answer as an option, and for ``HttpClient``.
 """
 
 from __future__ import annotations

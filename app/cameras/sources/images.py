@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 import logging
-import re
 from pathlib import Path
-from typing import cast
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.cameras.sources.image_files import ImageFolder, ImageReader
 from app.cameras.sources.pacing import LATE_S, Pacer
 from app.cameras.sources.source import Capture, FrameTime, RawFrame
 from app.core.clock import Clock
@@ -24,8 +21,9 @@ _log = logging.getLogger(__name__)
 class ImagesSource:
     """Images in natural order of their names, ``fps`` a second: the camera's own rate, each sampled once.
 
-    ``index`` is the image's place in the list, and rises on through the loops; an unreadable image keeps its
-    place and is left out. Where time is short the show gets slower: any image may be the one that counts.
+    ``index`` counts the files that were passed, and rises on through the loops; an unreadable image keeps its
+    place and is left out. Files that come, change and go are followed as it runs: after a change it goes on behind the
+    file that was shown last. Where time is short the show gets slower: any image may be the one that counts.
     """
 
     live = False
@@ -35,10 +33,10 @@ class ImagesSource:
         self._fps = fps
         self._clock = clock
         self._pacer = Pacer(clock)
-        self._files: tuple[Path, ...] = ()
-        self._unreadable: set[Path] = set()
-        self._untold: list[str] = []
-        self._only: NDArray[np.uint8] | None = None
+        self._folder = ImageFolder(url.path, clock)
+        self._reader = ImageReader(clock)
+        self._position = 0
+        self._last: Path | None = None
         self._image: NDArray[np.uint8] | None = None
         self._captured = Capture(0, 0.0)
         self._index = -1
@@ -50,15 +48,14 @@ class ImagesSource:
         Raises:
             SourceUnavailable: there are none.
         """
-        self._files = tuple(sorted(_listed(self._url.path), key=_natural))
-        if not self._files:
-            raise SourceUnavailable(f"{self._url} holds no image ({', '.join(IMAGE_SUFFIXES)})")
+        self._folder.list()
+        self._refuse_nothing()
 
     def grab(self) -> FrameTime | None:
         """Read the next image ahead, and wait until it is due.
 
         Raises:
-            SourceUnavailable: none of the images can be read.
+            SourceUnavailable: none of the images can be read, or there are none any more.
             SourceEnded: all were shown, and they do not loop.
         """
         image = self._next()
@@ -72,7 +69,7 @@ class ImagesSource:
         return FrameTime(self._index, time_s)
 
     def retrieve(self) -> RawFrame:
-        """Give the image."""
+        """Return the image."""
         assert self._image is not None, "grab() comes first"
         return RawFrame.of(self._image, self._captured)
 
@@ -81,68 +78,46 @@ class ImagesSource:
         self._pacer.interrupt()
 
     def close(self) -> None:
-        """Let the images go."""
-        self._files, self._image, self._only = (), None, None
+        """Release the images."""
+        self._image = None
+        self._reader.forget()
 
     def _next(self) -> NDArray[np.uint8]:
-        for _ in range(len(self._files)):
+        self._follow(self._folder.list_if_due())
+        for _ in range(len(self._folder.files)):
             self._index += 1
-            if self._index >= len(self._files) and not self._url.loop:
-                raise SourceEnded(f"{self._url} is over")
-            image = self._read(self._files[self._index % len(self._files)])
+            self._last = file = self._following()
+            image = self._reader.read(file, keep=len(self._folder.files) == 1)
             if image is not None:
-                self._tell_unreadable()
+                self._report_unreadable()
                 return image
         raise SourceUnavailable(f"{self._url} holds no image that can be read")
 
-    def _read(self, file: Path) -> NDArray[np.uint8] | None:
-        if self._only is not None:
-            return self._only
-        image = _decoded(file)
-        if image is None:
-            self._note(file)
-        elif len(self._files) == 1:
-            self._only = image
-        return image
+    def _following(self) -> Path:
+        """Return the next file, and go behind it."""
+        if self._position >= len(self._folder.files) and not self._url.loop:
+            self._follow(self._folder.list())
+            if self._position >= len(self._folder.files):
+                raise SourceEnded(f"{self._url} is over")
+        self._position %= len(self._folder.files)
+        self._position += 1
+        return self._folder.files[self._position - 1]
 
-    def _note(self, file: Path) -> None:
-        if file not in self._unreadable:
-            self._unreadable.add(file)
-            self._untold.append(file.name)
+    def _follow(self, is_changed: bool) -> None:
+        if is_changed:
+            self._refuse_nothing()
+            self._position = 0 if self._last is None else self._folder.position_after(self._last)
 
-    def _tell_unreadable(self) -> None:
-        """Told once another can be read: where none can, that is told, each time it is opened again."""
-        if self._untold:
-            names, more = ", ".join(self._untold[:5]), len(self._untold) - 5
+    def _refuse_nothing(self) -> None:
+        if not self._folder.files:
+            raise SourceUnavailable(f"{self._url} holds no image ({', '.join(IMAGE_SUFFIXES)})")
+
+    def _report_unreadable(self) -> None:
+        """Report them once another can be read: where none can, that is an error, each time it is opened again."""
+        names = self._reader.unreadable
+        if names:
+            named, more = ", ".join(names[:5]), len(names) - 5
             _log.warning(
-                "%s: cannot be read and is left out: %s%s", self._url, names, f" and {more} more" if more > 0 else ""
+                "%s: cannot be read and is left out: %s%s", self._url, named, f" and {more} more" if more > 0 else ""
             )
-            self._untold.clear()
-
-
-def _decoded(file: Path) -> NDArray[np.uint8] | None:
-    """Read an image upright (EXIF), as (H, W, 3) uint8 BGR; ``None`` where that cannot be."""
-    try:
-        data = np.fromfile(file, dtype=np.uint8)
-        return cast("NDArray[np.uint8] | None", cv2.imdecode(data, cv2.IMREAD_COLOR)) if data.size else None
-    except (OSError, cv2.error):
-        return None
-
-
-def _listed(path: str) -> list[Path]:
-    place = Path(path)
-    if place.is_dir():
-        return [file for file in place.iterdir() if _is_image(file)]
-    if place.is_file():
-        return [place]
-    return [file for file in map(Path, glob.glob(path, recursive=True)) if _is_image(file)]  # noqa: PTH207 - may be absolute
-
-
-def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
-
-
-def _natural(file: Path) -> list[tuple[int, int, str]]:
-    """Order ``frame2`` before ``frame10``."""
-    parts = re.split(r"(\d+)", str(file).lower())
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+            names.clear()

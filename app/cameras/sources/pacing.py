@@ -26,7 +26,7 @@ class Timeline:
         self._last_s: float | None = None
 
     def place(self, stamp_s: float | None, step_s: float) -> float:
-        """Give the time of the next frame, from its own stamp and the ordinary step, both in seconds."""
+        """Return the time of the next frame, from its own stamp and the ordinary step, both in seconds."""
         self._last_s = self._placed(stamp_s, step_s)
         return self._last_s
 
@@ -57,7 +57,7 @@ class Pacer:
         self._origin: float | None = None
 
     def lateness(self, time_s: float) -> float:
-        """Tell by how many seconds the frame of ``time_s`` is overdue; negative where it is not yet due."""
+        """Return by how many seconds the frame of ``time_s`` is overdue; negative where it is not yet due."""
         if self._origin is None:
             self.slip_to(time_s)
         assert self._origin is not None

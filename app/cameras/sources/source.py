@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from app.core.clock import Clock
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,12 @@ class RawFrame:
     """One frame of a source, at its instant; its pixels may not have been made yet."""
 
     make_image: Callable[[], NDArray[np.uint8]]
-    """Gives the pixels; called at most once, in any thread, also after the source went on or was closed."""
+    """Returns the pixels; called at most once, in any thread, also after the source went on or was closed."""
     captured: Capture
     jpeg: Callable[[], bytes] | None = None
-    """Gives the picture as it came, where it came as one JPEG of its own."""
+    """Returns the picture as it came, where it came as one JPEG of its own."""
+    damaged: bool = False
+    """Whether the picture is known not to be whole: data of it, or of one that it refers to, was lost."""
 
     @classmethod
     def of(cls, image: NDArray[np.uint8], captured: Capture) -> RawFrame:
@@ -96,7 +98,7 @@ class Source(Protocol):
         """
 
     def retrieve(self) -> RawFrame:
-        """Give the frame that ``grab`` returned last; asked for sampled frames only, most of which are sent.
+        """Return the frame that ``grab`` returned last; asked for sampled frames only, most of which are sent.
 
         What can be left until the frame is encoded is left: it may be superseded before.
 

@@ -52,5 +52,5 @@ class SyntheticSource:
         self._pacer.interrupt()
 
     def close(self) -> None:
-        """Let the street go."""
+        """Release the street."""
         self._street = None

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from app.cameras.sources.ffmpeg import Shot, VideoDecoder
+from app.cameras.sources.ffmpeg import DecodedFrame, VideoDecoder
 from app.cameras.sources.pacing import LATE_S, SLIP_S, Pacer, Timeline
 from app.cameras.sources.source import Capture, FrameTime, RawFrame
 from app.core.clock import Clock
 from app.errors import SourceEnded, SourceUnavailable
 from app.settings.source_url import SourceUrl
 
+_STREAM_JUMP_S = 2.0
+"""A longer step of a stream is a part that was missed: it is not waited for."""
+
 
 class VideoSource:
-    """A video file (or any address with a known end), paced by its own timestamps on our monotonic clock.
+    """A video file, any address with a known end, or a stream that comes in segments, shown in real time.
 
-    Frames are decoded in order, as codecs ask for it, but their pixels are converted only in ``retrieve``. A
-    frame more than 0.1 s late is skipped; a recording more than 1 s late (the machine is too slow for it)
-    goes on from where it is.
+    It is paced by its own timestamps on our monotonic clock. Frames are decoded in order, as codecs require, but their
+    pixels are converted only where they are encoded. A frame more than 0.1 s late is skipped; a recording more than 1 s
+    late (the machine is too slow for it) goes on from where it is.
     """
 
     live = False
@@ -28,15 +31,32 @@ class VideoSource:
         address: str,
         clock: Clock,
         options: Mapping[str, str] | None = None,
-        timeout_s: float | None = None,
+        *,
+        open_s: float | None = None,
+        read_s: float | None = None,
+        is_stream: bool = False,
     ) -> None:
+        """Make one that is not opened.
+
+        Args:
+            url: the address as it is shown.
+            address: what FFmpeg opens.
+            clock: the clocks.
+            options: FFmpeg's options.
+            open_s: the limit of opening, in seconds; ``None``: there is none.
+            read_s: the limit between two frames, in seconds; ``None``: there is none.
+            is_stream: whether it has no end, as a live playlist: a late frame delays those that follow, rather than
+                being skipped, since a segment that comes late must not cost pictures.
+        """
         self._url = url
         self._clock = clock
-        self._decoder = VideoDecoder(url, address, options or {}, timeout_s, timeout_s)
+        self._decoder = VideoDecoder(url, address, options or {}, open_s, read_s)
         self._pacer = Pacer(clock)
-        self._timeline = Timeline()
-        self._frames: Iterator[Shot | None] = iter(())
-        self._frame: Shot | None = None
+        self._read_s = read_s
+        self._is_stream = is_stream
+        self._timeline = Timeline(jump_s=_STREAM_JUMP_S) if is_stream else Timeline()
+        self._frames: Iterator[DecodedFrame | None] = iter(())
+        self._frame: DecodedFrame | None = None
         self._captured = Capture(0, 0.0)
         self._index = -1
 
@@ -56,9 +76,12 @@ class VideoSource:
             SourceUnavailable: nothing in it can be decoded.
             SourceEnded: it is over, and does not loop.
         """
+        latest = None if self._read_s is None else self._clock.monotonic() + self._read_s
         while not self._pacer.interrupted:
             frame = self._next()
             if frame is None:
+                if latest is not None and self._clock.monotonic() > latest:
+                    raise SourceUnavailable(f"{self._url} gave no frame for {self._read_s:g} s")
                 continue
             self._index += 1
             time_s = self._timeline.place(frame.stamp_s, self._decoder.step_s)
@@ -71,7 +94,7 @@ class VideoSource:
         return None
 
     def retrieve(self) -> RawFrame:
-        """Give the frame; it is converted where it is encoded."""
+        """Return the frame; it is converted where it is encoded."""
         assert self._frame is not None, "grab() comes first"
         return RawFrame(self._frame.pixels, self._captured, self._frame.jpeg)
 
@@ -86,12 +109,12 @@ class VideoSource:
 
     def _is_over(self, time_s: float) -> bool:
         late_s = self._pacer.lateness(time_s)
-        if late_s > SLIP_S:
+        if late_s > (LATE_S if self._is_stream else SLIP_S):
             self._pacer.slip_to(time_s)
             return False
         return late_s > LATE_S
 
-    def _next(self) -> Shot | None:
+    def _next(self) -> DecodedFrame | None:
         try:
             return next(self._frames)
         except StopIteration:
@@ -99,6 +122,8 @@ class VideoSource:
             return None
 
     def _rewind(self) -> None:
+        if self._is_stream:
+            raise SourceUnavailable(f"{self._url} ended")
         if self._index < 0:
             raise SourceUnavailable(f"{self._url} holds no frame that can be decoded")
         if not self._url.loop:

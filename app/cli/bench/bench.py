@@ -21,17 +21,17 @@ from app.publisher.kafka.follower import TopicFollower
 from app.settings.connections import KafkaSettings
 from app.web.schemas import StatusModel
 
-_LOOK_S = 0.25
+_POLL_S = 0.25
 
 
 class Bench:
-    """Puts a load on a system of its own.
+    """Puts a load on a system that it starts itself.
 
     Args:
         plan: the load.
         config: the Serve configuration whose scaling numbers are kept.
-        environment: the shell's variables; ``DETECTOR_*`` and the budget are taken over.
-        tell: told the seconds measured so far.
+        environment: the shell's variables; ``DETECTOR_*`` and the budget apply.
+        set_done: called with the seconds measured so far.
     """
 
     def __init__(
@@ -39,33 +39,33 @@ class Bench:
         plan: BenchPlan,
         config: Mapping[str, Any],
         environment: Mapping[str, str],
-        tell: Callable[[float], None] = lambda _: None,
+        set_done: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._plan = plan
         self._config = config
         self._environment = environment
-        self._tell = tell
+        self._set_done = set_done
 
     def run(self) -> BenchReport:
-        """Start, warm up, measure, end.
+        """Start a system, warm up, measure, stop it, and return the report.
 
         Raises:
-            BenchFailed: the system did not start, or broke down.
+            BenchFailed: the system did not start, or ended.
         """
         with BenchSystem(self._plan, self._config, self._environment) as system:
             self._wait(self._plan.warm_up_s, lambda _: None)
-            with _Listener(system.state) as listener:
+            with _EventCollector(system.state) as listener:
                 before, used, began = system.status(), system.meter.read(), time.monotonic()
-                self._wait(self._plan.seconds, self._tell)
+                self._wait(self._plan.seconds, self._set_done)
                 after = system.status(time.monotonic() - began)
                 then, ended = system.meter.read(), time.monotonic()
             return self._report(before, after, costs(used, then), ended - began, listener.values)
 
-    def _wait(self, seconds: float, tell: Callable[[float], None]) -> None:
+    def _wait(self, seconds: float, set_done: Callable[[float], None]) -> None:
         began = time.monotonic()
         while (passed := time.monotonic() - began) < seconds:
-            tell(passed)
-            time.sleep(min(_LOOK_S, seconds - passed))
+            set_done(passed)
+            time.sleep(min(_POLL_S, seconds - passed))
 
     def _report(
         self,
@@ -86,7 +86,7 @@ class Bench:
             delivered_per_s=tally.published / seconds,
             within_budget=1 - tally.breaches / tally.published if tally.published else None,
             fairness=fairness(tally.accepted_by_camera.values()),
-            capture_to_kafka_ms=Spread.told(after.capture_to_kafka_ms),
+            capture_to_kafka_ms=Spread.from_model(after.capture_to_kafka_ms),
             stages_ms=_stages(values),
             replicas=sum(one.running for one in after.deployments if one.name == "ObjectDetector"),
             processes=processes,
@@ -95,13 +95,13 @@ class Bench:
         )
 
 
-class _Listener:
-    """Keeps every event that the topic gets meanwhile."""
+class _EventCollector:
+    """Collects every event of the topic, from its start to its end."""
 
     def __init__(self, state: Path) -> None:
         broker = read_announced(state / "sightline" / "broker.json")
         if broker is None:
-            raise BenchFailed("the embedded broker has not told its address")
+            raise BenchFailed("the embedded broker has not announced its address")
         self._follower = TopicFollower(KafkaSettings(), (broker,))
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self.values: list[bytes] = []
@@ -109,7 +109,7 @@ class _Listener:
     def _listen(self) -> None:
         self.values.extend(received.value for received in self._follower)
 
-    def __enter__(self) -> _Listener:
+    def __enter__(self) -> _EventCollector:
         self._thread.start()
         return self
 
@@ -126,7 +126,7 @@ def _stages(values: Sequence[bytes]) -> dict[str, Spread]:
 
 
 def machine() -> str:
-    """Describe this machine in a line."""
+    """Return one line about this machine: cores, CPU, load."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""BenchPlan: which load is put on which system, and the files that such a system is started with."""
+"""BenchPlan: the load of a bench, and the configuration files of its system."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from app.settings.environment import ENVIRONMENT, SECRETS
 from app.settings.paths import find_file
 
 KINDS = ("model", "no-op")
-"""Detectors: the configured model, or one that sees nothing and costs nothing."""
+"""Detectors: the configured model, or one that detects nothing and costs nothing."""
 MAX_CAMERAS = 1000
 _WITHOUT_MODEL = "deployments.graph:build_inference_without_model"
 _KEPT = ("DETECTOR_", "SIGHTLINE_LATENCY_BUDGET_MS")
-"""Variables of ours that a bench takes over from its shell; the rest would point it at the real system."""
+"""Prefixes of the variables that apply to a bench's system too; the others would point it at the real system."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +35,20 @@ class BenchPlan:
     fps: float = 5.0
     """Frames sampled per second, each camera."""
     seconds: float = 30.0
-    """How long is measured."""
+    """How long the load is measured."""
     warm_up_s: float = 10.0
-    """How long the load runs before."""
+    """How long the load runs before that."""
     detector: str = "model"
     """``model`` or ``no-op``."""
     width: int = 1280
     """Pixels of each simulated camera."""
     height: int = 720
     recording: Path | None = None
-    """A video file that every camera plays; none: simulated streets, each of another seed."""
+    """A video file that every camera plays; ``None``: simulated streets, each with its own seed."""
     detector_cpus: float | None = None
-    """CPU cores of a detector replica; none: as the Serve configuration says."""
+    """CPU cores of a detector replica; ``None``: as the Serve configuration says."""
     max_replicas: int | None = None
-    """Of the detector; none: as the Serve configuration says."""
+    """Of the detector; ``None``: as the Serve configuration says."""
 
     def __post_init__(self) -> None:
         _check("--cameras", self.cameras, 1, MAX_CAMERAS)
@@ -60,23 +60,23 @@ class BenchPlan:
         if self.detector not in KINDS:
             raise SettingsError(f"--detector: {self.detector!r} is unknown; allowed are {' and '.join(KINDS)}")
         if self.recording is not None and not self.recording.is_file():
-            raise SettingsError(f"--recording: {str(self.recording)!r} is no file")
+            raise SettingsError(f"--recording: {str(self.recording)!r} is not a file")
 
     @property
     def camera_ids(self) -> tuple[str, ...]:
-        """The cameras' names."""
+        """The cameras' ids."""
         names = tuple(f"bench-{number}" for number in range(1, self.cameras + 1))
         assert all(CAMERA_ID.fullmatch(name) for name in names)
         return names
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The load in words."""
         source = self.recording.name if self.recording else f"simulated, {self.width}x{self.height}"
         return f"{self.cameras} cameras × {self.fps:g} FPS ({source}), {self.detector}, {self.seconds:g} s"
 
     def url(self, number: int) -> str:
-        """Give a camera's address."""
+        """Return the URL of camera ``number``, from 1."""
         if self.recording is not None:
             return str(self.recording.absolute())
         scene_fps = max(25.0, self.fps)
@@ -85,10 +85,10 @@ class BenchPlan:
 
 @dataclass(frozen=True)
 class BenchPaths:
-    """Where a bench's system listens and keeps its files."""
+    """Ports and files of a bench's system."""
 
     folder: Path
-    """A folder of its own, gone afterwards."""
+    """A temporary folder of its own."""
     grpc_port: int
     http_port: int
 
@@ -103,43 +103,43 @@ class BenchPaths:
         return self.folder / "sightline.yaml"
 
 
-def write_files(plan: BenchPlan, config: Mapping[str, Any], places: BenchPaths) -> None:
+def write_files(plan: BenchPlan, config: Mapping[str, Any], paths: BenchPaths) -> None:
     """Write the Serve configuration, settings and cameras of a bench's system.
 
     Args:
         plan: the load.
-        config: the Serve configuration as shipped or as the user changed it: its scaling numbers are kept.
-        places: where they go.
+        config: the user's Serve configuration, whose scaling numbers are kept.
+        paths: where they are written.
     """
     base = _settings_of(config)
     cameras = [
         {"id": name, "url": plan.url(number), "fps": plan.fps} for number, name in enumerate(plan.camera_ids, start=1)
     ]
-    cameras_file = places.folder / "cameras.yaml"
+    cameras_file = paths.folder / "cameras.yaml"
     cameras_file.write_text(yaml.safe_dump({"cameras": cameras}))
     settings = {key: value for key, value in base.items() if key in ("latency_budget_ms", "detector")}
     settings |= {
-        "inference_service_url": f"127.0.0.1:{places.grpc_port}",
+        "inference_service_url": f"127.0.0.1:{paths.grpc_port}",
         "cameras": str(cameras_file),
-        "spool": {**(base.get("spool") or {}), "dir": str(places.folder / "spool")},
-        "state_dir": str(places.folder),
+        "spool": {**(base.get("spool") or {}), "dir": str(paths.folder / "spool")},
+        "state_dir": str(paths.folder),
     }
-    places.settings.write_text(yaml.safe_dump(settings))
-    places.serve_config.write_text(yaml.safe_dump(_serve_config(plan, config, places), sort_keys=False))
+    paths.settings.write_text(yaml.safe_dump(settings))
+    paths.serve_config.write_text(yaml.safe_dump(_serve_config(plan, config, paths), sort_keys=False))
 
 
 def _settings_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Read the user's settings file; it was validated when the settings were resolved."""
+    """Return the user's settings file; it was validated when the settings were resolved."""
     named = (config["applications"][0].get("args") or {}).get("settings")
     return (yaml.safe_load(find_file(named).read_text()) or {}) if named else {}
 
 
-def _serve_config(plan: BenchPlan, config: Mapping[str, Any], places: BenchPaths) -> Mapping[str, Any]:
+def _serve_config(plan: BenchPlan, config: Mapping[str, Any], paths: BenchPaths) -> Mapping[str, Any]:
     changed = copy.deepcopy(dict(config))
-    changed["http_options"] = {**(config.get("http_options") or {}), "host": "127.0.0.1", "port": places.http_port}
-    changed["grpc_options"] = {**(config.get("grpc_options") or {}), "port": places.grpc_port}
+    changed["http_options"] = {**(config.get("http_options") or {}), "host": "127.0.0.1", "port": paths.http_port}
+    changed["grpc_options"] = {**(config.get("grpc_options") or {}), "port": paths.grpc_port}
     for application in changed["applications"]:
-        arguments = application["args"] = {**(application.get("args") or {}), "settings": str(places.settings)}
+        arguments = application["args"] = {**(application.get("args") or {}), "settings": str(paths.settings)}
         if application["name"] != "inference":
             for deployment in application.get("deployments") or []:
                 deployment.pop("user_config", None)  # it may name the real system's cameras
@@ -155,24 +155,24 @@ def _serve_config(plan: BenchPlan, config: Mapping[str, Any], places: BenchPaths
 
 
 def bench_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Give a shell's variables without those that belong to the real system."""
-    ours = {*ENVIRONMENT, *(f"{name}_FILE" for name in SECRETS), "SIGHTLINE_CAMERAS"}
+    """Return a shell's variables without those that configure the real system."""
+    settings = {*ENVIRONMENT, *(f"{name}_FILE" for name in SECRETS), "SIGHTLINE_CAMERAS"}
     return {
         name: value
         for name, value in environment.items()
-        if (name not in ours or name.startswith(_KEPT)) and name != "RAY_ADDRESS"
+        if (name not in settings or name.startswith(_KEPT)) and name != "RAY_ADDRESS"
     }
 
 
 def size_of(text: str) -> tuple[int, int]:
-    """Read ``WIDTHxHEIGHT``.
+    """Parse ``WIDTHxHEIGHT``.
 
     Raises:
-        SettingsError: it is none.
+        SettingsError: the text has another form.
     """
     width, by, height = text.partition("x")
     if not (by and width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
-        raise SettingsError(f"--size: {text!r} is no size; give WIDTHxHEIGHT, such as 1280x720")
+        raise SettingsError(f"--size: {text!r} is not a size; allowed is WIDTHxHEIGHT, such as 1280x720")
     return int(width), int(height)
 
 

@@ -1,4 +1,4 @@
-"""ProcessMeter: what the processes of one system cost, read from ``/proc`` (proc(5))."""
+"""ProcessMeter: CPU time and memory of the processes of one system, read from ``/proc`` (proc(5))."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ OTHERS = "Ray and the rest"
 
 @dataclass(frozen=True)
 class Reading:
-    """What one process has used up to now, and holds."""
+    """CPU time and memory of one process at one instant."""
 
     kind: str
     cpu_s: float
     megabytes: float
-    """Its proportional share of memory (PSS)."""
+    """Its proportional set size (PSS)."""
 
 
 @dataclass(frozen=True)
@@ -51,59 +51,59 @@ class ProcessCost:
 
 
 class ProcessMeter:
-    """Reads every process that has a certain line in its environment, and their children.
+    """Reads every process that has a certain variable in its environment, and their children.
 
-    (The embedded broker is given no environment.)
+    The children count because the embedded broker is started without an environment.
     """
 
     def __init__(self, mark: str) -> None:
-        """Make a meter; ``mark`` is the line, ``NAME=value``."""
+        """Make a meter; ``mark`` is the variable, ``NAME=value``."""
         self._mark = mark.encode()
 
     def read(self) -> Mapping[int, Reading]:
-        """Give a reading of each process, by its id."""
-        places = [place for place in Path("/proc").iterdir() if place.name.isdigit()]
-        marked = {int(place.name) for place in places if self._is_marked(place)}
+        """Return a reading of each process, by process id."""
+        folders = [folder for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+        marked = {int(folder.name) for folder in folders if self._is_marked(folder)}
         found = {}
-        for place in places:
+        for folder in folders:
             with contextlib.suppress(OSError, IndexError):
-                pid, fields = int(place.name), _fields(place)
+                pid, fields = int(folder.name), _fields(folder)
                 if pid in marked or int(fields[1]) in marked:
-                    found[pid] = _reading(place, fields)
+                    found[pid] = _reading(folder, fields)
         return found
 
-    def _is_marked(self, place: Path) -> bool:
+    def _is_marked(self, folder: Path) -> bool:
         with contextlib.suppress(OSError):
-            return self._mark in (place / "environ").read_bytes().split(b"\0")
+            return self._mark in (folder / "environ").read_bytes().split(b"\0")
         return False
 
 
 def costs(before: Mapping[int, Reading], after: Mapping[int, Reading]) -> tuple[ProcessCost, ...]:
-    """Give what was used between two readings by those alive at the second, the dearest kind first."""
+    """Return what the processes alive at the second reading used since the first, by kind, the most CPU time first."""
     by_kind: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for pid, reading in after.items():
         earlier = before.get(pid)
         by_kind[reading.kind].append((reading.cpu_s - (earlier.cpu_s if earlier else 0.0), reading.megabytes))
-    told = [
-        ProcessCost(kind, len(used), sum(cpu for cpu, _ in used), sum(held for _, held in used))
+    by_cost = [
+        ProcessCost(kind, len(used), sum(cpu for cpu, _ in used), sum(megabytes for _, megabytes in used))
         for kind, used in by_kind.items()
     ]
-    return tuple(sorted(told, key=lambda cost: -cost.cpu_s))
+    return tuple(sorted(by_cost, key=lambda cost: -cost.cpu_s))
 
 
-def _fields(place: Path) -> list[str]:
-    """Give the fields of ``stat`` from the third on: state, parent, …"""
-    return (place / "stat").read_text().rpartition(")")[2].split()
+def _fields(folder: Path) -> list[str]:
+    """Return the fields of ``stat`` from the third on: state, parent, …"""
+    return (folder / "stat").read_text().rpartition(")")[2].split()
 
 
-def _reading(place: Path, fields: list[str]) -> Reading:
+def _reading(folder: Path, fields: list[str]) -> Reading:
     cpu_s = (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
-    held = _PROPORTIONAL.search((place / "smaps_rollup").read_text())
-    title = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    return Reading(_kind(title), cpu_s, int(held.group(1)) / 1024 if held else 0.0)
+    pss = _PROPORTIONAL.search((folder / "smaps_rollup").read_text())
+    title = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return Reading(_kind(title), cpu_s, int(pss.group(1)) / 1024 if pss else 0.0)
 
 
 def _kind(title: str) -> str:
     program = Path(title.split(" ")[0]).name
-    told = title if title.startswith("ray::") else program
-    return next((kind for text, kind in _KINDS if text in told), OTHERS)
+    searched = title if title.startswith("ray::") else program
+    return next((kind for text, kind in _KINDS if text in searched), OTHERS)

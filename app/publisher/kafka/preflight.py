@@ -7,7 +7,7 @@ from app.settings.connections import KafkaSettings
 
 
 def check_broker(settings: KafkaSettings) -> str:
-    """Tell in words where events would go.
+    """Return one sentence that names where events would go.
 
     Raises:
         BrokerUnavailable: there is no embedded broker for this machine.
@@ -19,6 +19,7 @@ def check_broker(settings: KafkaSettings) -> str:
         with EmbeddedBroker() as broker:
             return f"the embedded broker works (on {broker.address}); it keeps events in memory only"
     from app.publisher.kafka.connection import ensure_topic
+    from app.publisher.kafka.diagnosis import diagnose
 
     brokers = ", ".join(settings.bootstrap_servers)
     try:
@@ -27,4 +28,7 @@ def check_broker(settings: KafkaSettings) -> str:
         if not settings.create_topic:
             raise
         return f"{brokers} answers, topic {settings.topic} will be created"
-    return f"{brokers} answers, topic {settings.topic} has {partitions} partitions"
+    # One address is enough to start with; a dead one among several would be noticed when it is needed.
+    faults = diagnose(settings, settings.bootstrap_servers) if len(settings.bootstrap_servers) > 1 else ""
+    text = f"{brokers} answers, topic {settings.topic} has {partitions} partitions"
+    return f"{text}; but {faults}" if faults else text

@@ -1,9 +1,10 @@
 """What Kafka may answer to Produce, and what follows for the event: one table.
 
 The codes, their names, and which of them are retriable are those of the protocol (Apache Kafka 4.1,
-https://kafka.apache.org/41/protocol.html#protocol_error_codes). Which of them Produce answers is told by Kafka's
+https://kafka.apache.org/41/protocol.html#protocol_error_codes). Which of them Produce answers follows from Kafka's
 ``ProduceResponse`` and by what its log raises: validation (10, 18, 32, 43, 76, 87), the state of producers (45 to 49,
-59, 90), replicas and leaders (3, 5, 6, 7, 19, 20, 56, 74), rights (29, 31, 53), and transactions, which we do not use.
+59, 90), replicas and leaders (3, 5, 6, 7, 19, 20, 56, 74), rights (29, 31, 53), and transactions, which are not used
+here.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ PRODUCE_ERRORS = {
             20, "NOT_ENOUGH_REPLICAS_AFTER_APPEND", _RETRIED, "replicas fell behind min.insync.replicas meanwhile"
         ),
         ProduceError(21, "INVALID_REQUIRED_ACKS", _FATAL, "the broker does not know acks=all"),
-        ProduceError(29, "TOPIC_AUTHORIZATION_FAILED", _FATAL, "we may not write to the topic"),
-        ProduceError(31, "CLUSTER_AUTHORIZATION_FAILED", _FATAL, "we may not write idempotently"),
+        ProduceError(29, "TOPIC_AUTHORIZATION_FAILED", _FATAL, "the right to write to the topic is missing"),
+        ProduceError(31, "CLUSTER_AUTHORIZATION_FAILED", _FATAL, "the right to write idempotently is missing"),
         ProduceError(
             32, "INVALID_TIMESTAMP", _REFUSED,
             "captured outside of the topic's message.timestamp.before.max.ms and message.timestamp.after.max.ms",
@@ -75,7 +76,7 @@ PRODUCE_ERRORS = {
         ProduceError(49, "INVALID_PRODUCER_ID_MAPPING", _FATAL, "the producer's id is another one's"),
         ProduceError(51, "CONCURRENT_TRANSACTIONS", _RETRIED, "another transaction is being ended"),
         ProduceError(52, "TRANSACTION_COORDINATOR_FENCED", _FATAL, "the transaction's coordinator is an old one"),
-        ProduceError(53, "TRANSACTIONAL_ID_AUTHORIZATION_FAILED", _FATAL, "we may not use transactions"),
+        ProduceError(53, "TRANSACTIONAL_ID_AUTHORIZATION_FAILED", _FATAL, "the right to use transactions is missing"),
         ProduceError(56, "KAFKA_STORAGE_ERROR", _RETRIED, "the broker's disk failed"),
         ProduceError(59, "UNKNOWN_PRODUCER_ID", _FATAL, "the broker has forgotten the producer"),
         ProduceError(74, "FENCED_LEADER_EPOCH", _RETRIED, "the partition has a newer leader"),
@@ -91,8 +92,8 @@ PRODUCE_ERRORS = {
 """By code. What it lacks is no answer to Produce; if it comes nevertheless, it costs no event: nothing is refused."""
 
 
-def refusal(code: int, told: str = "") -> DeliveryRefused:
-    """Return the error of an event that the broker refuses, one line, with what the broker says about it."""
+def refusal(code: int, detail: str = "") -> DeliveryRefused:
+    """Return the error of an event that the broker refuses, one line, with the broker's own message."""
     error = PRODUCE_ERRORS[code]
-    said = f"; it says: {' '.join(told.split())[:300]}" if told else ""
-    return DeliveryRefused(f"Kafka refuses the event: it is {error.meaning} ({error.name}{said})")
+    message = f"; it says: {' '.join(detail.split())[:300]}" if detail else ""
+    return DeliveryRefused(f"Kafka refuses the event: it is {error.meaning} ({error.name}{message})")

@@ -1,14 +1,16 @@
 """KafkaSink: records in, the broker's acknowledgement out.
 
-Delivery guarantee: at least once. ``send`` returns only after all in-sync replicas have the record; when it raises
-:class:`DeliveryUnavailable` the record may still have been written, or be written later. Records of one key keep the
-order in which ``send`` was called until one is refused or fails: whoever needs it beyond that waits for each. The
-producer is idempotent, so the client's own retries write no duplicates; what is sent again after an error may. After a
-failure the producer is ended before another is made, so nothing that an old one still held is acknowledged behind the
-back of a new one; only an unacknowledged record, already on its way to the broker, can appear late.
+Delivery guarantee: at least once, and in order. ``send`` returns at once; its future is done when all in-sync replicas
+have the record. When it fails with :class:`DeliveryUnavailable` the record may still have been written, or be written
+later. Records of one key are written in the order of the calls of ``send``; where one fails with
+:class:`DeliveryUnavailable`, so do all that are under way, and a later one was written only if the earlier one was. So
+whoever sends again what failed, in its order, keeps the order. The producer is idempotent, so the client's own retries
+write no duplicates; what is sent again after an error may.
 
-A refusal concerns the records that the broker names, and no other: those that were in a batch with one are sent again.
-Where the broker refuses a batch and names none, each of its records is sent alone, which shows whose fault it was.
+After a failure the producer is ended before another is made, so nothing that an old one still held is acknowledged
+behind the back of a new one; only an unacknowledged record, already on its way to the broker, can appear late.
+
+A refusal concerns the records that the broker names, and no other.
 """
 
 from __future__ import annotations
@@ -16,17 +18,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from app.errors import BatchRefused, DeliveryError, DeliveryRefused, DeliveryUnavailable
+from app.core.backoff import Backoff
+from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable
 from app.publisher.kafka.connection import ensure_topic, translate, translate_invalid
-from app.publisher.kafka.producer import DELIVERY_TIMEOUT_MS, end_producer, make_producer
+from app.publisher.kafka.producer import end_producer, make_producer
 from app.publisher.record import EventRecord
 from app.settings.connections import KafkaSettings
 from app.telemetry.trouble_log import TroubleLog
@@ -34,10 +37,12 @@ from app.telemetry.trouble_log import TroubleLog
 logger = logging.getLogger(__name__)
 
 GIVE_UP_S = 9.5
-"""When a try to send ends whatever the client does: longer than it may wait for metadata and the acknowledgement."""
-MAX_UNACKNOWLEDGED = 1_000
+"""When a record fails whatever the client does: longer than it may wait for metadata and the acknowledgement."""
+MAX_UNACKNOWLEDGED = 5_000
 """Records handed over and not acknowledged; kafka-python itself would take any number."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 2.0
+_WATCH_S = 0.5
+"""How often the age of the oldest unacknowledged record is checked."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,10 @@ class Acknowledgement:
     partition: int
     offset: int
     at_ns: int
-    """When it was told us, nanoseconds since 1970 UTC."""
+    """When the acknowledgement came, nanoseconds since 1970 UTC."""
+
+
+Answer = asyncio.Future[Acknowledgement]
 
 
 class KafkaSink:
@@ -57,23 +65,30 @@ class KafkaSink:
         """Prepare a sink; nothing is connected yet.
 
         Args:
-            settings: the topic, and how its brokers are spoken to.
-            find_brokers: tells where they are; asked before each connection, as the embedded one may move.
+            settings: the topic, and how its brokers are reached.
+            find_brokers: returns their addresses; called before each connection, as the embedded one may move.
         """
         self._settings = settings
         self._find_brokers = find_brokers
         self._producer: Any = None
         self._trouble = "waiting for the embedded broker to start" if settings.embedded else _waiting_for("Kafka")
         self._connecting: asyncio.Task[None] | None = None
-        self._failures = 0
-        self._away = TroubleLog(logger, "Kafka is away", unit="tries")
+        self._backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+        self._outage = TroubleLog(logger, "Kafka is away", unit="tries")
         self._was_connected = False
-        self._made: Any = None
+        self._built: Any = None
         self._lock = threading.Lock()
-        self._unacknowledged: set[asyncio.Future[Acknowledgement]] = set()
+        self._unacknowledged: dict[Answer, float] = {}
+        """When each was handed over, by the event loop's clock; the oldest first."""
+        self._watch: asyncio.TimerHandle | None = None
+        self._outgoing: list[tuple[EventRecord, Answer]] = []
+        self._settled: deque[tuple[Any, Answer, Acknowledgement | DeliveryError]] = deque()
+        self._settling = False
+        self._failed: Any = None
+        """A producer to which a record could not be handed over; used in the thread that hands over."""
         # One thread hands over, so the order of `send` calls is the order of records; it may have to wait for
         # metadata, which must not hold up the event loop.
-        self._hand = ThreadPoolExecutor(1, thread_name_prefix="kafka-hand")
+        self._send_thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-send")
         self._closed = False
 
     @property
@@ -91,61 +106,38 @@ class KafkaSink:
         if self._connecting is None and not self._closed:
             self._connecting = asyncio.get_running_loop().create_task(self._connect())
 
-    async def send(self, record: EventRecord) -> Acknowledgement:
-        """Send a record and wait for the acknowledgement of all in-sync replicas.
+    def send(self, record: EventRecord) -> Answer:
+        """Send a record after those that were sent before; return at once.
 
-        Raises:
-            DeliveryRefused: Kafka refuses this record for good.
-            DeliveryUnavailable: Kafka is away, or did not acknowledge in time.
-        """
-        producer = self._producer
-        if producer is None or self._closed:
-            self.start()
-            raise DeliveryUnavailable(self._trouble)
-        if len(self._unacknowledged) >= MAX_UNACKNOWLEDGED:
-            raise DeliveryUnavailable(f"{MAX_UNACKNOWLEDGED} events wait for Kafka already")
-        alone = False
-        while True:
-            try:
-                acknowledgement = await self._try(producer, record, alone)
-            except BatchRefused as error:
-                alone = alone or not error.named
-            else:
-                self._failures = 0
-                return acknowledgement
-
-    async def _try(self, producer: Any, record: EventRecord, alone: bool) -> Acknowledgement:
-        """Hand a record over once, and wait for what becomes of it.
-
-        Raises:
-            DeliveryRefused: Kafka refuses this record for good.
-            BatchRefused: it was not written for the sake of another one; the producer goes on.
-            DeliveryUnavailable: Kafka is away, or did not acknowledge in time; the producer is given up.
+        Returns:
+            A future that is done when all in-sync replicas have the record. It fails with DeliveryRefused where Kafka
+            refuses this record for good, and with DeliveryUnavailable where Kafka is away, or did not acknowledge in
+            time.
         """
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Acknowledgement] = loop.create_future()
-        self._unacknowledged.add(answer)
-        answer.add_done_callback(self._unacknowledged.discard)
-        hand_over = _hand_over_alone if alone else _hand_over
-        loop.run_in_executor(self._hand, self._hand_on, hand_over, producer, record, answer, loop)
-        try:
-            return await asyncio.wait_for(answer, GIVE_UP_S)
-        except (DeliveryRefused, BatchRefused):
-            self._failures = 0  # Kafka answers, and takes records
-            raise
-        except asyncio.TimeoutError:
-            unanswered = DeliveryUnavailable(f"Kafka did not acknowledge the event within {GIVE_UP_S:g} s")
-            self._abandon(producer, str(unanswered))
-            raise unanswered from None
-        except DeliveryError as error:
-            self._abandon(producer, str(error))
-            raise
+        answer: Answer = loop.create_future()
+        if self._producer is None or self._closed:
+            self.start()
+            answer.set_exception(DeliveryUnavailable(self._trouble))
+        elif len(self._unacknowledged) >= MAX_UNACKNOWLEDGED:
+            reason = f"{MAX_UNACKNOWLEDGED} events wait for Kafka already"
+            answer.set_exception(DeliveryUnavailable(reason))
+            # A later record might find room: then it would be written without this one.
+            self._abandon(self._producer, reason)
+        else:
+            self._unacknowledged[answer] = loop.time()
+            if not self._outgoing:
+                loop.call_soon(self._hand_over, self._producer)
+            self._outgoing.append((record, answer))
+            if self._watch is None:
+                self._watch = loop.call_later(_WATCH_S, self._check_age)
+        return answer
 
     async def close(self, timeout_s: float = 5.0) -> None:
         """Flush what was handed over, for at most ``timeout_s``, and disconnect.
 
-        It does not promise that everything was acknowledged: what was not fails its ``send`` with
-        :class:`DeliveryUnavailable`, and may have been written all the same.
+        It does not promise that everything was acknowledged: what was not fails with :class:`DeliveryUnavailable`, and
+        may have been written all the same.
         """
         with self._lock:
             self._closed, self._trouble = True, "the connection to Kafka was closed"
@@ -156,78 +148,131 @@ class KafkaSink:
         if self._unacknowledged:
             await asyncio.wait(set(self._unacknowledged), timeout=timeout_s)
         self._producer = None
-        if self._made is not None:
-            await asyncio.to_thread(end_producer, self._made)
-        self._hand.shutdown(wait=False, cancel_futures=True)
-        for answer in tuple(self._unacknowledged):
-            if not answer.done():
-                answer.set_exception(DeliveryUnavailable(self._trouble))
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._built is not None:
+            await asyncio.to_thread(end_producer, self._built)
+        self._send_thread.shutdown(wait=False, cancel_futures=True)
+        self._fail_unacknowledged(self._trouble)
 
-    def _hand_on(
-        self,
-        hand_over: Callable[[Any, str, EventRecord], Any],
-        producer: Any,
-        record: EventRecord,
-        answer: asyncio.Future[Acknowledgement],
-        loop: asyncio.AbstractEventLoop,
+    def _hand_over(self, producer: Any) -> None:
+        group, self._outgoing = self._outgoing, []
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(RuntimeError):  # the sink was closed meanwhile, and has failed them
+            loop.run_in_executor(self._send_thread, self._send_group, producer, group, loop)
+
+    def _send_group(
+        self, producer: Any, group: Sequence[tuple[EventRecord, Answer]], loop: asyncio.AbstractEventLoop
     ) -> None:
-        """Give the record to the client, in the one thread that does; its callbacks come from the client's thread."""
+        """Hand records to the client, in the one thread that does; its callbacks come from the client's thread."""
+        for record, answer in group:
+            if self._producer is not producer or self._failed is producer:
+                # It was given up while the record waited; asking it would cost each record a time-out.
+                self._settle_soon(loop, producer, answer, DeliveryUnavailable(self._trouble))
+                continue
+            try:
+                future = producer.send(
+                    self._settings.topic,
+                    value=record.value,
+                    key=record.key,
+                    headers=list(record.headers),
+                    timestamp_ms=record.timestamp_ms,
+                )
+            except Exception as error:  # noqa: BLE001 - the client raises many kinds; the sender gets all of them
+                outcome = translate_invalid(error) or self._translate(producer, error)
+                if not isinstance(outcome, DeliveryRefused):
+                    self._failed = producer  # no later record may be written without this one
+                self._settle_soon(loop, producer, answer, outcome)
+            else:
+                future.add_callback(self._acknowledged, loop, producer, answer)
+                future.add_errback(self._refused, loop, producer, answer)
 
-        def acknowledged(metadata: Any) -> None:
-            got = Acknowledgement(metadata.partition, metadata.offset, time.time_ns())
-            _tell(loop, answer, got)
+    def _acknowledged(self, loop: asyncio.AbstractEventLoop, producer: Any, answer: Answer, metadata: Any) -> None:
+        got = Acknowledgement(metadata.partition, metadata.offset, time.time_ns())
+        self._settle_soon(loop, producer, answer, got)
 
-        def failed(error: BaseException) -> None:
-            told = translate(error, self._settings.topic)
-            if self._producer is not producer and not isinstance(told, DeliveryRefused):
-                told = DeliveryUnavailable(self._trouble)  # it was ended; the reason is that of its end
-            _tell(loop, answer, told)
+    def _refused(self, loop: asyncio.AbstractEventLoop, producer: Any, answer: Answer, error: BaseException) -> None:
+        self._settle_soon(loop, producer, answer, self._translate(producer, error))
 
-        if self._producer is not producer:
-            # It was given up while the record waited for its turn; asking it would cost each record a time-out.
-            failed(DeliveryUnavailable(self._trouble))
+    def _translate(self, producer: Any, error: BaseException) -> DeliveryError:
+        translated = translate(error, self._settings.topic)
+        if self._producer is not producer and not isinstance(translated, DeliveryRefused):
+            return DeliveryUnavailable(self._trouble)  # it was ended; the reason is that of its end
+        return translated
+
+    def _settle_soon(
+        self, loop: asyncio.AbstractEventLoop, producer: Any, answer: Answer, outcome: Acknowledgement | DeliveryError
+    ) -> None:
+        """Have an answer given in the event loop; what comes together wakes it once."""
+        self._settled.append((producer, answer, outcome))
+        if not self._settling:
+            self._settling = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(self._settle)
+
+    def _settle(self) -> None:
+        self._settling = False
+        failure: tuple[Any, str] | None = None
+        while self._settled:
+            producer, answer, outcome = self._settled.popleft()
+            if isinstance(outcome, (Acknowledgement, DeliveryRefused)):
+                self._backoff.reset()  # Kafka answers, and takes records
+                self._give(answer, outcome)
+            elif failure is None:
+                failure = (producer, str(outcome))
+        if failure is not None:
+            self._abandon(*failure)
+
+    def _give(self, answer: Answer, outcome: Acknowledgement | DeliveryError) -> None:
+        self._unacknowledged.pop(answer, None)
+        if answer.done():
             return
-        try:
-            future = hand_over(producer, self._settings.topic, record)
-        except Exception as error:  # noqa: BLE001 - the client raises many kinds; all are told to the sender
-            failed(translate_invalid(error) or error)
+        if isinstance(outcome, Acknowledgement):
+            answer.set_result(outcome)
+        else:
+            answer.set_exception(outcome)
+
+    def _fail_unacknowledged(self, reason: str) -> None:
+        for answer in tuple(self._unacknowledged):
+            self._give(answer, DeliveryUnavailable(reason))
+
+    def _check_age(self) -> None:
+        """Give the producer up where the oldest record has waited for too long."""
+        self._watch = None
+        if not self._unacknowledged:
             return
-        future.add_callback(acknowledged)
-        future.add_errback(failed)
+        loop = asyncio.get_running_loop()
+        if loop.time() - next(iter(self._unacknowledged.values())) > GIVE_UP_S:
+            self._abandon(self._producer, f"Kafka did not acknowledge the event within {GIVE_UP_S:g} s")
+        else:
+            self._watch = loop.call_later(_WATCH_S, self._check_age)
 
     async def _connect(self, given_up: Any = None) -> None:
         if given_up is not None:
             await asyncio.to_thread(end_producer, given_up)
         while not self._closed:
-            await asyncio.sleep(self._pause_s())
+            await asyncio.sleep(self._backoff.delay_s)
             try:
                 bootstrap = await self._find_brokers()
-                if not self._failures:
+                if not self._backoff.failures:
                     self._trouble = _waiting_for(f"Kafka on {', '.join(bootstrap)}")
                 self._producer = await asyncio.to_thread(self._build, bootstrap)
             except Exception as error:  # noqa: BLE001 - whatever it is, the next try may succeed
                 foreseen = isinstance(error, DeliveryError)
                 self._trouble = str(translate(error, self._settings.topic))
-                self._away.again(self._trouble, error=None if foreseen else error)
-                self._failures += 1
+                self._outage.again(self._trouble, error=None if foreseen else error)
+                self._backoff.next()
             else:
-                self._tell_connected(bootstrap)
+                self._report_connected(bootstrap)
                 self._connecting = None
                 return
 
-    def _tell_connected(self, bootstrap: Sequence[str]) -> None:
+    def _report_connected(self, bootstrap: Sequence[str]) -> None:
         where = f"topic {self._settings.topic} on {', '.join(bootstrap)}"
-        told = self._away.over(f"connected to Kafka again: {where}")
-        if not told and not self._was_connected:
+        reported = self._outage.over(f"connected to Kafka again: {where}")
+        if not reported and not self._was_connected:
             logger.info("events go to %s", where)
         self._was_connected = True
-
-    def _pause_s(self) -> float:
-        """Give the wait before the next try: none at first, then doubling until an event is acknowledged."""
-        if not self._failures:
-            return 0.0
-        longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 10))
-        return longest * random.uniform(0.5, 1.0)
 
     def _build(self, bootstrap: Sequence[str]) -> Any:
         """Make a producer; the constructor raises when no broker answers.
@@ -243,62 +288,23 @@ class KafkaSink:
             raise translate(error, self._settings.topic) from None
         with self._lock:
             if not self._closed:
-                self._made = producer
+                self._built = producer
                 return producer
         end_producer(producer)  # the sink was closed meanwhile, and waits for no thread
         raise DeliveryUnavailable(self._trouble)
 
     def _abandon(self, producer: Any, reason: str) -> None:
-        """Give a failed producer up: its session cannot tell any more what was written, so a new one is made."""
-        if self._producer is not producer:
+        """Replace a failed producer, of which it is not known what was written; all that it holds fails."""
+        if self._producer is not producer or producer is None:
             return
         self._producer, self._trouble = None, reason
+        self._fail_unacknowledged(reason)
         if self._closed:
             return
-        self._failures += 1
-        self._away.again(reason)
+        self._backoff.next()
+        self._outage.again(reason)
         self._connecting = asyncio.get_running_loop().create_task(self._connect(producer))
 
 
 def _waiting_for(whom: str) -> str:
     return f"waiting for the first answer of {whom}"
-
-
-def _tell(
-    loop: asyncio.AbstractEventLoop,
-    answer: asyncio.Future[Acknowledgement],
-    outcome: Acknowledgement | DeliveryError,
-) -> None:
-    def settle() -> None:
-        if answer.done():
-            return
-        if isinstance(outcome, Acknowledgement):
-            answer.set_result(outcome)
-        else:
-            answer.set_exception(outcome)
-
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-        loop.call_soon_threadsafe(settle)
-
-
-def _hand_over(producer: Any, topic: str, record: EventRecord) -> Any:
-    """Hand a record to the client; it may share a batch with others of its partition."""
-    return producer.send(
-        topic,
-        value=record.value,
-        key=record.key,
-        headers=list(record.headers),
-        timestamp_ms=record.timestamp_ms,
-    )
-
-
-def _hand_over_alone(producer: Any, topic: str, record: EventRecord) -> Any:
-    """Hand a record to the client so that it has a batch to itself, and wait for what becomes of it.
-
-    As the only thread that hands over waits, nothing joins it; and what was handed over before is settled first.
-    """
-    producer.flush(DELIVERY_TIMEOUT_MS / 1000)
-    future = _hand_over(producer, topic, record)
-    with contextlib.suppress(Exception):  # whoever sent the record is told by its callbacks
-        future.get(DELIVERY_TIMEOUT_MS / 1000)
-    return future

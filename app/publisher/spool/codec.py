@@ -31,12 +31,12 @@ def load(body: bytes) -> tuple[DetectionEvent, int | None]:
         values = json.loads(body)
         due_at_ns = values.pop("due_at_ns", None)
         latency = StageLatencies(**values.pop("latency"))
-        objects = tuple(DetectedObject(**{**seen, "bbox": tuple(seen["bbox"])}) for seen in values.pop("objects"))
+        objects = tuple(DetectedObject(**{**one, "bbox": tuple(one["bbox"])}) for one in values.pop("objects"))
         return DetectionEvent(**values, objects=objects, latency=latency), None if due_at_ns is None else int(due_at_ns)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise SpoolDamaged(f"a stored event cannot be read: {type(error).__name__}") from None
 
 
 def digest(body: bytes) -> int:
-    """Give the CRC-32 that tells a body damaged on disk."""
+    """Return the CRC-32 by which a body damaged on disk is found."""
     return zlib.crc32(body)

@@ -39,11 +39,11 @@ SCHEMA: tuple[str, ...] = (
     """,
 )
 """Each entry takes the file from the version of its index to the next one."""
-KEEP_TURN = (
+KEEP_ORDER_KEY = (
     "INSERT INTO camera VALUES (?, ?, ?, ?) ON CONFLICT (camera_id) DO UPDATE SET epoch = excluded.epoch, "
     "sequence = excluded.sequence, at_ns = excluded.at_ns WHERE (excluded.epoch, excluded.sequence) > (epoch, sequence)"
 )
-"""Writes a camera's turn down, unless there is a later one."""
+"""Writes a camera's order key down, unless there is a later one."""
 
 
 def quarantined(folder: Path) -> list[Quarantined]:
@@ -52,26 +52,26 @@ def quarantined(folder: Path) -> list[Quarantined]:
     Raises:
         SpoolUnavailable: there is no spool, or it cannot be read.
     """
-    with _visit(folder) as database:
+    with _connected(folder) as database:
         rows = database.execute(
             "SELECT event_id, camera_id, at_ns, reason, LENGTH(body) FROM quarantine WHERE wish = '' ORDER BY id"
         )
         return [Quarantined(*row) for row in rows]
 
 
-def ask_quarantine(folder: Path, wish: Literal["resend", "drop"], event_ids: Sequence[str]) -> int:
-    """Ask the publisher to send events again, or to drop them; none named: all. Give how many that are.
+def ask_quarantine(folder: Path, action: Literal["resend", "drop"], event_ids: Sequence[str]) -> int:
+    """Ask the publisher to send events again, or to drop them; no ids: all. Return how many that are.
 
     The publisher does it within seconds, or when it next runs.
 
     Raises:
         SpoolUnavailable: there is no spool, or it cannot be written.
     """
-    with _visit(folder) as database:
+    with _connected(folder) as database:
         if not event_ids:
-            return database.execute("UPDATE quarantine SET wish = ? WHERE wish = ''", (wish,)).rowcount
+            return database.execute("UPDATE quarantine SET wish = ? WHERE wish = ''", (action,)).rowcount
         return sum(
-            database.execute("UPDATE quarantine SET wish = ? WHERE event_id = ?", (wish, event_id)).rowcount
+            database.execute("UPDATE quarantine SET wish = ? WHERE event_id = ?", (action, event_id)).rowcount
             for event_id in event_ids
         )
 
@@ -82,14 +82,14 @@ def read_accounts(folder: Path) -> SpoolAccounts:
     Raises:
         SpoolUnavailable: there is no spool, or it cannot be read.
     """
-    with _visit(folder) as database:
+    with _connected(folder) as database:
         database.execute("BEGIN")
         row = database.execute("SELECT MIN(stored_at_ns) FROM event").fetchone()
         return accounts_of(read_totals(database), row[0], newest_refusal(database))
 
 
 @contextlib.contextmanager
-def _visit(folder: Path) -> Iterator[sqlite3.Connection]:
+def _connected(folder: Path) -> Iterator[sqlite3.Connection]:
     path = folder / FILE
     if not path.is_file():
         raise SpoolUnavailable(f"there is no spool in {str(folder)!r}")
@@ -104,7 +104,7 @@ def _visit(folder: Path) -> Iterator[sqlite3.Connection]:
 
 
 def lock(folder: Path) -> int:
-    """Make the folder where it is not, and take it for this process alone; give the lock's file descriptor.
+    """Make the folder where it is not, and take it for this process alone; return the lock's file descriptor.
 
     Raises:
         SpoolUnavailable: it cannot be written, or another publisher has it.
@@ -181,7 +181,7 @@ def newest_refusal(database: sqlite3.Connection) -> str:
 
 
 def accounts_of(totals: Counter[str], oldest_at_ns: int | None, refusal: str) -> SpoolAccounts:
-    """Give the numbers as a reading."""
+    """Return the numbers as a reading."""
     return SpoolAccounts(
         accepted=totals["accepted"],
         published=totals["published"],

@@ -25,8 +25,8 @@ def quarantined(root: Path) -> list[Quarantined]:
     return found if len(folders) == 1 else sorted(found, key=lambda each: each.at_ns)
 
 
-def ask_quarantine(root: Path, wish: Literal["resend", "drop"], event_ids: Sequence[str]) -> int:
-    """Ask the publishers to send events again, or to drop them; none named: all. Give how many that are.
+def ask_quarantine(root: Path, action: Literal["resend", "drop"], event_ids: Sequence[str]) -> int:
+    """Ask the publishers to send events again, or to drop them; no ids: all. Return how many that are.
 
     They do it within seconds, or when they next run.
 
@@ -34,7 +34,7 @@ def ask_quarantine(root: Path, wish: Literal["resend", "drop"], event_ids: Seque
         SpoolUnavailable: there is no spool, or it cannot be written.
     """
     with _spools(root) as folders:
-        return sum(file.ask_quarantine(folder, wish, event_ids) for folder in folders)
+        return sum(file.ask_quarantine(folder, action, event_ids) for folder in folders)
 
 
 def read_accounts(root: Path) -> SpoolAccounts:
@@ -57,7 +57,7 @@ def read_accounts(root: Path) -> SpoolAccounts:
 
 @contextlib.contextmanager
 def _spools(root: Path) -> Iterator[list[Path]]:
-    """Give the folders of all spools, and keep them where they are."""
+    """Return the folders of all spools, and keep them where they are."""
     if not root.is_dir():
         raise SpoolUnavailable(f"there is no spool in {str(root)!r}")
     try:

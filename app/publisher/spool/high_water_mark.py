@@ -1,7 +1,7 @@
 """HighWaterMark: how many events were committed, written beside the spool: so that a loss at its end is noticed.
 
 A write-ahead log whose last pages were destroyed looks to SQLite like one that ended before them
-(https://www.sqlite.org/walformat.html, "Recovery algorithm"): the commits in them are gone without a word.
+(https://www.sqlite.org/walformat.html, "Recovery algorithm"): the commits in them are lost silently.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class HighWaterMark:
                 shutil.copyfile(log, folder / BEFORE)
 
     def read(self) -> int:
-        """Give the count; 0 where there is none that can be read."""
+        """Return the count; 0 where there is none that can be read."""
         record = os.pread(self._file, _RECORD.size, 0)
         if len(record) != _RECORD.size:
             return 0
@@ -50,7 +50,7 @@ class HighWaterMark:
             os.pwrite(self._file, _RECORD.pack(count, zlib.crc32(value)), 0)
 
     def settle(self, *, damaged: bool) -> str:
-        """Drop the copy of the log, or keep it for people to look at; give its name then."""
+        """Drop the copy of the log, or keep it for inspection; return its name then, else an empty text."""
         before = self._folder / BEFORE
         if not before.exists():
             return ""

@@ -29,7 +29,7 @@ STAGING = "resharding"
 """The folder in which new spools are built."""
 PATIENCE_S = 3.0
 """How long the lock is waited for: others hold it while they open their spools."""
-_LOOK_S = 0.02
+_POLL_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Layout:
     leaving: tuple[str, ...] = ()
     """Folders of spools that were moved, and are to be removed."""
     arriving: bool = False
-    """The new spools lie in the staging folder, or did: what is there is to be put in its place."""
+    """The new spools lie in the staging folder, or did: they are to be moved out of it."""
 
     @property
     def settled(self) -> bool:
@@ -49,12 +49,12 @@ class Layout:
 
 
 def folder_of(root: Path, shard: Shard) -> Path:
-    """Give the folder of a shard's spool."""
+    """Return the folder of a shard's spool."""
     return root if shard.alone else root / f"shard-{shard.part}"
 
 
 def spools_in(root: Path) -> list[Path]:
-    """Give the folders in which there is a spool, whoever made it; those of a staging folder do not count."""
+    """Return the folders in which there is a spool, whoever made it; those of a staging folder do not count."""
     return [folder for folder in (root, *sorted(root.glob("shard-*-of-*"))) if (folder / FILE).is_file()]
 
 
@@ -62,7 +62,7 @@ def read_layout(root: Path) -> Layout:
     """Read what the file says.
 
     Raises:
-        SpoolUnavailable: it says nothing that we know.
+        SpoolUnavailable: its contents are not understood.
     """
     try:
         values = json.loads((root / LAYOUT).read_bytes())
@@ -104,7 +104,7 @@ def hold(root: Path, *, alone: bool) -> Iterator[None]:
         while not _locked(opened, fcntl.LOCK_EX if alone else fcntl.LOCK_SH):
             if time.monotonic() > end:
                 raise SpoolUnavailable(f"the spools in {str(root)!r} are being opened or moved by another publisher")
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         yield
     finally:
         os.close(opened)

@@ -2,7 +2,7 @@
 
 What is moved: the waiting events, each camera's in their order; each camera's last (epoch, sequence); the ids that were
 acknowledged lately; the quarantine, with what was asked of it; the ledger. A camera's rows go to the one shard that has
-it from now on. An acknowledged id tells no camera, so every shard gets it. The ledger's past (published, discarded)
+it from now on. An acknowledged id names no camera, so every shard gets it. The ledger's past (published, discarded)
 belongs to no camera, so the first shard gets it: the sums over all shards stay what they were.
 
 What is guaranteed, whenever and however often the process is killed, or power fails: before the one write of the
@@ -14,7 +14,7 @@ nothing is committed to a new spool before. The steps:
    publisher that still runs keeps its spool, and the move waits for its end;
 2. build the new spools in the staging folder, and write them through to the disk;
 3. the layout says: so many shards, these folders are leaving, new spools arrive;
-4. remove what leaves, 5. put the new spools in their place, 6. the layout says: settled.
+4. remove what leaves, 5. move the new spools out of staging, 6. the layout says: settled.
 
 Several shards that start together need no other agreement: the first one to hold the folder moves, the others find it
 done. Spools that are there though the layout knows nothing of them (an older Sightline made one in the folder itself)
@@ -37,7 +37,7 @@ from pathlib import Path
 from app.core.files import sync
 from app.errors import SpoolUnavailable
 from app.publisher.shards import Shard, shard_of, shards_of
-from app.publisher.spool.file import FILE, KEEP_TURN, LOCK, lock, remove_spool, upgrade
+from app.publisher.spool.file import FILE, KEEP_ORDER_KEY, LOCK, lock, remove_spool, upgrade
 from app.publisher.spool.layout import STAGING, Layout, folder_of, hold, read_layout, spools_in, write_layout
 from app.publisher.spool.rows import SpoolOptions
 from app.publisher.spool.spool import Spool
@@ -49,17 +49,17 @@ _EVENTS = "id, event_id, camera_id, stored_at_ns, body, digest"
 _SET_ASIDE = "id, event_id, camera_id, at_ns, reason, body, digest, wish"
 
 
-def _go_on(_: str) -> None:
+def _no_step(_: str) -> None:
     """Do nothing between two steps."""
 
 
-def open_shard(options: SpoolOptions, shard: Shard, *, step: Callable[[str], None] = _go_on) -> Spool:
+def open_shard(options: SpoolOptions, shard: Shard, *, step: Callable[[str], None] = _no_step) -> Spool:
     """Open a shard's spool; move all spools of the folder first, where it has another number of shards.
 
     Args:
         options: the folder of all shards, and what they may hold together; each may hold its equal part.
         shard: the one to open.
-        step: told after each step of a move that a death could follow.
+        step: called after each step of a move that a death could follow.
 
     Raises:
         SpoolUnavailable: another publisher has a spool that is needed, or the folder cannot be written now.
@@ -97,7 +97,7 @@ def _move(options: SpoolOptions, count: int, step: Callable[[str], None]) -> Non
             held.enter_context(contextlib.closing(Spool(replace(options, folder=folder))))
         if sources:
             step("the old spools are held")
-            _see_room(root, sources)
+            _require_space(root, sources)
             try:
                 waiting = _build(staging, sources, count, step)
             except (OSError, sqlite3.Error):
@@ -123,7 +123,7 @@ def _finish(root: Path, step: Callable[[str], None]) -> None:
             step(f"removed {name}")
             if folder != root:
                 (folder / LOCK).unlink(missing_ok=True)
-                with contextlib.suppress(OSError):  # what was put aside as damaged stays, for people to look at
+                with contextlib.suppress(OSError):  # what was put aside as damaged stays, for inspection
                     folder.rmdir()
     write_layout(root, replace(layout, leaving=()))
     step("the old spools are gone")
@@ -150,7 +150,7 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(taken)
 
 
-def _see_room(root: Path, sources: Sequence[Path]) -> None:
+def _require_space(root: Path, sources: Sequence[Path]) -> None:
     files = [folder / name for folder in sources for name in (FILE, f"{FILE}-wal")]
     needed = sum(file.stat().st_size for file in files if file.is_file())
     free = shutil.disk_usage(root).free
@@ -162,7 +162,7 @@ def _see_room(root: Path, sources: Sequence[Path]) -> None:
 
 
 def _build(staging: Path, sources: Sequence[Path], count: int, step: Callable[[str], None]) -> int:
-    """Write the new spools; give how many events wait in them."""
+    """Write the new spools; return how many events wait in them."""
     shutil.rmtree(staging, ignore_errors=True)
     with contextlib.ExitStack() as opened:
         old = [opened.enter_context(contextlib.closing(sqlite3.connect(folder / FILE))) for folder in sources]
@@ -207,20 +207,20 @@ def _copy_rows(old: Sequence[sqlite3.Connection], fresh: Sequence[sqlite3.Connec
         )
     for database in old:
         for row in database.execute("SELECT camera_id, epoch, sequence, at_ns FROM camera"):
-            home(row[0]).execute(KEEP_TURN, row)
+            home(row[0]).execute(KEEP_ORDER_KEY, row)
         for row in database.execute("SELECT event_id, at_ns FROM acknowledged"):
             for target in fresh:
                 target.execute("INSERT OR IGNORE INTO acknowledged VALUES (?, ?)", row)
 
 
 def _in_order(databases: Sequence[sqlite3.Connection], table: str, columns: str) -> Iterator[Row]:
-    """Give the rows of several spools: each one's in the order of their ids, and by time as far as that lets."""
+    """Return the rows of several spools: each one's in the order of their ids, and by time as far as that lets."""
 
-    def rows(place: int, database: sqlite3.Connection) -> Iterator[tuple[int, int, Row]]:
+    def rows(index: int, database: sqlite3.Connection) -> Iterator[tuple[int, int, Row]]:
         latest = 0
-        for row in database.execute(f"SELECT {columns} FROM {table} ORDER BY id"):  # noqa: S608 - our own words
+        for row in database.execute(f"SELECT {columns} FROM {table} ORDER BY id"):  # noqa: S608 - constants of this module
             latest = max(latest, int(row[3]))  # clocks may step back: a camera's order is that of its ids
-            yield latest, place, row
+            yield latest, index, row
 
     merged = heapq.merge(*(rows(*one) for one in enumerate(databases)), key=lambda entry: entry[:2])
     return (row for _, _, row in merged)

@@ -77,7 +77,7 @@ class SpoolAccounts:
     accepted: int
     published: int
     discarded: int
-    """Not to be published; or destroyed on disk, which ``destroyed`` tells apart."""
+    """Not to be published; or destroyed on disk, which ``destroyed`` counts as well."""
     quarantined: int
     spooled: int
     bytes: int
@@ -96,7 +96,7 @@ class SpoolAccounts:
 
 
 @dataclass(frozen=True)
-class Turn:
+class OrderKey:
     """The last frame of a camera that was committed."""
 
     camera_id: str

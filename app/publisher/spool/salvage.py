@@ -19,9 +19,9 @@ _COMPANIONS = ("", "-wal", "-shm")
 _KEYS = {"event": "id", "quarantine": "id", "camera": "rowid", "acknowledged": "event_id"}
 """The order in which each table lies in the file."""
 _LARGEST = 1 << 40
-"""A header that tells of more bytes is itself damaged."""
+"""A header that claims more bytes is itself damaged."""
 _SPAN = 200_000
-"""How many of the newest ids are looked for one by one in a damaged table."""
+"""How many of the newest ids are read one by one in a damaged table."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Rescued:
 
 
 def check(database: sqlite3.Connection) -> None:
-    """Look a file through: its structure, and the digest of every waiting event.
+    """Check a file: its structure, and the digest of every waiting event.
 
     Raises:
         SpoolDamaged: it is damaged.
@@ -62,7 +62,7 @@ def check(database: sqlite3.Connection) -> None:
 
 
 def put_aside(path: Path) -> Path:
-    """Rename a file and its companions; give its new path."""
+    """Rename a file and its companions; return its new path."""
     aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
     for companion in _COMPANIONS:
         with contextlib.suppress(FileNotFoundError):
@@ -123,7 +123,7 @@ def _copy(aside: Path) -> Path:
 def _carry(
     damaged: sqlite3.Connection, fresh: sqlite3.Connection, table: str, columns: str, body: int | None = None
 ) -> int:
-    """Copy the sound rows of a table; give how many there were."""
+    """Copy the sound rows of a table; return how many there were."""
     carried = 0
     marks = ", ".join("?" for _ in columns.split(","))
     for row in _readable(damaged, table, columns):
@@ -140,7 +140,7 @@ def _sound(body: object, expected: object) -> bool:
 
 
 def _readable(damaged: sqlite3.Connection, table: str, columns: str) -> Iterator[tuple[object, ...]]:
-    """Give the rows that can be read: from the front up to the first fault, and from the back down to it."""
+    """Return the rows that can be read: from the front up to the first fault, and from the back down to it."""
     key = _KEYS[table]
     for direction in ("ASC", "DESC"):
         with contextlib.suppress(sqlite3.Error):

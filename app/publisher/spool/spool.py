@@ -1,7 +1,7 @@
 """Spool: accepted events on disk until Kafka has them, in SQLite; what it has committed survives any process.
 
 One thread uses it. Its numbers are written in the transactions that they count, so that in any state of the file
-``accepted = published + spooled + quarantined + discarded`` (contract, section 5).
+``accepted = published + spooled + quarantined + discarded`` (``proto/README.md``, "Ledgers").
 
 SQLite runs in WAL mode: with ``synchronous=NORMAL`` a commit survives the death of every process, with ``FULL`` also
 the loss of power (https://www.sqlite.org/pragma.html#pragma_synchronous).
@@ -21,7 +21,7 @@ from app.publisher.spool import salvage
 from app.publisher.spool.codec import digest
 from app.publisher.spool.file import (
     FILE,
-    KEEP_TURN,
+    KEEP_ORDER_KEY,
     RESERVE,
     ROW_BYTES,
     accounts_of,
@@ -32,14 +32,15 @@ from app.publisher.spool.file import (
     upgrade,
 )
 from app.publisher.spool.high_water_mark import HighWaterMark
-from app.publisher.spool.rows import Arrival, Delivery, Refusal, SpoolAccounts, SpoolOptions, Turn, Waiting
+from app.publisher.spool.rows import Arrival, Delivery, OrderKey, Refusal, SpoolAccounts, SpoolOptions, Waiting
 
 logger = logging.getLogger(__name__)
 
 RESERVE_BYTES = 4 * 1024 * 1024
 """Room kept back: on a full disk it is given up, so that acknowledgements can still be written down."""
+_LEDGER = ("accepted", "published", "discarded", "destroyed")
 REPEAT_WINDOW_S = 600.0
-"""How long an acknowledged id is remembered (contract, section 4)."""
+"""How long an acknowledged id is remembered (``proto/README.md``, "Delivery")."""
 CAMERA_MEMORY_S = 30 * 86_400.0
 """How long the order of a camera of which nothing comes is remembered."""
 
@@ -99,7 +100,7 @@ class Spool:
         return ids
 
     def knows(self, event_id: str) -> bool:
-        """Tell whether an event was committed, and waits, or was acknowledged or set aside lately."""
+        """Return whether an event was committed, and waits, or was acknowledged or set aside lately."""
         row = self._database.execute(
             "SELECT EXISTS (SELECT 1 FROM event WHERE event_id = :id) OR EXISTS (SELECT 1 FROM acknowledged "
             "WHERE event_id = :id) OR EXISTS (SELECT 1 FROM quarantine WHERE event_id = :id)",
@@ -108,7 +109,7 @@ class Spool:
         return bool(row[0])
 
     def waiting(self, camera_id: str, after: int, limit: int) -> list[Waiting]:
-        """Give a camera's next events, oldest first; a damaged one is passed over and stays to be counted."""
+        """Return a camera's next events, oldest first; a damaged one is passed over and stays to be counted."""
         rows = self._database.execute(
             "SELECT id, event_id, camera_id, stored_at_ns, body FROM event WHERE camera_id = ? AND id > ? "
             "ORDER BY id LIMIT ?",
@@ -117,32 +118,32 @@ class Spool:
         return [Waiting(*row) for row in rows]
 
     def cameras_waiting(self) -> list[str]:
-        """Give the cameras of which events wait."""
+        """Return the cameras of which events wait."""
         return [row[0] for row in self._database.execute("SELECT DISTINCT camera_id FROM event")]
 
-    def turns(self) -> list[Turn]:
-        """Give the last committed frame of each camera."""
+    def order_keys(self) -> list[OrderKey]:
+        """Return the last committed frame of each camera."""
         rows = self._database.execute("SELECT camera_id, epoch, sequence FROM camera")
-        return [Turn(camera_id, _number(epoch), _number(sequence)) for camera_id, epoch, sequence in rows]
+        return [OrderKey(camera_id, _number(epoch), _number(sequence)) for camera_id, epoch, sequence in rows]
 
     def last_id(self) -> int:
-        """Give the highest id given so far."""
+        """Return the highest id given so far."""
         row = self._database.execute("SELECT MAX(id) FROM event").fetchone()
         return int(row[0] or 0)
 
     def accounts(self) -> SpoolAccounts:
-        """Give the numbers as of the last transaction."""
+        """Return the numbers as of the last transaction."""
         row = self._database.execute("SELECT stored_at_ns FROM event ORDER BY id LIMIT 1").fetchone()
         refusal = newest_refusal(self._database) if self._totals["quarantined"] else ""
         return accounts_of(self._totals, row[0] if row else None, refusal)
 
     def tidy(self, now_ns: int) -> list[str]:
-        """Forget what is too old, and do what was asked of the quarantine; give the cameras that have events again."""
+        """Forget what is too old, and act on requests to the quarantine; return the cameras that have events again."""
         with self._transaction() as database:
             database.execute("DELETE FROM acknowledged WHERE at_ns < ?", (now_ns - int(REPEAT_WINDOW_S * 1e9),))
             database.execute("DELETE FROM camera WHERE at_ns < ?", (now_ns - int(CAMERA_MEMORY_S * 1e9),))
             dropped = database.execute("DELETE FROM quarantine WHERE wish = 'drop'").rowcount
-            self._count("discarded", dropped)
+            self._change["discarded"] += dropped
             self._change["quarantined"] -= dropped
             again = database.execute(
                 "SELECT camera_id, COUNT(*), SUM(LENGTH(body)) FROM quarantine WHERE wish = 'resend' GROUP BY camera_id"
@@ -193,7 +194,7 @@ class Spool:
         if lost > 0:
             with self._transaction():
                 for name in ("accepted", "discarded", "destroyed"):
-                    self._count(name, lost)
+                    self._change[name] += lost
             logger.error("the spool's log was damaged: up to %d events were lost; it is kept as %s", lost, kept)
         self._mark.write(self._totals["accepted"])
 
@@ -203,6 +204,7 @@ class Spool:
         try:
             self._database.execute("BEGIN IMMEDIATE")
             yield self._database
+            self._write_ledger()
             self._database.execute("COMMIT")
             self._totals.update(self._change)
             self._mark.write(self._totals["accepted"])
@@ -244,18 +246,18 @@ class Spool:
             self._change.update(spooled=1, bytes=len(arrival.body) + ROW_BYTES)
         else:
             _remember(database, arrival.event_id, arrival.at_ns)
-            self._count("discarded", 1)
-        self._count("accepted", 1)
+            self._change["discarded"] += 1
+        self._change["accepted"] += 1
         if arrival.epoch:
-            turn = (arrival.camera_id, _stored(arrival.epoch), _stored(arrival.sequence), arrival.at_ns)
-            database.execute(KEEP_TURN, turn)
+            key = (arrival.camera_id, _stored(arrival.epoch), _stored(arrival.sequence), arrival.at_ns)
+            database.execute(KEEP_ORDER_KEY, key)
         return given
 
     def _forget(self, database: sqlite3.Connection, delivery: Delivery) -> None:
         row = database.execute("DELETE FROM event WHERE id = ? RETURNING LENGTH(body)", (delivery.id,)).fetchone()
         if row is not None:  # else it was destroyed with its file, and is counted so
             self._change.update(spooled=-1, bytes=-row[0] - ROW_BYTES)
-            self._count("published", 1)
+            self._change["published"] += 1
         _remember(database, delivery.event_id, delivery.at_ns)
 
     def _set_aside(self, database: sqlite3.Connection, refusal: Refusal) -> None:
@@ -270,14 +272,13 @@ class Spool:
         database.execute("DELETE FROM event WHERE id = ?", (refusal.id,))
         self._change.update(spooled=-1, quarantined=1, bytes=-row[0] - ROW_BYTES)
 
-    def _count(self, name: str, more: int) -> None:
-        """Write a number of the ledger within the transaction that it counts."""
-        if more:
-            self._change[name] += more
-            self._database.execute("UPDATE account SET count = count + ? WHERE name = ?", (more, name))
+    def _write_ledger(self) -> None:
+        """Write the numbers of the ledger within the transaction that they count: once, however many events it has."""
+        changed = [(self._change[name], name) for name in _LEDGER if self._change[name]]
+        self._database.executemany("UPDATE account SET count = count + ? WHERE name = ?", changed)
 
     def _hold_reserve(self) -> bool:
-        """Take the reserve (back); tell whether there was room for it."""
+        """Take the reserve (back); return whether there was room for it."""
         path = self._options.folder / RESERVE
         try:
             if not path.exists() or path.stat().st_size < RESERVE_BYTES:
@@ -297,7 +298,7 @@ def _remember(database: sqlite3.Connection, event_id: str, at_ns: int) -> None:
 
 
 def _stored(number: int) -> int | bytes:
-    """Give an unsigned 64-bit number as SQLite keeps it: its integers are signed, and any BLOB sorts above them.
+    """Return an unsigned 64-bit number as SQLite keeps it: its integers are signed, and any BLOB sorts above them.
 
     (https://www.sqlite.org/datatype3.html, "Sort Order"; big-endian, so that the BLOBs are in order as well.)
     """

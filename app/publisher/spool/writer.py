@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from app.errors import DeliveryUnavailable, SpoolDamaged, SpoolUnavailable
-from app.publisher.spool.rows import Arrival, Delivery, Refusal, SpoolAccounts, Turn, Waiting
+from app.publisher.spool.rows import Arrival, Delivery, OrderKey, Refusal, SpoolAccounts, Waiting
 from app.publisher.spool.spool import Spool
 from app.telemetry.trouble_log import TroubleLog
 
@@ -28,7 +28,7 @@ RETRY_S = 0.25
 
 
 class SpoolWriter:
-    """CommitRouter in groups, from one event loop; opens the spool by itself, and again whenever that fails."""
+    """Commits in groups, from one event loop; opens the spool by itself, and again whenever that fails."""
 
     def __init__(self, open_spool: Callable[[], Spool]) -> None:
         """Prepare; nothing is opened until :meth:`start`."""
@@ -51,7 +51,7 @@ class SpoolWriter:
 
     @property
     def accounts(self) -> SpoolAccounts | None:
-        """The spool's numbers as of its last transaction; none before it was opened."""
+        """The spool's numbers as of its last transaction; ``None`` before it was opened."""
         return self._accounts
 
     @property
@@ -59,12 +59,12 @@ class SpoolWriter:
         """Why nothing can be committed now; empty while it can."""
         return self._trouble
 
-    def start(self, opened: Callable[[Sequence[Turn], Sequence[str], int], None]) -> None:
+    def start(self, opened: Callable[[Sequence[OrderKey], Sequence[str], int], None]) -> None:
         """Begin to open the spool, and commit from then on.
 
         Args:
-            opened: told once, before anything is committed: each camera's turn, the cameras of which events wait,
-                and the highest id of these.
+            opened: called once, before anything is committed, with each camera's order key, the cameras of which
+                events wait, and the highest id of these.
         """
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(opened))
@@ -111,15 +111,15 @@ class SpoolWriter:
         self._work.set()
 
     async def knows(self, event_id: str) -> bool:
-        """Tell whether an event was committed before."""
+        """Return whether an event was committed before."""
         return await self._ask(lambda spool: spool.knows(event_id))
 
     async def waiting(self, camera_id: str, after: int, limit: int) -> list[Waiting]:
-        """Give a camera's next waiting events."""
+        """Return a camera's next waiting events."""
         return await self._ask(lambda spool: spool.waiting(camera_id, after, limit))
 
     async def tidy(self, now_ns: int) -> list[str]:
-        """Forget what is too old; give the cameras that have events again by the quarantine's wishes."""
+        """Forget what is too old; return the cameras that have events again by what was asked of the quarantine."""
         cameras = await self._ask(lambda spool: spool.tidy(now_ns))
         self._accounts = await self._ask(lambda spool: spool.accounts())
         return cameras
@@ -143,7 +143,7 @@ class SpoolWriter:
                 committed.set_exception(SpoolUnavailable("the spool was closed"))
         self._thread.shutdown(wait=False)
 
-    async def _run(self, opened: Callable[[Sequence[Turn], Sequence[str], int], None]) -> None:
+    async def _run(self, opened: Callable[[Sequence[OrderKey], Sequence[str], int], None]) -> None:
         await self._open_it(opened)
         while not self._closing:
             await self._work.wait()
@@ -155,7 +155,7 @@ class SpoolWriter:
                 self._trouble = str(error)
                 await self._write_settled()
 
-    async def _open_it(self, opened: Callable[[Sequence[Turn], Sequence[str], int], None]) -> None:
+    async def _open_it(self, opened: Callable[[Sequence[OrderKey], Sequence[str], int], None]) -> None:
         loop = asyncio.get_running_loop()
         while self._spool is None:
             try:
@@ -164,17 +164,17 @@ class SpoolWriter:
                 self._shut.again(str(error))
                 self._trouble = str(error)
                 await asyncio.sleep(OPEN_AGAIN_S)
-        turns = await self._ask(lambda spool: spool.turns())
+        order_keys = await self._ask(lambda spool: spool.order_keys())
         cameras = await self._ask(lambda spool: spool.cameras_waiting())
         last = await self._ask(lambda spool: spool.last_id())
         self._accounts = await self._ask(lambda spool: spool.accounts())
         self._trouble = ""
         self._shut.over("the spool is open")
-        opened(turns, cameras, last)
+        opened(order_keys, cameras, last)
         self._open.set()
 
     async def _write_group(self) -> None:
-        """Commit what has gathered; arrivals that cannot be are told, the rest is kept for another try."""
+        """Commit what has gathered; arrivals that cannot be fail, the rest is kept for another try."""
         while self._arrivals or self._deliveries or self._refusals:
             arrivals, self._arrivals = self._arrivals[:MAX_GROUP], self._arrivals[MAX_GROUP:]
             try:
@@ -188,9 +188,9 @@ class SpoolWriter:
             if arrivals and self._trouble:
                 self._shut.over("the spool can be written again")
                 self._trouble = ""
-            for (_, committed), given in zip(arrivals, ids, strict=True):
+            for (_, committed), spool_id in zip(arrivals, ids, strict=True):
                 if not committed.done():
-                    committed.set_result(given)
+                    committed.set_result(spool_id)
 
     async def _write(self, arrivals: Sequence[Arrival]) -> list[int | None]:
         deliveries, refusals = tuple(self._deliveries), tuple(self._refusals)

@@ -1,4 +1,4 @@
-// The live page: events and status come by one stream, pictures by one request at a time for each camera in sight.
+// The live page: one stream of events and status, and one picture request at a time for each visible camera.
 "use strict";
 
 const STAGES = ["encode", "transport", "queue", "decode", "inference", "commit"];
@@ -13,12 +13,12 @@ const PATIENCE_MS = 1500; // how long a picture waits for its event
 
 const $ = (id) => document.getElementById(id);
 const tiles = new Map(); // by camera id
-const ended = new AbortController(); // ends every request when the page goes
+const ended = new AbortController(); // aborts every request when the page is left
 let budget = 200, ahead = 0, paused = false, chosen = "";
 addEventListener("pagehide", () => ended.abort());
 addEventListener("pageshow", (shown) => { if (shown.persisted) location.reload(); });
 
-// Asking, with the token where there is one.
+// Requests, with the token where there is one.
 
 let asking = null;
 function askForToken(refused) {
@@ -44,17 +44,17 @@ async function get(path, headers = {}) {
     const given = token ? { ...headers, Authorization: `Bearer ${token}` } : headers;
     const answer = await fetch(path, { headers: given, signal: ended.signal, cache: "no-store" });
     if (answer.status !== 401) return answer;
-    // Another request may have asked for a new one meanwhile: only the token that was refused is asked for anew.
+    // Another request may have asked for a new one meanwhile: only a token that was refused is asked for again.
     if (token === sessionStorage.getItem("token")) await askForToken(token !== null);
   }
 }
 
 class Refused extends Error {}
 
-// What a problem document says; a proxy in between may answer with something else.
+// The detail of a problem document; a proxy in between may answer with another format.
 async function problem(answer) {
-  const told = await answer.json().catch(() => null);
-  return told?.detail ?? `the system answers ${answer.status}`;
+  const document = await answer.json().catch(() => null);
+  return document?.detail ?? `the system answers ${answer.status}`;
 }
 
 // Events and status.
@@ -78,10 +78,10 @@ async function follow() {
   }
 }
 
-// What was seen before this page came, or while its connection was away.
+// Events from before the page was loaded, or from while its connection was interrupted.
 async function fill() {
   const status = await get("api/v1/status");
-  if (status.ok) told(await status.json());
+  if (status.ok) showStatus(await status.json());
   const answer = await get("api/v1/events?limit=50");
   if (!answer.ok) return;
   const known = new Set([...$("events").children].map((row) => row.dataset.event));
@@ -98,12 +98,12 @@ async function read(reader) {
     for (const part of parts) {
       const name = /^event: (.*)$/m.exec(part)?.[1], data = /^data: (.*)$/m.exec(part)?.[1];
       if (name === "detection") detected(JSON.parse(data));
-      else if (name === "status") told(JSON.parse(data));
+      else if (name === "status") showStatus(JSON.parse(data));
     }
   }
 }
 
-// A connection that died without a word would show old pictures as live for ever. The status comes every two seconds.
+// A connection that died silently would show old pictures as live for ever. The status comes every two seconds.
 async function heard(reader) {
   const silence = setTimeout(() => reader.cancel().catch(() => {}), Number(document.body.dataset.silenceMs));
   try {
@@ -127,7 +127,7 @@ function say(text) {
 
 // The system.
 
-function told(status) {
+function showStatus(status) {
   budget = status.budget_ms;
   ahead = Date.parse(status.at) - Date.now();
   const ids = status.cameras.map((camera) => camera.id);
@@ -158,7 +158,7 @@ function showSystem(status) {
     ["ingress", replicas(of("DetectionIngress")), of("DetectionIngress")?.running ? "" : "bad"],
     ["queue", status.queue ? `${status.queue.frames_waiting} frames` : "unknown", ""],
     ["spool", spool ? `${spool.events} events${spool.events > 50 ? `, oldest ${spool.oldest_s.toFixed(0)} s` : ""}` : "unknown", ""],
-    ...(status.cameras_trouble ? [["configured cameras", `not taken: ${status.cameras_trouble}`, "bad"]] : []),
+    ...(status.cameras_trouble ? [["configured cameras", `not in force: ${status.cameras_trouble}`, "bad"]] : []),
     ...(status.publisher?.quarantine_trouble ? [["quarantine", status.publisher.quarantine_trouble, "bad"]] : []),
     ["Kafka", kafka(status.broker), status.broker.trouble ? "bad" : status.broker.embedded || !status.broker.enabled ? "wait" : ""],
   ];
@@ -180,7 +180,7 @@ let saidBefore = null;
 function showTroubles(cameras) {
   const troubled = cameras.filter((camera) => camera.trouble);
   $("attention").hidden = troubled.length === 0;
-  // Rows stay while their trouble does: a link that is made anew takes the keyboard's focus away.
+  // A row is kept while its trouble lasts: replacing its link would take the keyboard's focus away.
   const rows = new Map([...$("troubles").children].map((row) => [row.dataset.camera, row]));
   for (const camera of troubled) {
     let row = rows.get(camera.id);
@@ -259,7 +259,7 @@ class Tile {
     this.events.set(event.frame_id, event);
     if (this.events.size > 40) this.events.delete(this.events.keys().next().value);
     if (this.waiting) this.waiting(event);
-    else if (event.frame_id === this.frame) this.boxes(event); // later than its picture had patience for
+    else if (event.frame_id === this.frame) this.boxes(event); // it came after its picture was shown without it
     this.bar(event.latency_ms);
   }
 
@@ -303,7 +303,7 @@ class Tile {
       URL.revokeObjectURL(url);
       return;
     }
-    // Picture and boxes change together: they are of the same frame, always.
+    // Picture and boxes change together: they always belong to the same frame.
     if (this.image.src) URL.revokeObjectURL(this.image.src);
     if (this.gone) return URL.revokeObjectURL(url);
     this.image.src = url;
@@ -371,10 +371,10 @@ function detected(event) {
 function summary(event) {
   const counts = new Map();
   for (const seen of event.detections) counts.set(seen.class, (counts.get(seen.class) ?? 0) + 1);
-  return [...counts].map(([label, count]) => `${count} ${label}`).join(", ") || "nothing seen";
+  return [...counts].map(([label, count]) => `${count} ${label}`).join(", ") || "nothing detected";
 }
 
-// Small things.
+// Helpers.
 
 function element(name, text = "") {
   const made = document.createElement(name);

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from kafka import KafkaProducer
 
@@ -26,7 +26,7 @@ class Events:
         """Hand an event over; the future ends with the acknowledgement."""
         value = {
             "camera_id": camera,
-            "timestamp": datetime.fromtimestamp(captured_ns / 1e9, timezone.utc).isoformat(timespec="milliseconds"),
+            "timestamp": datetime.fromtimestamp(captured_ns / 1e9, UTC).isoformat(timespec="milliseconds"),
             "boxes": boxes,
             "inference_latency_ms": model_ms,
         }

@@ -176,9 +176,9 @@ async def test_a_broker_that_hangs_fails_all_that_waits_in_bounded_time_and_orde
     await sink.send(record("0"))
     os.kill(own_broker.pid, signal.SIGSTOP)
     start = time.monotonic()
-    first = [asyncio.create_task(sink.send(record(str(number)))) for number in (1, 2)]
+    first = [asyncio.ensure_future(sink.send(record(str(number)))) for number in (1, 2)]
     await asyncio.wait(first, timeout=2)
-    later = asyncio.create_task(sink.send(record("3")))
+    later = asyncio.ensure_future(sink.send(record("3")))
     outcomes = await asyncio.gather(*first, later, return_exceptions=True)
     assert time.monotonic() - start < 20
     assert all(isinstance(outcome, DeliveryUnavailable) for outcome in outcomes)
@@ -207,7 +207,7 @@ async def test_a_broker_that_hangs_fails_all_that_waits_in_bounded_time_and_orde
 async def test_closing_fails_what_a_broker_that_hangs_has_not_acknowledged(own_broker: EmbeddedBroker):
     sink = await connected(kafka(own_broker.address))
     os.kill(own_broker.pid, signal.SIGSTOP)
-    waiting = [asyncio.create_task(sink.send(record(str(number)))) for number in range(20)]
+    waiting = [asyncio.ensure_future(sink.send(record(str(number)))) for number in range(20)]
     await asyncio.sleep(0)
     async with asyncio.timeout(9):
         await sink.close(timeout_s=0.5)
@@ -322,7 +322,7 @@ async def test_a_follower_waits_for_a_broker_that_is_away_and_ends_when_it_is_to
             found: list[bytes] = []
             reading = asyncio.create_task(asyncio.to_thread(lambda: found.extend(one.value for one in follower)))
             os.kill(broker.pid, signal.SIGSTOP)
-            waiting = asyncio.create_task(sink.send(record("while away")))
+            waiting = asyncio.ensure_future(sink.send(record("while away")))
             await asyncio.wait([waiting, reading], timeout=1.5)
             assert not reading.done()
             os.kill(broker.pid, signal.SIGCONT)

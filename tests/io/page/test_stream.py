@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.web import CameraNews, Cursor, SystemFacts
+from app.web import Cursor, NewFrames, SystemFacts
 from app.web.event_hub import MAX_VIEWERS
 from tests.support.browser import Page, browser
 from tests.support.page_server import LINK, LINKED, Seen, serving
@@ -25,8 +25,8 @@ class Mute(Seen):
 
     quiet = False
 
-    async def news(self, after: Mapping[str, Cursor]) -> Sequence[CameraNews]:
-        return () if self.quiet else await super().news(after)
+    async def new_frames(self, after: Mapping[str, Cursor]) -> Sequence[NewFrames]:
+        return () if self.quiet else await super().new_frames(after)
 
     async def facts(self, viewers: int, seconds: float | None = None) -> SystemFacts:
         while self.quiet:

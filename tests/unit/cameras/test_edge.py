@@ -152,7 +152,7 @@ async def test_every_other_command_says_in_one_line_that_the_install_is_not_whol
     assert process.returncode == 2
     assert out == b""
     assert err.count(b"\n") == 1
-    assert b"ray is not here" in err
+    assert b"ray is not installed" in err
 
 
 async def test_a_wrong_option_is_one_line_and_status_2():
@@ -305,7 +305,7 @@ def test_a_port_that_is_taken_is_one_line():
 
 def test_every_metric_is_named_once():
     found = [value for value in vars(metrics).values() if isinstance(value, Metric)]
-    assert len({metric.name for metric in found}) == len(found) == 17
+    assert len({metric.name for metric in found}) == len(found) == 18
 
 
 def test_the_edge_s_requirements_are_ranges_of_the_whole_install_and_pinned_where_it_is():

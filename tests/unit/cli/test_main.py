@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from app.cli import up
-from app.cli.doctor import Finding, State
-from app.cli.events import describe
+from app.cli.checks import Finding, State
+from app.cli.event_lines import describe
 from app.publisher.kafka.follower import ReceivedEvent
 from tests.support.command import Done, call, run
 from tests.support.paths import ROOT

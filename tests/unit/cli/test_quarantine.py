@@ -31,8 +31,8 @@ def test_each_event_is_a_line_for_people_or_for_programs(settings: Settings):
 
 
 def test_a_named_event_waits_again_and_another_is_discarded_once_the_publisher_looks(settings: Settings):
-    assert quarantine.ask(settings, "resend", ["a"], everything=False) == 1
-    assert quarantine.ask(settings, "drop", [], everything=True) == 1
+    assert quarantine.request(settings, "resend", ["a"], everything=False) == 1
+    assert quarantine.request(settings, "drop", [], everything=True) == 1
     spool = Spool(SpoolOptions(settings.spool.dir))
     assert spool.tidy(NOW) == ["cam"]
     assert [waiting.event_id for waiting in spool.waiting("cam", 0, 10)] == ["a"]
@@ -47,7 +47,7 @@ def test_a_wish_that_names_no_event_or_an_unknown_one_is_refused(
     settings: Settings, events: list[str], everything: bool
 ):
     with pytest.raises(SettingsError):
-        quarantine.ask(settings, "drop", events, everything=everything)
+        quarantine.request(settings, "drop", events, everything=everything)
 
 
 def test_without_a_spool_it_says_so(tmp_path: Path):

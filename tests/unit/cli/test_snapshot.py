@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import av
@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from app.cli.snapshot import Film, snapshot, video
+from app.cli.snapshot_file import write_snapshot
+from app.cli.video_file import SavedVideo, write_video
 from app.errors import NothingThere, SightlineError
-from app.web.client import ApiClient, Still
+from app.web.client import ApiClient, Snapshot
 from app.web.schemas import DetectionModel, EventModel, SizeModel, StagesModel
 
 GREY = cv2.imencode(".jpg", np.full((48, 64, 3), 128, np.uint8))[1].tobytes()
@@ -22,7 +23,7 @@ GREY = cv2.imencode(".jpg", np.full((48, 64, 3), 128, np.uint8))[1].tobytes()
 
 EVENT = EventModel(
     event_id="event-1",
-    timestamp=datetime(2026, 1, 10, 12, tzinfo=timezone.utc),
+    timestamp=datetime(2026, 1, 10, 12, tzinfo=UTC),
     camera_id="gate",
     frame_id="7-1",
     frame=SizeModel(width=128, height=96),
@@ -41,17 +42,17 @@ class Showing(ApiClient):
         self._frames: Iterator[str | None] = iter(frames)
         self.seconds = 0.0
 
-    def still(self, camera_id: str) -> Still:
+    def snapshot(self, camera_id: str) -> Snapshot:
         self.seconds += 1.0
         frame_id = next(self._frames)
         if frame_id is None:
             raise NothingThere(f"camera {camera_id!r} has no frame to show yet, or does not answer")
-        return Still(frame_id, GREY, self._event)
+        return Snapshot(frame_id, GREY, self._event)
 
 
 def test_a_moment_without_a_picture_does_not_end_a_recording(tmp_path: Path):
     client = Showing([None, "7-1", "7-2", None, "7-2", "7-3"])
-    told = video(client, "gate", tmp_path / "gate.mp4", 5.5, monotonic=lambda: client.seconds)
+    told = write_video(client, "gate", tmp_path / "gate.mp4", 5.5, monotonic=lambda: client.seconds)
     assert told.as_line() == f"{tmp_path / 'gate.mp4'}: 3 frames of gate in 5.5 s"
     with av.open(str(tmp_path / "gate.mp4")) as container:
         assert len(list(container.decode(video=0))) == 3
@@ -60,12 +61,12 @@ def test_a_moment_without_a_picture_does_not_end_a_recording(tmp_path: Path):
 def test_a_camera_that_shows_nothing_at_all_is_told_in_a_line(tmp_path: Path):
     client = Showing([None] * 10)
     with pytest.raises(SightlineError, match=r"showed no frame within 2\.5 s"):
-        video(client, "gate", tmp_path / "gate.mp4", 2.5, monotonic=lambda: client.seconds)
+        write_video(client, "gate", tmp_path / "gate.mp4", 2.5, monotonic=lambda: client.seconds)
 
 
 def test_a_snapshot_is_told_for_people_and_for_programs(tmp_path: Path):
     path = tmp_path / "gate.png"
-    told = snapshot(Showing(["7-1"], EVENT), "gate", path)
+    told = write_snapshot(Showing(["7-1"], EVENT), "gate", path)
     assert (cv2.imread(str(path)) != 128).any()  # a box was drawn
     assert told.as_line() == f"{path}: frame 7-1 of gate, 1 objects, 21 ms"
     assert json.loads(told.as_json()) == {
@@ -79,12 +80,12 @@ def test_a_snapshot_is_told_for_people_and_for_programs(tmp_path: Path):
 
 
 def test_a_snapshot_of_a_frame_without_an_event_says_so_and_counts_nothing(tmp_path: Path):
-    told = snapshot(Showing(["7-1"]), "gate", tmp_path / "gate.png")
+    told = write_snapshot(Showing(["7-1"]), "gate", tmp_path / "gate.png")
     assert told.as_line().endswith("frame 7-1 of gate, which became no event")
     document = json.loads(told.as_json())
     assert (document["event_id"], document["detections"], document["total_ms"]) == (None, None, None)
 
 
 def test_a_film_is_told_for_programs_too():
-    document = json.loads(Film("gate.mp4", "gate", 3, 5.5).as_json())
+    document = json.loads(SavedVideo("gate.mp4", "gate", 3, 5.5).as_json())
     assert document == {"path": "gate.mp4", "camera_id": "gate", "frames": 3, "seconds": 5.5}

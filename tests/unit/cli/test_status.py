@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from app.cameras import CameraState
-from app.cli.status import removed_line, screen
+from app.cli.status_screen import removed_line, screen
 from app.web import BrokerFacts, CameraFacts, DeploymentFacts
 from app.web.schemas import LedgerModel, StatusModel
 from app.web.write_routes import RemovedModel
@@ -109,7 +109,7 @@ async def test_replicas_that_start_are_counted_apart():
 
 
 async def test_a_configuration_of_cameras_that_is_not_taken_is_told():
-    assert "cameras   what is configured now is not taken: no such file" in lines(
+    assert "cameras   the current configuration is not in force: no such file" in lines(
         await screen_of(cameras_trouble="no such file")
     )
 
@@ -128,7 +128,9 @@ def test_a_removed_camera_tells_where_its_frames_went():
     assert removed_line(RemovedModel(id="gate", ledger=last)) == (
         "gate is removed: 10 sampled = 1 accepted + 3 dropped (3 deadline) + 0 unconfirmed"
     )
-    assert removed_line(RemovedModel(id="gate", ledger=None)).startswith("gate is removed; its process did not")
+    assert removed_line(RemovedModel(id="gate", ledger=None)).startswith(
+        "gate is removed; its process no longer answered"
+    )
 
 
 @pytest.mark.parametrize(("away", "told"), [((), False), ((2,), True)])

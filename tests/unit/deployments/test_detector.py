@@ -397,6 +397,8 @@ def test_the_options_are_those_of_the_settings_field_by_field():
         confidence=0.1,
         iou=0.2,
         classes=("car",),
+        image_size=320,
+        max_detections=100,
         use_export=False,
         gpu_decode=False,
         half=False,

@@ -102,7 +102,7 @@ def test_wrong_numbers_hold_what_there_is(said: list[str]):
         Key("ObjectDetector"): context(2, {"b": SLOW}),
     }
     assert decide(contexts) == ({"ObjectDetector": 2}, {})
-    assert said == ["autoscaling is off: scaling.utilisation_up: Field required"]
+    assert said == ["autoscaling is off: scaling.utilisation_up: field required"]
 
 
 def test_it_reaches_the_controller_as_serve_sends_it():

@@ -85,6 +85,13 @@ def models(checkpoints: dict[str, Path]) -> dict[str, Path]:
     return files
 
 
+@pytest.fixture(scope="session")
+def other_tasks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return exports of models for other tasks, by task."""
+    folder = tmp_path_factory.mktemp("tasks")
+    return {task: _export(_network_file(folder, "11", f"-{task}"), "other") for task in ("seg", "pose", "obb")}
+
+
 def _export(checkpoint: Path, label: str, **options: object) -> Path:
     from ultralytics import YOLO
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.fleet import CamerasFileWatcher
-from app.settings.camera_lists import CamerasGiven, ConfiguredCameras
+from app.settings.camera_lists import CameraListSource, ConfiguredCameras
 
 ONE = "cameras: [{id: a, url: 'rtsp://u:${SECRET}@h/1'}]"
 TWO = "cameras: [{id: a, url: 'rtsp://u:${SECRET}@h/1'}, {id: b, url: rtsp://h/2}]"
@@ -18,7 +18,7 @@ TWO = "cameras: [{id: a, url: 'rtsp://u:${SECRET}@h/1'}, {id: b, url: rtsp://h/2
 def following(folder: Path, text: str) -> tuple[CamerasFileWatcher, Path]:
     file = folder / "cameras.yaml"
     file.write_text(text)
-    return CamerasFileWatcher(CamerasGiven(file=file), {"SECRET": "pa55"}), file
+    return CamerasFileWatcher(CameraListSource(file=file), {"SECRET": "pa55"}), file
 
 
 def ids(found: ConfiguredCameras | None) -> list[str]:
@@ -29,13 +29,13 @@ def ids(found: ConfiguredCameras | None) -> list[str]:
 def test_a_changed_file_is_taken_once_it_rests(tmp_path: Path):
     looked, file = following(tmp_path, ONE)
     assert ids(looked.read()) == ["a"]
-    assert looked.look() is None
+    assert looked.poll() is None
     file.write_text(TWO[:-30])
-    assert looked.look() is None
+    assert looked.poll() is None
     file.write_text(TWO)
-    assert looked.look() is None
-    assert ids(looked.look()) == ["a", "b"]
-    assert looked.look() is None
+    assert looked.poll() is None
+    assert ids(looked.poll()) == ["a", "b"]
+    assert looked.poll() is None
 
 
 def test_a_file_that_is_replaced_by_another_is_followed(tmp_path: Path):
@@ -43,8 +43,8 @@ def test_a_file_that_is_replaced_by_another_is_followed(tmp_path: Path):
     looked.read()
     (tmp_path / "new").write_text(TWO)
     (tmp_path / "new").replace(file)
-    looked.look()
-    assert ids(looked.look()) == ["a", "b"]
+    looked.poll()
+    assert ids(looked.poll()) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,13 @@ def test_a_broken_file_is_one_log_line_and_changes_nothing(
     if text is not None:
         file.write_text(text)
     with caplog.at_level(logging.ERROR, "ray.serve"):
-        assert [looked.look() for _ in range(5)] == [None] * 5
+        assert [looked.poll() for _ in range(5)] == [None] * 5
     assert len(caplog.records) == 1
     assert "\n" not in caplog.records[0].getMessage()
     assert looked.trouble
     file.write_text(TWO)
-    looked.look()
-    assert ids(looked.look()) == ["a", "b"]
+    looked.poll()
+    assert ids(looked.poll()) == ["a", "b"]
     assert looked.trouble == ""
 
 
@@ -98,6 +98,6 @@ async def test_following_tells_of_each_change_and_survives_whoever_cannot_take_i
 
 
 def test_a_list_that_is_no_file_never_changes():
-    looked = CamerasFileWatcher(CamerasGiven(listed="a=rtsp://h/1"), {})
+    looked = CamerasFileWatcher(CameraListSource(inline="a=rtsp://h/1"), {})
     assert ids(looked.read()) == ["a"]
-    assert [looked.look() for _ in range(3)] == [None] * 3
+    assert [looked.poll() for _ in range(3)] == [None] * 3

@@ -20,7 +20,7 @@ from app.fleet.placement import Node, Placement
 from app.fleet.status_line import Observation, StatusLine
 from app.settings.cameras import CameraSettings
 from app.telemetry.metrics import Metric
-from app.web import CameraNews, Cursor, SystemFacts, build_api
+from app.web import Cursor, NewFrames, SystemFacts, build_api
 from app.web.event_hub import EventHub
 from tests.support.api_system import PUBLISHER, System, camera, status
 from tests.support.fleet import camera as wanted
@@ -77,28 +77,28 @@ class Manager(System):
         self._roster = Reconciler(lambda settings: Watch(settings, places))
         self._reporter = StatusLine(200)
         self.changes = Fleet(configured(wanted("gate")), OverrideStore(folder), self._roster, 5)
-        self._roster.begin()
+        self._roster.start()
 
     @property
     def camera_ids(self) -> list[str]:
-        return [one.settings.id for one in self.changes.wanted]
+        return [one.settings.id for one in self.changes.desired]
 
     @camera_ids.setter
     def camera_ids(self, _ids: object) -> None:
         pass
 
-    async def news(self, after: Mapping[str, Cursor]) -> Sequence[CameraNews]:
+    async def new_frames(self, after: Mapping[str, Cursor]) -> Sequence[NewFrames]:
         """Tell one frame of each camera, once."""
-        (news,) = await super().news({"gate": Cursor()})
+        (news,) = await super().new_frames({"gate": Cursor()})
         return [
-            replace(news, camera_id=name, seen=tuple(replace(one, camera_id=name) for one in news.seen))
+            replace(news, camera_id=name, frames=tuple(replace(one, camera_id=name) for one in news.frames))
             for name, cursor in after.items()
             if not cursor.number
         ]
 
     async def facts(self, viewers: int, seconds: float | None = None) -> SystemFacts:
         told = tuple(
-            replace(camera(watch.status()), id=name, asked=watch.settings)
+            replace(camera(watch.status()), id=name, requested=watch.settings)
             for name, watch in self._roster.running.items()
         )
         return replace(await super().facts(viewers, seconds), cameras=told)

@@ -15,7 +15,7 @@ A, B = camera("a", fps=1), camera("b")
 
 
 def wanted(cameras: Fleet) -> dict[str, Origin]:
-    return {one.settings.id: one.origin for one in cameras.wanted}
+    return {one.settings.id: one.origin for one in cameras.desired}
 
 
 async def restarted(before: Fleet, runner: Runner, folder: Path, *cameras) -> Fleet:
@@ -31,10 +31,10 @@ async def test_a_change_touches_its_camera_alone(tmp_path: Path):
     cameras = fleet(runner, tmp_path, A, B)
     await cameras.open(0)
     await cameras.add(camera("c", fps=3))
-    await cameras._roster.settled("c")
+    await cameras._reconciler.settled("c")
     assert runner.take() == ["start a 1", "start b 5", "start c 3"]
     await cameras.replace(camera("c", fps=4))
-    await cameras._roster.settled("c")
+    await cameras._reconciler.settled("c")
     await cameras.remove("b")
     assert runner.take() == ["stop c", "settled c", "start c 4", "stop b", "settled b"]
     assert wanted(cameras) == {"a": Origin.CONFIGURED, "c": Origin.ADDED}
@@ -65,7 +65,7 @@ async def test_a_changed_configuration_touches_only_what_it_says_something_new_o
     runner.take()
     await cameras.configure(configured(camera("a", fps=7), B, camera("d", fps=1)))
     for name in "abd":
-        await cameras._roster.settled(name)
+        await cameras._reconciler.settled(name)
     assert sorted(runner.take()) == ["settled a", "start a 7", "start d 1", "stop a"]
     await cameras.close()
 
@@ -86,7 +86,7 @@ async def test_an_address_as_it_is_shown_keeps_its_password_and_changes_nothing_
     cameras = fleet(Runner(), tmp_path, B)
     await cameras.open(0)
     await cameras.replace(camera("b", str(B.url), fps=2))
-    (now,) = cameras.wanted
+    (now,) = cameras.desired
     assert now.settings.url.reveal() == B.url.reveal()
     assert now.settings.fps == 2
     with pytest.raises(SettingsError, match="in the place of a secret"):
@@ -112,7 +112,7 @@ async def test_a_change_that_changes_nothing_touches_nothing(tmp_path: Path):
     runner = Runner()
     cameras = fleet(runner, tmp_path, A)
     await cameras.open(0)
-    await cameras._roster.settled("a")
+    await cameras._reconciler.settled("a")
     runner.take()
     await cameras.replace(A)
     await cameras.configure(configured(A))
@@ -127,7 +127,7 @@ async def test_what_cannot_be_kept_is_not_done_and_the_reason_is_told(tmp_path: 
     cameras = fleet(runner, tmp_path, A)
     await cameras.open(0)
     assert wanted(cameras) == {"a": Origin.CONFIGURED}
-    with pytest.raises(ChangeNotKept, match="mend it, or move it away"):
+    with pytest.raises(ChangeNotKept, match="repair it, or move it away"):
         await cameras.add(B)
     assert wanted(cameras) == {"a": Origin.CONFIGURED}
     assert file.read_text() == "{damaged"
@@ -184,15 +184,15 @@ async def test_two_hundred_cameras_added_and_removed_leave_nothing_in_the_file(t
         await cameras.add(camera(f"c{number}"))
         await cameras.remove(f"c{number}")
     assert OverrideStore(tmp_path).load().by_id == {}
-    assert not cameras._under_way
+    assert not cameras._running
     await cameras.close()
 
 
 async def test_cameras_without_a_rate_of_their_own_take_the_usual_one(tmp_path: Path):
     runner = Runner()
-    roster = Reconciler(runner.start)
-    cameras = Fleet(configured(B), OverrideStore(tmp_path), roster, 7)
-    roster.begin()
-    await roster.settled("b")
+    reconciler = Reconciler(runner.start)
+    cameras = Fleet(configured(B), OverrideStore(tmp_path), reconciler, 7)
+    reconciler.start()
+    await reconciler.settled("b")
     assert runner.take() == ["start b 7"]
     await cameras.close()

@@ -16,10 +16,10 @@ from tests.support.fleet import camera, configured
 
 CHANGES = (
     Overrides()
-    .having(
+    .with_camera(
         camera("c", "rtsp://viewer:pa55@gate.example/1?transport=udp", fps=2, resources={"edge": 0.5}), configured()
     )
-    .lacking("a", configured(camera("a")))
+    .without_camera("a", configured(camera("a")))
 )
 
 
@@ -27,7 +27,7 @@ def test_what_is_kept_is_read_again_with_its_secrets(tmp_path: Path):
     OverrideStore(tmp_path).save(CHANGES)
     read = OverrideStore(tmp_path).load()
     assert read == CHANGES
-    kept = read.by_id["c"].wanted
+    kept = read.by_id["c"].desired
     assert kept is not None
     assert "pa55" in kept.url.reveal()
 
@@ -43,7 +43,7 @@ def test_only_its_owner_may_read_the_file_and_no_other_file_is_left(tmp_path: Pa
 
 def test_a_folder_that_is_not_there_is_made_for_its_owner_alone(tmp_path: Path):
     kept = OverrideStore(tmp_path / "state" / "sightline")
-    assert kept.own()
+    assert kept.acquire()
     assert stat.S_IMODE(kept.path.parent.stat().st_mode) == 0o700
     assert kept.load() == Overrides()
     kept.close()
@@ -58,7 +58,7 @@ def test_a_folder_that_is_not_there_is_made_for_its_owner_alone(tmp_path: Path):
 def test_a_file_that_cannot_be_understood_is_told_and_stays_as_it_is(tmp_path: Path, text: str):
     kept = OverrideStore(tmp_path)
     kept.path.write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(ChangeNotKept, match="mend it, or move it away"):
+    with pytest.raises(ChangeNotKept, match="repair it, or move it away"):
         kept.load()
     assert kept.path.read_bytes() == text.encode(errors="surrogateescape")
 
@@ -66,7 +66,7 @@ def test_a_file_that_cannot_be_understood_is_told_and_stays_as_it_is(tmp_path: P
 def test_where_nothing_can_be_written_the_reason_is_told_and_what_was_there_stays(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ChangeNotKept, match="cannot be used"):
-        OverrideStore(tmp_path / "file").own()
+        OverrideStore(tmp_path / "file").acquire()
     with pytest.raises(ChangeNotKept, match="cannot be written"):
         OverrideStore(tmp_path / "nowhere").save(CHANGES)
 
@@ -74,7 +74,7 @@ def test_where_nothing_can_be_written_the_reason_is_told_and_what_was_there_stay
 def test_a_second_system_does_not_get_the_folder_until_the_first_has_ended(tmp_path: Path):
     code = (
         "import sys, pathlib; from app.fleet import OverrideStore\n"
-        "print(OverrideStore(pathlib.Path(sys.argv[1])).own(), flush=True); sys.stdin.read()"
+        "print(OverrideStore(pathlib.Path(sys.argv[1])).acquire(), flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -82,10 +82,10 @@ def test_a_second_system_does_not_get_the_folder_until_the_first_has_ended(tmp_p
     assert other.stdout is not None
     assert other.stdout.readline() == "True\n"
     mine = OverrideStore(tmp_path)
-    assert not mine.own()
+    assert not mine.acquire()
     other.kill()
     other.communicate()
-    assert mine.own()
+    assert mine.acquire()
     mine.close()
 
 
@@ -95,7 +95,7 @@ def test_a_start_tells_of_what_was_kept(tmp_path: Path):
     kept.save(CHANGES)
     assert describe_overrides(tmp_path) == f" (with 2 changed at run time, kept in {kept.path})"
     kept.path.write_text("{")
-    assert "mend it, or move it away" in describe_overrides(tmp_path)
+    assert "repair it, or move it away" in describe_overrides(tmp_path)
 
 
 def test_the_file_is_json_with_a_version(tmp_path: Path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from app.fleet.placement import SHUNNED_S, Node, Placement
+from app.fleet.placement import AVOIDED_S, Node, Placement
 from tests.support.fleet import camera
 
 NODES = [Node("one", {"edge": 1.0}), Node("two", {"edge": 1.0}), Node("three", {})]
@@ -35,10 +35,10 @@ def test_a_node_on_which_an_actor_died_is_taken_only_where_there_is_no_other_for
     now = [0.0]
     placement = Placement(lambda: now[0])
     assert placement.place(camera("a"), NODES) == "one"
-    placement.lose("a")
+    placement.actor_died("a")
     assert [placement.place(camera(name), NODES) for name in "abcd"] == ["two", "three", "two", "three"]
     assert placement.place(camera("e"), NODES[:1]) == "one"
-    now[0] += SHUNNED_S + 1
+    now[0] += AVOIDED_S + 1
     placement.remove("e")
     assert placement.place(camera("f"), NODES) == "one"
 
@@ -46,11 +46,11 @@ def test_a_node_on_which_an_actor_died_is_taken_only_where_there_is_no_other_for
 def test_a_camera_on_a_shunned_node_is_there_for_want_of_another():
     placement = Placement()
     placement.place(camera("a"), NODES[:1])
-    assert not placement.is_doubtful("a")
-    placement.lose("a")
-    assert not placement.is_doubtful("a")
+    assert not placement.is_on_avoided_node("a")
+    placement.actor_died("a")
+    assert not placement.is_on_avoided_node("a")
     placement.place(camera("a"), NODES[:1])
-    assert placement.is_doubtful("a")
+    assert placement.is_on_avoided_node("a")
     assert placement.may_move(camera("a"), NODES)
 
 
@@ -62,5 +62,5 @@ def test_a_camera_may_move_where_another_node_has_its_resources_and_is_not_shunn
     assert placement.may_move(edge, NODES)
     assert not placement.may_move(edge, [NODES[0], NODES[2]])
     placement.place(camera("b"), NODES[1:2])
-    placement.lose("b")
+    placement.actor_died("b")
     assert not placement.may_move(edge, NODES)

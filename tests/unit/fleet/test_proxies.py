@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from app.fleet.proxies import SPARE, Proxy, addresses
+from app.fleet.proxies import MAX_SPARES, Proxy, addresses
 from app.settings.service_address import ServiceAddress
 
 LOCAL = ServiceAddress(host="127.0.0.1", port=9000)
@@ -22,14 +22,14 @@ def targets(
 def test_a_camera_asks_the_proxy_of_its_own_node_first_and_knows_others():
     first, *spare = targets("n3")
     assert first == "127.0.0.1:9000"
-    assert len(spare) == SPARE
+    assert len(spare) == MAX_SPARES
     assert set(spare) < {f"10.0.0.{number}:9000" for number in range(8)} - {"10.0.0.3:9000"}
 
 
 def test_a_camera_on_a_node_without_a_proxy_asks_others_and_its_own_node_last():
     *others, last = targets("edge")
     assert last == "127.0.0.1:9000"
-    assert len(others) == SPARE
+    assert len(others) == MAX_SPARES
 
 
 def test_cameras_are_spread_over_the_proxies_and_one_that_goes_moves_few():

@@ -10,19 +10,19 @@ from tests.support.fleet import Runner, camera
 
 def roster(runner: Runner) -> Reconciler:
     made = Reconciler(runner.start)
-    made.begin()
+    made.start()
     return made
 
 
 async def test_only_what_differs_is_touched():
     runner = Runner()
     cameras = roster(runner)
-    cameras.want([camera("a", fps=1), camera("b", fps=2), camera("c", fps=3)])
+    cameras.set_desired([camera("a", fps=1), camera("b", fps=2), camera("c", fps=3)])
     for name in "abc":
         await cameras.settled(name)
     assert sorted(runner.take()) == ["start a 1", "start b 2", "start c 3"]
     kept = cameras.running["a"]
-    cameras.want([camera("a", fps=1), camera("b", fps=9), camera("d", fps=4)])
+    cameras.set_desired([camera("a", fps=1), camera("b", fps=9), camera("d", fps=4)])
     for name in "abcd":
         await cameras.settled(name)
     assert sorted(runner.take()) == ["settled b", "settled c", "start b 9", "start d 4", "stop b", "stop c"]
@@ -33,11 +33,11 @@ async def test_only_what_differs_is_touched():
 async def test_a_successor_starts_once_its_predecessor_has_settled_and_nobody_else_waits_for_that():
     runner = Runner()
     cameras = roster(runner)
-    cameras.want([camera("a", fps=1)])
+    cameras.set_desired([camera("a", fps=1)])
     await cameras.settled("a")
     settled = asyncio.Event()
     runner.settling = lambda: settled
-    cameras.want([camera("a", fps=2), camera("b", fps=3)])
+    cameras.set_desired([camera("a", fps=2), camera("b", fps=3)])
     await cameras.settled("b")
     assert runner.take() == ["start a 1", "stop a", "start b 3"]
     settled.set()
@@ -48,12 +48,12 @@ async def test_a_successor_starts_once_its_predecessor_has_settled_and_nobody_el
 async def test_what_is_wanted_meanwhile_is_what_comes_of_it():
     runner = Runner()
     cameras = roster(runner)
-    cameras.want([camera("a", fps=1)])
+    cameras.set_desired([camera("a", fps=1)])
     await cameras.settled("a")
     settled = asyncio.Event()
     runner.settling = lambda: settled
     for fps in (2, 3, 4):
-        cameras.want([camera("a", fps=fps)])
+        cameras.set_desired([camera("a", fps=fps)])
         await asyncio.sleep(0)
     settled.set()
     await cameras.settled("a")
@@ -63,10 +63,10 @@ async def test_what_is_wanted_meanwhile_is_what_comes_of_it():
 async def test_before_it_has_begun_nothing_runs():
     runner = Runner()
     cameras = Reconciler(runner.start)
-    cameras.want([camera("a", fps=1)])
+    cameras.set_desired([camera("a", fps=1)])
     await asyncio.sleep(0)
     assert runner.take() == []
-    cameras.begin()
+    cameras.start()
     await cameras.settled("a")
     assert runner.take() == ["start a 1"]
 
@@ -74,7 +74,7 @@ async def test_before_it_has_begun_nothing_runs():
 async def test_closing_ends_every_camera_at_the_same_time():
     runner = Runner()
     cameras = roster(runner)
-    cameras.want([camera("a", fps=1), camera("b", fps=1)])
+    cameras.set_desired([camera("a", fps=1), camera("b", fps=1)])
     await cameras.settled("a")
     await cameras.settled("b")
     runner.take()
@@ -99,10 +99,10 @@ async def test_a_camera_that_cannot_be_stopped_properly_does_not_keep_its_succes
     made: list[object] = [Stubborn()]
     runner = Runner()
     cameras = Reconciler(lambda settings: made.pop() if made else runner.start(settings))
-    cameras.begin()
-    cameras.want([camera("a", fps=1)])
+    cameras.start()
+    cameras.set_desired([camera("a", fps=1)])
     await cameras.settled("a")
-    cameras.want([camera("a", fps=2)])
+    cameras.set_desired([camera("a", fps=2)])
     await cameras.settled("a")
     assert runner.take() == ["start a 2"]
 
@@ -110,9 +110,9 @@ async def test_a_camera_that_cannot_be_stopped_properly_does_not_keep_its_succes
 async def test_after_two_hundred_cameras_came_and_went_nothing_is_left():
     cameras = roster(Runner())
     for number in range(200):
-        cameras.want([camera(f"c{number}", fps=1)])
+        cameras.set_desired([camera(f"c{number}", fps=1)])
         await cameras.settled(f"c{number}")
-    cameras.want([])
+    cameras.set_desired([])
     await cameras.settled("c199")
     assert not cameras.running
     assert not cameras._converging

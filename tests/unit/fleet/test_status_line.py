@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from app.cameras import CameraState, CameraStatus
 from app.cameras.status import Blocked, ServiceTrouble
@@ -100,7 +100,7 @@ def test_quarantined_events_are_told_with_the_newest_reason_for_as_long_as_they_
 
 def test_a_blocked_camera_is_told_apart_from_one_whose_source_is_away():
     def blocked(name: str, trouble: ServiceTrouble) -> CameraStatus:
-        return replace(camera(name), blocked=Blocked(trouble, "", datetime(2026, 1, 1, tzinfo=timezone.utc)))
+        return replace(camera(name), blocked=Blocked(trouble, "", datetime(2026, 1, 1, tzinfo=UTC)))
 
     cameras = [blocked("a", ServiceTrouble.AWAY), blocked("b", ServiceTrouble.SLOW), blocked("c", ServiceTrouble.AWAY)]
     line = StatusLine(200).line(Observation(0.0, [*cameras, camera("d")], publisher(1), frozenset("abcd")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import urllib.request
 from collections.abc import Sequence
 
 import cv2
@@ -25,8 +26,10 @@ from app.errors import (
     Unauthenticated,
 )
 from app.ingress.service import DetectionService, ServiceLimits
+from app.ingress.telemetry import ServiceTelemetry
 from app.publisher import Receipt, Submission
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
+from app.telemetry.prometheus_page import PageMeter
 
 IMAGE = cv2.imencode(".jpg", np.full((180, 320, 3), 90, np.uint8))[1].tobytes()
 
@@ -37,6 +40,7 @@ class Detector:
     def __init__(self) -> None:
         self.batches: list[list[DetectorJob]] = []
         self.box = [10, 20, 110, 120]
+        self.truncated = False
         self.error: SightlineError | None = None
         self.fault: SightlineError | None = None
         self.gate = asyncio.Event()
@@ -47,7 +51,8 @@ class Detector:
         await self.gate.wait()
         if self.error is not None:
             raise self.error
-        car = Detections(np.array([self.box], np.float32), np.array([0.9], np.float32), np.array([2], np.int64))
+        boxes = np.array([self.box], np.float32)
+        car = Detections(boxes, np.array([0.9], np.float32), np.array([2], np.int64), self.truncated)
         detected = ImageOutcome(None if self.fault else car, self.fault, 320, 180, 1.0, 2.0)
         return DetectorAnswer((detected,) * len(jobs), ModelInfo("m.pt", {2: "car"}, "cpu"))
 
@@ -122,6 +127,18 @@ async def test_the_budget_goes_with_the_event_to_the_publisher_where_the_call_na
     assert first.due_at_ns is not None
     assert before <= first.due_at_ns - 5_000_000_000 <= time.time_ns()
     assert second.due_at_ns is None
+
+
+async def test_a_frame_that_reached_the_limit_of_detections_is_marked_and_counted():
+    meter, desk = PageMeter(), Desk()
+    telemetry = ServiceTelemetry(meter)
+    for desk.detector.truncated in (False, True):
+        accepted = await desk.detect()
+        telemetry.answered(accepted.event)
+        assert desk.publisher.submissions[-1].event.truncated is desk.detector.truncated
+    with meter.served("127.0.0.1", 0) as address:
+        page = await asyncio.to_thread(lambda: urllib.request.urlopen(address, timeout=10).read().decode())
+    assert 'ray_sightline_frames_truncated_total{camera_id="cam"} 1.0' in page
 
 
 async def test_boxes_are_brought_to_the_size_of_the_source_and_clipped_to_it():

@@ -11,7 +11,7 @@ import pytest
 
 from app.errors import DeliveryRefused, DeliveryUnavailable, EpochSuperseded, FrameRepeated, OrderError, SpoolFull
 from app.publisher import Submission, ask_quarantine, quarantined, read_accounts
-from app.publisher.drain import CAMERA_IDLE_S, READ_AHEAD
+from app.publisher.drain import CAMERA_IDLE_S, MAX_SENT, READ_AHEAD, WINDOW
 from app.publisher.spool.spool import REPEAT_WINDOW_S
 from tests.support.publisher import Time, Topic, desk, event, until
 
@@ -158,6 +158,45 @@ async def test_a_full_spool_refuses_events_gives_their_turn_back_and_takes_them_
         assert not (await it.publish(str(number), 1, number)).repeated
         await it.until(lambda now: now.published == number)
         assert it.topic.frames == [str(each) for each in range(1, number + 1)]
+
+
+async def test_the_waiting_events_of_a_camera_are_handed_over_without_waiting_for_each_acknowledgement(tmp_path: Path):
+    async with desk(tmp_path) as it:
+        it.topic.gate.clear()
+        for number in range(1, 31):
+            await it.publish(str(number), 1, number)
+        await until(lambda: it.topic.tries == 30)
+        it.topic.gate.set()
+        await it.until(lambda now: now.published == 30)
+        assert it.topic.frames == [str(number) for number in range(1, 31)]
+
+
+async def test_after_an_error_events_of_a_camera_go_one_at_a_time_until_one_is_acknowledged(tmp_path: Path):
+    async with desk(tmp_path) as it:
+        it.topic.error = DeliveryUnavailable("away")
+        for number in range(1, 31):
+            await it.publish(str(number), 1, number)
+        await it.until(lambda now: bool(now.trouble))
+        it.topic.gate.clear()
+        it.topic.error = None
+        before = it.topic.tries
+        await until(lambda: it.topic.tries > before)
+        assert it.topic.tries == before + 1
+        it.topic.gate.set()
+        await it.until(lambda now: now.published == 30)
+        assert it.topic.frames == [str(number) for number in range(1, 31)]
+
+
+async def test_no_camera_and_not_all_together_have_more_events_handed_over_than_the_window(tmp_path: Path):
+    async with desk(tmp_path) as it:
+        it.topic.gate.clear()
+        for camera in range(MAX_SENT // WINDOW + 1):
+            await asyncio.gather(*(it.publish(str(n), camera=str(camera)) for n in range(WINDOW + 20)))
+            expected = min(MAX_SENT, (camera + 1) * WINDOW)
+            await until(lambda expected=expected: it.topic.tries == expected)
+        it.topic.gate.set()
+        await it.until(lambda now: now.spooled == 0)
+        assert it.topic.tries == (MAX_SENT // WINDOW + 1) * (WINDOW + 20)
 
 
 async def test_an_event_that_kafka_refuses_is_set_aside_and_can_be_sent_again(tmp_path: Path):

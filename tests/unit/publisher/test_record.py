@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
@@ -120,6 +121,13 @@ def test_every_event_holds_to_the_schema_whatever_is_in_it(
         latency=StageLatencies(*ms[:5]),
     )
     event_schema.validate(body(made, total_ms=ms[5]))
+
+
+def test_a_frame_that_reached_the_limit_of_detections_is_marked(event_schema: jsonschema.Draft202012Validator):
+    marked = body(replace(event(), truncated=True))
+    assert marked["truncated"] is True
+    event_schema.validate(marked)
+    assert not event_schema.is_valid({**marked, "truncated": "yes"})
 
 
 @pytest.mark.parametrize("missing", ["event_id", "detections", "latency_ms", "replayed"])

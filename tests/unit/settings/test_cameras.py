@@ -235,3 +235,15 @@ def test_loop_is_read_and_taken_off_the_address():
 def test_a_file_url_is_a_path():
     assert SourceUrl.parse("file:///data/my%20clip.mp4").path == "/data/my clip.mp4"
     assert SourceUrl.parse("/data/frames/*.jpg").is_images
+
+
+@pytest.mark.parametrize("value", ["0", "-1", ".nan", "1000000", "slow"])
+def test_a_stall_that_cannot_be_is_refused(tmp_path: Path, value: str):
+    file = cameras_file(tmp_path, f"cameras: [{{id: a, url: rtsp://h/1, stall_s: {value}}}]")
+    with pytest.raises(SettingsError, match="stall_s"):
+        read_cameras_file(file, {})
+
+
+def test_a_slow_camera_sets_its_own_stall(tmp_path: Path):
+    file = cameras_file(tmp_path, "cameras: [{id: a, url: rtsp://h/1, stall_s: 30}, {id: b, url: rtsp://h/2}]")
+    assert [camera.stall_s for camera in read_cameras_file(file, {})] == [30.0, None]

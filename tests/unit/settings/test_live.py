@@ -41,7 +41,7 @@ def test_an_empty_list_of_classes_keeps_all():
         ({"classes": 7}, "user_config.classes: 7: "),
         ({"device": "cpu"}, "user_config.device cannot be changed while it runs; allowed are model, model_sha"),
         ({"model": ""}, "user_config.model: '': "),
-        ({"model_sha256": "0" * 64}, "user_config: model_sha256 stands beside the model that it pins"),
+        ({"model_sha256": "0" * 64}, "user_config: model_sha256 needs the model that it pins"),
         ([0.5], "user_config is a list; allowed is a mapping of model, model_sha256, confidence, iou, classes"),
     ],
 )  # fmt: skip

@@ -31,6 +31,7 @@ def test_without_anything_given_the_contract_s_defaults_hold():
     assert settings.detector.device == "auto"
     assert (settings.detector.confidence, settings.detector.iou) == (0.25, 0.7)
     assert settings.detector.classes == ()
+    assert (settings.detector.image_size, settings.detector.max_detections) == (None, 300)
     assert Path(settings.detector.model).name == "street.pt"
     assert [camera.id for camera in settings.cameras] == ["street-east", "street-west"]
     assert settings.token is None
@@ -96,6 +97,9 @@ def test_a_service_address_is_read_in_each_of_its_forms(text: str, target: str, 
         ("DETECTOR_DEVICE", "gpu", "cuda:N"),
         ("DETECTOR_CONFIDENCE", "1.5", "less than or equal to 1"),
         ("DETECTOR_IOU", "-1", "greater than or equal to 0"),
+        ("DETECTOR_IMAGE_SIZE", "16", "greater than or equal to 32"),
+        ("DETECTOR_IMAGE_SIZE", "large", "integer"),
+        ("DETECTOR_MAX_DETECTIONS", "0", "greater than or equal to 1"),
         ("SIGHTLINE_LATENCY_BUDGET_MS", "0", "greater than or equal to 1"),
         ("SIGHTLINE_CAMERAS", "nowhere.yaml", "cameras file"),
     ],
@@ -235,8 +239,8 @@ def test_a_secret_in_the_wrong_place_is_not_shown(tmp_path: Path, text: str):
 @pytest.mark.parametrize(
     ("environment", "told"),
     [
-        ({"SIGHTLINE_TLS_CAFILE": "/nowhere/ca.pem"}, "SIGHTLINE_TLS_CAFILE: '/nowhere/ca.pem' is not there"),
-        ({"KAFKA_SSL_CAFILE": "/nowhere/ca.pem"}, "KAFKA_SSL_CAFILE: '/nowhere/ca.pem' is not there"),
+        ({"SIGHTLINE_TLS_CAFILE": "/nowhere/ca.pem"}, "SIGHTLINE_TLS_CAFILE: '/nowhere/ca.pem' does not exist"),
+        ({"KAFKA_SSL_CAFILE": "/nowhere/ca.pem"}, "KAFKA_SSL_CAFILE: '/nowhere/ca.pem' does not exist"),
         ({"SIGHTLINE_TLS_CERTFILE": str(CONFIGS / "cameras.yaml")}, "come together"),
         ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "KAFKA_SASL_MECHANISM"),
         ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "PLAIN"}, "KAFKA_SASL_USERNAME"),

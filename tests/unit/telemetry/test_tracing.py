@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
 from opentelemetry import trace
@@ -17,7 +17,7 @@ from app.cameras.outcome import Outcome
 from app.cameras.sending.tracing import CameraTracing
 from app.ingress.tracing import ServiceTracing
 
-CAPTURED = datetime(2026, 1, 10, 12, 0, 1, tzinfo=timezone.utc)
+CAPTURED = datetime(2026, 1, 10, 12, 0, 1, tzinfo=UTC)
 
 
 def frame(frame_id: str = "7-1") -> EncodedFrame:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from app.cameras import AnsweredFrame, FrameLatency, Picture
-from app.web import CameraNews, Cursor
+from app.web import Cursor, NewFrames
 from app.web.event_hub import MAX_VIEWERS, QUEUE, EventHub, TooManyViewers
 from app.web.shared_answer import SharedAnswer
 
-START = datetime(2026, 1, 10, 12, tzinfo=timezone.utc)
+START = datetime(2026, 1, 10, 12, tzinfo=UTC)
 
 
 def frame(number: int, camera_id: str = "gate") -> AnsweredFrame:
@@ -40,11 +40,11 @@ class Cameras:
         self.cursors: list[Mapping[str, Cursor]] = []
         self.changed = asyncio.Event()
 
-    async def news(self, after: Mapping[str, Cursor]) -> Sequence[CameraNews]:
+    async def new_frames(self, after: Mapping[str, Cursor]) -> Sequence[NewFrames]:
         self.asked += 1
         self.cursors.append(after)
         self.changed.set()
-        return [CameraNews(name, 1, (frame(cursor.number + 1, name),)) for name, cursor in after.items()]
+        return [NewFrames(name, 1, (frame(cursor.number + 1, name),)) for name, cursor in after.items()]
 
     async def picture(self, camera_id: str) -> Picture | None:
         return None
@@ -102,7 +102,7 @@ async def test_a_camera_that_is_no_more_is_forgotten():
 async def test_a_slow_viewer_misses_the_oldest_frames_and_is_told_how_many():
     hub = EventHub(Cameras())
     async with hub.watch() as viewer:
-        viewer.give([frame(number) for number in range(QUEUE + 5)])
+        viewer.put([frame(number) for number in range(QUEUE + 5)])
         taken = await viewer.take(1)
         assert (len(taken), taken[0].number, viewer.missed) == (QUEUE, 5, 5)
         assert await viewer.take(0.01) == []

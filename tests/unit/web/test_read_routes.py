@@ -200,12 +200,21 @@ async def test_the_stream_tells_status_and_frames_and_leaves_nothing_when_its_vi
         (camera(status()), []),
         (camera(status(CameraState.ENDED, "over")), []),
         (camera(status(CameraState.OFFLINE, "connection refused")), ["offline", "connection refused"]),
-        (camera(status(), (FINE,) * 18 + (SLOW,) * 2), ["slow", "p95 269 ms of 200 ms", "transport", "the way to"]),
+        (
+            camera(status(), (FINE,) * 18 + (SLOW,) * 2),
+            ["slow", "p95 269 ms of 200 ms", "transport", "transport to the service"],
+        ),
         # Most of its life's drops are of another reason than those of late: the ledger says deadline.
-        (behind({DropReason.OUT_OF_ORDER: 1, DropReason.UNAVAILABLE: 9}), ["1.0 of 5.0", "unavailable", "no service"]),
+        (
+            behind({DropReason.OUT_OF_ORDER: 1, DropReason.UNAVAILABLE: 9}),
+            ["1.0 of 5.0", "unavailable", "the service was unavailable"],
+        ),
         (behind({DropReason.SUPERSEDED: 9}), ["1.0 of 5.0", "superseded", "a newer frame"]),
         (behind({DropReason.SUPERSEDED: 9, DropReason.DEADLINE: 2}, held_back=7), ["service is busy", "1.1 of 5.0"]),
-        (behind({DropReason.SUPERSEDED: 9, DropReason.DEADLINE: 8}, held_back=7), ["deadline", "time ran out"]),
+        (
+            behind({DropReason.SUPERSEDED: 9, DropReason.DEADLINE: 8}, held_back=7),
+            ["deadline", "latency budget ran out"],
+        ),
         (behind({}), []),
         (camera(status(lately=DroppedLately({DropReason.SUPERSEDED: 3}, 3))), []),  # it keeps up all the same
         (camera(replace(status(), blocked=Blocked(ServiceTrouble.AWAY, "", NOW))), ["blocked", "away"]),

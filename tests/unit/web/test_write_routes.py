@@ -39,7 +39,7 @@ async def test_a_camera_is_added_told_at_once_and_its_password_by_nobody(system:
     assert told.json()["origin"] == "added"
     assert told.json()["settings"] == {
         "url": "rtsp://viewer:***@yard.example/1", "fps": 2.0, "max_side": None, "jpeg_quality": 85,
-        "resources": {"edge": 0.5},
+        "stall_s": None, "resources": {"edge": 0.5},
     }  # fmt: skip
     assert [one["id"] for one in (await ask(system, "GET", "")).json()] == ["gate", "yard"]
     assert "pa55" not in added.text + told.text
@@ -50,7 +50,7 @@ async def test_what_get_tells_put_takes_and_the_password_stays(system: Changing)
     changed = await ask(system, "PUT", "/gate", json={**settings, "fps": 2})
     assert changed.status_code == 200
     assert (changed.json()["settings"]["fps"], changed.json()["origin"]) == (2.0, "changed")
-    assert system.changes.wanted[0].settings.url.reveal() == GATE.url.reveal()
+    assert system.changes.desired[0].settings.url.reveal() == GATE.url.reveal()
     elsewhere = await ask(system, "PUT", "/gate", json={"url": settings["url"].replace("gate.", "evil.")})
     assert elsewhere.status_code == 422
     assert "in the place of a secret" in elsewhere.json()["detail"]
@@ -69,7 +69,7 @@ async def test_variables_are_never_expanded(system: Changing, monkeypatch: pytes
     monkeypatch.setenv("SECRET", "hunter2")
     added = await ask(system, "POST", "", json={"id": "yard", "url": "rtsp://yard.example/${SECRET}"})
     assert added.json()["url"] == "rtsp://yard.example/${SECRET}"
-    assert system.changes.wanted[1].settings.url.reveal() == "rtsp://yard.example/${SECRET}"
+    assert system.changes.desired[1].settings.url.reveal() == "rtsp://yard.example/${SECRET}"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ async def test_variables_are_never_expanded(system: Changing, monkeypatch: pytes
         ("POST", "", {**YARD, "fps": 0}, 422, "fps"),
         ("POST", "", {**YARD, "fps": "5"}, 422, "fps"),
         ("POST", "", {**YARD, "fsp": 5}, 422, "fsp"),
-        ("POST", "", {**YARD, "resources": {"CPU": 1}}, 422, "CPU is not for cameras"),
+        ("POST", "", {**YARD, "resources": {"CPU": 1}}, 422, "a camera reserves no CPU"),
         ("POST", "", [], 422, "body"),
         ("PUT", "/gate", {**YARD, "id": "gate"}, 422, "id"),
         ("PUT", "/yard", {"url": YARD["url"]}, 404, "there is no camera 'yard'"),
@@ -101,7 +101,7 @@ async def test_a_mistake_is_a_problem_and_changes_nothing(
     assert told in answer.json()["detail"]
     assert "\n" not in answer.json()["detail"]
     assert "pa55" not in answer.text
-    assert [one.settings for one in system.changes.wanted] == [GATE]
+    assert [one.settings for one in system.changes.desired] == [GATE]
 
 
 async def test_a_body_that_is_no_json_is_a_problem(system: Changing):
@@ -141,7 +141,7 @@ async def test_without_a_token_only_this_machine_changes_cameras(system: Changin
     assert (await ask(system, method, path, client="10.0.0.9", json=YARD)).status_code == 403
     system.token = "right"
     assert (await ask(system, method, path, json=YARD)).status_code == 401
-    assert [one.settings for one in system.changes.wanted] == [GATE]
+    assert [one.settings for one in system.changes.desired] == [GATE]
 
 
 async def test_an_answer_asked_for_before_a_change_is_not_given_after_it(system: Changing):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -27,7 +27,7 @@ FRAME = EncodedFrame(
     frame_id="7-3",
     epoch=7,
     sequence=4,
-    captured_at=datetime(2026, 1, 10, 12, 0, 1, 250_000, tzinfo=timezone.utc),
+    captured_at=datetime(2026, 1, 10, 12, 0, 1, 250_000, tzinfo=UTC),
     captured=0.0,
     jpeg=b"\xff\xd8\xff",
     source_width=1920,

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ from app.errors import ImageError
 from app.simulation.spec import StreetSpec
 from app.simulation.street import Street
 
-NOON = datetime(2026, 1, 10, 12, tzinfo=timezone.utc)
+NOON = datetime(2026, 1, 10, 12, tzinfo=UTC)
 NOON_NS = int(NOON.timestamp()) * 10**9
 
 

@@ -14,6 +14,7 @@ import pytest
 from app.cameras import open_source
 from app.cameras.sources import FrameTime
 from app.cameras.sources.live import LiveSource
+from app.cameras.sources.timeouts import Timeouts
 from app.core.clock import Clock
 from app.errors import SourceUnavailable
 from app.settings.source_url import SourceUrl
@@ -94,7 +95,7 @@ def test_a_video_file_over_http_is_a_recording_and_loops(tmp_path: Path):
 
 def test_a_stream_that_goes_silent_is_given_up():
     with http_server(mjpeg(30, 0.01, then_s=20)) as port:
-        source = LiveSource(SourceUrl.parse(f"http://127.0.0.1:{port}/video"), Clock(), read_s=1.0)
+        source = LiveSource(SourceUrl.parse(f"http://127.0.0.1:{port}/video"), Clock(), Timeouts(4.0, 1.0, 20.0))
         source.open()
         seen: list[FrameTime] = []
         began = time.monotonic()

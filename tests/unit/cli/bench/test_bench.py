@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,23 +16,16 @@ import yaml
 from rich.console import Console
 
 from app.cameras import CameraState
-from app.cli.bench import BenchPlan, BenchReport, Spread, Tally, fairness, screen, size_of
-from app.cli.bench.plan import BenchPaths, bench_environment, write_files
+from app.cli.bench.plan import BenchPaths, BenchPlan, bench_environment, size_of, write_files
 from app.cli.bench.processes import ProcessCost, ProcessMeter, Reading, costs
+from app.cli.bench.report import BenchReport, Spread, Tally, fairness, screen
 from app.errors import SettingsError
 from app.fleet import Origin
 from app.settings.loading import load_settings
 from app.settings.serve_config import read_serve_config
 from app.web.camera_fields import CameraFields
-from app.web.schemas import (
-    BrokerModel,
-    CameraModel,
-    DroppedLatelyModel,
-    LatencyModel,
-    LedgerModel,
-    PublisherModel,
-    StatusModel,
-)
+from app.web.figures import DroppedLatelyModel, LatencyModel, LedgerModel
+from app.web.schemas import BrokerModel, CameraModel, PublisherModel, StatusModel
 from tests.support.paths import ROOT
 from tests.support.waiting import wait_for
 
@@ -45,7 +38,7 @@ from tests.support.waiting import wait_for
         ({"seconds": float("nan")}, "--seconds: nan; allowed is"),
         ({"detector": "yolo"}, "--detector: 'yolo' is unknown; allowed are model and no-op"),
         ({"width": 10}, "width of --size: 10; allowed is 160 to 3840"),
-        ({"recording": Path("/nowhere.mp4")}, "--recording: '/nowhere.mp4' is no file"),
+        ({"recording": Path("/nowhere.mp4")}, "--recording: '/nowhere.mp4' is not a file"),
     ],
 )
 def test_an_impossible_load_is_told_in_a_line(values: dict[str, object], text: str):
@@ -148,7 +141,7 @@ def test_fairness_is_jains_index():
     assert fairness([]) is None
 
 
-NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def camera(name: str, epoch: int, sampled: int, accepted: int, dropped: Mapping[str, int]) -> CameraModel:

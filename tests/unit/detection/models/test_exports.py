@@ -25,24 +25,37 @@ from tests.support.paths import ROOT
 from tests.support.scenes import PICTURES, png, predict, scene
 
 STREET = ROOT / "configs" / "models" / "street.pt"
-MADE = ["street-openvino", "street-onnx", "yolo11-openvino", "yolo11-onnx", "yolo26-openvino"]
+MADE = [
+    "street-openvino",
+    "street-onnx",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("yolo11-openvino", "yolo11-onnx")),
+    "yolo26-openvino",
+]
 JPEGS = [
     cv2.imencode(".jpg", Street(StreetSpec(seed=7, width=width, height=height)).frame(frame).image)[1].tobytes()
     for frame, (width, height) in enumerate([(1280, 720), (640, 360), (640, 480), (360, 640), (1280, 720)])
 ]
 
 
-@pytest.fixture(scope="module")
-def exported(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return the folder of each model with one export beside it, by model and kind."""
-    folders = {}
-    for name in MADE:
+class Exports(dict[str, Path]):
+    """The weights of each model with one export beside them, by model and kind; made when it is first asked for."""
+
+    def __init__(self, models: dict[str, Path], folders: pytest.TempPathFactory) -> None:
+        super().__init__()
+        self._models = models
+        self._folders = folders
+
+    def __missing__(self, name: str) -> Path:
         stem, kind = name.split("-")
-        folder = tmp_path_factory.mktemp(name)
-        file = Path(shutil.copy(STREET if stem == "street" else models[f"{stem}.pt"], folder))
-        export(str(file), kind)
-        folders[name] = file
-    return folders
+        weights = STREET if stem == "street" else self._models[f"{stem}.pt"]
+        self[name] = Path(shutil.copy(weights, self._folders.mktemp(name)))
+        export(str(self[name]), kind)
+        return self[name]
+
+
+@pytest.fixture(scope="module")
+def exported(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Exports:
+    return Exports(models, tmp_path_factory)
 
 
 def copy_of(weights: Path, folder: Path) -> Path:
@@ -51,7 +64,7 @@ def copy_of(weights: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_an_export_finds_what_its_weights_find(exported: dict[str, Path], name: str) -> None:
+def test_an_export_finds_what_its_weights_find(exported: Exports, name: str) -> None:
     weights, kind = exported[name], name.split("-")[1]
     options = {"model": str(weights), "device": "cpu", "confidence": 0.1}
     pictures = JPEGS + [png(picture) for picture in PICTURES]
@@ -72,7 +85,7 @@ def test_an_export_finds_what_its_weights_find(exported: dict[str, Path], name: 
 
 
 def test_an_export_in_what_its_cpu_is_fastest_at_finds_the_same_objects_of_a_trained_model(
-    exported: dict[str, Path],
+    exported: Exports,
 ) -> None:
     options = {"model": str(exported["street-openvino"]), "device": "cpu"}
     own, other = Detector(DetectorOptions(**options, use_export=False)), Detector(DetectorOptions(**options))
@@ -109,7 +122,7 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def test_an_openvino_folder_named_outright_finds_what_predict_finds_with_its_weights(
-    exported: dict[str, Path],
+    exported: Exports,
 ) -> None:
     folder = export_path(exported["street-openvino"], "openvino")
     for half in (False, True):  # predict on the folder itself computes in BF16 where the CPU has it
@@ -122,7 +135,7 @@ def test_an_openvino_folder_named_outright_finds_what_predict_finds_with_its_wei
             assert abs(len(found) - len(expected)) <= 1
 
 
-def test_the_log_says_once_that_the_export_is_run(exported: dict[str, Path], caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_says_once_that_the_export_is_run(exported: Exports, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "app.detection"):
         Detector(DetectorOptions(str(exported["street-openvino"]), device="cpu"))
     assert [record.getMessage() for record in caplog.records] == [
@@ -130,7 +143,7 @@ def test_the_log_says_once_that_the_export_is_run(exported: dict[str, Path], cap
     ]
 
 
-def test_an_export_of_other_weights_is_passed_over_however_new(exported: dict[str, Path], tmp_path: Path) -> None:
+def test_an_export_of_other_weights_is_passed_over_however_new(exported: Exports, tmp_path: Path) -> None:
     for kind in ("openvino", "onnx"):
         weights = copy_of(exported[f"yolo11-{kind}"], tmp_path / kind)
         assert find_export(weights, Requirements()) is not None
@@ -142,9 +155,7 @@ def test_an_export_of_other_weights_is_passed_over_however_new(exported: dict[st
         assert find_export(weights, Requirements()) is None
 
 
-def test_an_export_made_by_another_tool_must_be_newer_than_the_weights(
-    exported: dict[str, Path], tmp_path: Path
-) -> None:
+def test_an_export_made_by_another_tool_must_be_newer_than_the_weights(exported: Exports, tmp_path: Path) -> None:
     weights = copy_of(exported["yolo11-openvino"], tmp_path)
     metadata = export_path(weights, "openvino") / "metadata.yaml"
     metadata.write_text("".join(line for line in metadata.open() if "sightline" not in line))
@@ -156,7 +167,7 @@ def test_an_export_made_by_another_tool_must_be_newer_than_the_weights(
 
 @pytest.mark.parametrize("change", [("dynamic: true", "dynamic: false"), ("quantize: null", "quantize: 8")])
 def test_an_export_whose_results_would_differ_is_passed_over(
-    exported: dict[str, Path], tmp_path: Path, change: tuple[str, str]
+    exported: Exports, tmp_path: Path, change: tuple[str, str]
 ) -> None:
     weights = copy_of(exported["yolo11-openvino"], tmp_path)
     metadata = export_path(weights, "openvino") / "metadata.yaml"
@@ -165,12 +176,12 @@ def test_an_export_whose_results_would_differ_is_passed_over(
     assert find_export(weights, Requirements()) is None
 
 
-def test_the_nms_free_head_is_not_replaced_by_an_export_of_the_other(exported: dict[str, Path]) -> None:
+def test_the_nms_free_head_is_not_replaced_by_an_export_of_the_other(exported: Exports) -> None:
     assert find_export(exported["yolo26-openvino"], Requirements()) is not None
     assert find_export(exported["yolo26-openvino"], Requirements(nms_free=True)) is None
 
 
-def test_without_its_runtime_an_export_is_passed_over(exported: dict[str, Path], tmp_path: Path) -> None:
+def test_without_its_runtime_an_export_is_passed_over(exported: Exports, tmp_path: Path) -> None:
     weights = copy_of(exported["yolo11-openvino"], tmp_path)
     copy_of(exported["yolo11-onnx"], tmp_path)
     for runtimes, kind in ((("openvino", "onnx"), "openvino"), (("onnx",), "onnx")):
@@ -180,14 +191,14 @@ def test_without_its_runtime_an_export_is_passed_over(exported: dict[str, Path],
     assert find_export(weights, Requirements(), has_runtime=lambda kind: False) is None
 
 
-def test_a_damaged_export_is_passed_over(exported: dict[str, Path], tmp_path: Path) -> None:
+def test_a_damaged_export_is_passed_over(exported: Exports, tmp_path: Path) -> None:
     weights = copy_of(exported["yolo11-onnx"], tmp_path)
     export_path(weights, "onnx").write_bytes(b"half a fi")
     assert Detector(DetectorOptions(str(weights), device="cpu")).form == "yolo11.pt"
 
 
 @pytest.mark.parametrize("kind", ["openvino", "onnx"])
-def test_faults_stay_with_their_images_and_cores_are_as_many_as_asked(exported: dict[str, Path], kind: str) -> None:
+def test_faults_stay_with_their_images_and_cores_are_as_many_as_asked(exported: Exports, kind: str) -> None:
     for threads in (1, 2):
         options = DetectorOptions(str(exported[f"yolo11-{kind}"]), device="cpu", threads=threads)
         detector = Detector(options)
@@ -200,9 +211,7 @@ def test_faults_stay_with_their_images_and_cores_are_as_many_as_asked(exported: 
         detector.close()
 
 
-def test_an_export_again_replaces_the_one_before_and_leaves_nothing_else(
-    exported: dict[str, Path], tmp_path: Path
-) -> None:
+def test_an_export_again_replaces_the_one_before_and_leaves_nothing_else(exported: Exports, tmp_path: Path) -> None:
     weights = copy_of(exported["yolo11-openvino"], tmp_path)
     before = export_path(weights, "openvino").stat().st_ino
     assert export(str(weights), "openvino").stat().st_ino != before
@@ -224,7 +233,7 @@ def test_what_cannot_be_exported_is_refused_in_one_line(models: dict[str, Path],
     assert [path.name for path in tmp_path.iterdir()] == ["notes.pt"]
 
 
-def test_openvino_cannot_report_its_use(exported: dict[str, Path]) -> None:
+def test_openvino_cannot_report_its_use(exported: Exports) -> None:
     import openvino.tools.ovc.telemetry_utils as used
 
     assert sys.modules["openvino_telemetry"] is None

@@ -146,6 +146,120 @@ async def test_the_next_event_is_not_taken_for_a_repeat_where_the_refused_one_ha
         assert broker.logs[0] == [b"bad", b"good"]
 
 
+async def send_apart(broker: ScriptedBroker, sink: KafkaSink, *values: str) -> list[asyncio.Future[object]]:
+    """Send events each in a batch of its own, all on their way at once; the broker holds its answers back."""
+    broker.answering.clear()
+    sent = []
+    for value in values:
+        before = broker.requests["ProduceRequest"]
+        sent.append(sink.send(record(value)))
+        await until(lambda before=before: broker.requests["ProduceRequest"] > before)
+    return sent
+
+
+async def test_several_batches_of_a_partition_are_on_their_way_at_once():
+    broker = ScriptedBroker(TOPIC, lambda values: None, partitions=1)
+    async with sink_on(broker) as sink:
+        await sink.send(record("0"))
+        sent = await send_apart(broker, sink, "1", "2", "3", "4", "5")
+        assert broker.requests["ProduceRequest"] == 6  # and one of them is answered
+        sent += [sink.send(record(str(number))) for number in (6, 7, 8)]
+        broker.answering.set()
+        await asyncio.gather(*sent)
+        assert broker.logs[0] == [str(number).encode() for number in range(9)]
+
+
+async def test_until_a_batch_was_acknowledged_no_second_one_is_sent_since_the_broker_would_take_it_without_the_first():
+    broker = ScriptedBroker(TOPIC, lambda values: None, partitions=1)
+    async with sink_on(broker) as sink:
+        sent = await send_apart(broker, sink, "0")
+        sent += [sink.send(record(str(number))) for number in range(1, 5)]
+        await asyncio.sleep(0.2)  # a second request would have been sent long before
+        assert broker.requests["ProduceRequest"] == 1
+        broker.answering.set()
+        await asyncio.gather(*sent)
+        assert broker.logs[0] == [str(number).encode() for number in range(5)]
+
+
+@of(Verdict.RETRIED)
+@pytest.mark.parametrize("written", [False, True])
+async def test_what_was_sent_behind_a_batch_that_is_retried_is_written_after_it_and_once(
+    error: ProduceError, written: bool
+):
+    broker = ScriptedBroker(TOPIC, first(2, Answer(error.code, written=written)), partitions=1)
+    async with sink_on(broker) as sink:
+        await sink.send(record("0"))
+        sent = await send_apart(broker, sink, "bad", "2", "3")
+        broker.answering.set()
+        await asyncio.gather(*sent)
+        await sink.send(record("4"))
+        assert broker.logs[0] == [b"0", b"bad", b"2", b"3", b"4"]
+        assert broker.requests["InitProducerIdRequest"] == 1
+
+
+@of(Verdict.REFUSED)
+async def test_what_was_sent_behind_a_refused_event_is_written_in_order_and_once(error: ProduceError):
+    broker = ScriptedBroker(TOPIC, first(2, Answer(error.code)), partitions=1)
+    async with sink_on(broker) as sink:
+        await sink.send(record("0"))
+        bad, two, again, three = await send_apart(broker, sink, "bad", "2", "bad", "3")
+        broker.answering.set()
+        for refused in (bad, again):
+            with pytest.raises(DeliveryRefused, match=error.name):
+                await refused
+        await asyncio.gather(two, three, sink.send(record("4")))
+        assert broker.logs[0] == [b"0", b"2", b"3", b"4"]
+        assert broker.requests["InitProducerIdRequest"] == 1
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_the_good_ones_of_a_batch_that_is_refused_are_written_before_what_was_sent_behind_it(named: bool):
+    def judge(values: Sequence[bytes]) -> Answer | None:
+        bad = tuple(index for index, value in enumerate(values) if value.startswith(b"bad"))
+        return Answer(87, bad if named else ()) if bad else None
+
+    broker = ScriptedBroker(TOPIC, judge, partitions=1)
+    async with sink_on(broker) as sink:
+        await sink.send(record("0"))
+        sent = await send_apart(broker, sink, "1", "2", "3", "4", "5")
+        values = ["bad", "06", "07", "bad", "08", "bad", "09", "10", "11"]
+        together = [sink.send(record(value)) for value in values]
+        broker.answering.set()
+        outcomes = await asyncio.gather(*together, return_exceptions=True)
+        assert [isinstance(outcome, DeliveryRefused) for outcome in outcomes] == [value == "bad" for value in values]
+        await asyncio.gather(*sent, sink.send(record("12")))
+        good = [value for value in values if value != "bad"]
+        assert broker.logs[0] == [value.encode() for value in ["0", "1", "2", "3", "4", "5", *good, "12"]]
+
+
+@pytest.mark.parametrize("code", [each.code for each in PRODUCE_ERRORS.values() if each.verdict is Verdict.FATAL])
+async def test_where_a_batch_ends_the_producer_what_was_sent_behind_it_fails_too_and_is_not_written(code: int):
+    broker = ScriptedBroker(TOPIC, first(1, Answer(code)), partitions=1)
+    async with sink_on(broker) as sink:
+        await sink.send(record("0"))
+        sent = await send_apart(broker, sink, "bad", "2", "3")
+        broker.answering.set()
+        outcomes = await asyncio.gather(*sent, return_exceptions=True)
+        assert all(isinstance(outcome, DeliveryUnavailable) for outcome in outcomes)
+        assert broker.logs[0] == [b"0"]
+
+
+async def test_a_refusal_in_one_partition_leaves_the_order_of_another_with_batches_on_their_way():
+    broker = ScriptedBroker(TOPIC, lambda values: Answer(87) if b"bad" in values else None, partitions=2)
+    async with sink_on(broker) as sink:
+        await asyncio.gather(*(sink.send(record("0", camera)) for camera in ("cam", "other", "c2", "c3", "c4")))
+        assert set(broker.logs) == {0, 1}
+        good = await send_apart(broker, sink, "1", "2")
+        bad = [sink.send(record("bad", camera)) for camera in ("other", "c2", "c3", "c4")]
+        broker.answering.set()
+        more = [sink.send(record(str(number))) for number in range(3, 30)]
+        assert all(isinstance(one, DeliveryRefused) for one in await asyncio.gather(*bad, return_exceptions=True))
+        await asyncio.gather(*good, *more)
+        log = next(log for log in broker.logs.values() if b"1" in log)
+        assert [value for value in log if value != b"0"] == [str(number).encode() for number in range(1, 30)]
+        assert broker.requests["InitProducerIdRequest"] == 1
+
+
 def test_what_the_table_calls_retried_is_what_the_protocol_calls_retriable():
     retriable = {code for code in PRODUCE_ERRORS if issubclass(errors.for_code(code), errors.RetriableError)}
     retried = {code for code, error in PRODUCE_ERRORS.items() if error.verdict is Verdict.RETRIED}

@@ -116,7 +116,7 @@ class World:
                 spool = spools[shard_of(camera, count)]
                 assert [row.event_id for row in spool.waiting(camera, 0, 10_000)] == self.waiting[camera]
                 assert all(spool.knows(name) for name in self.acknowledged[camera] | set(self.waiting[camera]))
-            turns = [(turn.camera_id, (turn.epoch, turn.sequence)) for spool in spools for turn in spool.turns()]
+            turns = [(turn.camera_id, (turn.epoch, turn.sequence)) for spool in spools for turn in spool.order_keys()]
             assert sorted(turns) == sorted(self.turns.items())
             for number, spool in enumerate(spools):
                 assert spool.accounts().balanced

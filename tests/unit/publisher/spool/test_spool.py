@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,8 @@ def filled(folder: Path, count: int, body: bytes = b"") -> list[int]:
 def test_a_stored_event_comes_back_as_it_was():
     assert load(dump(event("a"))) == (event("a"), None)
     assert load(dump(event("a"), due_at_ns=NOW)) == (event("a"), NOW)
+    truncated = replace(event("a"), truncated=True)
+    assert load(dump(truncated)) == (truncated, None)
 
 
 def test_an_event_that_was_stored_before_budgets_were_is_read_without_one():
@@ -65,10 +68,10 @@ def test_numbers_of_all_64_bits_are_kept_in_their_order(tmp_path: Path):
         for late in (0, 1, sequence):  # one that comes late changes nothing
             event_id = f"e{number}-{late}"
             spool.commit([Arrival(event_id, "cam", epoch, late or sequence, dump(event(event_id)), NOW)])
-        assert [(turn.epoch, turn.sequence) for turn in spool.turns()] == [(epoch, sequence)]
+        assert [(turn.epoch, turn.sequence) for turn in spool.order_keys()] == [(epoch, sequence)]
     spool.close()
     spool = Spool(SpoolOptions(tmp_path))
-    assert [(turn.epoch, turn.sequence) for turn in spool.turns()] == [(top, top)]
+    assert [(turn.epoch, turn.sequence) for turn in spool.order_keys()] == [(top, top)]
     spool.close()
 
 
@@ -122,6 +125,7 @@ def test_a_folder_that_cannot_be_is_told_in_one_line(tmp_path: Path):
 
 COMMITTER = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from app.publisher import Spool, SpoolOptions
 from tests.unit.publisher.spool.test_spool import arrival

@@ -1,0 +1,58 @@
+"""LossTracker: which frames of a stream are damaged because packets were lost on their way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import av.logging
+
+Log = Sequence[tuple[int, str, str]]
+"""FFmpeg's messages: level, context, text."""
+_MISSED = "RTP: missed"
+"""What FFmpeg writes of lost RTP packets (libavformat/rtpdec.c), which it reports in no other way."""
+_OTHER_TRANSPORT = "Nonmatching transport"
+"""What it writes where the answer to a SETUP names another transport (libavformat/rtsp.c)."""
+
+
+def enable_log() -> None:
+    """Let FFmpeg's warnings reach ``av.logging.Capture``, and nobody else: their text may hold addresses.
+
+    A level that was set before stays.
+    """
+    if av.logging.get_level() is None:
+        logger = logging.getLogger("libav")
+        logger.propagate = False
+        logger.addHandler(logging.NullHandler())
+        av.logging.set_skip_repeated(False)
+        av.logging.set_level(av.logging.WARNING)
+
+
+def names_other_transport(log: Log) -> bool:
+    """Return whether a server answered with a transport that was not asked for."""
+    return any(_OTHER_TRANSPORT in text for _, _, text in log)
+
+
+class LossTracker:
+    """Marks frames from a loss on until the next key frame that came whole: those between refer to what was lost.
+
+    FFmpeg splits frames where the next one begins, so that a loss in a frame's first packets is reported while the
+    frame before is read: a key frame is trusted when nothing was lost in either.
+    """
+
+    def __init__(self) -> None:
+        self._is_damaged = False
+        self._missed = self._missed_before = False
+
+    def packet(self, log: Log) -> None:
+        """Take what FFmpeg wrote while it read a packet."""
+        self._missed_before, self._missed = self._missed, any(_MISSED in text for _, _, text in log)
+        self._is_damaged |= self._missed
+
+    def frame(self, *, is_key: bool, is_corrupt: bool) -> bool:
+        """Take a decoded frame; return whether it is damaged."""
+        if is_corrupt:
+            self._is_damaged = True
+        elif is_key and not (self._missed or self._missed_before):
+            self._is_damaged = False
+        return self._is_damaged

@@ -1,0 +1,230 @@
+"""Diagnosis: why a broker cannot be used, found out step by step, one sentence a broker.
+
+kafka-python tries every address, and says of all that fails only that it is "unable to bootstrap". This asks again,
+with the same settings: connect, TLS handshake, the listener's protocol, SASL mechanism and credentials, and whether the
+brokers that it advertises can be reached.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import errors
+from kafka.net.sasl import get_sasl_mechanism
+from kafka.protocol.metadata import ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse
+from kafka.protocol.sasl import (
+    SaslAuthenticateRequest,
+    SaslAuthenticateResponse,
+    SaslHandshakeRequest,
+    SaslHandshakeResponse,
+)
+
+from app.core.one_line import one_line
+from app.settings.connections import KafkaSettings
+
+TIMEOUT_S = 3.0
+"""For each step: a diagnosis of several addresses should end while somebody still waits for it."""
+_MOST_BYTES = 10_000_000
+_HOST_MISMATCH = (62, 64)
+"""X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH (OpenSSL, x509_vfy.h)."""
+_ILLEGAL_SASL_STATE, _UNSUPPORTED_MECHANISM = 34, 33
+
+
+class _Wrong(Exception):
+    """What is wrong with one broker, as the end of a sentence."""
+
+
+@dataclass(frozen=True)
+class _Peer:
+    """A broker's address."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def diagnose(settings: KafkaSettings, bootstrap: Sequence[str]) -> str:
+    """Return what is wrong with each address, one sentence an address; those without a fault are left out.
+
+    Never raises; it may take some seconds an address.
+    """
+    found: dict[str, None] = {}  # an ordered set: several addresses may have the same fault
+    for address in bootstrap:
+        host, _, port = address.rpartition(":")
+        try:
+            _check(settings, _Peer(host.strip("[]"), int(port)))
+        except _Wrong as wrong:
+            found[str(wrong)] = None
+        except Exception as error:  # noqa: BLE001 - an answer that cannot be read raises anything
+            found[f"{address} gives no answer that can be understood ({one_line(error, 100)})"] = None
+    return "; ".join(found)
+
+
+def _check(settings: KafkaSettings, peer: _Peer) -> None:
+    tls = settings.security_protocol.endswith("SSL")
+    with _connected(settings, peer) as connection:
+        try:
+            _ask(connection, ApiVersionsRequest(), ApiVersionsResponse, 0)
+        except (OSError, EOFError):
+            if not tls and _speaks_tls(peer):
+                wanted = "SASL_SSL" if settings.security_protocol.startswith("SASL") else "SSL"
+                raise _Wrong(f"{peer} speaks TLS: set KAFKA_SECURITY_PROTOCOL to {wanted}") from None
+            raise _Wrong(f"{peer} accepts connections, and does not answer as a Kafka broker") from None
+        if settings.security_protocol.startswith("SASL"):
+            _authenticate(settings, peer, connection)
+        try:
+            metadata = _ask(
+                connection, MetadataRequest(topics=[], allow_auto_topic_creation=False), MetadataResponse, 4
+            )
+        except (OSError, EOFError):
+            mechanisms = _mechanisms(settings, peer)
+            if mechanisms:
+                wanted = "SASL_SSL" if tls else "SASL_PLAINTEXT"
+                raise _Wrong(
+                    f"{peer} asks for credentials ({mechanisms} are enabled): set KAFKA_SECURITY_PROTOCOL to {wanted}"
+                ) from None
+            raise _Wrong(f"{peer} closes the connection without a reason") from None
+    for broker in metadata.brokers:
+        advertised = _Peer(broker.host, broker.port)
+        try:
+            _connect(advertised).close()
+        except _Wrong as wrong:
+            raise _Wrong(
+                f"{peer} answers, and advertises its broker {broker.node_id} as {advertised}, which cannot be reached "
+                f"({wrong}): advertised.listeners of that broker has to name an address that is reachable from here"
+            ) from None
+
+
+def _connect(peer: _Peer) -> socket.socket:
+    try:
+        return socket.create_connection((peer.host, peer.port), TIMEOUT_S)
+    except socket.gaierror:
+        raise _Wrong(f"the host name {peer.host!r} is not known") from None
+    except ConnectionRefusedError:
+        raise _Wrong(f"nothing listens on {peer}") from None
+    except TimeoutError:
+        raise _Wrong(f"{peer} does not answer within {TIMEOUT_S:g} s") from None
+    except OSError as error:
+        raise _Wrong(f"{peer} cannot be reached ({error.strerror or one_line(error)})") from None
+
+
+@contextlib.contextmanager
+def _connected(settings: KafkaSettings, peer: _Peer) -> Iterator[socket.socket]:
+    """Connect, over TLS where that is set, with the checks that the client makes."""
+    plain = _connect(peer)
+    with contextlib.closing(plain):
+        if not settings.security_protocol.endswith("SSL"):
+            yield plain
+            return
+        context = ssl.create_default_context(cafile=settings.ssl_cafile)
+        if settings.ssl_certfile is not None:
+            context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
+        try:
+            secured = context.wrap_socket(plain, server_hostname=peer.host)
+        except ssl.SSLCertVerificationError as error:
+            if error.verify_code in _HOST_MISMATCH:
+                raise _Wrong(
+                    f"the certificate of {peer} is for another host name: reach it by a name in the certificate"
+                ) from None
+            raise _Wrong(
+                f"the certificate of {peer} is not trusted ({error.verify_message}): "
+                "KAFKA_SSL_CAFILE has to name the authority that signed it"
+            ) from None
+        except OSError as error:
+            if _speaks_plainly(peer):
+                wanted = "SASL_PLAINTEXT" if settings.security_protocol.startswith("SASL") else "PLAINTEXT"
+                raise _Wrong(f"{peer} does not speak TLS: set KAFKA_SECURITY_PROTOCOL to {wanted}") from None
+            raise _Wrong(f"the TLS handshake with {peer} fails ({one_line(error, 100)})") from None
+        with contextlib.closing(secured):
+            yield secured
+
+
+def _speaks_tls(peer: _Peer) -> bool:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is sent over it
+    try:
+        with _connect(peer) as plain, context.wrap_socket(plain):
+            return True
+    except (OSError, _Wrong):
+        return False
+
+
+def _speaks_plainly(peer: _Peer) -> bool:
+    try:
+        with _connect(peer) as plain:
+            _ask(plain, ApiVersionsRequest(), ApiVersionsResponse, 0)
+            return True
+    except (OSError, EOFError, _Wrong):
+        return False
+
+
+def _authenticate(settings: KafkaSettings, peer: _Peer, connection: socket.socket) -> None:
+    name = str(settings.sasl_mechanism)
+    answer = _ask(connection, SaslHandshakeRequest(mechanism=name), SaslHandshakeResponse, 1)
+    if answer.error_code == _ILLEGAL_SASL_STATE:
+        wanted = settings.security_protocol.removeprefix("SASL_")
+        raise _Wrong(f"{peer} takes no credentials: set KAFKA_SECURITY_PROTOCOL to {wanted}")
+    if answer.error_code == _UNSUPPORTED_MECHANISM:
+        enabled = ", ".join(answer.mechanisms)
+        raise _Wrong(f"the mechanism {name} is not enabled at {peer}; enabled: {enabled} (KAFKA_SASL_MECHANISM)")
+    if name not in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
+        return
+    assert settings.sasl_password is not None
+    mechanism = get_sasl_mechanism(name)(
+        host=peer.host,
+        security_protocol=settings.security_protocol,
+        sasl_mechanism=name,
+        sasl_plain_username=settings.sasl_username,
+        sasl_plain_password=settings.sasl_password.get_secret_value(),
+    )
+    while not mechanism.is_done():
+        step = SaslAuthenticateRequest(auth_bytes=mechanism.auth_bytes())
+        answer = _ask(connection, step, SaslAuthenticateResponse, 0)
+        if answer.error_code:
+            reason = one_line(answer.error_message or errors.for_code(answer.error_code).__name__, 200)
+            raise _Wrong(f"{peer} refuses the credentials of user {settings.sasl_username!r} ({reason})")
+        mechanism.receive(answer.auth_bytes)
+
+
+def _mechanisms(settings: KafkaSettings, peer: _Peer) -> str:
+    """Return the SASL mechanisms that a listener has enabled; empty where it has none."""
+    try:
+        with _connected(settings, peer) as connection:
+            answer = _ask(connection, SaslHandshakeRequest(mechanism="none"), SaslHandshakeResponse, 1)
+            return ", ".join(answer.mechanisms)
+    except (OSError, EOFError, _Wrong):
+        return ""
+
+
+def _ask(connection: socket.socket, request: Any, response: Any, version: int) -> Any:
+    """Send a request and return its answer.
+
+    Raises:
+        OSError: the connection broke, or no answer came in time.
+        EOFError: the peer closed the connection, or speaks something else.
+    """
+    request.API_VERSION = version
+    request.with_header(1, "sightline-doctor")
+    connection.sendall(request.encode(header=True, framed=True))
+    (size,) = struct.unpack(">i", _read(connection, 4))
+    if not 0 < size < _MOST_BYTES:
+        raise EOFError
+    return response.decode(_read(connection, size), version=version, header=True)
+
+
+def _read(connection: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        part = connection.recv(count - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return data

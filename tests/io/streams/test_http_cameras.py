@@ -1,0 +1,244 @@
+"""HTTP cameras as they really are: Motion JPEG of cheap cameras, snapshot addresses, HLS and FLV."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from app.cameras import CameraState, open_source
+from app.cameras.camera import CameraTiming
+from app.cameras.ledger import DropReason
+from app.cameras.sources import Source
+from app.cameras.sources.jpeg_splitter import JpegSplitter
+from app.core.clock import Clock
+from app.errors import SourceRefused
+from app.settings.source_url import SourceUrl
+from tests.support.accounts import Account
+from tests.support.http_cameras import Hls, OddMjpeg, Snapshots, flv, flv_with_sound_first, jpeg
+from tests.support.http_server import HttpServer
+from tests.support.numbered import draw, read
+from tests.support.rows import Rows
+from tests.support.watched import DOWN, Watched
+
+QUICK = CameraTiming(reopen_first_s=0.1, reopen_max_s=0.2)
+
+
+def numbers_of(source: Source, frames: int) -> list[int]:
+    numbers = []
+    for _ in range(frames):
+        assert source.grab() is not None
+        numbers.append(read(source.retrieve().image))
+    return numbers
+
+
+def with_type(media_type: str) -> Callable[[bytes], bytes]:
+    head = f"--frame\r\nContent-Type: {media_type}\r\n".encode()
+    return lambda data: head + f"Content-Length: {len(data)}\r\n\r\n".encode() + data + b"\r\n"
+
+
+def without_end(number: int) -> bytes:
+    return jpeg(number).removesuffix(b"\xff\xd9")
+
+
+def with_thumbnail(number: int) -> bytes:
+    """A picture that holds another one in its EXIF segment, as cameras with a preview send it."""
+    thumbnail = b"Exif\0\0" + jpeg(9)
+    return b"\xff\xd8\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail + jpeg(number)[2:]
+
+
+def progressive(number: int) -> bytes:
+    return cv2.imencode(".jpg", draw(number), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+
+
+ODD = {
+    "part type image/jpg": OddMjpeg(with_type("image/jpg")),
+    "part type with a size": OddMjpeg(with_type("image/jpeg;size=5000")),
+    "part type with a charset": OddMjpeg(with_type("image/jpeg; charset=utf-8")),
+    "no boundary before the first part": OddMjpeg(
+        lambda data: b"Content-Type: image/jpeg\r\n\r\n" + data + b"\r\n--frame\r\n"
+    ),
+    "boundary lines without dashes": OddMjpeg(
+        lambda data: b"frame\r\nContent-Type: image/jpeg\r\n\r\n" + data + b"\r\n"
+    ),
+    "no length": OddMjpeg(lambda data: b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" + data + b"\r\n"),
+    "a length that is too small": OddMjpeg(
+        lambda data: b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: 100\r\n\r\n" + data + b"\r\n"
+    ),
+    "a length that is too large": OddMjpeg(
+        lambda data: b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: 999999\r\n\r\n" + data + b"\r\n"
+    ),
+    "no part headers at all": OddMjpeg(lambda data: data),
+    "no part headers and no type": OddMjpeg(lambda data: data, media_type="application/octet-stream"),
+    "parts without the type of parts": OddMjpeg(with_type("image/jpeg"), media_type="text/plain"),
+    "pictures without an end": OddMjpeg(with_type("image/jpeg"), picture=without_end),
+    "pictures with a thumbnail": OddMjpeg(lambda data: data, picture=with_thumbnail),
+    "progressive pictures": OddMjpeg(lambda data: data + b"\r\n--frame\r\n\r\n", picture=progressive),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_motion_jpeg_is_known_by_its_bytes(name: str, rows: Rows):
+    with HttpServer() as server:
+        server.answers["/stream"] = ODD[name]
+        source = open_source(SourceUrl.parse(server.url("stream")), 5, Clock())
+        source.open()
+        assert source.live
+        numbers = numbers_of(source, 10)
+        raw = source.retrieve()
+        source.close()
+    assert numbers == list(range(10))
+    assert raw.jpeg is not None
+    assert raw.jpeg().startswith(b"\xff\xd8\xff")
+    rows.add("MJPEG over HTTP", f"as cheap cameras send it: {len(ODD)} ways to wrap a picture", "every picture read")
+
+
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_pictures_are_found_however_their_bytes_are_cut_into_packets(step: int):
+    parts = [with_type("image/jpeg")(jpeg(1)), with_thumbnail(2), b"\xff\xd8\xffnoise", progressive(3), b"\0" * 5000]
+    data = b"".join([*parts, jpeg(4)])
+    splitter = JpegSplitter()
+    pictures = [picture for at in range(0, len(data), step) for picture in splitter.feed(data[at : at + step])]
+    decoded = [cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_COLOR) for picture in pictures]
+    assert [read(image) for image in decoded] == [1, 2, 3, 4]
+    assert all(picture.whole for picture in pictures)
+
+
+def test_a_picture_that_breaks_off_is_counted_damaged_and_not_sent(rows: Rows):
+    def every_third_cut(number: int) -> bytes:
+        return jpeg(number) if number % 3 else jpeg(number)[:-200]
+
+    with HttpServer() as server:
+        server.answers["/stream"] = OddMjpeg(lambda data: data, picture=every_third_cut)
+        with Watched(server.url("stream"), fps=50) as camera:
+            camera.until(lambda: camera.status().ledger.dropped[DropReason.DAMAGED] > 3)
+            camera.until(lambda: len(camera.sent) > 3)
+            assert all(sent.number % 3 for sent in camera.sent)
+            assert camera.status().ledger.balanced
+    rows.add("MJPEG over HTTP", "pictures that break off", "counted `damaged`, not sent")
+
+
+@pytest.mark.idle
+def test_a_stream_of_one_picture_every_8_s_is_live_by_its_stall_s(rows: Rows):
+    with HttpServer() as server:
+        server.answers["/stream"] = OddMjpeg(with_type("image/jpeg"), every_s=8.0)
+        with Watched(server.url("stream"), stall_s=20.0) as slow, Watched(server.url("stream")) as usual:
+            slow.until(lambda: len(slow.sent) > 2)
+            assert [state for state, _ in slow.history] == [CameraState.STARTING, CameraState.LIVE]
+            assert [sent.number for sent in slow.sent] == list(range(len(slow.sent)))
+            assert CameraState.STALLED in [state for state, _ in usual.history]
+    rows.add("MJPEG over HTTP", "one picture every 8 s, `stall_s: 20`", "live; without `stall_s` it stalls")
+
+
+def test_a_snapshot_address_is_asked_at_the_cameras_rate_over_one_connection(rows: Rows):
+    with keeping_alive() as server:
+        snapshots = server.answers["/snapshot.jpg"] = Snapshots()
+        with Watched(server.url("snapshot.jpg"), fps=2) as camera:
+            camera.until(lambda: len(snapshots.asked) > 8)
+            assert camera.state is CameraState.LIVE
+            gaps = [b - a for a, b in itertools.pairwise(snapshots.asked[1:])]
+            assert len(gaps) / sum(gaps) < 2.2
+            camera.until(lambda: len(camera.sent) > 7)
+            numbers = [sent.number for sent in camera.sent]
+            assert numbers == sorted(set(numbers))
+            assert camera.status().reconnects == 0
+        assert server.connected == 1
+    rows.add("JPEG snapshots over HTTP", "one picture for each request", "asked at the camera's rate, one connection")
+
+
+@pytest.mark.parametrize("validator", ["ETag", "Last-Modified"])
+def test_a_snapshot_that_has_not_changed_is_not_sent_again(validator: str, rows: Rows):
+    with keeping_alive() as server:
+        snapshots = server.answers["/snapshot.jpg"] = Snapshots(every_s=1.0, validator=validator)
+        with Watched(server.url("snapshot.jpg"), fps=10) as camera:
+            camera.until(lambda: len(camera.sent) > 2)
+            numbers = [sent.number for sent in camera.sent]
+            assert numbers == sorted(set(numbers))
+            assert snapshots.conditional > snapshots.sent
+            assert [state for state, _ in camera.history if state in DOWN] == []
+    rows.add("JPEG snapshots over HTTP", "ETag and Last-Modified", "asked with conditions; 304 is no new frame")
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "Digest"])
+def test_a_snapshot_address_may_ask_for_an_account(scheme: str):
+    with keeping_alive() as server:
+        server.account = Account("viewer", "p@ss", scheme)
+        server.answers["/snapshot.jpg"] = Snapshots()
+        source = open_source(SourceUrl.parse(server.url("snapshot.jpg", "viewer", "p%40ss")), 20, Clock())
+        source.open()
+        assert numbers_of(source, 5) == list(range(5))
+        source.close()
+        wrong = open_source(SourceUrl.parse(server.url("snapshot.jpg", "viewer", "wrong")), 20, Clock())
+        with pytest.raises(SourceRefused, match="refuses the account 'viewer'") as caught:
+            wrong.open()
+        assert "wrong" not in str(caught.value)
+
+
+def test_a_snapshot_address_that_fails_is_told_and_asked_again(rows: Rows):
+    with keeping_alive() as server:
+        server.answers["/snapshot.jpg"] = Snapshots()
+        with Watched(server.url("snapshot.jpg"), timing=QUICK) as camera:
+            camera.until_live()
+            server.go_away()
+            camera.until_down()
+            assert all(reason for state, reason in camera.history if state in DOWN)
+            server.listen()
+            assert camera.until_live() < 10
+    rows.add("JPEG snapshots over HTTP", "its server goes away and returns", "told; live again")
+
+
+@pytest.mark.idle
+@pytest.mark.parametrize("segment_s", [2, 6])
+def test_a_live_playlist_is_paced_by_its_timestamps(tmp_path: Path, segment_s: int, rows: Rows):
+    fps = 10
+    hls = Hls(tmp_path, segment_s=segment_s, fps=fps, segments=12)
+    with HttpServer() as server:
+        hls.serve_from(server)
+        with Watched(server.url("live.m3u8"), fps=5) as camera:
+            camera.until_live()
+            first = len(camera.sent)
+            camera.until(lambda: len(camera.sent) > first + 5 * (segment_s + 4))
+            sent = camera.sent[first:]
+            assert [state for state, _ in camera.history if state in DOWN] == []
+            gaps = [b.at - a.at for a, b in itertools.pairwise(sent)]
+            assert max(gaps) < max(1.5, segment_s / 2)
+            shown_s = (sent[-1].number - sent[0].number) / fps
+            assert shown_s == pytest.approx(sent[-1].at - sent[0].at, rel=0.25)
+            assert len(sent) / shown_s == pytest.approx(5, rel=0.1)
+    rows.add("HLS", "live playlists, segments of 2 and 6 s", "paced by its timestamps, the rate as asked")
+
+
+@pytest.mark.idle
+@pytest.mark.parametrize("fps", [1, 5])
+def test_flv_of_a_low_rate_is_live_whatever_its_header_says_of_sound(fps: int, rows: Rows):
+    with HttpServer() as server:
+        server.answers["/live.flv"] = flv(fps)
+        began = time.monotonic()
+        with Watched(server.url("live.flv"), fps=fps) as camera:
+            camera.until(lambda: len(camera.sent) > 4)
+            assert time.monotonic() - began < 4 + 10 / fps
+            numbers = [sent.number for sent in camera.sent]
+            assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+            assert [state for state, _ in camera.history] == [CameraState.STARTING, CameraState.LIVE]
+    rows.add("FLV over HTTP", "a low rate, sound promised and not sent", "live at its first pictures")
+
+
+@pytest.mark.idle
+def test_flv_whose_sound_comes_before_its_pictures_is_live():
+    with HttpServer() as server:
+        server.answers["/live.flv"] = flv_with_sound_first(5)
+        with Watched(server.url("live.flv")) as camera:
+            camera.until(lambda: len(camera.sent) > 4)
+            assert camera.sent[0].number == 0
+            assert [state for state, _ in camera.history] == [CameraState.STARTING, CameraState.LIVE]
+
+
+def keeping_alive() -> HttpServer:
+    server = HttpServer()
+    server.keeps_alive = True
+    return server

@@ -1,0 +1,165 @@
+"""RTSP cameras as they really are: refused accounts, odd answers, lost packets, key frames far apart."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from app.cameras import CameraState, open_source
+from app.cameras.camera import CameraTiming
+from app.cameras.ledger import DropReason
+from app.core.clock import Clock
+from app.errors import SourceRefused, SourceUnavailable
+from app.settings.source_url import SourceUrl
+from tests.support.accounts import Account
+from tests.support.h264 import H264, H265, Codec
+from tests.support.http_server import HttpServer
+from tests.support.numbered import draw, read
+from tests.support.rows import Rows
+from tests.support.rtsp_server import RtspServer
+from tests.support.watched import Watched
+
+SECRET = "hunter2"
+SIZE = (320, 192)
+BRISK = CameraTiming(reopen_first_s=0.05, reopen_max_s=0.1)
+"""After three refusals a pause of 0.75 to 1.5 s, which doubles."""
+
+
+def test_a_refused_account_is_tried_three_times_and_then_seldom(rows: Rows):
+    pauses: list[float] = []
+
+    def wait(stopping: threading.Event, seconds: float) -> bool:
+        pauses.append(seconds)
+        return stopping.wait(min(seconds, 0.01))
+
+    with RtspServer(account=Account("viewer", SECRET)) as server:
+        url = server.url(user="viewer", password=f"not-{SECRET}")
+        with Watched(url, clock=Clock(wait=wait)) as camera:
+            camera.until(lambda: len(pauses) >= 8)
+            assert camera.state is CameraState.OFFLINE
+            assert "401" in camera.status().reason
+            assert "it refuses the account 'viewer'" in camera.status().reason
+            assert SECRET not in str(camera.history)
+    assert max(pauses[:2]) <= 1.0
+    assert [pause >= limit for pause, limit in zip(pauses[2:], [30, 60, 120, 240, 300, 300], strict=False)] == [
+        True
+    ] * 6
+    assert max(pauses) <= 600
+    rows.add("RTSP", "a refused account", "tried three times, then after 1, 2, 4 … 10 minutes; told as the account's")
+
+
+def test_an_account_that_is_put_right_at_the_camera_is_let_in_at_the_next_try():
+    with (
+        RtspServer(account=Account("viewer", "another")) as server,
+        Watched(server.url(user="viewer", password=SECRET), timing=BRISK) as camera,
+    ):
+        camera.until(lambda: camera.status().reconnects >= 3)
+        server.behaviour.account = Account("viewer", SECRET)
+        camera.until_live()
+
+
+def test_a_changed_address_is_tried_at_once():
+    with RtspServer(account=Account("viewer", SECRET)) as server:
+        with Watched(server.url(user="viewer", password="wrong")) as camera:
+            camera.until(lambda: camera.status().reconnects >= 2)
+            camera.until(lambda: camera.state is CameraState.OFFLINE)
+            began = time.monotonic()
+        # A camera whose address is changed is stopped, and another one is started (app/fleet/reconciler.py).
+        with Watched(server.url(user="viewer", password=SECRET)) as camera:
+            camera.until_live()
+            assert time.monotonic() - began < 20
+
+
+def test_a_camera_that_offers_only_sha_256_says_so():
+    with RtspServer(account=Account("viewer", SECRET, algorithm="SHA-256")) as server:
+        source = open_source(SourceUrl.parse(server.url(user="viewer", password=SECRET)), 5, Clock())
+        with pytest.raises(SourceRefused, match="only Digest with SHA-256, which is not supported") as caught:
+            source.open()
+        assert "the password was not sent" in str(caught.value)
+        assert SECRET not in str(caught.value)
+
+
+def test_a_camera_that_asks_for_an_account_says_that_none_is_named():
+    with RtspServer(account=Account("viewer", SECRET)) as server:
+        source = open_source(SourceUrl.parse(server.url()), 5, Clock())
+        with pytest.raises(SourceRefused, match="asks for an account, and the address names none"):
+            source.open()
+
+
+def test_motion_jpeg_over_http_is_read_with_sha_256(rows: Rows):
+    with HttpServer() as server:
+        server.account = Account("viewer", SECRET, algorithm="SHA-256")
+        source = open_source(SourceUrl.parse(server.url(user="viewer", password=SECRET)), 5, Clock())
+        source.open()
+        assert source.grab() is not None
+        assert read(source.retrieve().image) == 0
+        source.close()
+    rows.add("RTSP", "Digest with SHA-256 only", "told: it is not supported, and the password was not sent")
+    rows.add("MJPEG over HTTP", "Digest with SHA-256", "let in")
+
+
+def test_an_answer_with_udp_to_a_setup_over_tcp_is_tried_over_udp(rows: Rows):
+    with RtspServer(answers_udp=True) as server:
+        source = open_source(SourceUrl.parse(server.url()), 5, Clock())
+        source.open()
+        numbers = []
+        for _ in range(10):
+            assert source.grab() is not None
+            numbers.append(read(source.retrieve().image))
+        source.close()
+        assert server.played == ["udp"]
+        assert numbers == list(range(numbers[0], numbers[0] + 10))
+        refused = open_source(SourceUrl.parse(server.url(query="transport=tcp")), 5, Clock())
+        with pytest.raises(SourceUnavailable, match="Invalid data"):
+            refused.open()
+    rows.add("RTSP", "a SETUP over TCP is answered with UDP", "tried over UDP")
+
+
+@pytest.mark.parametrize("codec", [H264, H265], ids=lambda codec: codec.name)
+def test_frames_that_lost_packets_are_known_to_be_damaged(codec: Codec):
+    with RtspServer(codec=codec, size=SIZE, most_bytes=200, loses_every=41) as server:
+        source = open_source(SourceUrl.parse(server.url(query="transport=udp")), 25, Clock())
+        source.open()
+        whole, damaged, wrong, first = 0, 0, 0, None
+        for _ in range(150):
+            timing = source.grab()
+            assert timing is not None
+            raw = source.retrieve()
+            first = read(raw.image) if first is None else first
+            drawn = draw(first + round(timing.time_s * 25), *SIZE)
+            is_right = np.abs(raw.image.astype(int) - drawn).mean() < 4
+            damaged += raw.damaged
+            whole += not raw.damaged
+            wrong += not is_right
+            assert raw.damaged or is_right
+        source.close()
+    assert whole > 10
+    assert (
+        damaged > 10 and wrong > 0
+    ) or codec is H265  # FFmpeg's decoder of H.265 returns no frame that lost what it refers to
+
+
+def test_damaged_frames_are_counted_and_not_sent(rows: Rows):
+    with (
+        RtspServer(size=SIZE, most_bytes=200, loses_every=41) as server,
+        Watched(server.url(query="transport=udp"), fps=25) as camera,
+    ):
+        camera.until(lambda: camera.status().ledger.dropped[DropReason.DAMAGED] > 10)
+        camera.until(lambda: len(camera.sent) > 10)
+        numbers = [sent.number for sent in camera.sent]
+        assert numbers == sorted(set(numbers))  # a frame decoded from what is left shows an earlier number again
+        assert camera.status().ledger.balanced
+        assert camera.state is CameraState.LIVE
+    rows.add("RTSP over UDP", "packets are lost", "frames up to the next key frame counted `damaged`, not sent")
+
+
+@pytest.mark.idle
+def test_a_stream_whose_next_key_frame_is_27_s_away_is_live_at_it(rows: Rows):
+    with RtspServer(keyframe_every=700, join_at=25) as server, Watched(server.url()) as camera:
+        camera.until_live()
+        assert [state for state, _ in camera.history] == [CameraState.STARTING, CameraState.LIVE]
+        assert camera.sent[0].number == 700
+    rows.add("RTSP over TCP", "its next key frame is 27 s away (up to 60 s)", "live at that frame")

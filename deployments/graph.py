@@ -184,7 +184,7 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
     broker = DeploymentActorConfig(
         name=BROKER,
         actor_class=BrokerActor,
-        init_kwargs={"topic": settings.kafka.topic},
+        init_kwargs={"topic": settings.kafka.topic, "state_dir": str(settings.state_dir)},
         actor_options={"num_cpus": 0, "resources": node},
     )
     return [broker, *publishers] if settings.kafka.embedded else publishers

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -27,7 +28,7 @@ from app.publisher import (
     Submission,
     open_shard,
 )
-from app.publisher.kafka.embedded_broker import ANNOUNCEMENT, EmbeddedBroker
+from app.publisher.kafka.embedded_broker import EmbeddedBroker, announcement_file
 from app.publisher.kafka.sink import KafkaSink
 from app.publisher.telemetry import PublisherTelemetry
 from app.settings.connections import KafkaSettings
@@ -107,14 +108,14 @@ class Sealed(str):
 class BrokerActor:
     """The embedded broker's owner: its process ends with this actor, however that ends."""
 
-    def __init__(self, topic: str) -> None:
-        """Start the broker.
+    def __init__(self, topic: str, state_dir: str) -> None:
+        """Start the broker; ``state_dir`` is ``SIGHTLINE_STATE_DIR``.
 
         Raises:
             BrokerUnavailable: it did not come up.
         """
         log_beside_serve(BROKER)
-        self._broker = EmbeddedBroker(announcement=ANNOUNCEMENT).start()
+        self._broker = EmbeddedBroker(announcement=announcement_file(Path(state_dir))).start()
         threading.Thread(target=self._exit_with_broker, name="broker-watch", daemon=True).start()
         print(
             f"sightline: KAFKA_BOOTSTRAP_SERVERS is not set: an embedded broker on {self._broker.address} keeps the "

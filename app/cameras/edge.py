@@ -16,8 +16,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from platformdirs import user_state_path
-
 from app.cameras.accounts import CameraObserver
 from app.cameras.camera import Camera
 from app.cameras.epochs import OUTDATED_EPOCH, Epochs
@@ -67,7 +65,7 @@ def run(camera: Mapping[str, Any], page: Page, environment: Mapping[str, str]) -
         )
         if settings.token is not None and not service.secure and not service.loopback:
             _log.warning("the token crosses the network unencrypted: grpcs:// encrypts it")
-        epochs = Epochs(user_state_path("sightline") / "epochs" / desired.id)
+        epochs = Epochs(settings.state_dir / "epochs" / desired.id)
         return asyncio.run(_until_signalled(settings, CameraTelemetry(desired.id, meter), epochs))
 
 

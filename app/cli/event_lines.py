@@ -9,9 +9,8 @@ from collections.abc import Iterator
 
 from app.core.stage import EVENT_STAGES
 from app.errors import DeliveryUnavailable, SettingsError
-from app.publisher.kafka.embedded_broker import read_announced
+from app.publisher.kafka.embedded_broker import announcement_file, read_announced
 from app.publisher.kafka.follower import ReceivedEvent, TopicFollower
-from app.settings.connections import KafkaSettings
 from app.settings.settings import Settings
 
 DEFAULT_BROKER = "127.0.0.1:9092"
@@ -19,15 +18,16 @@ PATIENCE_S = 60.0
 """How long to wait for the embedded broker and its topic."""
 
 
-def bootstrap_of(kafka: KafkaSettings) -> tuple[str, ...]:
+def bootstrap_of(settings: Settings) -> tuple[str, ...]:
     """Return the brokers of the topic: those of the settings, else the embedded one of this machine.
 
     Raises:
         SettingsError: Kafka is off.
     """
+    kafka = settings.kafka
     if not kafka.enabled:
         raise SettingsError("kafka.enabled (KAFKA_ENABLED): False: there is no topic to follow")
-    return kafka.bootstrap_servers or (read_announced() or DEFAULT_BROKER,)
+    return kafka.bootstrap_servers or (read_announced(announcement_file(settings.state_dir)) or DEFAULT_BROKER,)
 
 
 def follow(
@@ -47,7 +47,7 @@ def follow(
         DeliveryUnavailable: no broker answers, or the topic does not exist.
     """
     printed = 0
-    with _connected(settings.kafka, from_beginning) as follower:
+    with _connected(settings, from_beginning) as follower:
         for received in follower:
             if camera is not None and received.camera_id != camera:
                 continue
@@ -57,12 +57,12 @@ def follow(
                 return
 
 
-def _connected(kafka: KafkaSettings, from_beginning: bool) -> TopicFollower:
+def _connected(settings: Settings, from_beginning: bool) -> TopicFollower:
     """Connect; wait for the embedded broker, whose system may still be starting."""
-    end = time.monotonic() + (PATIENCE_S if kafka.embedded else 0.0)
+    end = time.monotonic() + (PATIENCE_S if settings.kafka.embedded else 0.0)
     while True:
         try:
-            return TopicFollower(kafka, bootstrap_of(kafka), from_beginning=from_beginning)
+            return TopicFollower(settings.kafka, bootstrap_of(settings), from_beginning=from_beginning)
         except DeliveryUnavailable:
             if time.monotonic() >= end:
                 raise

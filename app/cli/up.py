@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ import typer
 import yaml
 
 from app.cli.console import CONFIG, Config, out, resolve_settings
+from app.cli.ray_clusters import LOCAL, is_alive, listens, recorded_cluster
+from app.errors import SettingsError
 from app.settings.environment import process_environment
 from app.settings.paths import DEMO_MODEL
 from app.settings.runtime_env import with_environment
@@ -48,12 +51,20 @@ TUNED: Mapping[str, str] = {
     "RAY_DEDUP_LOGS": "0",
 }
 """Environment variables that Ray reads when it starts; one that is set already is left as it is."""
+DIRECT: Mapping[str, str] = {
+    # Serve's own gRPC between replicas takes the proxy of the environment (https_proxy, http_proxy), and a replica's
+    # address is hardly in no_proxy. gRPC reads this variable first, and an empty one means no proxy.
+    "grpc_proxy": "",
+}
+"""What holds whatever the shell says: no proxy stands between the processes of the system."""
 LOOPBACK: Mapping[str, str] = {
     # Ray then uses 127.0.0.1 as this machine's address, and its own processes (GCS, raylet, workers, agents) listen
     # there and not on every interface. Meant for desktops, as the name says, but read on every system.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
 """The same, where the cluster that is started is only this machine."""
+_HOST_AND_PORT = re.compile(r"[^/]+:\d+")
+"""An address of a cluster's head, unlike ``auto``, ``local`` and ``ray://…``."""
 
 
 def up(
@@ -80,8 +91,22 @@ def up(
 
 
 def joins_a_cluster(environment: Mapping[str, str]) -> bool:
-    """Return whether ``serve run`` will join a running Ray cluster, where this shell's variables do not reach."""
-    return bool(environment.get("RAY_ADDRESS")) or Path("/tmp/ray/ray_current_cluster").exists()  # noqa: S108
+    """Return whether ``serve run`` will join a running Ray cluster, where this shell's variables do not reach.
+
+    A cluster on record that is gone is not joined: a new one is started.
+
+    Raises:
+        SettingsError: ``RAY_ADDRESS`` names a host and port where nothing listens.
+    """
+    address = environment.get("RAY_ADDRESS")
+    if address:
+        if _HOST_AND_PORT.fullmatch(address) and not listens(address):
+            raise SettingsError(
+                f"RAY_ADDRESS: no Ray cluster answers at {address!r}; unset it, and one is started on this machine"
+            )
+        return address != LOCAL
+    recorded = recorded_cluster(environment)
+    return recorded is not None and is_alive(recorded, tls=environment.get("RAY_USE_TLS", "0").lower() in ("1", "true"))
 
 
 def find_the_model(settings: Settings, environment: Mapping[str, str]) -> None:
@@ -115,17 +140,20 @@ def serve_run(config_path: Path, settings: Settings, environment: Mapping[str, s
     Raises:
         SettingsError: ``listen`` is not an IP address.
     """
-    tuned = {**TUNED, **environment}
+    tuned = {**TUNED, **environment, **DIRECT}
     written = read_serve_config(config_path)
     config = listening_on(written, listen)
     joins = joins_a_cluster(environment)
+    if not joins:
+        # Ray would try for minutes to join the cluster that the file of a dead one names.
+        tuned = {**LOOPBACK, **tuned, "RAY_ADDRESS": LOCAL}
     if not joins and config == written:
-        return _foreground([str(config_path)], {**LOOPBACK, **tuned})
+        return _foreground([str(config_path)], tuned)
     with tempfile.TemporaryDirectory(prefix="sightline-") as folder:  # mode 0700
         file = Path(folder) / "serve_config.yaml"
         started = with_environment(config, environment, settings.cameras, Path(folder)) if joins else config
         file.write_text(yaml.safe_dump(started, sort_keys=False))
-        return _foreground([str(file)], tuned if joins else {**LOOPBACK, **tuned})
+        return _foreground([str(file)], tuned)
 
 
 def _foreground(arguments: list[str], environment: Mapping[str, str]) -> int:

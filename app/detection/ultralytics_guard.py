@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path
+from app.errors import SettingsError
+from app.settings.homes import user_cache
 
 _FORCED = {
     # weights_only=True with an allow-list of known layers: a checkpoint cannot run code (needs torch 2.6).
@@ -24,7 +29,17 @@ def guard_ultralytics() -> None:
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     os.environ.setdefault("YOLO_VERBOSE", "false")
     # Ultralytics writes a settings file on import: into Sightline's folder, not into the user's own.
-    os.environ.setdefault("YOLO_CONFIG_DIR", str(user_cache_path("sightline") / "ultralytics"))
+    if "YOLO_CONFIG_DIR" not in os.environ:
+        os.environ["YOLO_CONFIG_DIR"] = str(_config_folder())
+
+
+def _config_folder() -> Path:
+    try:
+        return user_cache() / "ultralytics"
+    except SettingsError:  # no home: a folder of this process alone, gone with it
+        folder = tempfile.mkdtemp(prefix="sightline-ultralytics-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
 
 
 def import_ultralytics() -> Any:

@@ -34,7 +34,8 @@ def with_environment(
         cameras: the cameras, resolved; the values of their ``${VARIABLES}`` are known only here.
         folder: a private folder for the files with secrets; it must exist until the applications have started.
     """
-    variables = _plain(environment) | _secrets(environment, folder)
+    # Serve's own gRPC between replicas is not to take the proxy of the cluster's environment; see ``app/cli/up.py``.
+    variables = _plain(environment) | _secrets(environment, folder) | {"grpc_proxy": ""}
     variables[CAMERAS] = str(
         _private_file(folder / "cameras.yaml", yaml.safe_dump({"cameras": [_camera_entry(c) for c in cameras]}))
     )

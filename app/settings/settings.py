@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from platformdirs import user_state_path
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from app.settings.cameras import CameraSettings
 from app.settings.connections import Frozen, KafkaSettings, TlsSettings, commas
+from app.settings.homes import user_state
 from app.settings.paths import DEMO_MODEL, Folder
 from app.settings.service_address import ServiceAddress
 
@@ -74,7 +74,7 @@ class DetectorSettings(Frozen):
 class SpoolSettings(Frozen):
     """Where events are kept until Kafka acknowledges them."""
 
-    dir: Folder = Field(default_factory=lambda: user_state_path("sightline") / "spool")
+    dir: Folder = Field(default_factory=lambda: user_state() / "spool")
     """A folder of one system's publisher, on one node."""
     max_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
     """Of all shards together, in equal parts; beyond it, ``Detect`` answers ``UNAVAILABLE`` until Kafka has taken
@@ -111,5 +111,5 @@ class Settings(Frozen):
     detector: DetectorSettings = DetectorSettings()
     spool: SpoolSettings = Field(default_factory=SpoolSettings)
     publisher: PublisherSettings = PublisherSettings()
-    state_dir: Folder = Field(default_factory=lambda: user_state_path("sightline"))
+    state_dir: Folder = Field(default_factory=user_state)
     """Folder of the changes of cameras made at run time; one running system's own."""

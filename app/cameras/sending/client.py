@@ -34,6 +34,9 @@ _MAX_MESSAGE = MAX_ENCODED_BYTES + 64 * 1024
 _CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_send_message_length", _MAX_MESSAGE),
     ("grpc.max_receive_message_length", _MAX_MESSAGE),
+    # gRPC would send the frames through the http_proxy of the environment; with several addresses in the target not
+    # even no_proxy would help, as gRPC compares it with the whole target.
+    ("grpc.enable_http_proxy", 0),
     # A connection that died silently is detected in 15 s. Only while calls are in flight: servers close a connection
     # that pings without any.
     ("grpc.keepalive_time_ms", 10_000),

@@ -19,8 +19,10 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from app.cameras.sources.damage import Log, LossTracker, names_other_transport
+from app.cameras.sources.http_proxy import proxy_options
 from app.cameras.sources.still import stretched
 from app.errors import SourceRefused, SourceUnavailable
+from app.settings.environment import process_environment
 from app.settings.source_url import SourceUrl
 
 _ORDINARY_FPS = 25.0
@@ -98,12 +100,13 @@ class VideoDecoder:
         """
         began = time.monotonic()
         log: Log = ()
+        options = self._options | proxy_options(self._address, process_environment())
         try:
             with av.logging.Capture() as log:
                 self._container = av.open(
                     self._address,
                     format=self._format,
-                    options=self._options,
+                    options=options,
                     timeout=self._timeout,
                     metadata_errors="replace",
                 )

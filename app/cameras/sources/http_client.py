@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import http.client
-import re
 import socket
 import ssl
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from app.cameras.sources.authorization import Authorization, parse_challenges, why_refused
+from app.cameras.sources.http_proxy import proxy_for
 from app.errors import SourceRefused, SourceUnavailable
+from app.settings.environment import process_environment
 from app.settings.source_url import SourceUrl
 
 NO_ANSWER = "no answer within its time-out"
@@ -262,11 +262,8 @@ class HttpClient:
 
 def proxy_of(target: SplitResult) -> SplitResult | None:
     """Return the proxy that the environment names for an address; ``None`` where ``no_proxy`` names its host."""
-    host = target.hostname or ""
-    named = urllib.request.getproxies_environment().get(target.scheme)
-    if not named or urllib.request.proxy_bypass(_host_and_port(target)) or not host:
-        return None
-    return urlsplit(named if re.match(r"^\w+://", named) else f"http://{named}")
+    proxy = proxy_for(target.geturl(), process_environment())
+    return None if proxy is None else urlsplit(proxy)
 
 
 def _host_and_port(target: SplitResult) -> str:

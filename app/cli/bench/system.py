@@ -19,7 +19,7 @@ from typing import Any
 
 from app.cli.bench.plan import BenchPaths, BenchPlan, bench_environment, write_files
 from app.cli.bench.processes import ProcessMeter
-from app.cli.up import LOOPBACK, TUNED
+from app.cli.up import DIRECT, LOOPBACK, TUNED
 from app.core.ports import free_port
 from app.errors import BenchFailed, SightlineError
 from app.settings.paths import ROOT
@@ -52,6 +52,7 @@ class BenchSystem:
             **bench_environment(environment),
             **LOOPBACK,
             **TUNED,
+            **DIRECT,
             **_isolation(folder),
             MARK: mark,
             "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]),

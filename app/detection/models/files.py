@@ -8,35 +8,35 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from app.core.one_line import one_line
 from app.detection.ultralytics_guard import import_ultralytics
 from app.errors import ModelUnavailable, SettingsError
+from app.settings.homes import user_cache
 
-CACHE = user_cache_path("sightline") / "models"
-"""The folder of downloaded models."""
 _RELEASE = "https://github.com/ultralytics/assets/releases/download/v8.4.0"
 _CONNECT_S = 5.0
 _DOWNLOAD_S = 300.0
 _REMEDY = "give a file in DETECTOR_MODEL"
 
 
-def find_model(model: str, cache: Path = CACHE, fetch: Callable[[str, Path], None] | None = None) -> Path:
+def find_model(model: str, cache: Path | None = None, fetch: Callable[[str, Path], None] | None = None) -> Path:
     """Return the file or folder that ``model`` names; a hub name that is not here yet is downloaded.
 
     Args:
         model: a path, or a hub name with or without ``.pt``.
-        cache: the folder of downloaded models.
+        cache: the folder of downloaded models; ``None``: that of this user.
         fetch: downloads the named model to a path; ``None``: from Ultralytics' releases, in bounded time.
 
     Raises:
-        SettingsError: it names neither a file nor a model that can be downloaded.
+        SettingsError: it names neither a file nor a model that can be downloaded, or there is no home to keep one in.
         ModelUnavailable: it could not be downloaded.
     """
     if "://" in model:
         raise SettingsError(f"the model {model.split('://')[0]}://… is an address; download it and {_REMEDY}")
-    path = Path(model).expanduser()
+    try:
+        path = Path(model).expanduser()
+    except RuntimeError:
+        raise SettingsError(f"the model {model!r}: there is no such home directory; {_REMEDY}") from None
     if path.exists():
         _check_name(path)
         return path
@@ -44,7 +44,7 @@ def find_model(model: str, cache: Path = CACHE, fetch: Callable[[str, Path], Non
     if name is None:
         where = "here" if path.is_absolute() else f"in {Path.cwd()}"
         raise SettingsError(f"the model {model!r} is no file {where} and no name that Ultralytics offers; {_REMEDY}")
-    kept = cache / name
+    kept = (cache or user_cache() / "models") / name
     if not kept.exists():
         _download(name, kept, fetch or _fetch)
     return kept

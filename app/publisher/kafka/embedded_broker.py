@@ -18,10 +18,9 @@ import threading
 import time
 from pathlib import Path
 
-from platformdirs import user_state_path
-
 from app.core.one_line import one_line
-from app.errors import BrokerUnavailable
+from app.errors import BrokerUnavailable, SettingsError
+from app.settings.homes import user_state
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +42,18 @@ A program of its own rather than a ``preexec_fn``: that would run Python between
 have many threads (a Ray actor has), where it can deadlock. The broker inherits no environment: it would take
 settings from it.
 """
-ANNOUNCEMENT = user_state_path("sightline") / "broker.json"
-"""Where other shells of this user find the address."""
+
+
+def announcement_file(state_dir: Path) -> Path:
+    """Return where other shells of this user find the broker's address; without a home, those of the same state folder.
+
+    Args:
+        state_dir: ``SIGHTLINE_STATE_DIR``.
+    """
+    try:
+        return user_state() / "broker.json"
+    except SettingsError:
+        return state_dir / "broker.json"
 
 
 class EmbeddedBroker:
@@ -199,7 +208,7 @@ class EmbeddedBroker:
             logger.warning("the broker's address cannot be announced to other processes: %s", error)
 
 
-def read_announced(announcement: Path = ANNOUNCEMENT) -> str | None:
+def read_announced(announcement: Path) -> str | None:
     """Return the address of the broker that runs on this machine for this user; ``None`` where none runs."""
     try:
         address = str(json.loads(announcement.read_text())["address"])

@@ -124,8 +124,10 @@ def test_it_leaves_no_file_behind(tmp_path: Path):
     home.mkdir()
     work.mkdir()
     code = (
-        "from app.publisher.kafka.embedded_broker import ANNOUNCEMENT, EmbeddedBroker\n"
-        "with EmbeddedBroker(announcement=ANNOUNCEMENT): assert ANNOUNCEMENT.is_file()"
+        "from app.publisher.kafka.embedded_broker import EmbeddedBroker, announcement_file\n"
+        "from pathlib import Path\n"
+        "file = announcement_file(Path('unused'))\n"
+        "with EmbeddedBroker(announcement=file): assert file.is_file()"
     )
     places = {"HOME": str(home), "TMPDIR": str(work), "XDG_STATE_HOME": str(home / "state"), "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=work, env={"PATH": os.environ["PATH"], **places})

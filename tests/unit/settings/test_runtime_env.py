@@ -26,7 +26,7 @@ def test_every_application_gets_the_shell_s_settings_and_nothing_else_of_the_she
     shell = {"INFERENCE_FPS": "2", "SIGHTLINE_TOKEN_FILE": str(secret), "HOME": "/root", "KAFKA_TOPIC": ""}
     for variables in handed(shell, tmp_path):
         assert variables.pop("SIGHTLINE_CAMERAS") == str(tmp_path / "cameras.yaml")
-        assert variables == {"INFERENCE_FPS": "2", "SIGHTLINE_TOKEN_FILE": str(secret)}
+        assert variables == {"INFERENCE_FPS": "2", "SIGHTLINE_TOKEN_FILE": str(secret), "grpc_proxy": ""}
 
 
 def test_what_is_handed_on_resolves_to_the_very_same_settings(tmp_path: Path):

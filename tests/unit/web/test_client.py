@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +16,7 @@ from pydantic import SecretStr
 
 from app.errors import SettingsError, SystemAway, SystemRefused
 from app.web.client import ApiClient, address_of
+from tests.support.paths import ROOT
 
 PROBLEM = b'{"type": "about:blank", "title": "Unavailable", "status": 503, "detail": "the manager is being started"}'
 
@@ -53,6 +57,19 @@ def answering(status: int, body: bytes) -> Iterator[tuple[str, list[str | None]]
 )
 def test_the_address_is_the_serve_configuration_s(options: dict[str, object], address: str):
     assert address_of(options) == address
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+def test_the_system_is_asked_past_the_proxy_of_the_environment(variable: str):
+    code = "import sys; from app.web.client import ApiClient; print(ApiClient(sys.argv[1]).cameras())"
+    clean = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+    environment = {**clean, "PYTHONPATH": str(ROOT), variable: "http://127.0.0.1:9"}
+    with answering(200, b"[]") as (address, asked):
+        done = subprocess.run(
+            [sys.executable, "-c", code, address], env=environment, capture_output=True, text=True, check=True
+        )
+    assert done.stdout == "()\n"
+    assert len(asked) == 1
 
 
 def test_the_token_is_sent():

@@ -11,6 +11,7 @@ from pathlib import Path
 from platformdirs import user_cache_path, user_state_path
 
 from app.errors import SettingsError
+from app.settings.environment import process_environment
 
 
 def user_state() -> Path:
@@ -39,7 +40,7 @@ def user_cache() -> Path:
 
 def _has_folder(variable: str) -> bool:
     """Return whether a variable of the XDG base directory specification is set, or there is a home."""
-    return Path(os.environ.get(variable, "")).is_absolute() or _has_home()
+    return Path(process_environment().get(variable, "")).is_absolute() or _has_home()
 
 
 def _has_home() -> bool:

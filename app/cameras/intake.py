@@ -46,7 +46,7 @@ class FrameIntake:
         return self._epoch
 
     def advance(self, epoch: int) -> None:
-        """Give the frames that are sampled from now on a higher epoch; a lower one changes nothing."""
+        """Order the frames sampled from now on by a higher epoch; a lower one changes nothing."""
         self._epoch = max(self._epoch, epoch)
 
     def put(self, index: int, raw: RawFrame) -> None:

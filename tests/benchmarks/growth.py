@@ -31,7 +31,7 @@ def run(plan: BenchPlan) -> BenchReport:
 
 
 def row(report: BenchReport) -> str:
-    """Give a line of the table."""
+    """Return a line of the table."""
     tally, kafka = report.tally, report.capture_to_kafka_ms
     drops = ", ".join(f"{reason} {count}" for reason, count in tally.dropped.items()) or "0"
     cells = (

@@ -104,7 +104,7 @@ def _line(cell: Cell) -> str:
 
 
 def table(cells: Sequence[Cell]) -> str:
-    """Give the ratios (and those of CPU time) as Markdown, a row a model, form and size and a column a batch."""
+    """Return the ratios (and those of CPU time) as Markdown, a row a model, form and size and a column a batch."""
     batches = sorted({cell.batch for cell in cells})
     rows = dict.fromkeys((cell.model, cell.form, cell.size) for cell in cells)
     cells_of = {(cell.model, cell.form, cell.size, cell.batch): cell for cell in cells}
@@ -259,7 +259,7 @@ def _predict(file: str) -> Callable[[list[bytes]], object]:
 
 
 def _image_size(file: str) -> int:
-    """Give what the weights were trained at, which both sides must be told of an export: they would take 640."""
+    """Return what the weights were trained at, which both sides must be told of an export: they would take 640."""
     return 320 if Path(file).stem.startswith("street") else 640
 
 

@@ -187,7 +187,7 @@ def main() -> int:
 
 
 def table(question: Comparison, rounds: Mapping[str, list[Figures]]) -> list[str]:
-    """Give a markdown table: each contestant's median, and Sightline's ratio to it."""
+    """Return a markdown table: each contestant's median, and Sightline's ratio to it."""
     medians = {name: statistics.median(map(question.measure, figures)) for name, figures in rounds.items()}
     ours = medians["Sightline"]
     lines = [f"\n| {question.name} | {question.unit} | Sightline ÷ this |", "|---|---|---|"]

@@ -38,11 +38,11 @@ class Manager:
         self.http = http
 
     def statuses(self) -> dict[str, CameraStatus]:
-        """Give each camera's status by id."""
+        """Return each camera's status by id."""
         return {status.id: status for status in self._handle.statuses.remote().result(timeout_s=30)}
 
     def status(self, camera_id: str) -> CameraStatus:
-        """Give one camera's status; on a busy machine it may take a while to answer."""
+        """Return one camera's status; on a busy machine it may take a while to answer."""
         return wait_for(lambda: self.statuses().get(camera_id), 30, f"an answer of {camera_id}")
 
     def health(self) -> Any:

@@ -68,7 +68,7 @@ class Load:
         return sum(answer.at - answer.took_s > moment and answer.code is grpc.StatusCode.OK for answer in self.answers)
 
     def all_under_way_since(self, moment: float) -> bool:
-        """Tell whether no caller has begun a call after a moment."""
+        """Return whether no caller has begun a call after a moment."""
         return all(asked < moment for asked in self._asked_at.values())
 
     def stop(self) -> list[Answer]:
@@ -99,7 +99,7 @@ def standing_still(process: int) -> Iterator[None]:
 
 
 def only(title: str) -> int:
-    """Give the one process of this session's cluster with a title."""
+    """Return the one process of this session's cluster with a title."""
     found = []
     for process in Path("/proc").iterdir():
         with contextlib.suppress(OSError):

@@ -63,7 +63,7 @@ class Fuzzer:
 
 
 def processes() -> dict[str, int]:
-    """Give the resident megabytes of every process of the service, by name and number."""
+    """Return the resident megabytes of every process of the service, by name and number."""
     found = {}
     for process in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError):

@@ -38,7 +38,7 @@ def stages(latency_ms: dict[str, float]) -> float:
 
 
 def share_found(records: list[Record]) -> float:
-    """Give the share of the objects at least half visible that the events name with the right class and place."""
+    """Return the share of the objects at least half visible that the events name with the right class and place."""
     streets = {camera: Street(StreetSpec(seed=seed)) for camera, seed in SEEDS.items()}
     found = drawn = 0
     for record in records:
@@ -111,13 +111,13 @@ DASHBOARD_ANSWERS = (
 
 
 def metrics_pages() -> list[str]:
-    """Give the addresses that Prometheus would scrape."""
+    """Return the addresses that Prometheus would scrape."""
     groups = json.loads((CLUSTER / "prom_metrics_service_discovery.json").read_text())
     return [f"http://{target}/metrics" for group in groups for target in group["targets"]]
 
 
 def shown() -> dict[str, str]:
-    """Give all that people can see of a running system but its own output, by where it is seen."""
+    """Return all that people can see of a running system but its own output, by where it is seen."""
     found = {}
     for path in CLUSTER.glob("session_2*/**/*"):
         with contextlib.suppress(OSError):

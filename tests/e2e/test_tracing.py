@@ -36,7 +36,7 @@ def spans(folder: Path) -> list[dict[str, Any]]:
 
 
 def whole_traces(folder: Path) -> list[dict[str, dict[str, Any]]]:
-    """Give the traces that have the camera's span, by their spans' names."""
+    """Return the traces that have the camera's span, by their spans' names."""
     traces: dict[str, dict[str, dict[str, Any]]] = {}
     for span in spans(folder):
         traces.setdefault(span["context"]["trace_id"], {})[span["name"]] = span

@@ -86,7 +86,7 @@ class Cluster:
         self._cluster.shutdown()
 
     def running(self) -> dict[str, list[str]]:
-        """Give what runs on each kind of node, of ours and Serve's proxies; ``gone`` is a node that was killed."""
+        """Return what runs on each kind of node, of ours and Serve's proxies; ``gone`` is a node that was killed."""
         import ray
 
         kinds = {node.node_id: kind for kind, node in self._nodes.items()} | {self._cluster.head_node.node_id: "head"}
@@ -151,7 +151,7 @@ class System:
                 self.told[one.id, one.epoch] = Told(one.ledger.accepted, one.ledger.unconfirmed, dropped)
 
     def dropped(self) -> Counter[str]:
-        """Give the frames dropped so far, by reason, as far as they were told."""
+        """Return the frames dropped so far, by reason, as far as they were told."""
         every: Counter[str] = Counter()
         for told in self.told.values():
             every.update(told.dropped)
@@ -165,7 +165,7 @@ class System:
             raise TimeoutError(f"not in place: {self.misplaced()}; {self.cluster.running()}") from None
 
     def misplaced(self) -> list[str]:
-        """Tell what does not run where it is to; a camera that asks for ``edge`` must be on the edge's node."""
+        """Return what does not run where it is to; a camera that asks for ``edge`` must be on the edge's node."""
         running = self.cluster.running()
         wrong = [
             f"{name} on {kind}"
@@ -277,7 +277,7 @@ def _outages(follower: TopicFollower, killed: float) -> dict[str, float]:
 
 
 def _lacking(made: System, follower: TopicFollower) -> dict[str, int]:
-    """Tell what accepted events of the cameras' lives the topic lacks."""
+    """Return what accepted events of the cameras' lives the topic lacks."""
     told = dict(made.told)
 
     def lacking() -> dict[str, int]:

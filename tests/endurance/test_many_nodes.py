@@ -17,7 +17,7 @@ HEADER = (
 
 
 def row(one: dict[str, Any]) -> str:
-    """Give a row of the table."""
+    """Return a row of the table."""
 
     def counted(names: Counter[str]) -> str:
         return ", ".join(f"{count} {name}" for name, count in sorted(names.items())) or "-"

@@ -29,13 +29,13 @@ _SERIES = re.compile(r"^(ray_\w+\{[^}]*\})", re.MULTILINE)
 
 
 def series() -> set[str]:
-    """Give every series that Ray's agent on this node shows."""
+    """Return every series that Ray's agent on this node shows."""
     page = f"http://127.0.0.1:{ray.nodes()[0]['MetricsExportPort']}/metrics"
     return set(_SERIES.findall(httpx.get(page, timeout=60).text))
 
 
 def ours(every: set[str]) -> set[str]:
-    """Give those of cameras, by our names."""
+    """Return those of cameras, by our names."""
     return {one for one in every if one.startswith("ray_sightline_") and "camera_id=" in one}
 
 
@@ -98,13 +98,13 @@ def test_two_hundred_cameras_added_and_removed_leave_everything_as_it_was(
 
 
 def growths(insides: list[dict[str, Inside]]) -> dict[str, tuple[Inside, Inside]]:
-    """Give how much each of our actors grew in either half; the first is its warm-up."""
+    """Return how much each of our actors grew in either half; the first is its warm-up."""
     first, middle, last = insides
     return {title: (middle[title].since(first[title]), last[title].since(middle[title])) for title in first}
 
 
 def rows_inside(last: dict[str, Inside], halves: dict[str, tuple[Inside, Inside]]) -> list[str]:
-    """Give the lines of a markdown table."""
+    """Return the lines of a markdown table."""
     head = [
         "| actor | MB at the end | KB, first half | KB, second | objects | blocks | asyncio tasks |",
         "|---|---|---|---|---|---|---|",
@@ -117,7 +117,7 @@ def rows_inside(last: dict[str, Inside], halves: dict[str, tuple[Inside, Inside]
 
 
 def most_files(trend: Trend) -> int:
-    """Tell how many files a process may have open at last."""
+    """Return how many files a process may have open at last."""
     if trend.title == "log_monitor.py":
         # Ray's: it keeps every worker's log open, of dead ones too, until it has so many; then it closes all.
         return LOG_MONITOR_MAX_OPEN_FILES + 30
@@ -127,7 +127,7 @@ def most_files(trend: Trend) -> int:
 
 
 def settled_series() -> set[str]:
-    """Give the series once Ray has forgotten the gauges of the cameras that are gone."""
+    """Return the series once Ray has forgotten the gauges of the cameras that are gone."""
 
     def settled() -> set[str]:
         now = series()

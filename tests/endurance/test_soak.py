@@ -163,13 +163,13 @@ class Soaking:
 
 
 def statuses() -> dict[str, CameraStatus]:
-    """Give the status of each camera that answers."""
+    """Return the status of each camera that answers."""
     found = serve.get_app_handle("soak-cameras").statuses.remote().result(timeout_s=30)
     return {status.id: status for status in found}
 
 
 def all_statuses() -> dict[str, CameraStatus]:
-    """Give every camera's status; on a busy machine one may not answer at once."""
+    """Return every camera's status; on a busy machine one may not answer at once."""
 
     def whole() -> dict[str, CameraStatus] | None:
         found = statuses()
@@ -222,7 +222,7 @@ def test_thirty_minutes_of_flapping_and_changing_cameras_grow_nothing(soaking: S
 
 
 def told(soak: Soak) -> list[str]:
-    """Give the figures, for people."""
+    """Return the figures, for people."""
     recovered = sorted(soak.recoveries)
     ledgers = [
         f"| {name} | {soak.after[name].state} | {one.sampled} | {one.accepted} | {one.dropped_total} "

@@ -87,7 +87,7 @@ def nodes() -> Iterator[None]:
 
 
 def _answers_there(port: int) -> bool:
-    """Tell whether anything listens on the namespace's own loopback."""
+    """Return whether anything listens on the namespace's own loopback."""
     connect = f"import socket; socket.create_connection(('127.0.0.1', {port}), 3)"
     tried = subprocess.run(
         ["ip", "netns", "exec", SPACE, sys.executable, "-c", connect], stderr=subprocess.DEVNULL, check=False

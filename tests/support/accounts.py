@@ -21,13 +21,13 @@ class Account:
     """Of Digest: named in the challenge; empty: none is named, which is MD5."""
 
     def challenge(self) -> str:
-        """Give the ``WWW-Authenticate`` header."""
+        """Return the ``WWW-Authenticate`` header."""
         nonce = f', nonce="{_NONCE}"' if self.scheme == "Digest" else ""
         algorithm = f", algorithm={self.algorithm}" if self.algorithm else ""
         return f'{self.scheme} realm="{_REALM}"{nonce}{algorithm}'
 
     def allows(self, method: str, given: str) -> bool:
-        """Tell whether an ``Authorization`` header is right."""
+        """Return whether an ``Authorization`` header is right."""
         if self.scheme == "Basic":
             return given == "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
         fields = dict(re.findall(r'(\w+)="?([^",]*)"?', given))

@@ -60,7 +60,7 @@ class Page:
         self.call("Page.navigate", url=url)
 
     def run(self, script: str) -> Any:
-        """Give the value of an expression."""
+        """Return the value of an expression."""
         result = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
@@ -127,7 +127,7 @@ def browser(folder: Path) -> Iterator[Page]:
 
 
 def _tab(profile: Path, process: subprocess.Popen[bytes]) -> str:
-    """Give the address of the first tab."""
+    """Return the address of the first tab."""
 
     def find() -> str | None:
         assert process.poll() is None, "Chromium ended"

@@ -55,7 +55,7 @@ def call(*arguments: str, stdin: str = "", **environment: str) -> Done:
 
 @contextlib.contextmanager
 def _process(stdin: str, environment: Mapping[str, str]) -> Iterator[None]:
-    """Give this process another input and environment for a while."""
+    """Return this process another input and environment for a while."""
     before = (sys.stdin, dict(os.environ))
     sys.stdin = io.StringIO(stdin)
     _set(environment)

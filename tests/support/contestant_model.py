@@ -23,7 +23,7 @@ class Model:
             self._detector.warm_up()
 
     def run(self, frames: Sequence[NDArray[np.uint8]]) -> tuple[list[list[float]], float]:
-        """Give each frame's boxes as plain numbers, and the milliseconds it took."""
+        """Return each frame's boxes as plain numbers, and the milliseconds it took."""
         if self._detector is None:
             return [[] for _ in frames], 0.0
         began = time.perf_counter()

@@ -56,7 +56,7 @@ class Running:
 
 
 def fleet(runner: Runner, folder: Path, *cameras: CameraSettings) -> Fleet:
-    """Give a fleet that runs, before it has taken up what was kept."""
+    """Return a fleet that runs, before it has taken up what was kept."""
     reconciler = Reconciler(runner.start)
     made = Fleet(configured(*cameras), OverrideStore(folder), reconciler, 5)
     reconciler.start()

@@ -98,7 +98,7 @@ class Watched:
                 self.titles[identity] = _title(place)
 
     def trends(self, begin: float) -> list[Trend]:
-        """Give the trend of each process that was there from ``begin`` to the last sample, the fastest first."""
+        """Return the trend of each process that was there from ``begin`` to the last sample, the fastest first."""
         last = max((holdings[-1].at for holdings in self._holdings.values()), default=0.0)
         lasting = {
             identity: [one for one in holdings if one.at >= begin]
@@ -110,14 +110,14 @@ class Watched:
 
 
 def slope(times: list[float], values: list[float]) -> float:
-    """Give the median of the slopes between all pairs of samples; single outliers do not move it."""
+    """Return the median of the slopes between all pairs of samples; single outliers do not move it."""
     at, value = np.array(times), np.array(values)
     one, other = np.triu_indices(len(at), k=1)
     return float(np.median((value[other] - value[one]) / (at[other] - at[one])))
 
 
 def rows_of(trends: list[Trend]) -> list[str]:
-    """Give the lines of a markdown table."""
+    """Return the lines of a markdown table."""
     head = ["| process | MB at the end | MB in 10 minutes | files | threads |", "|---|---|---|---|---|"]
     return head + [
         f"| {trend.title} | {trend.megabytes:.1f} | {trend.growth:+.2f} "

@@ -36,7 +36,7 @@ class Codec:
         return nal[0] & 31 if self.header_bytes == 1 else nal[0] >> 1 & 63
 
     def fragment_header(self, nal: bytes, flags: int) -> bytes:
-        """Give the header of one fragment: FU-A in H.264, FU in H.265."""
+        """Return the header of one fragment: FU-A in H.264, FU in H.265."""
         if self.header_bytes == 1:
             return bytes([nal[0] & 0xE0 | 28, flags | self.type_of(nal)])
         return bytes([nal[0] & 0x81 | 49 << 1, nal[1], flags | self.type_of(nal)])
@@ -90,7 +90,7 @@ class NumberedStream:
 
 @functools.cache
 def parameter_sets(codec: Codec, width: int, height: int) -> str:
-    """Give the SDP's parameters of a stream of that size."""
+    """Return the SDP's parameters of a stream of that size."""
     values: dict[str, list[str]] = {}
     for key, kind in codec.described:
         for nal in NumberedStream(codec, width, height, 1).encode(0):
@@ -109,7 +109,7 @@ class RtpPacketiser:
         self._sequence = 65_500  # so that a test soon sees it wrap
 
     def packets(self, nals: list[bytes], stamp: int) -> Iterator[bytes]:
-        """Give the packets of one picture; the last one is marked."""
+        """Return the packets of one picture; the last one is marked."""
         payloads = [part for nal in nals for part in self._parts(nal)]
         for place, payload in enumerate(payloads):
             marker = 0x80 if place == len(payloads) - 1 else 0
@@ -128,11 +128,11 @@ class RtpPacketiser:
 
 
 def sender_report(stamp: int, wall_s: float) -> bytes:
-    """Give the RTCP report with which a camera tells the wall time of a timestamp."""
+    """Return the RTCP report with which a camera tells the wall time of a timestamp."""
     ntp = int((wall_s + 2_208_988_800) * 2**32)
     return struct.pack(">BBHIQIII", 0x80, 200, 6, 77, ntp & (2**64 - 1), stamp & 0xFFFFFFFF, 1, 1)
 
 
 def goodbye() -> bytes:
-    """Give the RTCP report and BYE with which a sender ends its stream."""
+    """Return the RTCP report and BYE with which a sender ends its stream."""
     return struct.pack(">BBHI", 0x80, 201, 1, 77) + struct.pack(">BBHI", 0x81, 203, 1, 77)

@@ -49,7 +49,7 @@ def _run(first: pytest.Function, module: pytest.Module) -> _Outcomes:
 
 
 def _arguments(item: pytest.Function, first: pytest.Function) -> dict[str, Any]:
-    """Give an item's arguments; its fixtures are those of the first item, as they live longer than either."""
+    """Return an item's arguments; its fixtures are those of the first item, as they live longer than either."""
     ask = first._request.getfixturevalue
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     found = {}

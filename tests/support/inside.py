@@ -40,7 +40,7 @@ class Inside:
     """Anonymous memory, once all that is free has been given back."""
 
     def since(self, before: Inside) -> Inside:
-        """Give the growth."""
+        """Return the growth."""
         return Inside(*(getattr(self, each.name) - getattr(before, each.name) for each in fields(self)))
 
 

@@ -25,7 +25,7 @@ _PROMPT = [
 
 
 def picture(seed: int = 0, width: int = 160, height: int = 96) -> bytes:
-    """Give a small JPEG."""
+    """Return a small JPEG."""
     grain = np.random.default_rng(seed).integers(96, 160, (height, width, 3), np.uint8)
     return cv2.imencode(".jpg", grain)[1].tobytes()
 
@@ -74,7 +74,7 @@ class Load:
         return [call for call in self.calls if call.accepted]
 
     def answered_ok_after(self, moment: float) -> Call | None:
-        """Give the first accepted call that was sent after a moment."""
+        """Return the first accepted call that was sent after a moment."""
         return next((call for call in self.accepted if call.sent > moment), None)
 
     def start(self) -> Load:

@@ -14,7 +14,7 @@ EVERYWHERE = "  host: 0.0.0.0                  # every interface of the pod: the
 
 
 def renewed(manifest: str, serve_config: str) -> str:
-    """Give the manifest with the Serve configuration as it is now, comments and all, but for where it listens."""
+    """Return the manifest with the Serve configuration as it is now, comments and all, but for where it listens."""
     body, count = _HOST.subn(EVERYWHERE, serve_config)
     assert count == 1, "serve_config.yaml listens on 127.0.0.1"
     before, rest = manifest.split(_KEY)

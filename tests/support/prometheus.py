@@ -29,13 +29,13 @@ class Prometheus:
         """Where a camera on the edge is looked for."""
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """Give the vector of an expression."""
+        """Return the vector of an expression."""
         answer = httpx.get(f"{self._address}/api/v1/query", params={"query": expression}, timeout=30).json()
         assert answer["status"] == "success", answer
         return list(answer["data"]["result"])
 
     def numbers(self, expression: str) -> list[float]:
-        """Give the values of an expression; nothing while one of them is none (0/0: no two readings differ yet)."""
+        """Return the values of an expression; nothing while one of them is none (0/0: no two readings differ yet)."""
         values = [float(sample["value"][1]) for sample in self.query(expression)]
         return values if not any(math.isnan(value) for value in values) else []
 

@@ -140,7 +140,7 @@ def topic(service: Service, broker: str) -> Iterator[TopicReader]:
 
 
 def processes(title: str) -> list[int]:
-    """Give the processes of this test's own cluster with a title."""
+    """Return the processes of this test's own cluster with a title."""
     found = []
     for process in Path("/proc").iterdir():
         with contextlib.suppress(OSError):

@@ -15,7 +15,7 @@ _BASE = Fraction(1, 90_000)
 
 
 def stamps_at(fps: Fraction | int, seconds: float = 4.0) -> list[Fraction]:
-    """Give the timestamps of a constant rate."""
+    """Return the timestamps of a constant rate."""
     return [Fraction(number) / fps for number in range(math.ceil(seconds * fps))]
 
 

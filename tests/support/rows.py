@@ -14,7 +14,7 @@ class Rows:
         self._rows.setdefault((kind, tried), result)
 
     def lines(self) -> list[str]:
-        """Give the lines of a markdown table, by source."""
+        """Return the lines of a markdown table, by source."""
         in_order = sorted(self._rows.items(), key=lambda row: row[0][0])
         rows = [f"| {kind} | {tried} | {result} |" for (kind, tried), result in in_order]
         return ["| source | what was tried | result |", "|---|---|---|", *rows]

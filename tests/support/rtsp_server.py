@@ -308,7 +308,7 @@ class RtspServer:
 
 
 def _requests(reader: BinaryIO) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Give a client's requests; its interleaved reports are passed over."""
+    """Return a client's requests; its interleaved reports are passed over."""
     while first := reader.read(1):
         if first == b"$":
             reader.read(struct.unpack(">xH", reader.read(3))[0])

@@ -24,7 +24,7 @@ STEADY_FPS = 4
 
 
 def listed(**fps: float) -> list[dict[str, object]]:
-    """Give cameras as a cameras file lists them."""
+    """Return cameras as a cameras file lists them."""
     return [{"id": camera_id, "url": STREET, "fps": rate} for camera_id, rate in fps.items()]
 
 
@@ -53,7 +53,7 @@ class Cameras:
         return answer.json()
 
     def all(self) -> dict[str, dict[str, Any]]:
-        """Give every camera; none while nobody answers."""
+        """Return every camera; none while nobody answers."""
         with contextlib.suppress(httpx.HTTPError, AssertionError):
             return {camera["id"]: camera for camera in self.ask("GET")}
         return {}

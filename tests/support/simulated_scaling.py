@@ -48,7 +48,7 @@ class Simulation:
     late: list[float] = field(default_factory=list)
 
     def run(self, seconds: float) -> list[int]:
-        """Give the target at every tick."""
+        """Return the target at every tick."""
         chance = random.Random(self.seed)
         scaler = Scaler(self.numbers)
         target, running, starting = self.fewest, self.fewest, deque[float]()

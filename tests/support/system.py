@@ -87,15 +87,15 @@ class System:
         return status
 
     def survivors(self) -> list[str]:
-        """Give the command lines of the processes that were started below it and still run."""
+        """Return the command lines of the processes that were started below it and still run."""
         return list(self._below().values())
 
     def processes(self, kind: str) -> list[int]:
-        """Give the ids of those processes below it whose title names a kind of actor, replica or program."""
+        """Return the ids of those processes below it whose title names a kind of actor, replica or program."""
         return [pid for pid, title in self._below().items() if kind in title]
 
     def programs(self, name: str) -> list[int]:
-        """Give the ids of those processes below it that are a program of this name."""
+        """Return the ids of those processes below it that are a program of this name."""
         return [pid for pid, title in self._below().items() if Path(title.split(" ")[0]).name == name]
 
     def _below(self) -> dict[int, str]:
@@ -132,7 +132,7 @@ def running(command: list[str], state: Path, folder: Path = ROOT, /, **environme
 
 
 def listening(port: int) -> bool:
-    """Tell whether something takes connections on a port of this machine."""
+    """Return whether something takes connections on a port of this machine."""
     with contextlib.suppress(OSError):
         socket.create_connection(("127.0.0.1", port), 0.5).close()
         return True

@@ -59,16 +59,16 @@ class TopicFollower:
         return list(self._seen)
 
     def ids(self) -> set[str]:
-        """Give the ids of all events so far."""
+        """Return the ids of all events so far."""
         return {seen.event_id for seen in self.seen}
 
     def of(self, cameras: Iterable[str]) -> list[Seen]:
-        """Give the records of some cameras."""
+        """Return the records of some cameras."""
         wanted = set(cameras)
         return [seen for seen in self.seen if seen.camera_id in wanted]
 
     def first_after(self, moment: float) -> Seen | None:
-        """Give the first record that was read after a moment."""
+        """Return the first record that was read after a moment."""
         return next((seen for seen in self.seen if seen.at > moment), None)
 
     def close(self) -> None:
@@ -181,7 +181,7 @@ def make_topic(bootstrap: str, topic: str) -> None:
 
 
 def write_table(verdicts: Sequence[Verdict], path: Path | None) -> str:
-    """Give the table, and write it where asked."""
+    """Return the table, and write it where asked."""
     table = "\n".join([HEADER, *(verdict.row for verdict in verdicts)]) + "\n"
     if path is not None:
         path.write_text(table)

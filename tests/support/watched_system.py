@@ -55,12 +55,12 @@ class Watched:
         return self.ray / "prom_metrics_service_discovery.json"
 
     def metrics_pages(self) -> list[str]:
-        """Give the addresses that Prometheus scrapes."""
+        """Return the addresses that Prometheus scrapes."""
         groups = json.loads(self.targets.read_text())
         return [f"http://{target}/metrics" for group in groups for target in group["targets"]]
 
     def metrics(self) -> str:
-        """Give all that Prometheus would scrape."""
+        """Return all that Prometheus would scrape."""
         return "\n".join(httpx.get(page, timeout=30).text for page in self.metrics_pages())
 
 

@@ -237,7 +237,7 @@ class KafkaSink:
             self._give(answer, DeliveryUnavailable(reason))
 
     def _check_age(self) -> None:
-        """Give the producer up where the oldest record has waited for too long."""
+        """Abandon the producer where the oldest record has waited for too long."""
         self._watch = None
         if not self._unacknowledged:
             return

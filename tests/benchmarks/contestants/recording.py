@@ -26,7 +26,7 @@ def record(path: Path, width: int, height: int, fps: float) -> Path:
 
 
 def frames_of(path: str) -> Iterator[NDArray[np.uint8]]:
-    """Give the frames of a recording for ever, as fast as they are asked for."""
+    """Return the frames of a recording for ever, as fast as they are asked for."""
     while True:
         capture = cv2.VideoCapture(path)
         while (read := capture.read())[0]:

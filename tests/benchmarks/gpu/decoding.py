@@ -81,7 +81,7 @@ def detect(detector: Detector, scenes: Sequence[Scene]) -> list[Detections]:
 
 
 def compare(jpegs: Sequence[bytes]) -> list[float]:
-    """Give images per second of the GPU and of the CPU's threads."""
+    """Return images per second of the GPU and of the CPU's threads."""
     import torch
 
     def fitted(width: int, height: int) -> Letterbox:

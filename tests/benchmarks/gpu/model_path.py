@@ -108,7 +108,7 @@ class Contest:
         self._predict = YOLO(str(weights))
 
     def sides(self, images: list[bytes]) -> dict[str, Side]:
-        """Give each contestant for one batch."""
+        """Return each contestant for one batch."""
         import torch
 
         on_card = torch.randint(0, 255, (len(images), 384, 640, 3), device="cuda", dtype=torch.uint8)
@@ -133,7 +133,7 @@ class Contest:
 
 
 def _take_turns(sides: dict[str, Side], batch: int, rounds: int, seconds: float) -> dict[str, float]:
-    """Give images per second of each side: medians of rounds, in which each has its turn."""
+    """Return images per second of each side: medians of rounds, in which each has its turn."""
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():
@@ -143,7 +143,7 @@ def _take_turns(sides: dict[str, Side], batch: int, rounds: int, seconds: float)
 
 
 def _turns(side: Side, seconds: float) -> float:
-    """Give batches a second."""
+    """Return batches a second."""
     began = time.perf_counter()
 
     def caller(_: int) -> int:

@@ -40,7 +40,7 @@ def small(disk: Path, tmp_path_factory: pytest.TempPathFactory, network: Network
 
 
 def refused(load: Load, since: float) -> bool:
-    """Tell whether frames are refused as the contract says since a moment."""
+    """Return whether frames are refused as the contract says since a moment."""
     return any(call.sent > since and call.code is grpc.StatusCode.UNAVAILABLE for call in load.calls)
 
 

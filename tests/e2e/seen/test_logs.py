@@ -14,7 +14,7 @@ SERVE_LOGS = Path("session_latest/logs/serve")
 
 
 def lines(watched: Watched, pattern: str) -> list[dict[str, Any]]:
-    """Give the lines of the files of a process, each of which must be a JSON object."""
+    """Return the lines of the files of a process, each of which must be a JSON object."""
     return [
         json.loads(line)
         for file in sorted((watched.ray / SERVE_LOGS).glob(pattern))

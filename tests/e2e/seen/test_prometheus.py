@@ -36,7 +36,7 @@ def prometheus(scraping: Prometheus, watched: Watched) -> Prometheus:
 
 
 def without_threshold(expression: str) -> str:
-    """Give what an alert looks at."""
+    """Return what an alert looks at."""
     bare, count = re.subn(r"\s*(?:>=|<=|==|>|<)\s*[\d.]+\s*$", "", expression)
     assert count == 1, f"an alert ends with its threshold: {expression}"
     return bare

@@ -19,7 +19,7 @@ TICK_S = 0.01
 
 
 def camera_seconds(system: System) -> float:
-    """Give the processor time that the cameras' processes have used."""
+    """Return the processor time that the cameras' processes have used."""
     spent = 0
     for process in system.processes("CameraActor"):
         fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
@@ -59,7 +59,7 @@ class Viewers:
 
 
 async def cost(watched: Watched, viewers: int) -> tuple[float, Viewers]:
-    """Give the share of a core that the cameras use while so many watch."""
+    """Return the share of a core that the cameras use while so many watch."""
     watching = Viewers(watched.api)
     async with watching.watching(viewers):
         await asyncio.sleep(1)  # what the first ones cost is not what they cost

@@ -52,7 +52,7 @@ def kafka(address: str, topic: str = "sink.test", create: bool = True) -> KafkaS
 
 
 def at(*brokers: str) -> Callable[[], Awaitable[tuple[str, ...]]]:
-    """Give what tells a sink where its brokers are."""
+    """Return what tells a sink where its brokers are."""
 
     async def find() -> tuple[str, ...]:
         return brokers
@@ -267,7 +267,7 @@ async def test_a_topic_has_the_partitions_that_were_asked_for_and_two_may_create
 
 @contextlib.contextmanager
 def logged() -> Iterator[io.StringIO]:
-    """Give what is logged meanwhile."""
+    """Return what is logged meanwhile."""
     text = io.StringIO()
     handler = logging.StreamHandler(text)
     logging.getLogger().addHandler(handler)

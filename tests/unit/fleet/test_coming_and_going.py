@@ -88,7 +88,7 @@ class Manager(System):
         pass
 
     async def new_frames(self, after: Mapping[str, Cursor]) -> Sequence[NewFrames]:
-        """Tell one frame of each camera, once."""
+        """Report one frame of each camera, once."""
         (news,) = await super().new_frames({"gate": Cursor()})
         return [
             replace(news, camera_id=name, frames=tuple(replace(one, camera_id=name) for one in news.frames))

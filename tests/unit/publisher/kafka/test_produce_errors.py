@@ -24,7 +24,7 @@ def record(value: str, camera: str = "cam") -> EventRecord:
 
 
 def first(times: int, answer: Answer) -> Judge:
-    """Give the answer to the first batches that hold something bad, so often."""
+    """Return the answer to the first batches that hold something bad, so often."""
     left = [answer] * times
     return lambda values: left.pop() if left and any(value.startswith(b"bad") for value in values) else None
 

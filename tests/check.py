@@ -1,4 +1,4 @@
-"""Check everything, as CI does: ``python -m tests.check [--static | --slow]``.
+"""Check everything: ``python -m tests.check [--static | --slow] [--coverage]``.
 
 The steps run one after the other. The first that fails ends the run with its exit status.
 """
@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.support.paths import ROOT
@@ -37,8 +37,10 @@ STATIC = (
     Step("types", ("mypy",)),
     Step("generated code", (sys.executable, "-m", "app.rpc.generate", "--check")),
 )
-TESTS = Step("tests", (sys.executable, "-m", "pytest", *COVERAGE))
-SLOW = Step("slow tests", (sys.executable, "-m", "pytest", "-m", "slow"))
+ONE_AFTER_ANOTHER = ("-n", "0")
+"""Some tests of running systems measure seconds: beside a second worker they fail on a machine of two cores."""
+TESTS = Step("tests", (sys.executable, "-m", "pytest", *ONE_AFTER_ANOTHER))
+SLOW = Step("slow tests", (sys.executable, "-m", "pytest", *ONE_AFTER_ANOTHER, "-m", "slow"))
 
 
 def run(steps: Sequence[Step]) -> int:
@@ -65,9 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.check", description=__doc__)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--static", action="store_true", help="run no test: format, lint, types, generated code")
-    which.add_argument("--slow", action="store_true", help="run the slow tests as well, as CI does")
+    which.add_argument("--slow", action="store_true", help="run the slow tests as well")
+    parser.add_argument("--coverage", action="store_true", help="measure which lines the tests run, and print it")
     chosen = parser.parse_args(arguments)
-    return run([*STATIC, *(() if chosen.static else (TESTS,)), *((SLOW,) if chosen.slow else ())])
+    tests = replace(TESTS, command=(*TESTS.command, *COVERAGE)) if chosen.coverage else TESTS
+    return run([*STATIC, *(() if chosen.static else (tests,)), *((SLOW,) if chosen.slow else ())])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The running system over minutes: cameras that flap, fail and change, and nothing that grows.
 
-``pytest -m slow``, which CI runs, takes little more than a minute of it, ``pytest -m soak`` thirty; ``--table FILE``
+``pytest -m slow`` takes little more than a minute of it, ``pytest -m soak`` thirty; ``--table FILE``
 keeps the figures.
 """
 

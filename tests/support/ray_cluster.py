@@ -23,6 +23,8 @@ from tests.support.waiting import wait_for
 
 # Ray reads these when it is imported or started.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Ray lowers its workers' priority by default: beside another test they would starve, and fail their health checks.
+os.environ.setdefault("RAY_worker_niceness", TUNED["RAY_worker_niceness"])
 os.environ.setdefault("RAY_task_events_max_num_task_in_gcs", TUNED["RAY_task_events_max_num_task_in_gcs"])
 
 import ray

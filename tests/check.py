@@ -37,10 +37,8 @@ STATIC = (
     Step("types", ("mypy",)),
     Step("generated code", (sys.executable, "-m", "app.rpc.generate", "--check")),
 )
-ONE_AFTER_ANOTHER = ("-n", "0")
-"""Some tests of running systems measure seconds: beside a second worker they fail on a machine of two cores."""
-TESTS = Step("tests", (sys.executable, "-m", "pytest", *ONE_AFTER_ANOTHER))
-SLOW = Step("slow tests", (sys.executable, "-m", "pytest", *ONE_AFTER_ANOTHER, "-m", "slow"))
+TESTS = Step("tests", (sys.executable, "-m", "pytest"))
+SLOW = Step("slow tests", (sys.executable, "-m", "pytest", "-m", "slow"))
 
 
 def run(steps: Sequence[Step]) -> int:

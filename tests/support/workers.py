@@ -1,4 +1,4 @@
-"""Two workers (pytest-xdist) run the tests beside each other: a test file on one of them, all that needs Ray on one.
+"""``pytest -n auto``: two workers (pytest-xdist), a test file on one of them, all that needs Ray on one.
 
 One Ray cluster at a time is what two cores carry, so the tiers with Ray are one group, and it begins first: it is the
 longest. The other worker has the rest meanwhile. Tests that were named on the command line run in the process itself.
@@ -41,7 +41,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups | Non
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return the number of workers for ``-n auto``, which is in ``addopts``; a table (``--table``) is made by one."""
+    """Return the number of workers for ``-n auto``; a table (``--table``) is made by one."""
     named = config.args_source is pytest.Config.ArgsSource.ARGS
     return 0 if named or config.getoption("--table") else WORKERS
 

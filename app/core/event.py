@@ -30,6 +30,8 @@ class DetectedObject:
     """In [0, 1]."""
     bbox: tuple[float, float, float, float]
     """x, y, width, height in pixels of the source frame; (x, y) is the top-left corner."""
+    track_id: int | None = None
+    """Which object of its camera it is, below 2⁵³; None where it is not tracked."""
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def _object(found: DetectedObject) -> dict[str, object]:
         "class_id": found.class_id,
         "confidence": round(min(1.0, max(0.0, found.confidence)), 4),
         "bbox": [round(side, 2) for side in found.bbox],
-        "track_id": None,
+        "track_id": found.track_id,
     }
 
 

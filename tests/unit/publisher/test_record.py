@@ -73,6 +73,13 @@ def test_an_event_says_what_the_contract_shows(event_schema: jsonschema.Draft202
     }
 
 
+def test_a_tracked_object_bears_its_id(event_schema: jsonschema.Draft202012Validator):
+    tracked = DetectedObject("car", 2, 0.95, (100.0, 200.0, 300.0, 400.0), track_id=176_000_000_000)
+    told = body(event(objects=(tracked,)))
+    event_schema.validate(told)
+    assert told["detections"][0]["track_id"] == 176_000_000_000
+
+
 def test_a_record_has_the_camera_for_key_the_capture_time_and_cloudevents_headers():
     record = make_record(event(), total_ms=1.0)
     assert record.key == b"cam_01"

@@ -18,6 +18,7 @@ from app.simulation.spec import StreetSpec
 from app.simulation.sprites import LABELS
 from app.simulation.street import Street
 from tests.support.accounts import Account
+from tests.support.command import call
 from tests.support.http_server import HttpServer
 from tests.support.rtsp_server import RtspServer
 from tests.support.system import BIN, listening, running
@@ -87,6 +88,9 @@ def test_serve_run_shows_the_whole_system_at_work_and_ctrl_c_leaves_nothing(
             stamps = [record.value["timestamp"] for record in records if record.key == camera]
             assert stamps == sorted(stamps)
         assert share_found(records) >= 0.8
+        shown = call("status")
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert "embedded" in shown.stdout
         system.interrupt()
         wait_for(lambda: not system.survivors(), 30, "the end of every process")
         ports = [9000, 8000, int(broker.rsplit(":", 1)[1])]

@@ -223,6 +223,7 @@ def test_up_joins_a_running_cluster_hands_on_settings_without_showing_secrets_an
         assert any("raylet" in line for line in cluster.survivors())
 
 
+@pytest.mark.slow
 def test_a_wrong_setting_under_serve_run_is_one_line_that_names_it_and_no_traceback(tmp_path: Path):
     command = [str(BIN / "serve"), "run", "serve_config.yaml"]
     with running(command, tmp_path, RAY_USAGE_STATS_ENABLED="0", INFERENCE_FPS="fast") as system:

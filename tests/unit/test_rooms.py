@@ -7,6 +7,7 @@ have fails, and so does a line of it that no import needs any more.
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import subprocess
 import sys
@@ -70,7 +71,8 @@ def room_of(path: Path) -> str:
     return second.removesuffix(".py") if first == "app" else first
 
 
-def imports_of(path: Path) -> set[str]:
+@functools.cache
+def imports_of(path: Path) -> frozenset[str]:
     """Return the dotted names that a module imports, wherever in it the import stands."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -80,10 +82,10 @@ def imports_of(path: Path) -> set[str]:
             names.add(node.module)
             if node.module == "app":
                 names |= {f"app.{alias.name}" for alias in node.names}
-    return names
+    return frozenset(names)
 
 
-def rooms_in(names: set[str]) -> set[str]:
+def rooms_in(names: frozenset[str]) -> set[str]:
     ours = (name.split(".") for name in names if name.split(".")[0] in ("app", "deployments"))
     return {parts[0] if parts[0] == "deployments" else parts[1] for parts in ours if parts != ["app"]}
 

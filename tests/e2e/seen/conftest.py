@@ -10,8 +10,8 @@ from tests.support.prometheus import Prometheus, running_prometheus
 from tests.support.watched_system import Watched
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="package")
 def scraping(watched: Watched, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Prometheus, from the first test on: it needs a minute of readings, in which the other tests look elsewhere."""
+    """A Prometheus as shipped."""
     with running_prometheus(tmp_path_factory.mktemp("prometheus"), watched.targets) as found:
         yield found

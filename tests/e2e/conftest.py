@@ -49,8 +49,10 @@ def system(
         "SIGHTLINE_CAMERAS": f"{street},{SOURCE}={source.url('live')}",
         "SIGHTLINE_LATENCY_BUDGET_MS": "1000",
     }
-    with ground(tmp_path_factory.mktemp("system"), network, environment=environment) as made:
+    with ground(tmp_path_factory.mktemp("system"), network, wait=False, environment=environment) as made:
+        # Nobody calls before it is there: Serve's proxy logs a call to an application that it does not know.
         made.system.wait_for_line("events/s", 240)
+        made.wait_until_it_works()
         yield made
 
 

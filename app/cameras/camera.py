@@ -107,7 +107,8 @@ class Camera:
         self._running = False
         self.history = FrameHistory()
         self._health = HealthMonitor(settings.id, stall_s=stall_s, observer=observer, clock=clock)
-        self._encoding = EncodingThread(settings.id, Encoder(settings.max_side, settings.jpeg_quality))
+        encoder = Encoder(settings.max_side, settings.jpeg_quality, settings.masks)
+        self._encoding = EncodingThread(settings.id, encoder)
         self._flow = FlowControl(
             window=InFlightWindow(settings.fps, max_in_flight),
             pace=Pace(settings.fps, budget_ms / 1000),

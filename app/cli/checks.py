@@ -12,16 +12,17 @@ from dataclasses import asdict, dataclass
 
 from app.cameras import open_source
 from app.cameras.frame import Frame
+from app.cameras.masks import MaskPainter
 from app.detection import Detector, DetectorOptions
 from app.errors import SightlineError, SourceUnavailable
 from app.publisher.kafka.preflight import check_broker
-from app.settings.cameras import CameraSettings
+from app.settings.cameras import DEFAULT_STALL_S, CameraSettings
 from app.settings.serve_config import ServePorts
 from app.settings.service_address import ServiceAddress
 from app.settings.settings import Settings
 
 SOURCE_TIMEOUT_S = 15.0
-"""Time-out of the requested frame of a source."""
+"""Time-out of the requested frame of a source, and so much more than its ``stall_s`` where that is longer."""
 
 
 class State(enum.StrEnum):
@@ -116,7 +117,9 @@ def _camera(camera: CameraSettings) -> Finding:
     except SightlineError as error:
         return Finding(what, State.FAILED, f"{camera.url}: {error}", "check the camera's url, its host and path")
     spent = time.monotonic() - started
-    return Finding(what, State.PASSED, f"{camera.url} gives {frame.width}x{frame.height} after {spent:.1f} s")
+    count = len(camera.masks)
+    hidden = f", {count} mask{'s' * (count > 1)} painted" if count else ""
+    return Finding(what, State.PASSED, f"{camera.url} gives {frame.width}x{frame.height} after {spent:.1f} s{hidden}")
 
 
 def _service(service: ServiceAddress, grpc_port: int) -> Finding:
@@ -154,21 +157,24 @@ def load_detector(settings: Settings) -> Detector:
 
 
 def capture_one_frame(camera: CameraSettings, index: int) -> Frame:
-    """Read one frame of a camera: its first at or after ``index``.
+    """Read one frame of a camera, its masks painted: its first at or after ``index``.
 
     Raises:
-        SourceError: there is none within ``SOURCE_TIMEOUT_S``.
+        SourceError: there is none in time.
     """
-    source = open_source(camera.url, camera.fps or 1.0)
-    alarm = threading.Timer(SOURCE_TIMEOUT_S, source.interrupt)
+    stall_s = camera.stall_s or DEFAULT_STALL_S
+    limit_s = SOURCE_TIMEOUT_S if stall_s <= DEFAULT_STALL_S else SOURCE_TIMEOUT_S + stall_s
+    source = open_source(camera.url, camera.fps or 1.0, stall_s=stall_s)
+    alarm = threading.Timer(limit_s, source.interrupt)
     alarm.start()
     try:
         source.open()
         while (time_of := source.grab()) is not None:
             if time_of.index >= index:
                 raw = source.retrieve()
-                return Frame(camera.id, str(time_of.index), raw.captured.at, raw.image)
-        raise SourceUnavailable(f"it gave no frame within {SOURCE_TIMEOUT_S:.0f} s")
+                image = MaskPainter(camera.masks).paint(raw.image)
+                return Frame(camera.id, str(time_of.index), raw.captured.at, image)
+        raise SourceUnavailable(f"it gave no frame within {limit_s:.0f} s")
     finally:
         alarm.cancel()
         source.close()

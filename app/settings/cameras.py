@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from app.core.validation import InvalidValue
 from app.errors import SettingsError
+from app.settings.masks import Polygons
 from app.settings.source_url import SourceKind, SourceUrl
 from app.simulation.spec import StreetSpec
 
@@ -64,6 +65,8 @@ class CameraSettings(BaseModel):
     jpeg_quality: JpegQuality = DEFAULT_JPEG_QUALITY
     stall_s: StallSeconds | None = None
     """Silence of the source that counts as a stall; ``None``: 5 s. A camera that sends less often needs more."""
+    masks: Polygons = ()
+    """Polygons in shares of the frame's width and height, painted black before anything is encoded."""
     resources: Annotated[Mapping[str, float], AfterValidator(_custom_resources)] = Field(default_factory=dict)
     """Ray resources that place this camera's actor: custom ones, as a camera reserves no CPU, GPU or memory."""
 
@@ -88,7 +91,19 @@ def camera_of(values: Mapping[str, Any], key_of: Callable[[str], str] = str) -> 
         invalid = InvalidValue.first_of(error)
         key = key_of(invalid.key)
         # A URL may hold a password: its own parser shows it redacted.
-        value = values.get(invalid.location[0]) if invalid.location and invalid.location[0] != "url" else None
+        value = None if invalid.location[:1] == ("url",) else _value_at(values, invalid.location)
         line = invalid.line(key, "" if value is None else repr(value))
         # The parser of URLs names the key itself.
         raise SettingsError(invalid.message if invalid.message.startswith(f"{key}: ") else line) from None
+
+
+def _value_at(values: object, location: Sequence[str]) -> object:
+    """Return what stands at a location of nested mappings and lists, as far as these go."""
+    for part in location:
+        if isinstance(values, Mapping) and part in values:
+            values = values[part]
+        elif isinstance(values, (list, tuple)) and part.isdecimal() and int(part) < len(values):
+            values = values[int(part)]
+        else:
+            return None
+    return values

@@ -16,6 +16,7 @@ from app.settings.cameras import (
     StallSeconds,
     camera_of,
 )
+from app.settings.masks import MAX_POINTS, MAX_POLYGONS, Share
 
 
 def _integer(value: object) -> object:
@@ -23,6 +24,8 @@ def _integer(value: object) -> object:
 
 
 Amount = Annotated[float, Field(ge=0.0001, le=1_000_000)]
+Point = Annotated[list[Share], Field(min_length=2, max_length=2)]
+Outline = Annotated[list[Point], Field(min_length=3, max_length=MAX_POINTS)]
 
 
 class CameraFields(BaseModel):
@@ -49,6 +52,14 @@ class CameraFields(BaseModel):
     stall_s: Annotated[
         StallSeconds | None, Field(description="Silence of its source that counts as a stall, in seconds; null: 5.")
     ] = None
+    masks: Annotated[
+        list[Outline],
+        Field(
+            max_length=MAX_POLYGONS,
+            description="Polygons that are painted black before anything is encoded; of points [x, y] in shares of the "
+            "picture's width and height.",
+        ),
+    ] = Field(default_factory=list)
     resources: Annotated[
         dict[str, Amount], Field(description="Custom Ray resources that place its actor; empty: spread over the nodes.")
     ] = Field(default_factory=dict)
@@ -62,6 +73,7 @@ class CameraFields(BaseModel):
             max_side=settings.max_side,
             jpeg_quality=settings.jpeg_quality,
             stall_s=settings.stall_s,
+            masks=[[list(point) for point in polygon] for polygon in settings.masks],
             resources=dict(settings.resources),
         )
 

@@ -23,6 +23,8 @@ def camera(
     mask: Annotated[
         list[str] | None, typer.Option(help="A polygon painted black, as 'x,y x,y x,y' from 0 to 1; may be repeated.")
     ] = None,
+    confidence: Annotated[str | None, typer.Option(help="Lower scores are left out; else the service's own.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Comma list of labels to keep; else the service's own.")] = None,
     metrics_host: Annotated[str, typer.Option(help="Where /metrics is offered; 0.0.0.0: to every host.")] = "127.0.0.1",
     metrics_port: Annotated[int, typer.Option(help="Its port; 0: any that is free.", min=0, max=65535)] = 9464,
     json: Json = False,
@@ -38,6 +40,8 @@ def camera(
         "jpeg_quality": jpeg_quality,
         "stall_s": stall_s,
         "masks": mask,
+        "confidence": confidence,
+        "classes": classes,
     }
     environment = process_environment()
     if service:

@@ -11,6 +11,7 @@ import typer
 
 from app.cli.console import CONFIG, Config, Json, api_client, out, wide_console
 from app.errors import SettingsError
+from app.settings.connections import commas
 from app.settings.masks import parse_polygon
 
 cameras_app = typer.Typer(help="The cameras of the running system.", no_args_is_help=True)
@@ -40,6 +41,10 @@ def cameras_add(
     mask: Annotated[
         list[str] | None, typer.Option(help="A polygon painted black, as 'x,y x,y x,y' from 0 to 1; may be repeated.")
     ] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="Lower scores are left out; else DETECTOR_CONFIDENCE.")
+    ] = None,
+    classes: Annotated[str | None, typer.Option(help="Comma list of labels to keep; else DETECTOR_CLASSES.")] = None,
     resource: Annotated[list[str] | None, typer.Option(help="NAME=AMOUNT of a Ray resource that places it.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Change the camera of this id, if there is one.")] = False,
     json: Json = False,
@@ -52,6 +57,8 @@ def cameras_add(
         "max_side": max_side,
         "stall_s": stall_s,
         "masks": [_polygon(text) for text in mask or []],
+        "confidence": confidence,
+        "classes": commas(classes or ""),
         "resources": _amounts(resource or []),
         **({} if jpeg_quality is None else {"jpeg_quality": jpeg_quality}),
     }

@@ -91,6 +91,11 @@ def _model(settings: Settings) -> Iterator[Finding]:
         State.NOTE if on_cpu else State.PASSED,
         f"the model runs on {detector.device}" + (": no GPU is used" if on_cpu else ""),
     )
+    for camera in settings.cameras:
+        try:
+            detector.check_wanted(camera.wanted)
+        except SightlineError as error:
+            yield Finding(f"camera {camera.id}", State.FAILED, str(error), "correct the camera's classes")
 
 
 def _kafka(settings: Settings) -> Finding:

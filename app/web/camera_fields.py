@@ -10,8 +10,10 @@ from app.settings.cameras import (
     CAMERA_ID,
     DEFAULT_JPEG_QUALITY,
     CameraSettings,
+    Confidence,
     Fps,
     JpegQuality,
+    Label,
     MaxSide,
     StallSeconds,
     camera_of,
@@ -60,6 +62,12 @@ class CameraFields(BaseModel):
             "picture's width and height.",
         ),
     ] = Field(default_factory=list)
+    confidence: Annotated[
+        Confidence | None, Field(description="Detections with a lower score are left out; null: DETECTOR_CONFIDENCE.")
+    ] = None
+    classes: Annotated[
+        list[Label], Field(max_length=10_000, description="Labels to keep; empty: those of DETECTOR_CLASSES.")
+    ] = Field(default_factory=list)
     resources: Annotated[
         dict[str, Amount], Field(description="Custom Ray resources that place its actor; empty: spread over the nodes.")
     ] = Field(default_factory=dict)
@@ -74,6 +82,8 @@ class CameraFields(BaseModel):
             jpeg_quality=settings.jpeg_quality,
             stall_s=settings.stall_s,
             masks=[[list(point) for point in polygon] for polygon in settings.masks],
+            confidence=settings.confidence,
+            classes=list(settings.classes),
             resources=dict(settings.resources),
         )
 

@@ -20,6 +20,7 @@ def camera(
     max_side: Annotated[str | None, typer.Option(help="Longest side, in pixels, of what is sent.")] = None,
     jpeg_quality: Annotated[str | None, typer.Option(help="1 to 100.")] = None,
     stall_s: Annotated[str | None, typer.Option(help="Silence that counts as a stall, in seconds; else 5.")] = None,
+    decode: Annotated[str | None, typer.Option(help="auto, cuda, qsv or drm: hardware that decodes; else cpu.")] = None,
     mask: Annotated[
         list[str] | None, typer.Option(help="A polygon painted black, as 'x,y x,y x,y' from 0 to 1; may be repeated.")
     ] = None,
@@ -39,6 +40,7 @@ def camera(
         "max_side": max_side,
         "jpeg_quality": jpeg_quality,
         "stall_s": stall_s,
+        "decode": decode,
         "masks": mask,
         "confidence": confidence,
         "classes": classes,

@@ -38,6 +38,7 @@ def cameras_add(
     max_side: Annotated[int | None, typer.Option(help="Longest side, in pixels, of what is sent.")] = None,
     jpeg_quality: Annotated[int | None, typer.Option(help="1 to 100.")] = None,
     stall_s: Annotated[float | None, typer.Option(help="Silence that counts as a stall, in seconds; else 5.")] = None,
+    decode: Annotated[str | None, typer.Option(help="auto, cuda, qsv or drm: hardware that decodes; else cpu.")] = None,
     mask: Annotated[
         list[str] | None, typer.Option(help="A polygon painted black, as 'x,y x,y x,y' from 0 to 1; may be repeated.")
     ] = None,
@@ -60,6 +61,7 @@ def cameras_add(
         "confidence": confidence,
         "classes": commas(classes or ""),
         "resources": _amounts(resource or []),
+        **({} if decode is None else {"decode": decode}),
         **({} if jpeg_quality is None else {"jpeg_quality": jpeg_quality}),
     }
     added = api_client(config).add(camera, fields, replace=replace)

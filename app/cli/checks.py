@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from app.cameras import open_source
+from app.cameras import DecoderChoice, open_source
 from app.cameras.frame import Frame
 from app.cameras.masks import MaskPainter
 from app.detection import Detector, DetectorOptions
@@ -116,15 +116,21 @@ def _kafka(settings: Settings) -> Finding:
 
 def _camera(camera: CameraSettings) -> Finding:
     what = f"camera {camera.id}"
+    decoder = DecoderChoice(camera.id, camera.decode)
     started = time.monotonic()
     try:
-        frame = capture_one_frame(camera, 0)
+        frame = capture_one_frame(camera, 0, decoder)
     except SightlineError as error:
         return Finding(what, State.FAILED, f"{camera.url}: {error}", "check the camera's url, its host and path")
     spent = time.monotonic() - started
     count = len(camera.masks)
     hidden = f", {count} mask{'s' * (count > 1)} painted" if count else ""
-    return Finding(what, State.PASSED, f"{camera.url} gives {frame.width}x{frame.height} after {spent:.1f} s{hidden}")
+    detail = f"{camera.url} gives {frame.width}x{frame.height} after {spent:.1f} s{hidden}"
+    if camera.decode == "cpu":
+        return Finding(what, State.PASSED, detail)
+    is_met = decoder.running != "cpu"
+    how = f"; {decoder.running} decodes it" if is_met else f"; the CPU decodes it ({decoder.why})"
+    return Finding(what, State.PASSED if is_met else State.NOTE, detail + how)
 
 
 def _service(service: ServiceAddress, grpc_port: int) -> Finding:
@@ -161,15 +167,20 @@ def load_detector(settings: Settings) -> Detector:
     return Detector(DetectorOptions.of(settings.detector))
 
 
-def capture_one_frame(camera: CameraSettings, index: int) -> Frame:
+def capture_one_frame(camera: CameraSettings, index: int, choice: DecoderChoice | None = None) -> Frame:
     """Read one frame of a camera, its masks painted: its first at or after ``index``.
+
+    Args:
+        camera: which.
+        index: which of its frames.
+        choice: of its decoder; ``None``: the CPU.
 
     Raises:
         SourceError: there is none in time.
     """
     stall_s = camera.stall_s or DEFAULT_STALL_S
     limit_s = SOURCE_TIMEOUT_S if stall_s <= DEFAULT_STALL_S else SOURCE_TIMEOUT_S + stall_s
-    source = open_source(camera.url, camera.fps or 1.0, stall_s=stall_s)
+    source = open_source(camera.url, camera.fps or 1.0, stall_s=stall_s, choice=choice)
     alarm = threading.Timer(limit_s, source.interrupt)
     alarm.start()
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
@@ -49,11 +49,15 @@ MaxSide = Annotated[int, Field(ge=16, le=16384)]
 JpegQuality = Annotated[int, Field(ge=1, le=100)]
 StallSeconds = Annotated[float, Field(ge=0.5, le=86_400, allow_inf_nan=False)]
 """Seconds."""
+Decode = Literal["auto", "cpu", "cuda", "qsv", "drm"]
+"""What decodes a video: a kind of hardware, the first of them that is there, or the CPU."""
 Confidence = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Label = Annotated[str, Field(min_length=1, max_length=256)]
 """Of the model; only the model knows which there are."""
 DEFAULT_JPEG_QUALITY = 85
 DEFAULT_STALL_S = 5.0
+DEFAULT_DECODE: Decode = "cpu"
+"""Hardware is for those who ask: each camera's process takes memory of the GPU, which the model may need."""
 
 
 class CameraSettings(BaseModel):
@@ -70,6 +74,8 @@ class CameraSettings(BaseModel):
     jpeg_quality: JpegQuality = DEFAULT_JPEG_QUALITY
     stall_s: StallSeconds | None = None
     """Silence of the source that counts as a stall; ``None``: 5 s. A camera that sends less often needs more."""
+    decode: Decode = DEFAULT_DECODE
+    """Hardware that decodes its video; what is not there, or fails, leaves it to the CPU."""
     masks: Polygons = ()
     """Polygons in shares of the frame's width and height, painted black before anything is encoded."""
     confidence: Confidence | None = None

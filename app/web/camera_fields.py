@@ -8,9 +8,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.settings.cameras import (
     CAMERA_ID,
+    DEFAULT_DECODE,
     DEFAULT_JPEG_QUALITY,
     CameraSettings,
     Confidence,
+    Decode,
     Fps,
     JpegQuality,
     Label,
@@ -54,6 +56,9 @@ class CameraFields(BaseModel):
     stall_s: Annotated[
         StallSeconds | None, Field(description="Silence of its source that counts as a stall, in seconds; null: 5.")
     ] = None
+    decode: Annotated[
+        Decode, Field(description="Hardware that decodes its video; what is not there leaves it to the CPU.")
+    ] = DEFAULT_DECODE
     masks: Annotated[
         list[Outline],
         Field(
@@ -81,6 +86,7 @@ class CameraFields(BaseModel):
             max_side=settings.max_side,
             jpeg_quality=settings.jpeg_quality,
             stall_s=settings.stall_s,
+            decode=settings.decode,
             masks=[[list(point) for point in polygon] for polygon in settings.masks],
             confidence=settings.confidence,
             classes=list(settings.classes),

@@ -44,7 +44,9 @@ class CameraActor:
         self._id, self._service = settings.id, options.service
         self._node: str = ray.get_runtime_context().get_node_id()
         tracing = camera_tracing(settings.id, options.tracing)
-        self._client = DetectClient(options.service, tls=options.tls, token=options.token, tracing=tracing)
+        self._client = DetectClient(
+            options.service, tls=options.tls, token=options.token, tracing=tracing, wanted=settings.wanted
+        )
         self._route(options.proxies)
         self._camera = Camera(
             settings,

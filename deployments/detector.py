@@ -21,7 +21,7 @@ from app.detection import (
     make_detector,
 )
 from app.detection.messages import DetectorAnswer, DetectorJob, ModelInfo, expired
-from app.errors import DeadlineExceeded, InferenceFailed, SightlineError
+from app.errors import InferenceFailed, SightlineError
 from app.settings.live import LiveDetector, parse_live
 from app.telemetry.trouble_log import TroubleLog
 from deployments.logs import log_as_serve
@@ -108,27 +108,28 @@ class ObjectDetector:
         async with self._admission:
             model = self._ready()
             late = [expired(job, received, self._clock) for job in jobs]
-            images = [job.image for job, error in zip(jobs, late, strict=True) if error is None]
+            taken = [job for job, error in zip(jobs, late, strict=True) if error is None]
             began = self._clock.monotonic()
-            running = await self._begin(model.detector, images) if images else None
+            running = await self._begin(model.detector, taken) if taken else None
         # Shielded: a thread cannot be cancelled, and its model is not to be closed under it.
         ran = iter(await asyncio.shield(running) if running else ())
         busy_s = 0.0
-        if images:
+        if taken:
             ended = self._clock.monotonic()
             # Batches overlap: while the one before was still running, the detector was not busy with this one alone.
             busy_s = ended - max(began, self._ended)
             self._ended = ended
-            model.times.record(len(images), busy_s)
-        outcomes = tuple(next(ran) if error is None else _refused(error) for error in late)
+            model.times.record(len(taken), busy_s)
+        outcomes = tuple(next(ran) if error is None else ImageOutcome.refused(error) for error in late)
         self._log_failures(outcomes)
         return DetectorAnswer(outcomes, model.info, busy_s)
 
-    async def _begin(self, detector: ReplicaDetector, images: Sequence[bytes]) -> asyncio.Task[list[ImageOutcome]]:
+    async def _begin(self, detector: ReplicaDetector, jobs: Sequence[DetectorJob]) -> asyncio.Task[list[ImageOutcome]]:
         """Start a run, and return as soon as the next one may start."""
         loop = asyncio.get_running_loop()
         begun = asyncio.Event()
-        task = loop.create_task(asyncio.to_thread(detector.run, images, lambda: _set_from_thread(loop, begun)))
+        images, wanted = [job.image for job in jobs], [job.wanted for job in jobs]
+        task = loop.create_task(asyncio.to_thread(detector.run, images, lambda: _set_from_thread(loop, begun), wanted))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         task.add_done_callback(lambda _: begun.set())
@@ -208,7 +209,3 @@ def _load(options: DetectorOptions, make: DetectorFactory) -> _LoadedModel:
     shown = info.name if detector.form == info.name else f"{info.name} (run as its export {detector.form})"
     logger.info("model %s ready on %s in %.1f s", shown, info.device, time.monotonic() - started)
     return _LoadedModel(options, detector, info, BatchTimes())
-
-
-def _refused(error: DeadlineExceeded) -> ImageOutcome:
-    return ImageOutcome(detections=None, error=error, width=0, height=0, decode_ms=0.0, inference_ms=0.0)

@@ -4,7 +4,7 @@ from app.cameras.camera import Camera
 from app.cameras.history import AnsweredFrame, FrameLatency, Picture
 from app.cameras.recent_drops import DroppedLately
 from app.cameras.sending.client import DetectClient
-from app.cameras.sources import open_source
+from app.cameras.sources import DecoderChoice, open_source
 from app.cameras.status import CameraState, CameraStatus
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Camera",
     "CameraState",
     "CameraStatus",
+    "DecoderChoice",
     "DetectClient",
     "DroppedLately",
     "FrameLatency",

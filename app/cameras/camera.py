@@ -26,7 +26,7 @@ from app.cameras.sending.pace import Pace
 from app.cameras.sending.sender import FrameSender, Sender
 from app.cameras.sending.service_watch import ServiceWatch
 from app.cameras.source_health import HealthMonitor
-from app.cameras.sources import Source, open_source
+from app.cameras.sources import DecoderChoice, Source, open_source
 from app.cameras.status import CameraStatus
 from app.core.backoff import Backoff
 from app.core.clock import Clock
@@ -98,7 +98,8 @@ class Camera:
         self._clock = clock = clock or Clock()
         self._timing = timing = timing or CameraTiming()
         self._stall_s = stall_s = timing.stall_s if settings.stall_s is None else settings.stall_s
-        make_source = source_factory or functools.partial(open_source, stall_s=stall_s)
+        self._decoder = DecoderChoice(settings.id, settings.decode)
+        make_source = source_factory or functools.partial(open_source, stall_s=stall_s, choice=self._decoder)
         observer = observer or NullObserver()
         self._accounts = Accounts(ledger or CameraLedger(), RecentDrops(clock.monotonic), observer)
         self._mailbox: Mailbox[SampledFrame] = Mailbox()
@@ -107,7 +108,8 @@ class Camera:
         self._running = False
         self.history = FrameHistory()
         self._health = HealthMonitor(settings.id, stall_s=stall_s, observer=observer, clock=clock)
-        self._encoding = EncodingThread(settings.id, Encoder(settings.max_side, settings.jpeg_quality))
+        encoder = Encoder(settings.max_side, settings.jpeg_quality, settings.masks)
+        self._encoding = EncodingThread(settings.id, encoder)
         self._flow = FlowControl(
             window=InFlightWindow(settings.fps, max_in_flight),
             pace=Pace(settings.fps, budget_ms / 1000),
@@ -204,6 +206,7 @@ class Camera:
             dropped_lately=self._accounts.dropped_lately(),
             blocked=self._recorder.blocked,
             committed_epoch=self._committed_epoch(),
+            decoder=self._decoder.running,
         )
 
     def _committed_epoch(self) -> int | None:

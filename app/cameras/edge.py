@@ -87,7 +87,7 @@ async def watch(
         SettingsError: a TLS file cannot be read.
     """
     (desired,) = settings.cameras
-    client = DetectClient(settings.inference_service_url, tls=settings.tls, token=settings.token)
+    client = DetectClient(settings.inference_service_url, tls=settings.tls, token=settings.token, wanted=desired.wanted)
     camera = Camera(
         desired,
         client=client,

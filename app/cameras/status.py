@@ -96,6 +96,9 @@ class CameraStatus:
     committed_epoch: int | None = None
     """The newer epoch for which the service refuses the frames of this camera; ``None`` where it does not."""
 
+    decoder: str = "cpu"
+    """What decodes its video: ``cpu``, or a kind of hardware."""
+
     @property
     def epoch_to_exceed(self) -> int | None:
         """The committed epoch that this camera's is to exceed; ``None`` where it is not to take another.

@@ -11,6 +11,8 @@ import typer
 
 from app.cli.console import CONFIG, Config, Json, api_client, out, wide_console
 from app.errors import SettingsError
+from app.settings.connections import commas
+from app.settings.masks import parse_polygon
 
 cameras_app = typer.Typer(help="The cameras of the running system.", no_args_is_help=True)
 
@@ -35,6 +37,15 @@ def cameras_add(
     fps: Annotated[float | None, typer.Option(help="Frames sampled per second; INFERENCE_FPS by default.")] = None,
     max_side: Annotated[int | None, typer.Option(help="Longest side, in pixels, of what is sent.")] = None,
     jpeg_quality: Annotated[int | None, typer.Option(help="1 to 100.")] = None,
+    stall_s: Annotated[float | None, typer.Option(help="Silence that counts as a stall, in seconds; else 5.")] = None,
+    decode: Annotated[str | None, typer.Option(help="auto, cuda, qsv or drm: hardware that decodes; else cpu.")] = None,
+    mask: Annotated[
+        list[str] | None, typer.Option(help="A polygon painted black, as 'x,y x,y x,y' from 0 to 1; may be repeated.")
+    ] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="Lower scores are left out; else DETECTOR_CONFIDENCE.")
+    ] = None,
+    classes: Annotated[str | None, typer.Option(help="Comma list of labels to keep; else DETECTOR_CLASSES.")] = None,
     resource: Annotated[list[str] | None, typer.Option(help="NAME=AMOUNT of a Ray resource that places it.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Change the camera of this id, if there is one.")] = False,
     json: Json = False,
@@ -45,7 +56,12 @@ def cameras_add(
         "url": _address(sys.stdin.readline().strip() if url == "-" else url),
         "fps": fps,
         "max_side": max_side,
+        "stall_s": stall_s,
+        "masks": [_polygon(text) for text in mask or []],
+        "confidence": confidence,
+        "classes": commas(classes or ""),
         "resources": _amounts(resource or []),
+        **({} if decode is None else {"decode": decode}),
         **({} if jpeg_quality is None else {"jpeg_quality": jpeg_quality}),
     }
     added = api_client(config).add(camera, fields, replace=replace)
@@ -68,6 +84,13 @@ def cameras_remove(
 def _address(url: str) -> str:
     """Return a path as an absolute one: the system has another working directory than this shell."""
     return url if ":" in url or "@" in url else str(Path(url).expanduser().absolute())
+
+
+def _polygon(text: str) -> list[tuple[float, float]]:
+    try:
+        return parse_polygon(text)
+    except ValueError as error:
+        raise SettingsError(f"--mask: {text!r}: {error}") from None
 
 
 def _amounts(pairs: list[str]) -> dict[str, float]:

@@ -10,18 +10,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from app.cameras import open_source
+from app.cameras import DecoderChoice, open_source
 from app.cameras.frame import Frame
+from app.cameras.masks import MaskPainter
 from app.detection import Detector, DetectorOptions
 from app.errors import SightlineError, SourceUnavailable
 from app.publisher.kafka.preflight import check_broker
-from app.settings.cameras import CameraSettings
+from app.settings.cameras import DEFAULT_STALL_S, CameraSettings
 from app.settings.serve_config import ServePorts
 from app.settings.service_address import ServiceAddress
 from app.settings.settings import Settings
 
 SOURCE_TIMEOUT_S = 15.0
-"""Time-out of the requested frame of a source."""
+"""Time-out of the requested frame of a source, and so much more than its ``stall_s`` where that is longer."""
 
 
 class State(enum.StrEnum):
@@ -90,6 +91,11 @@ def _model(settings: Settings) -> Iterator[Finding]:
         State.NOTE if on_cpu else State.PASSED,
         f"the model runs on {detector.device}" + (": no GPU is used" if on_cpu else ""),
     )
+    for camera in settings.cameras:
+        try:
+            detector.check_wanted(camera.wanted)
+        except SightlineError as error:
+            yield Finding(f"camera {camera.id}", State.FAILED, str(error), "correct the camera's classes")
 
 
 def _kafka(settings: Settings) -> Finding:
@@ -110,13 +116,21 @@ def _kafka(settings: Settings) -> Finding:
 
 def _camera(camera: CameraSettings) -> Finding:
     what = f"camera {camera.id}"
+    decoder = DecoderChoice(camera.id, camera.decode)
     started = time.monotonic()
     try:
-        frame = capture_one_frame(camera, 0)
+        frame = capture_one_frame(camera, 0, decoder)
     except SightlineError as error:
         return Finding(what, State.FAILED, f"{camera.url}: {error}", "check the camera's url, its host and path")
     spent = time.monotonic() - started
-    return Finding(what, State.PASSED, f"{camera.url} gives {frame.width}x{frame.height} after {spent:.1f} s")
+    count = len(camera.masks)
+    hidden = f", {count} mask{'s' * (count > 1)} painted" if count else ""
+    detail = f"{camera.url} gives {frame.width}x{frame.height} after {spent:.1f} s{hidden}"
+    if camera.decode == "cpu":
+        return Finding(what, State.PASSED, detail)
+    is_met = decoder.running != "cpu"
+    how = f"; {decoder.running} decodes it" if is_met else f"; the CPU decodes it ({decoder.why})"
+    return Finding(what, State.PASSED if is_met else State.NOTE, detail + how)
 
 
 def _service(service: ServiceAddress, grpc_port: int) -> Finding:
@@ -153,22 +167,30 @@ def load_detector(settings: Settings) -> Detector:
     return Detector(DetectorOptions.of(settings.detector))
 
 
-def capture_one_frame(camera: CameraSettings, index: int) -> Frame:
-    """Read one frame of a camera: its first at or after ``index``.
+def capture_one_frame(camera: CameraSettings, index: int, choice: DecoderChoice | None = None) -> Frame:
+    """Read one frame of a camera, its masks painted: its first at or after ``index``.
+
+    Args:
+        camera: which.
+        index: which of its frames.
+        choice: of its decoder; ``None``: the CPU.
 
     Raises:
-        SourceError: there is none within ``SOURCE_TIMEOUT_S``.
+        SourceError: there is none in time.
     """
-    source = open_source(camera.url, camera.fps or 1.0)
-    alarm = threading.Timer(SOURCE_TIMEOUT_S, source.interrupt)
+    stall_s = camera.stall_s or DEFAULT_STALL_S
+    limit_s = SOURCE_TIMEOUT_S if stall_s <= DEFAULT_STALL_S else SOURCE_TIMEOUT_S + stall_s
+    source = open_source(camera.url, camera.fps or 1.0, stall_s=stall_s, choice=choice)
+    alarm = threading.Timer(limit_s, source.interrupt)
     alarm.start()
     try:
         source.open()
         while (time_of := source.grab()) is not None:
             if time_of.index >= index:
                 raw = source.retrieve()
-                return Frame(camera.id, str(time_of.index), raw.captured.at, raw.image)
-        raise SourceUnavailable(f"it gave no frame within {SOURCE_TIMEOUT_S:.0f} s")
+                image = MaskPainter(camera.masks).paint(raw.image)
+                return Frame(camera.id, str(time_of.index), raw.captured.at, image)
+        raise SourceUnavailable(f"it gave no frame within {limit_s:.0f} s")
     finally:
         alarm.cancel()
         source.close()

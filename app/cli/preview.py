@@ -42,7 +42,7 @@ def write_preview(settings: Settings, camera_id: str | None, index: int, path: P
     data = drawing.encode(frame.image)
     detector.warm_up()
     started = time.monotonic()
-    detections = detector.detect([data])[0]
+    detections = detector.detect([data], [camera.wanted])[0]
     spent_ms = (time.monotonic() - started) * 1000
     objects = [
         DetectedObject(detector.labels[class_id], class_id, score, (x1, y1, x2 - x1, y2 - y1))

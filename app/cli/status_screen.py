@@ -38,15 +38,19 @@ def screen(status: StatusModel, now: datetime | None = None) -> RenderableType:
 
 
 def cameras_table(cameras: tuple[CameraModel, ...], budget_ms: float, now: datetime) -> Table:
-    """Return a table with one line per camera."""
+    """Return a table with one line per camera; with decoders where any camera is to have another than the CPU."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in ("camera", "state", "for"):
         table.add_column(name, overflow="fold")
     for name in ("asked", "delivered", "p50 ms", "p95 ms", "dropped"):
         table.add_column(name, justify="right")
+    chosen = any(camera.settings.decode != "cpu" for camera in cameras)
+    if chosen:
+        table.add_column("decoder")
     table.add_column("what is wrong", overflow="fold", ratio=1)
     for camera in cameras:
-        table.add_row(*_row(camera, budget_ms, now))
+        *cells, trouble = _row(camera, budget_ms, now)
+        table.add_row(*cells, *([Text(camera.decoder or "-")] if chosen else []), trouble)
     return table
 
 

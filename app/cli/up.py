@@ -118,15 +118,18 @@ def joins_a_cluster(environment: Mapping[str, str]) -> bool:
 def find_the_model(settings: Settings, environment: Mapping[str, str]) -> None:
     """Check, before anything starts here, that the model exists and can be used; a hub name is downloaded, once.
 
+    So are the labels that cameras want kept.
+
     In a cluster that runs already the model is on the nodes of the replicas, which check it themselves.
 
     Raises:
-        SettingsError: there is no such model, or it does not have the pinned SHA-256.
+        SettingsError: there is no such model, it does not have the pinned SHA-256, or a camera's label.
         ModelUnavailable: it could not be downloaded, or cannot be used.
     """
     detector = settings.detector
     bundled = detector.model == str(DEMO_MODEL) and detector.model_sha256 is None
-    if bundled or joins_a_cluster(environment):
+    wanted = {camera.id: camera.wanted for camera in settings.cameras if camera.classes}
+    if (bundled and not wanted) or joins_a_cluster(environment):
         return
     # Here: it loads torch, which takes seconds.
     from app.detection import DetectorOptions
@@ -134,7 +137,7 @@ def find_the_model(settings: Settings, environment: Mapping[str, str]) -> None:
     from app.detection.models.files import check_pin, find_model
 
     check_pin(find_model(detector.model), detector.model_sha256)
-    check_model(DetectorOptions.of(detector))
+    check_model(DetectorOptions.of(detector), wanted)
 
 
 def serve_run(config_path: Path, settings: Settings, environment: Mapping[str, str], listen: str | None = None) -> int:

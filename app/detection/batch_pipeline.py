@@ -35,19 +35,26 @@ class BatchPipeline:
         self._postprocess = postprocess
         self._model_name = model_name
 
-    def run(self, images: Sequence[bytes], begun: Callable[[], None] = _ignore) -> list[ImageOutcome]:
+    def run(
+        self,
+        images: Sequence[bytes],
+        begun: Callable[[], None] = _ignore,
+        chosen: Sequence[Postprocessor | None] = (),
+    ) -> list[ImageOutcome]:
         """Detect in encoded images.
 
         Args:
             images: of any sizes.
             begun: called once the last of them are decoded and wait for nothing but the device.
+            chosen: what chooses the detections of each; ``None``, or empty: what does so for all.
         """
+        own = chosen or [None] * len(images)
         headers = read_headers(images)
         parts = list(portions(headers))
         return [
             outcome
             for part in parts
-            for outcome in self._run(images[part], headers[part], begun if part is parts[-1] else _ignore)
+            for outcome in self._run(images[part], headers[part], own[part], begun if part is parts[-1] else _ignore)
         ]
 
     def detect(self, pictures: Sequence[DecodedImage]) -> list[Detections]:
@@ -59,8 +66,7 @@ class BatchPipeline:
         for picture, box, target in zip(pictures, boxes, pixels.numpy(), strict=True):
             resize_into(picture.pixels, box, target)
         batch = Batch(pixels.to(self._runner.device), [(picture.height, picture.width) for picture in pictures])
-        postprocess = self._postprocess
-        return postprocess.to_source(self._runner.run(batch, postprocess), batch.shape, batch.sizes)
+        return self._detect(batch, [self._postprocess] * len(pictures))
 
     def warm_up(self, width: int, height: int) -> None:
         """Prepare the runner for pictures of a size, and detect in one.
@@ -88,32 +94,45 @@ class BatchPipeline:
         self._runner.close()
 
     def _run(
-        self, images: Sequence[bytes], headers: Sequence[ImageHeader | ImageError], begun: Callable[[], None]
+        self,
+        images: Sequence[bytes],
+        headers: Sequence[ImageHeader | ImageError],
+        own: Sequence[Postprocessor | None],
+        begun: Callable[[], None],
     ) -> list[ImageOutcome]:
         try:
             loaded, decodings = load_all(images, headers, self._fit, self._loader)
         except Exception as error:  # noqa: BLE001  # the seam: a device's memory may be short for these images
             if len(images) > 1:
-                return [self._run([image], [header], _ignore)[0] for image, header in zip(images, headers, strict=True)]
+                return [self._run([image], [header], [each], _ignore)[0]
+                        for image, header, each in zip(images, headers, own, strict=True)]  # fmt: skip
             return [outcome(Decoding(0, 0, None, 0.0), failure(self._model_name, error), 0.0)]
         begun()
         outcomes: dict[int, ImageOutcome] = {}
         for each in loaded:
-            for index, (result, spent) in zip(each.members, self._attempt(each.batch), strict=True):
+            postprocess = [own[index] or self._postprocess for index in each.members]
+            for index, (result, spent) in zip(each.members, self._attempt(each.batch, postprocess), strict=True):
                 if decodings[index].error is None:
                     outcomes[index] = outcome(decodings[index], result, spent)
         return [outcomes.get(index) or outcome(decoding, None, 0.0) for index, decoding in enumerate(decodings)]
 
-    def _attempt(self, batch: Batch) -> list[tuple[Detections | SightlineError, float]]:
+    def _attempt(
+        self, batch: Batch, postprocess: Sequence[Postprocessor]
+    ) -> list[tuple[Detections | SightlineError, float]]:
         """Run a batch; where that fails, run its pictures one by one, so that only the cause fails."""
         began = time.perf_counter()
-        postprocess = self._postprocess
         try:
-            rows = self._runner.run(batch, postprocess)
-            found: list[Detections | SightlineError] = list(postprocess.to_source(rows, batch.shape, batch.sizes))
+            found: list[Detections | SightlineError] = list(self._detect(batch, postprocess))
         except Exception as error:  # noqa: BLE001  # the seam: whatever the model raises, it failed on these images
             if len(batch.sizes) > 1:
-                return [self._attempt(batch.one(index))[0] for index in range(len(batch.sizes))]
+                return [self._attempt(batch.one(index), [each])[0] for index, each in enumerate(postprocess)]
             found = [failure(self._model_name, error)]
         spent = milliseconds_since(began)
         return [(each, spent) for each in found]
+
+    def _detect(self, batch: Batch, postprocess: Sequence[Postprocessor]) -> list[Detections]:
+        rows = self._runner.run(batch, postprocess)
+        return [
+            each.to_source([found], batch.shape, [size])[0]
+            for each, found, size in zip(postprocess, rows, batch.sizes, strict=True)
+        ]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.one_line import one_line
+from app.core.wanted import Wanted
 from app.detection.batch_loader import CpuLoader, Loader
 from app.detection.batch_pipeline import BatchPipeline
 from app.detection.decoding import DecodedImage
@@ -21,7 +22,7 @@ from app.detection.options import DetectorOptions, Thresholds
 from app.detection.outcomes import ImageOutcome
 from app.detection.postprocessing import Postprocessor
 from app.detection.runners import CpuRunner, GpuRunner
-from app.errors import ModelUnavailable, SettingsError
+from app.errors import ModelUnavailable, RequestError, SettingsError
 
 _LABELS_SHOWN = 100
 _WARM_SIZES = ((1280, 720), (640, 480), (640, 640))
@@ -105,15 +106,16 @@ class Detector:
             except Exception as error:  # noqa: BLE001  # the seam: any failure of a foreign model
                 raise ModelUnavailable(f"the model {self.model_name!r} does not run: {one_line(error, 300)}") from None
 
-    def detect(self, images: Sequence[bytes]) -> list[Detections]:
+    def detect(self, images: Sequence[bytes], wanted: Sequence[Wanted] = ()) -> list[Detections]:
         """Detect objects in encoded images; boxes are in pixels of each image, after EXIF orientation.
 
         Raises:
             ImageError: an image cannot be decoded, or breaks a limit.
+            RequestError: a label that is wanted is not one of the model's.
             InferenceFailed: the model failed on an image.
         """
         found = []
-        for each in self.run(images):
+        for each in self.run(images, wanted=wanted):
             if each.error is not None:
                 raise each.error
             assert each.detections is not None
@@ -128,18 +130,52 @@ class Detector:
         """
         return self._pipeline.detect([DecodedImage.whole(picture) for picture in pictures])
 
-    def run(self, images: Sequence[bytes], begun: Callable[[], None] = lambda: None) -> list[ImageOutcome]:
+    def run(
+        self, images: Sequence[bytes], begun: Callable[[], None] = lambda: None, wanted: Sequence[Wanted] = ()
+    ) -> list[ImageOutcome]:
         """Detect objects in encoded images; one image's error does not affect the others.
 
         Args:
             images: JPEG, PNG or WebP, of any sizes.
             begun: called, from any thread and at most once, as soon as another thread's call could make progress beside
                 this one: the pictures are decoded and wait for the device, or the last one has a core.
+            wanted: what is reported of each image; an image that wants a label that the model has not is refused by a
+                ``RequestError``, and costs the model nothing. Empty: what the options say, of all.
 
         Returns:
             One outcome an image, in the order given.
         """
-        return self._pipeline.run(images, begun)
+        choices = [self._choose(each) for each in wanted] if wanted else [None] * len(images)
+        taken: list[bytes] = []
+        chosen: list[Postprocessor | None] = []
+        for image, choice in zip(images, choices, strict=True):
+            if not isinstance(choice, RequestError):
+                taken.append(image)
+                chosen.append(choice)
+        ran = iter(self._pipeline.run(taken, begun, chosen) if taken else ())
+        return [ImageOutcome.refused(each) if isinstance(each, RequestError) else next(ran) for each in choices]
+
+    def check_wanted(self, wanted: Wanted) -> None:
+        """Check that what a camera wants can be.
+
+        Raises:
+            RequestError: a label to keep is not one of the model's.
+        """
+        refusal = self._choose(wanted)
+        if isinstance(refusal, RequestError):
+            raise refusal
+
+    def _choose(self, wanted: Wanted) -> Postprocessor | RequestError | None:
+        """Return what chooses the detections of an image; ``None``: what does so for all."""
+        if wanted.confidence is None and not wanted.classes:
+            return None
+        if wrong := _unknown_label(wanted.classes, self.labels, self.model_name):
+            return RequestError(f"classes: {wrong}")
+        options = self._options
+        confidence = options.confidence if wanted.confidence is None else wanted.confidence
+        return self._make_postprocessor(
+            replace(options, confidence=confidence, classes=wanted.classes or options.classes)
+        )
 
     def check(self) -> None:
         """Check the device: after some of its faults, nothing runs on a GPU until the process ends.
@@ -163,11 +199,16 @@ class Detector:
 
 
 def _class_ids(kept: Sequence[str], labels: Mapping[int, str], model: str) -> list[int] | None:
+    if wrong := _unknown_label(kept, labels, model):
+        raise SettingsError(f"detector.classes (DETECTOR_CLASSES): {wrong}")
+    return [key for key, label in labels.items() if label in kept] if kept else None
+
+
+def _unknown_label(kept: Sequence[str], labels: Mapping[int, str], model: str) -> str:
+    """Return which label is none of the model's, and which are; empty where all are."""
     known = set(labels.values())
     for label in kept:
         if label not in known:
             shown = ", ".join(list(labels.values())[:_LABELS_SHOWN]) + (", …" if len(labels) > _LABELS_SHOWN else "")
-            raise SettingsError(
-                f"detector.classes (DETECTOR_CLASSES): {label!r} is no label of {model}; allowed are {shown}"
-            )
-    return [key for key, label in labels.items() if label in kept] if kept else None
+            return f"{label!r} is no label of {model}; allowed are {shown}"
+    return ""

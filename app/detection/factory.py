@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from app.core.wanted import Wanted
 from app.detection.no_op import NoOpDetector
 from app.detection.options import DetectorOptions, Thresholds
 from app.detection.outcomes import ImageOutcome
@@ -32,7 +33,9 @@ class ReplicaDetector(Protocol):
     def warm_up(self) -> None:
         """Run once, so that the first real image is no slower than the rest."""
 
-    def run(self, images: Sequence[bytes], begun: Callable[[], None] = ...) -> list[ImageOutcome]:
+    def run(
+        self, images: Sequence[bytes], begun: Callable[[], None] = ..., wanted: Sequence[Wanted] = ...
+    ) -> list[ImageOutcome]:
         """Detect objects in encoded images; one outcome an image, in order."""
 
     def retune(self, thresholds: Thresholds) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from app.core.clock import Clock
+from app.core.wanted import AS_CONFIGURED, Wanted
 from app.detection import ImageOutcome
 from app.errors import DeadlineExceeded
 
@@ -19,6 +20,7 @@ class DetectorJob:
     """What is left of its budget, in seconds, when it is handed over."""
     traceparent: str = ""
     """W3C trace context of its ``Detect`` call; empty where that is not traced."""
+    wanted: Wanted = AS_CONFIGURED
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from app.core.image_header import probe
+from app.core.wanted import Wanted
 from app.detection.detections import Detections
 from app.detection.options import Thresholds
 from app.detection.outcomes import ImageOutcome
@@ -31,7 +32,9 @@ class NoOpDetector:
     def close(self) -> None:
         """Do nothing."""
 
-    def run(self, images: Sequence[bytes], begun: Callable[[], None] = lambda: None) -> list[ImageOutcome]:
+    def run(
+        self, images: Sequence[bytes], begun: Callable[[], None] = lambda: None, wanted: Sequence[Wanted] = ()
+    ) -> list[ImageOutcome]:
         """Return an outcome without detections for each image, in order."""
         return [_outcome(image) for image in images]
 

@@ -34,8 +34,8 @@ class Runner(Protocol):
     def prepare(self, shape: tuple[int, int]) -> None:
         """Run as often as it takes for later batches of the shape (height, width) to be no slower."""
 
-    def run(self, batch: Batch, postprocess: Postprocessor) -> Sequence[Rows]:
-        """Return the rows that are reported of each picture."""
+    def run(self, batch: Batch, postprocess: Sequence[Postprocessor]) -> Sequence[Rows]:
+        """Return the rows that are reported of each picture, as chosen by its own postprocessor."""
 
     def check(self) -> None:
         """Check the device.
@@ -60,12 +60,12 @@ class CpuRunner:
         """Run one gray picture."""
         self._output(torch.full((1, *shape, 3), PADDING, dtype=torch.uint8))
 
-    def run(self, batch: Batch, postprocess: Postprocessor) -> Sequence[Rows]:
+    def run(self, batch: Batch, postprocess: Sequence[Postprocessor]) -> Sequence[Rows]:
         """Return the rows that are reported of each picture."""
         with self._lock:
             output = self._output(batch.pixels)
             # Under the lock, as a backend may return a buffer that its next call overwrites.
-            return [postprocess.select(each) for each in output.float().numpy()]
+            return [each.select(rows) for each, rows in zip(postprocess, output.float().numpy(), strict=True)]
 
     def check(self) -> None:
         """Do nothing: a CPU does not fail apart from its process."""
@@ -106,7 +106,7 @@ class GpuRunner:
                 self._graphs.capture(pixels) if self._graphs else self._top_anchors(pixels)
             self._stream.synchronize()
 
-    def run(self, batch: Batch, postprocess: Postprocessor) -> Sequence[Rows]:
+    def run(self, batch: Batch, postprocess: Sequence[Postprocessor]) -> Sequence[Rows]:
         """Return the rows that are reported of each picture."""
         with torch.inference_mode():
             with self._lock, torch.cuda.stream(self._stream):
@@ -121,7 +121,8 @@ class GpuRunner:
                 if self._graphs is None:  # another runtime may return a buffer that its next call overwrites
                     done.synchronize()
             done.synchronize()
-            return [self._select(index, rows, batch, postprocess) for index, rows in enumerate(answer.numpy())]
+            pictures = zip(postprocess, answer.numpy(), strict=True)
+            return [self._select(index, rows, batch, each) for index, (each, rows) in enumerate(pictures)]
 
     def check(self) -> None:
         """Check CUDA: after some faults every call fails until the process ends."""

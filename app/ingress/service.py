@@ -20,6 +20,7 @@ from app.detection.messages import DetectorAnswer, DetectorJob, ModelInfo
 from app.errors import (
     DeadlineExceeded,
     ModelUnavailable,
+    RequestError,
     SightlineError,
     Unauthenticated,
 )
@@ -202,7 +203,8 @@ class DetectionService:
         self._observer.batch(len(requests))
         self.report_waiting()
         jobs = [
-            DetectorJob(request.image, self._latest_start(request) - now, request.traceparent) for request in requests
+            DetectorJob(request.image, self._latest_start(request) - now, request.traceparent, request.wanted)
+            for request in requests
         ]
         answer = await self._detector.detect(jobs)
         # What expired at the detector is counted where its error is raised.
@@ -213,8 +215,10 @@ class DetectionService:
         ]
         for request in ran:
             self._demand.taken(now - request.arrived, request.deadline - request.arrived)
-        if ran:
-            self._sizer.record(len(ran), answer.busy_s)
+        # A request that asks for what the model has not costs it nothing.
+        run = [outcome for outcome in answer.outcomes if not isinstance(outcome.error, DeadlineExceeded | RequestError)]
+        if run:
+            self._sizer.record(len(run), answer.busy_s)
             self._frames.limit(self._sizer.size)
         return [
             outcome.error if outcome.error is not None else _Detected(outcome, answer.model)

@@ -8,6 +8,7 @@ import uuid
 from app.core.clock import Clock
 from app.core.event import DetectedObject, DetectionEvent
 from app.core.image_header import ImageHeader, probe
+from app.core.wanted import Wanted
 from app.errors import RequestError
 from app.rpc.request import DetectionRequest
 from app.rpc.serving import UnreadableRequest
@@ -22,6 +23,7 @@ REQUEST_TIMEOUT_S = 10.0
 """Budget of a request that names none, and the largest that counts."""
 _MAX_FRAME_ID = 256
 _MAX_SIDE = 1 << 20
+_MAX_CLASSES = 10_000
 
 
 def read_request(message: pb.DetectRequest | UnreadableRequest, clock: Clock) -> DetectionRequest:
@@ -57,6 +59,7 @@ def read_request(message: pb.DetectRequest | UnreadableRequest, clock: Clock) ->
         epoch=message.epoch,
         sequence=message.sequence,
         encode_ms=_encode_ms(message),
+        wanted=_wanted(message),
     )
 
 
@@ -126,6 +129,15 @@ def _encode_ms(message: pb.DetectRequest) -> float:
     if not math.isfinite(message.encode_ms) or message.encode_ms < 0:
         raise RequestError("encode_ms is not a time")
     return message.encode_ms
+
+
+def _wanted(message: pb.DetectRequest) -> Wanted:
+    confidence = message.confidence if message.HasField("confidence") else None
+    if confidence is not None and not 0 <= confidence <= 1:  # nor is it nan
+        raise RequestError(f"confidence {confidence:g} is not allowed: 0 to 1")
+    if len(message.classes) > _MAX_CLASSES:
+        raise RequestError(f"classes has {len(message.classes)} labels; allowed are {_MAX_CLASSES}")
+    return Wanted(confidence, tuple(message.classes))
 
 
 def _abbreviated(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from app.core.image_header import ImageHeader
+from app.core.wanted import AS_CONFIGURED, Wanted
 
 
 @dataclass(frozen=True)
@@ -34,5 +35,6 @@ class DetectionRequest:
     epoch: int
     sequence: int
     encode_ms: float
+    wanted: Wanted = AS_CONFIGURED
     traceparent: str = ""
     """W3C trace context of its span; empty where it is not traced."""

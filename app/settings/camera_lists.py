@@ -121,7 +121,13 @@ def camera_by_options(options: Mapping[str, Any], environment: Mapping[str, str]
     values = {name: value for name, value in options.items() if value is not None}
     if isinstance(values.get("url"), str):
         values["url"] = _expand(values["url"], environment, "--url")
-    return camera_of(values, lambda field: f"--{field.replace('_', '-')}")
+    return camera_of(values, _option)
+
+
+def _option(field: str) -> str:
+    """Return the option that sets a field; one that may be repeated is named in the singular."""
+    name = field.partition(".")[0]
+    return "--mask" if name == "masks" else f"--{name.replace('_', '-')}"
 
 
 def _inline_entry(position: int, entry: str) -> dict[str, Any]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from app.core.validation import InvalidValue
+from app.core.wanted import Wanted
 from app.errors import SettingsError
+from app.settings.connections import commas
+from app.settings.masks import Polygons
 from app.settings.source_url import SourceKind, SourceUrl
 from app.simulation.spec import StreetSpec
 
@@ -46,8 +49,15 @@ MaxSide = Annotated[int, Field(ge=16, le=16384)]
 JpegQuality = Annotated[int, Field(ge=1, le=100)]
 StallSeconds = Annotated[float, Field(ge=0.5, le=86_400, allow_inf_nan=False)]
 """Seconds."""
+Decode = Literal["auto", "cpu", "cuda", "qsv", "drm"]
+"""What decodes a video: a kind of hardware, the first of them that is there, or the CPU."""
+Confidence = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Label = Annotated[str, Field(min_length=1, max_length=256)]
+"""Of the model; only the model knows which there are."""
 DEFAULT_JPEG_QUALITY = 85
 DEFAULT_STALL_S = 5.0
+DEFAULT_DECODE: Decode = "cpu"
+"""Hardware is for those who ask: each camera's process takes memory of the GPU, which the model may need."""
 
 
 class CameraSettings(BaseModel):
@@ -64,8 +74,21 @@ class CameraSettings(BaseModel):
     jpeg_quality: JpegQuality = DEFAULT_JPEG_QUALITY
     stall_s: StallSeconds | None = None
     """Silence of the source that counts as a stall; ``None``: 5 s. A camera that sends less often needs more."""
+    decode: Decode = DEFAULT_DECODE
+    """Hardware that decodes its video; what is not there, or fails, leaves it to the CPU."""
+    masks: Polygons = ()
+    """Polygons in shares of the frame's width and height, painted black before anything is encoded."""
+    confidence: Confidence | None = None
+    """Detections with a lower score are left out; ``None``: ``DETECTOR_CONFIDENCE``."""
+    classes: Annotated[tuple[Label, ...], BeforeValidator(commas)] = ()
+    """Labels to keep, also such as ``DETECTOR_CLASSES`` leaves out; empty: those that it keeps."""
     resources: Annotated[Mapping[str, float], AfterValidator(_custom_resources)] = Field(default_factory=dict)
     """Ray resources that place this camera's actor: custom ones, as a camera reserves no CPU, GPU or memory."""
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is to be detected in its frames."""
+        return Wanted(self.confidence, self.classes)
 
     def with_fps(self, default: float) -> CameraSettings:
         """Return this camera with a frame rate: its own, or ``default`` where it has none."""
@@ -88,7 +111,19 @@ def camera_of(values: Mapping[str, Any], key_of: Callable[[str], str] = str) -> 
         invalid = InvalidValue.first_of(error)
         key = key_of(invalid.key)
         # A URL may hold a password: its own parser shows it redacted.
-        value = values.get(invalid.location[0]) if invalid.location and invalid.location[0] != "url" else None
+        value = None if invalid.location[:1] == ("url",) else _value_at(values, invalid.location)
         line = invalid.line(key, "" if value is None else repr(value))
         # The parser of URLs names the key itself.
         raise SettingsError(invalid.message if invalid.message.startswith(f"{key}: ") else line) from None
+
+
+def _value_at(values: object, location: Sequence[str]) -> object:
+    """Return what stands at a location of nested mappings and lists; a text that was parsed is shown whole."""
+    for part in location:
+        if isinstance(values, Mapping) and part in values:
+            values = values[part]
+        elif isinstance(values, (list, tuple)) and part.isdecimal() and int(part) < len(values):
+            values = values[int(part)]
+        else:
+            return values if isinstance(values, str) else None
+    return values

@@ -8,14 +8,19 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.settings.cameras import (
     CAMERA_ID,
+    DEFAULT_DECODE,
     DEFAULT_JPEG_QUALITY,
     CameraSettings,
+    Confidence,
+    Decode,
     Fps,
     JpegQuality,
+    Label,
     MaxSide,
     StallSeconds,
     camera_of,
 )
+from app.settings.masks import MAX_POINTS, MAX_POLYGONS, Share
 
 
 def _integer(value: object) -> object:
@@ -23,6 +28,8 @@ def _integer(value: object) -> object:
 
 
 Amount = Annotated[float, Field(ge=0.0001, le=1_000_000)]
+Point = Annotated[list[Share], Field(min_length=2, max_length=2)]
+Outline = Annotated[list[Point], Field(min_length=3, max_length=MAX_POINTS)]
 
 
 class CameraFields(BaseModel):
@@ -49,6 +56,23 @@ class CameraFields(BaseModel):
     stall_s: Annotated[
         StallSeconds | None, Field(description="Silence of its source that counts as a stall, in seconds; null: 5.")
     ] = None
+    decode: Annotated[
+        Decode, Field(description="Hardware that decodes its video; what is not there leaves it to the CPU.")
+    ] = DEFAULT_DECODE
+    masks: Annotated[
+        list[Outline],
+        Field(
+            max_length=MAX_POLYGONS,
+            description="Polygons that are painted black before anything is encoded; of points [x, y] in shares of the "
+            "picture's width and height.",
+        ),
+    ] = Field(default_factory=list)
+    confidence: Annotated[
+        Confidence | None, Field(description="Detections with a lower score are left out; null: DETECTOR_CONFIDENCE.")
+    ] = None
+    classes: Annotated[
+        list[Label], Field(max_length=10_000, description="Labels to keep; empty: those of DETECTOR_CLASSES.")
+    ] = Field(default_factory=list)
     resources: Annotated[
         dict[str, Amount], Field(description="Custom Ray resources that place its actor; empty: spread over the nodes.")
     ] = Field(default_factory=dict)
@@ -62,6 +86,10 @@ class CameraFields(BaseModel):
             max_side=settings.max_side,
             jpeg_quality=settings.jpeg_quality,
             stall_s=settings.stall_s,
+            decode=settings.decode,
+            masks=[[list(point) for point in polygon] for polygon in settings.masks],
+            confidence=settings.confidence,
+            classes=list(settings.classes),
             resources=dict(settings.resources),
         )
 

@@ -37,6 +37,7 @@ class CameraModel(Model):
     height: int | None
     latency: LatencyModel
     round_trip_ms: float | None
+    decoder: Annotated[str | None, Field(description="What decodes its video: cpu, or a kind of hardware.")]
     reconnects: Annotated[int, Field(description="Times its source was opened again.")]
     restarts: Annotated[int, Field(description="Times its process died and was started again.")]
     epoch: int | None
@@ -66,6 +67,7 @@ class CameraModel(Model):
             height=status.height if status else None,
             latency=LatencyModel.of(camera.latencies),
             round_trip_ms=milliseconds(status.round_trip_ms) if status and status.round_trip_ms is not None else None,
+            decoder=status.decoder if status else None,
             reconnects=status.reconnects if status else 0,
             restarts=camera.restarts,
             epoch=status.epoch if status else None,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
+from numpy.typing import NDArray
 
 from tests.support.numbered import HEIGHT, WIDTH, draw
 
@@ -27,8 +29,9 @@ def write_recording(
     size: tuple[int, int] = (WIDTH, HEIGHT),
     rotation: int | None = None,
     options: dict[str, str] | None = None,
+    picture: Callable[[int, int, int], NDArray[np.uint8]] = draw,
 ) -> Path:
-    """Write picture number n at the n-th timestamp, exactly where the container can."""
+    """Write picture number n, of a width and a height, at the n-th timestamp, exactly where the container can."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=_rate(stamps_s), options=options or _quick(codec))
         stream.width, stream.height = size
@@ -40,7 +43,7 @@ def write_recording(
         if rotation is not None:
             stream.set_display_rotation(rotation)
         for number, stamp_s in enumerate(stamps_s):
-            frame = av.VideoFrame.from_ndarray(draw(number, *size), format="bgr24").reformat(format=stream.pix_fmt)
+            frame = av.VideoFrame.from_ndarray(picture(number, *size), format="bgr24").reformat(format=stream.pix_fmt)
             frame.pts, frame.time_base = round(stamp_s / base), base
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

@@ -17,6 +17,7 @@ from app.cameras.ledger import DropReason
 from app.cameras.outcome import Outcome
 from app.cameras.sending.grpc_outcomes import FailedCall, outcome_of
 from app.core.image_header import MAX_ENCODED_BYTES
+from app.core.wanted import AS_CONFIGURED, Wanted
 from app.errors import SettingsError
 from app.rpc.codes import committed_epoch
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
@@ -53,7 +54,7 @@ _CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 class DetectClient:
     """Sends frames over one channel, which connects when first used, and again whenever it breaks.
 
-    Constructed in any thread; used and closed on one event loop.
+    Constructed in any thread; used and closed on one event loop. Each request asks for what the camera wants detected.
 
     Raises:
         SettingsError: a TLS file cannot be read.
@@ -66,6 +67,7 @@ class DetectClient:
         tls: TlsSettings | None = None,
         token: SecretStr | None = None,
         tracing: CameraTracing | None = None,
+        wanted: Wanted = AS_CONFIGURED,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._target = address.target
@@ -74,6 +76,7 @@ class DetectClient:
         if token is not None:
             self._metadata += (("authorization", f"Bearer {token.get_secret_value()}"),)
         self._tracing = tracing
+        self._wanted = wanted
         self._monotonic = monotonic
         self._channel: grpc.aio.Channel | None = None
         self._stub: InferenceServiceAsyncStub | None = None
@@ -130,7 +133,8 @@ class DetectClient:
         timeout_s = remaining_s + ANSWER_MARGIN_S
         began = self._monotonic()
         try:
-            response = await stub.Detect(_request(frame, int(remaining_s * 1000)), timeout=timeout_s, metadata=metadata)
+            request = _request(frame, int(remaining_s * 1000), self._wanted)
+            response = await stub.Detect(request, timeout=timeout_s, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             return outcome_of(
                 FailedCall(
@@ -176,7 +180,7 @@ class DetectClient:
         return grpc.aio.secure_channel(self._target, self._credentials, options=_CHANNEL_OPTIONS)
 
 
-def _request(frame: EncodedFrame, budget_ms: int) -> pb.DetectRequest:
+def _request(frame: EncodedFrame, budget_ms: int, wanted: Wanted) -> pb.DetectRequest:
     captured_at = Timestamp()
     captured_at.FromDatetime(frame.captured_at)
     return pb.DetectRequest(
@@ -190,6 +194,8 @@ def _request(frame: EncodedFrame, budget_ms: int) -> pb.DetectRequest:
         epoch=frame.epoch,
         sequence=frame.sequence,
         encode_ms=frame.encode_ms,
+        confidence=wanted.confidence,
+        classes=wanted.classes,
     )
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from app.cameras.frame import EncodedFrame, Frame, SampledFrame
+from app.cameras.masks import MaskPainter
 from app.cameras.sources import RawFrame
 from app.core.image_header import MAX_ENCODED_BYTES, MAX_PIXELS, probe
 from app.errors import ImageError
+from app.settings.masks import Polygon
 
 _MAX_RATIO = 1.2
 """A picture that the source delivers as JPEG is passed on if it is at most so many times as long as a new encoding."""
@@ -23,17 +25,22 @@ _HUFFMAN_TABLE, _HEAD_BYTES = b"\xff\xc4", 4096
 
 
 class Encoder:
-    """Shrinks to ``max_side`` (never enlarges) and encodes as JPEG. Used by one thread at a time.
+    """Paints masks, shrinks to ``max_side`` (never enlarges), and encodes as JPEG. Used by one thread at a time.
 
-    A picture that the source delivers as JPEG, and that needs no shrinking, is passed on unchanged, at no cost and
-    without the loss of another encoding, as long as it is hardly longer than it would be in the configured quality; one
-    in ``_REVIEW_INTERVAL`` is encoded to check that.
+    A picture that the source delivers as JPEG, and that needs neither masks nor shrinking, is passed on unchanged, at
+    no cost and without the loss of another encoding, as long as it is hardly longer than it would be in the configured
+    quality; one in ``_REVIEW_INTERVAL`` is encoded to check that.
     """
 
     def __init__(
-        self, max_side: int | None, jpeg_quality: int, monotonic: Callable[[], float] = time.monotonic
+        self,
+        max_side: int | None,
+        jpeg_quality: int,
+        masks: Sequence[Polygon] = (),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_side = max_side
+        self._masks = MaskPainter(masks)
         self._parameters = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
         self._monotonic = monotonic
         self._passed_on = 0
@@ -71,11 +78,12 @@ class Encoder:
     def _encoded(self, sampled: SampledFrame) -> tuple[bytes, int, int]:
         raw = sampled.raw
         frame = Frame(sampled.camera_id, sampled.frame_id, raw.captured.at, raw.image)
-        return self._compress(self._shrink(frame.image)), frame.width, frame.height
+        # Before it is shrunk: each pixel of a smaller picture is a mean of several of this one.
+        return self._compress(self._shrink(self._masks.paint(frame.image))), frame.width, frame.height
 
     def _usable(self, raw: RawFrame) -> tuple[bytes, int, int] | None:
         """Return the delivered JPEG with its width and height, where it can be sent as it is."""
-        if raw.jpeg is None:
+        if raw.jpeg is None or self._masks:
             return None
         jpeg = raw.jpeg()
         try:

@@ -12,6 +12,7 @@ import av
 import av.logging
 import cv2
 import numpy as np
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -19,6 +20,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from app.cameras.sources.damage import Log, LossTracker, names_other_transport
+from app.cameras.sources.decoder_choice import DecoderChoice, HardwareRun
 from app.cameras.sources.http_proxy import proxy_options
 from app.cameras.sources.still import stretched
 from app.errors import SourceRefused, SourceUnavailable
@@ -68,6 +70,7 @@ class VideoDecoder:
         open_s: float | None,
         read_s: float | None,
         container: str | None = None,
+        choice: DecoderChoice | None = None,
     ) -> None:
         """Make one that is not opened.
 
@@ -78,12 +81,15 @@ class VideoDecoder:
             open_s: the limit of opening, and again of the first packet, in seconds; ``None``: there is none.
             read_s: the limit of each packet, in seconds.
             container: FFmpeg's name of the container format; ``None``: FFmpeg finds it out.
+            choice: of hardware or the CPU; ``None``: the CPU. Hardware decodes into this process's memory.
         """
         self._url = url
         self._address = address
         self._options = dict(options)
         self._timeout = None if open_s is None else (open_s, read_s)
         self._format = container
+        self._choice = choice or DecoderChoice("")
+        self._hardware: HardwareRun | None = None
         self._container: InputContainer | None = None
         self._stream: VideoStream | None = None
         self.met_other_transport = False
@@ -100,16 +106,10 @@ class VideoDecoder:
         """
         began = time.monotonic()
         log: Log = ()
-        options = self._options | proxy_options(self._address, process_environment())
+        device = self._choice.begin()
         try:
             with av.logging.Capture() as log:
-                self._container = av.open(
-                    self._address,
-                    format=self._format,
-                    options=options,
-                    timeout=self._timeout,
-                    metadata_errors="replace",
-                )
+                self._container = self._connect(device)
             best = self._container.streams.best("video")
         except (av.FFmpegError, OSError, ValueError) as error:
             self.close()
@@ -126,13 +126,37 @@ class VideoDecoder:
         if not isinstance(best, VideoStream):
             self.close()
             raise SourceUnavailable(f"{self._url} holds no video")
+        codec = best.codec_context
+        self._hardware = HardwareRun(self._choice, codec.name, codec.pix_fmt) if codec.is_hwaccel else None
+        if device is not None and self._hardware is None and not self._choice.has_failed:
+            self._choice.declined(f"FFmpeg's {codec.name} decoder does not use it")
         # Slices decode in parallel without holding frames back, as frame threads do.
-        # Two threads are enough: cameras are many.
-        best.codec_context.thread_count = 2
+        # Two threads are enough: cameras are many; and hardware has no use for any.
+        codec.thread_count = 1 if self._hardware else 2
         if low_delay:
             best.codec_context.flags |= int(av.codec.context.Flags.low_delay)
         self._stream = best
         self._jpegs = False
+
+    def _connect(self, device: HWAccel | None) -> InputContainer:
+        def connect(hwaccel: HWAccel | None) -> InputContainer:
+            return av.open(
+                self._address,
+                format=self._format,
+                options=self._options | proxy_options(self._address, process_environment()),
+                timeout=self._timeout,
+                metadata_errors="replace",
+                hwaccel=hwaccel,
+            )
+
+        try:
+            return connect(device)
+        except av.FFmpegError as error:
+            if device is None or getattr(error, "filename", None) is not None:
+                raise
+            # Only a device's error names no address: the camera answered, and is asked once more.
+            self._choice.failed(reason(error))
+            return connect(None)
 
     def frames(self) -> Iterator[DecodedFrame | None]:
         """Yield the frames in order of presentation; ``None`` for a packet that completed none.
@@ -164,13 +188,24 @@ class VideoDecoder:
                 except av.InvalidDataError:
                     broken += 1
                     if broken > _MAX_BROKEN_PACKETS:
+                        if self._hardware:
+                            self._choice.failed("it takes none of the packets")
                         raise SourceUnavailable(f"{self._url} gives packets that cannot be decoded") from None
                     frames = []
+                except av.FFmpegError as error:
+                    if self._hardware:
+                        self._choice.failed(reason(error))
+                    raise
                 else:
                     broken = 0 if frames else broken
                 pictures = [frame for frame in frames if isinstance(frame, VideoFrame)]
                 if first and pictures:
                     first, self._jpegs = False, _is_jpeg(packet) and _same(packet, pictures[0])
+                    if self._jpegs and self._hardware:
+                        self._hardware = None
+                        self._choice.declined("pictures of a Motion JPEG are decoded one by one")
+                if self._hardware and packet.stream_index == self._stream.index:
+                    self._watch(self._hardware, packet, len(pictures))
                 for frame in pictures:
                     is_damaged = loss.frame(is_key=bool(frame.key_frame), is_corrupt=frame.is_corrupt)
                     yield DecodedFrame(_stamp(frame), partial(_converted, frame), damaged=is_damaged)
@@ -200,6 +235,13 @@ class VideoDecoder:
             self._jpegs = False  # from the next on FFmpeg decides whether this is a stream at all
             raise SourceUnavailable(f"{self._url} gave a picture that cannot be decoded")
         return image
+
+    def _watch(self, hardware: HardwareRun, packet: Packet[Any], pictures: int) -> None:
+        assert self._stream is not None, "open() comes first"
+        pixel_format = self._stream.codec_context.pix_fmt
+        if hardware.decoded(is_key=packet.is_keyframe, pictures=pictures, pixel_format=pixel_format):
+            self._choice.failed("it gives no pictures")
+            raise SourceUnavailable(f"{self._url} stopped: its hardware decoder gives no pictures")
 
     def _is_late(self, began: float) -> bool:
         return self._timeout is not None and time.monotonic() - began >= self._timeout[0]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from app.cameras.sources.decoder_choice import DecoderChoice
 from app.cameras.sources.http_client import Answer, HttpClient, ProtocolFault, proxy_of
 from app.cameras.sources.jpeg_splitter import START
 from app.cameras.sources.live import STREAM_OPTIONS, LiveSource
@@ -52,11 +53,14 @@ class HttpSource:
     Pictures are read by our own client on the connection that asked; for everything else FFmpeg opens its own.
     """
 
-    def __init__(self, url: SourceUrl, fps: float, clock: Clock, timeouts: Timeouts) -> None:
+    def __init__(
+        self, url: SourceUrl, fps: float, clock: Clock, timeouts: Timeouts, choice: DecoderChoice | None = None
+    ) -> None:
         self._url = url
         self._fps = fps
         self._clock = clock
         self._timeouts = timeouts
+        self._choice = choice
         self._inner: Source | None = None
         self._client = HttpClient(url, timeouts.open_s, clock.monotonic)
         self._interrupted = False
@@ -93,7 +97,7 @@ class HttpSource:
         elif head.startswith(b"FLV"):
             options = self._options(_FLV if self._begins_with_pictures(head) else _FLV_WITH_SOUND)
             self._client.close()
-            self._adopt(LiveSource(self._url, self._clock, self._timeouts, options, "flv"))
+            self._adopt(LiveSource(self._url, self._clock, self._timeouts, options, "flv", self._choice))
         else:
             self._open_video()
             return
@@ -178,17 +182,31 @@ class HttpSource:
         silence_s = self._timeouts.read_s + 1.5 * target_s
         options = self._options(_HLS)
         return VideoSource(
-            self._url, self._url.reveal(), self._clock, options, open_s=silence_s, read_s=silence_s, is_stream=True
+            self._url,
+            self._url.reveal(),
+            self._clock,
+            options,
+            open_s=silence_s,
+            read_s=silence_s,
+            is_stream=True,
+            choice=self._choice,
         )
 
     def _recording(self, options: Mapping[str, str]) -> Source:
         limit_s = self._timeouts.open_s
         return VideoSource(
-            self._url, self._url.reveal(), self._clock, self._options(options), open_s=limit_s, read_s=limit_s
+            self._url,
+            self._url.reveal(),
+            self._clock,
+            self._options(options),
+            open_s=limit_s,
+            read_s=limit_s,
+            choice=self._choice,
         )
 
     def _open_video(self) -> None:
-        live = LiveSource(self._url, self._clock, self._timeouts, self._options(STREAM_OPTIONS))
+        options = self._options(STREAM_OPTIONS)
+        live = LiveSource(self._url, self._clock, self._timeouts, options, choice=self._choice)
         self._adopt(live)
         live.open()
         if live.is_recording:

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from app.cameras.sources.authorization import Authorization, why_refused
 from app.cameras.sources.damage import enable_log
+from app.cameras.sources.decoder_choice import DecoderChoice
 from app.cameras.sources.ffmpeg import DecodedFrame, VideoDecoder
 from app.cameras.sources.pacing import Timeline
 from app.cameras.sources.rtsp_challenge import rtsp_challenges
@@ -57,6 +58,7 @@ class LiveSource:
         timeouts: Timeouts | None = None,
         options: Mapping[str, str] | None = None,
         container: str | None = None,
+        choice: DecoderChoice | None = None,
     ) -> None:
         """Make one that is not opened.
 
@@ -66,7 +68,9 @@ class LiveSource:
             timeouts: the time-outs; ``None``: those of a camera that does not say its own ``stall_s``.
             options: FFmpeg's options for an HTTP stream; ``None``: those that suit any.
             container: FFmpeg's name of the container format; ``None``: FFmpeg finds it out.
+            choice: of the decoder; ``None``: the CPU.
         """
+        self._choice = choice
         self._url = url
         self._clock = clock
         self._timeouts = timeouts or Timeouts.of()
@@ -80,6 +84,7 @@ class LiveSource:
                 self._timeouts.open_s,
                 self._timeouts.read_s,
                 container,
+                choice,
             )
         self._interrupted = threading.Event()
         self._timeline = Timeline(jump_s=10.0)
@@ -129,7 +134,8 @@ class LiveSource:
 
     def _rtsp_decoder(self, transport: Transport) -> VideoDecoder:
         options = {**_RTSP, **_TRANSPORTS[transport]}
-        return VideoDecoder(self._url, self._url.reveal(), options, self._timeouts.open_s, self._timeouts.read_s)
+        limits = self._timeouts.open_s, self._timeouts.read_s
+        return VideoDecoder(self._url, self._url.reveal(), options, *limits, choice=self._choice)
 
     def _why_refused(self) -> str:
         target = urlsplit(self._url.reveal())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from app.cameras.sources.decoder_choice import DecoderChoice
 from app.cameras.sources.ffmpeg import DecodedFrame, VideoDecoder
 from app.cameras.sources.pacing import LATE_S, SLIP_S, Pacer, Timeline
 from app.cameras.sources.source import Capture, FrameTime, RawFrame
@@ -35,6 +36,7 @@ class VideoSource:
         open_s: float | None = None,
         read_s: float | None = None,
         is_stream: bool = False,
+        choice: DecoderChoice | None = None,
     ) -> None:
         """Make one that is not opened.
 
@@ -47,10 +49,11 @@ class VideoSource:
             read_s: the limit between two frames, in seconds; ``None``: there is none.
             is_stream: whether it has no end, as a live playlist: a late frame delays those that follow, rather than
                 being skipped, since a segment that comes late must not cost pictures.
+            choice: of the decoder; ``None``: the CPU.
         """
         self._url = url
         self._clock = clock
-        self._decoder = VideoDecoder(url, address, options or {}, open_s, read_s)
+        self._decoder = VideoDecoder(url, address, options or {}, open_s, read_s, choice=choice)
         self._pacer = Pacer(clock)
         self._read_s = read_s
         self._is_stream = is_stream

@@ -15,7 +15,9 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+import cv2
 import grpc
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -176,6 +178,8 @@ async def test_a_wrong_option_is_one_line_and_status_2():
         ({}, {"INFERENCE_FPS": "fast"}, "INFERENCE_FPS"),
         ({}, {"INFERENCE_SERVICE_URL": "http://gate.example"}, "INFERENCE_SERVICE_URL"),
         ({}, {"SIGHTLINE_TLS_CAFILE": "/nowhere/ca.pem"}, "SIGHTLINE_TLS_CAFILE"),
+        ({"confidence": "1.5"}, {}, "--confidence: '1.5'"),
+        ({"masks": ["0,0 1,2 1,1"]}, {}, "--mask: '0,0 1,2 1,1'"),
         ({}, {"SIGHTLINE_TOKN": "x"}, "SIGHTLINE_TOKN is not a setting"),
     ],
 )
@@ -218,6 +222,21 @@ async def test_a_recording_that_does_not_loop_ends_the_watch_with_every_frame_se
     assert status.ledger.accepted == status.ledger.sampled == len(service.requests) == 3
     assert {request.epoch for request in service.requests} == {7}
     assert edge.ledger_line(status).startswith("gate-1: 3 sampled = 3 accepted + 0 dropped + 0 unconfirmed")
+
+
+async def test_a_camera_asks_for_what_it_is_to_detect_and_hides_what_it_is_to_hide(tmp_path: Path):
+    service = Service()
+    await service.start()
+    masks = ["0,0 1,0 1,0.5 0,0.5"]
+    await watched(tmp_path, service, confidence="0.4", classes="person,car", masks=masks)  # type: ignore[arg-type]
+    await service.kill()
+    for request in service.requests:
+        assert request.confidence == pytest.approx(0.4)
+        assert list(request.classes) == ["person", "car"]
+        picture = cv2.imdecode(np.frombuffer(request.image, np.uint8), cv2.IMREAD_GRAYSCALE)
+        assert picture[: picture.shape[0] // 2 - 2].max() < 8
+        assert picture[picture.shape[0] // 2 + 10 :].min() >= 5
+    assert len(service.requests) == 3
 
 
 async def test_a_service_that_is_away_is_logged_and_used_again_once_it_is_back(caplog: pytest.LogCaptureFixture):

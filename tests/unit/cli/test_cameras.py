@@ -57,6 +57,37 @@ def test_a_camera_is_added_changed_and_removed(config: str, tmp_path: Path):
     assert (gone.returncode, gone.stderr) == (2, "sightline: there is no camera 'yard'\n")
 
 
+def test_a_camera_is_added_with_every_option_that_it_may_have(config: str):
+    options = ("--fps", "2", "--max-side", "640", "--jpeg-quality", "70", "--stall-s", "20", "--confidence", "0.4")
+    options += ("--decode", "auto")
+    masks = ("--mask", "0,0 0.3,0 0.3,0.2", "--mask", "1,1 0.5,1 1,0.5", "--classes", "person, car")
+    added = call("cameras", "add", "yard", "rtsp://yard.example/1", *options, *masks, "--json", "--config", config)
+    assert json.loads(added.stdout)["settings"] == {
+        "url": "rtsp://yard.example/1", "fps": 2.0, "max_side": 640, "jpeg_quality": 70, "stall_s": 20.0,
+        "decode": "auto",
+        "masks": [[[0.0, 0.0], [0.3, 0.0], [0.3, 0.2]], [[1.0, 1.0], [0.5, 1.0], [1.0, 0.5]]],
+        "confidence": 0.4, "classes": ["person", "car"], "resources": {},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "refusal"),
+    [
+        ("--mask", "0,0 1,0", "--mask: '0,0 1,0': allowed is x,y x,y x,y with at least three points"),
+        ("--mask", "0,0 1,0 1,1.5", "masks.0.2.1"),
+        ("--mask", "0,0 0.5,0.5 1,1", "its points lie on one line"),
+        ("--confidence", "1.5", "confidence"),
+        ("--stall-s", "0.1", "stall_s"),
+        ("--decode", "vaapi", "decode: input should be 'auto', 'cpu', 'cuda', 'qsv' or 'drm'"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused_in_one_line(config: str, option: str, value: str, refusal: str):
+    refused = call("cameras", "add", "yard", "rtsp://yard.example/1", option, value, "--config", config)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refusal in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
 def test_an_address_with_a_password_may_come_by_standard_input(config: str):
     added = call("cameras", "add", "yard", "-", "--config", config, stdin="rtsp://viewer:pa55@yard.example/1\n")
     assert added.stdout == "yard is added: rtsp://viewer:***@yard.example/1\n"

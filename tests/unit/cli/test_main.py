@@ -132,6 +132,24 @@ def test_doctor_finds_what_is_wrong_and_says_how_to_mend_it(tmp_path: Path):
     assert "Traceback" not in done.stderr
 
 
+def test_doctor_names_the_label_that_the_model_has_not_and_counts_the_masks(tmp_path: Path):
+    street = "synthetic://street?width=320&height=180"
+    file = tmp_path / "cameras.yaml"
+    file.write_text(
+        f"cameras: [{{id: a, url: '{street}', classes: [dog]}}, {{id: b, url: '{street}', classes: [car],"
+        " masks: [[[0,0],[1,0],[1,0.5]]]}]"
+    )
+    done = call("doctor", "--json", KAFKA_ENABLED="false", SIGHTLINE_CAMERAS=str(file))
+    findings = [json.loads(line) for line in done.stdout.splitlines()]
+    failed = [(finding["what"], finding["detail"]) for finding in findings if finding["state"] == "failed"]
+    assert failed == [
+        ("camera a", "classes: 'dog' is no label of street.pt; allowed are person, bicycle, car, bus, truck")
+    ]
+    assert done.returncode == 1
+    (masked,) = [finding["detail"] for finding in findings if finding["what"] == "camera b"]
+    assert masked.endswith(", 1 mask painted")
+
+
 def test_a_finding_reads_well_for_people_and_for_programs():
     finding = Finding("kafka", State.FAILED, "no broker answers [at all]", "start it")
     assert r"\[at all]" in finding.as_line()

@@ -147,3 +147,12 @@ async def test_the_first_line_tells_what_is_in_quarantine_and_why_kafka_gets_not
     assert (
         "; events do not reach Kafka: no broker answers" in (await shown(trouble="no broker answers")).splitlines()[0]
     )
+
+
+async def test_decoders_are_shown_where_a_camera_asks_for_hardware():
+    facts = camera(status())
+    asked = replace(facts, requested=facts.requested.model_copy(update={"decode": "auto"}))
+    (head, row) = lines(await screen_of(asked))[2:4]
+    assert head.endswith("dropped  decoder  what is wrong")
+    assert row.endswith("3  cpu      -")
+    assert "decoder" not in await screen_of()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from app.core.clock import Clock
+from app.core.wanted import Wanted
 from app.detection import DetectorOptions, ImageOutcome, NoOpDetector, make_no_op_detector
 from app.detection.detections import Detections
 from app.detection.messages import DetectorAnswer, DetectorJob
@@ -57,7 +58,9 @@ class HeldModel(NoOpDetector):
         """What was still under way when it was closed."""
         self._open = False
 
-    def run(self, images: Sequence[bytes], begun: Callable[[], None] = lambda: None) -> list[ImageOutcome]:
+    def run(
+        self, images: Sequence[bytes], begun: Callable[[], None] = lambda: None, wanted: Sequence[Wanted] = ()
+    ) -> list[ImageOutcome]:
         if self.closed:
             raise RuntimeError("it is closed")
         run = Run(images, begun)

@@ -57,7 +57,7 @@ class SeesOne:
     def prepare(self, shape: tuple[int, int]) -> None:
         self._events.append(f"prepared {shape}")
 
-    def run(self, batch: Batch, postprocess: Postprocessor) -> list[np.ndarray]:
+    def run(self, batch: Batch, postprocess: Sequence[Postprocessor]) -> list[np.ndarray]:
         self._events.append(f"ran {len(batch.sizes)}")
         return [np.array([[1, 2, 11, 12, 0.9, 0]], np.float32) for _ in batch.sizes]
 

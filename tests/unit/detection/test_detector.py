@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from app.core.wanted import AS_CONFIGURED, Wanted
 from app.detection import Detector, DetectorOptions, Thresholds
 from app.detection.models.network import Network
-from app.errors import ImageError, InferenceFailed, ModelUnavailable, SettingsError
+from app.errors import ImageError, InferenceFailed, ModelUnavailable, RequestError, SettingsError
 from tests.support.scenes import SIZE, png, scene
 
 GRAY = np.full((160, 160, 3), 90, np.uint8)
@@ -247,3 +248,52 @@ def test_a_label_that_the_model_has_not_changes_nothing(models: dict[str, Path])
     with pytest.raises(SettingsError, match="'dog' is no label"):
         detector.retune(Thresholds(confidence=0.9, iou=0.7, classes=("dog",)))
     assert len(detector.detect([GOOD])[0]) == len(before)
+
+
+@pytest.mark.parametrize("name", ["yolo11.pt", "yolo26.pt", "yolo11-dynamic.onnx", "yolo26-static.onnx"])
+def test_images_of_one_batch_are_reported_each_as_it_is_wanted(models: dict[str, Path], name: str) -> None:
+    detector = detector_of(models[name], confidence=0.5, classes=("car", "bus"))
+    wanted = [
+        AS_CONFIGURED,
+        Wanted(confidence=0.7),
+        Wanted(confidence=0.3),
+        Wanted(classes=("person",)),
+        Wanted(0.4, ("bus", "person")),
+    ]
+    outcomes = detector.run([GOOD] * len(wanted), wanted=wanted)
+    found = [outcome.detections for outcome in outcomes]
+    for options, each in zip(
+        (
+            {"confidence": 0.5, "classes": ("car", "bus")},
+            {"confidence": 0.7, "classes": ("car", "bus")},
+            {"confidence": 0.3, "classes": ("car", "bus")},
+            {"confidence": 0.5, "classes": ("person",)},
+            {"confidence": 0.4, "classes": ("bus", "person")},
+        ),
+        found,
+        strict=True,
+    ):
+        expected = detector_of(models[name], **options).detect([GOOD])[0]
+        np.testing.assert_array_equal(each.class_ids, expected.class_ids)
+        np.testing.assert_allclose(each.scores, expected.scores, rtol=1e-4)
+    assert len({len(each) for each in found}) >= 3
+
+
+def test_a_label_that_the_model_has_not_is_refused_for_its_image_alone(models: dict[str, Path]) -> None:
+    detector = detector_of(models["yolo11.pt"])
+    alone = detector.detect([GOOD])[0]
+    outcomes = detector.run([GOOD, GOOD, b"none"], wanted=[Wanted(classes=("dog",)), AS_CONFIGURED, AS_CONFIGURED])
+    assert [type(outcome.error) for outcome in outcomes] == [RequestError, type(None), ImageError]
+    assert str(outcomes[0].error) == "classes: 'dog' is no label of yolo11.pt; allowed are car, bus, person"
+    assert len(outcomes[1].detections) == len(alone)
+    assert [type(one.error) for one in detector.run([GOOD], wanted=[Wanted(classes=("dog",))])] == [RequestError]
+    with pytest.raises(RequestError, match="'dog' is no label"):
+        detector.check_wanted(Wanted(classes=("car", "dog")))
+
+
+def test_a_threshold_of_nothing_reports_the_best_up_to_the_limit(models: dict[str, Path]) -> None:
+    detector = detector_of(models["yolo11.pt"], max_detections=20)
+    (outcome,) = detector.run([GOOD], wanted=[Wanted(confidence=0.0)])
+    assert len(outcome.detections) == 20
+    assert outcome.detections.truncated
+    assert len(detector.run([GOOD], wanted=[Wanted(confidence=1.0)])[0].detections) == 0

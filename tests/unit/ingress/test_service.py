@@ -8,10 +8,12 @@ import urllib.request
 from collections.abc import Sequence
 
 import cv2
+import grpc
 import numpy as np
 import pytest
 
 from app.core.event import DetectionEvent
+from app.core.wanted import AS_CONFIGURED, Wanted
 from app.detection import ImageOutcome
 from app.detection.detections import Detections
 from app.detection.messages import DetectorAnswer, DetectorJob, ModelInfo, expired
@@ -22,12 +24,14 @@ from app.errors import (
     InferenceFailed,
     ModelUnavailable,
     Overloaded,
+    RequestError,
     SightlineError,
     Unauthenticated,
 )
 from app.ingress.service import DetectionService, ServiceLimits
 from app.ingress.telemetry import ServiceTelemetry
 from app.publisher import Receipt, Submission
+from app.rpc.codes import status_of
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.telemetry.prometheus_page import PageMeter
 
@@ -116,6 +120,22 @@ async def test_an_accepted_frame_is_answered_with_the_event_that_was_published()
     (detected,) = accepted.event.objects
     assert (detected.label, detected.class_id) == ("car", 2)
     assert detected.bbox == pytest.approx((10, 20, 100, 100))
+
+
+async def test_what_a_request_wants_detected_goes_to_the_detector_with_its_image():
+    desk = Desk()
+    await desk.detect()
+    await desk.detect(confidence=0.5, classes=["car"])
+    assert [batch[0].wanted for batch in desk.detector.batches] == [AS_CONFIGURED, Wanted(0.5, ("car",))]
+
+
+async def test_a_label_that_the_model_has_not_is_an_invalid_argument():
+    desk = Desk()
+    desk.detector.fault = RequestError("classes: 'dog' is no label of m.pt; allowed are car")
+    with pytest.raises(RequestError) as refused:
+        await desk.detect(classes=["dog"])
+    assert status_of(refused.value) == (grpc.StatusCode.INVALID_ARGUMENT, str(desk.detector.fault))
+    assert desk.publisher.submissions == []
 
 
 async def test_the_budget_goes_with_the_event_to_the_publisher_where_the_call_names_one():

@@ -11,6 +11,7 @@ import pytest
 
 from app import errors
 from app.core.clock import Clock
+from app.core.wanted import AS_CONFIGURED, Wanted
 from app.rpc.codes import COMMITTED_EPOCH, UNKNOWN_FAULT, committed_epoch, metadata_of, status_of
 from app.rpc.conversion import read_request
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
@@ -131,3 +132,17 @@ def test_a_defect_is_internal_and_shows_nothing_of_its_text():
 def test_a_request_can_be_pickled_as_serve_s_python_proxy_does():
     message = request(frame_id="f")
     assert pickle.loads(pickle.dumps(message)) == message
+
+
+def test_what_a_request_wants_detected_is_read_and_what_it_leaves_out_is_the_service_s():
+    assert read_request(request(), clock()).wanted == AS_CONFIGURED
+    message = request(confidence=0.0)
+    message.classes.extend(["person", "car"])
+    assert read_request(message, clock()).wanted == Wanted(0.0, ("person", "car"))
+    assert read_request(request(confidence=1.0), clock()).wanted.confidence == 1.0
+
+
+@pytest.mark.parametrize("confidence", [-0.01, 1.01, 40.0, float("nan"), float("inf")])
+def test_a_confidence_outside_0_to_1_is_refused(confidence: float):
+    with pytest.raises(errors.RequestError, match=r"^confidence .* is not allowed: 0 to 1$"):
+        read_request(request(confidence=confidence), clock())

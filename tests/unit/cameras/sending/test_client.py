@@ -16,6 +16,7 @@ from app.cameras.frame import EncodedFrame
 from app.cameras.ledger import DropReason
 from app.cameras.outcome import Fate
 from app.cameras.sending.tracing import CameraTracing
+from app.core.wanted import Wanted
 from app.errors import SettingsError
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.settings.connections import TlsSettings
@@ -49,6 +50,16 @@ async def test_a_request_carries_all_that_the_contract_names(service: Service, c
     assert sent.captured_at.ToNanoseconds() == int(FRAME.captured_at.timestamp() * 1000) * 1_000_000
     assert service.metadata[0]["application"] == "inference"
     assert "authorization" not in service.metadata[0]
+    assert (sent.HasField("confidence"), list(sent.classes)) == (False, [])
+
+
+async def test_a_request_asks_for_what_the_camera_wants_detected(service: Service):
+    address = ServiceAddress(host="127.0.0.1", port=service.port)
+    client = DetectClient(address, wanted=Wanted(confidence=0.0, classes=("person", "car")))
+    await client.detect(FRAME, 0.2)
+    await client.close()
+    (sent,) = service.requests
+    assert (sent.HasField("confidence"), sent.confidence, list(sent.classes)) == (True, 0.0, ["person", "car"])
 
 
 async def test_the_deadline_on_the_wire_is_the_remainder_and_a_second(service: Service, client: DetectClient):

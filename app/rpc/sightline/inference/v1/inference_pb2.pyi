@@ -35,6 +35,8 @@ class DetectRequest(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     ENCODE_MS_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    CLASSES_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
     """[A-Za-z0-9][A-Za-z0-9._-]{0,63}; the key of the event."""
     frame_id: _builtins.str
@@ -52,9 +54,15 @@ class DetectRequest(_message.Message):
     """Rising within an epoch."""
     encode_ms: _builtins.float
     """What encoding the image took, for the event's latency by stage."""
+    confidence: _builtins.float
+    """Detections with a lower confidence are left out, in [0, 1]; absent: the service's own threshold."""
     @_builtins.property
     def captured_at(self) -> _timestamp_pb2.Timestamp:
         """When the frame was captured; absent: the time of arrival."""
+
+    @_builtins.property
+    def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Labels to keep, of the model's own; empty: those that the service keeps."""
 
     def __init__(
         self,
@@ -69,12 +77,16 @@ class DetectRequest(_message.Message):
         epoch: _builtins.int = ...,
         sequence: _builtins.int = ...,
         encode_ms: _builtins.float = ...,
+        confidence: _builtins.float | None = ...,
+        classes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["captured_at", b"captured_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "captured_at", b"captured_at", "confidence", b"confidence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "captured_at", b"captured_at", "encode_ms", b"encode_ms", "epoch", b"epoch", "frame_id", b"frame_id", "image", b"image", "latency_budget_ms", b"latency_budget_ms", "sequence", b"sequence", "source_height", b"source_height", "source_width", b"source_width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "camera_id", b"camera_id", "captured_at", b"captured_at", "classes", b"classes", "confidence", b"confidence", "encode_ms", b"encode_ms", "epoch", b"epoch", "frame_id", b"frame_id", "image", b"image", "latency_budget_ms", b"latency_budget_ms", "sequence", b"sequence", "source_height", b"source_height", "source_width", b"source_width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
+    _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
 
 Global___DetectRequest: _TypeAlias = DetectRequest  # noqa: Y015
 

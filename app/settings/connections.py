@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from app.core.read_failure import read_failure
 from app.errors import SettingsError
+from app.settings.duration import Duration
 
 _BROKER = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})$")
 
@@ -64,6 +66,9 @@ class KafkaSettings(Frozen):
     """Partitions of a topic that Sightline creates."""
     publish_empty: bool = True
     """Whether a frame without detections is published."""
+    max_event_age: Duration = timedelta(days=7)
+    """How old an event may be: an older ``captured_at`` is refused. Also the age at which what waited in the spool is
+    set aside, where the topic's own ``retention.ms`` cannot be read (7 days are Kafka's default of that)."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI", "OAUTHBEARER"] | None = None
     sasl_username: str | None = None

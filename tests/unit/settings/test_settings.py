@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,27 @@ def test_an_impossible_value_is_one_line_with_key_value_and_what_is_allowed(vari
     assert variable in line
     assert repr(value) in line
     assert told in line
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("7d", timedelta(days=7)),
+        ("1.5 h", timedelta(minutes=90)),
+        ("90", timedelta(seconds=90)),
+        ("45s", timedelta(0, 45)),
+    ],
+)
+def test_a_duration_is_written_in_seconds_or_with_its_unit(tmp_path: Path, written: str, meant: timedelta):
+    file = settings_file(tmp_path, f"kafka: {{max_event_age: {written}}}")
+    assert load_settings({}, file).kafka.max_event_age == meant
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "7 weeks", "true", ".inf", "40000d", "[7d]"])
+def test_a_duration_that_cannot_be_is_one_line_with_its_key(tmp_path: Path, value: str):
+    with pytest.raises(SettingsError, match=r"^kafka\.max_event_age: .*allowed are seconds above 0") as caught:
+        load_settings({}, settings_file(tmp_path, f"kafka: {{max_event_age: {value}}}"))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", ["0", "17", "1.5", "true", "'4'", "many"])

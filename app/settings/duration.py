@@ -36,16 +36,21 @@ def parse_duration(value: object) -> timedelta:
 
 
 def show_duration(value: timedelta) -> str:
-    """Return a duration in the largest unit that shows it in whole numbers, else in seconds.
+    """Return a duration in the largest unit of which it has one, to three digits.
 
-    >>> show_duration(timedelta(hours=36)), show_duration(timedelta(days=7)), show_duration(timedelta(seconds=1.5))
-    ('36 h', '7 d', '1.5 s')
+    >>> show_duration(timedelta(hours=36)), show_duration(timedelta(days=7)), show_duration(timedelta(minutes=10))
+    ('1.5 d', '7 d', '10 min')
     """
     seconds = value.total_seconds()
-    for unit in "dhm":
-        if seconds >= _SECONDS[unit] and seconds % _SECONDS[unit] == 0:
-            return f"{seconds / _SECONDS[unit]:.0f} {unit}"
-    return f"{seconds:g} s"
+    for unit, shown in (("d", "d"), ("h", "h"), ("m", "min")):
+        if seconds >= _SECONDS[unit]:
+            return f"{seconds / _SECONDS[unit]:.{_digits(seconds / _SECONDS[unit])}g} {shown}"
+    return f"{seconds:.3g} s"
+
+
+def _digits(number: float) -> int:
+    """Return how many digits to show: three, and all before the point."""
+    return max(3, len(str(int(number))))
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]

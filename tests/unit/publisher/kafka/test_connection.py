@@ -56,7 +56,7 @@ async def test_the_password_is_in_no_representation_of_a_sink():
     [errors.MessageSizeTooLargeError, errors.RecordListTooLargeError, errors.InvalidRecordError],
 )
 def test_an_event_at_fault_is_refused_for_good(error: type[Exception]):
-    assert isinstance(translate(error("why"), "t"), DeliveryRefused)
+    assert isinstance(translate(error("why"), SECURE), DeliveryRefused)
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_an_event_at_fault_is_refused_for_good(error: type[Exception]):
     ],
 )
 def test_whatever_may_pass_is_unavailable_and_one_line(error: type[Exception]):
-    told = translate(error("first line\nsecond line"), "t")
+    told = translate(error("first line\nsecond line"), SECURE)
     assert isinstance(told, DeliveryUnavailable)
     assert "\n" not in str(told)
 
 
 def test_a_missing_topic_says_its_name_and_what_to_do():
-    told = str(translate(errors.UnknownTopicOrPartitionError(), "events.detections"))
+    told = str(translate(errors.UnknownTopicOrPartitionError(), SECURE))
     assert "events.detections" in told
     assert "kafka.create_topic" in told
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -25,6 +26,7 @@ if _CLIENT_LOG.level == logging.NOTSET:
     # before is kept.
     _CLIENT_LOG.setLevel(logging.CRITICAL)
 
+_QUOTED = re.compile(r"InitProducerIdResponse: \[Error (\d+)\]")
 BOOTSTRAP_TIMEOUT_MS = 5_000
 """How long one try to reach a broker may take."""
 RECONNECT_MAX_MS = 1_000
@@ -58,6 +60,7 @@ def translate(error: BaseException, settings: KafkaSettings, right: Right = Righ
     """
     if isinstance(error, DeliveryError):
         return error
+    error = _answer_in(error)
     known = PRODUCE_ERRORS.get(error.errno) if isinstance(error, errors.BrokerResponseError) else None
     if known is not None and known.verdict is Verdict.REFUSED:
         return refusal(known.code, " ".join(str(part) for part in error.args if part is not None))
@@ -66,7 +69,9 @@ def translate(error: BaseException, settings: KafkaSettings, right: Right = Righ
     if isinstance(error, errors.AuthorizationError):
         return _denied(error, settings, right)
     if isinstance(error, errors.SaslAuthenticationFailedError):
-        return DeliveryUnavailable(f"Kafka refuses the credentials: {_brief(error)}")
+        trouble = Trouble.TOKEN if settings.sasl_mechanism == "OAUTHBEARER" else Trouble.CREDENTIALS
+        facts = {"user": settings.sasl_username, "client": settings.sasl_oauth_client_id, "why": one_line(error, 200)}
+        return DeliveryUnavailable(trouble.say(peer="Kafka", **facts))
     return DeliveryUnavailable(f"Kafka cannot take the event now: {_brief(error)}")
 
 
@@ -160,6 +165,13 @@ def create_topic(admin: Any, settings: KafkaSettings, *, validate_only: bool = F
     except (errors.InvalidReplicationFactorError, errors.UnsupportedVersionError):
         # Brokers before 2.4 know no default replication factor.
         admin.create_topics({settings.topic: wanted | {"replication_factor": 1}}, validate_only=validate_only)
+
+
+def _answer_in(error: BaseException) -> BaseException:
+    """Return the broker's denial that the library only quotes: it does so with the one to InitProducerId."""
+    quoted = _QUOTED.search(str(error)) if type(error) is errors.KafkaError else None
+    kind = errors.for_code(int(quoted[1])) if quoted else None
+    return kind() if kind is not None and issubclass(kind, errors.AuthorizationError) else error
 
 
 def _denied(error: errors.AuthorizationError, settings: KafkaSettings, right: Right) -> DeliveryUnavailable:

@@ -84,6 +84,22 @@ def test_a_missing_topic_says_its_name_and_what_to_do():
     assert "kafka.create_topic" in told
 
 
+@pytest.mark.parametrize(
+    ("error", "right"),
+    [
+        (errors.TopicAuthorizationFailedError("t"), "Write on the topic 'events.detections'"),
+        (
+            errors.KafkaError("Unexpected error in InitProducerIdResponse: [Error 31] ClusterAuthorizationFailedError"),
+            "IdempotentWrite on the cluster, which Write on the topic 'events.detections' implies since Kafka 2.8",
+        ),
+        (errors.TransactionalIdAuthorizationFailedError(), "Write on the transactional id"),
+    ],
+)
+def test_a_denial_names_the_right_and_the_user(error: Exception, right: str):
+    told = str(translate(error, SECURE))
+    assert told == f"Kafka denies User:viewer the right {right}: grant it with an ACL"
+
+
 def test_a_record_that_the_client_cannot_take_is_told_from_a_broker_that_is_away():
     assert isinstance(translate_invalid(TypeError("bad key")), DeliveryRefused)
     assert translate_invalid(errors.KafkaTimeoutError("no metadata")) is None

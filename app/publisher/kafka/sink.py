@@ -28,6 +28,7 @@ from typing import Any
 
 from app.core.backoff import Backoff
 from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable
+from app.publisher.kafka.address_watch import AddressWatch
 from app.publisher.kafka.connection import ensure_topic, translate, translate_invalid
 from app.publisher.kafka.producer import end_producer, make_producer
 from app.publisher.kafka.retention import Retention
@@ -77,6 +78,7 @@ class KafkaSink:
         self._backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
         self._outage = TroubleLog(logger, "Kafka is away", unit="tries")
         self._was_connected = False
+        self._addresses = AddressWatch(settings)
         self._retention = Retention(None, "the topic")
         """As it was when the producer connected."""
         self._built: Any = None
@@ -103,6 +105,11 @@ class KafkaSink:
     def trouble(self) -> str:
         """Why records are not taken now; empty while they are."""
         return "" if self.connected else self._trouble
+
+    @property
+    def warning(self) -> str:
+        """What is wrong with some of the bootstrap addresses although records are taken; empty: nothing is known."""
+        return self._addresses.warning
 
     def start(self) -> None:
         """Begin to connect, and go on trying; never waits."""
@@ -146,6 +153,7 @@ class KafkaSink:
         """
         with self._lock:
             self._closed, self._trouble = True, "the connection to Kafka was closed"
+        self._addresses.stop()
         if self._connecting is not None:
             self._connecting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -269,6 +277,7 @@ class KafkaSink:
                 self._backoff.next()
             else:
                 self._report_connected(bootstrap)
+                self._addresses.start(bootstrap)
                 self._connecting = None
                 return
 
@@ -304,6 +313,7 @@ class KafkaSink:
         if self._producer is not producer or producer is None:
             return
         self._producer, self._trouble = None, reason
+        self._addresses.stop()
         self._fail_unacknowledged(reason)
         if self._closed:
             return

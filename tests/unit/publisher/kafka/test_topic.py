@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import pytest
 
+from app.core.ports import free_port
 from app.errors import DeliveryRefused
 from app.publisher import EventRecord
 from app.publisher.kafka.preflight import Needs
@@ -119,6 +120,22 @@ async def test_an_old_event_is_sent_where_the_topic_keeps_it(config: dict[str, s
         await sink.send(record(8 * DAY))
         await sink.close()
     assert broker.logs[0] == [b"{}"]
+
+
+# Addresses
+
+
+async def test_a_dead_address_among_several_is_told_while_events_are_delivered(caplog: pytest.LogCaptureFixture):
+    dead = f"127.0.0.1:{free_port()}"
+    async with ScriptedBroker("events", lambda _: None, partitions=1) as broker:
+        sink = await connected(KafkaSettings(bootstrap_servers=(dead, broker.address), topic="events"))
+        async with asyncio.timeout(20):
+            while not sink.warning:
+                await asyncio.sleep(0.005)
+        assert (sink.warning, sink.trouble) == (f"nothing listens on {dead}", "")
+        await sink.send(record(timedelta()))
+        await sink.close()
+    assert f"a bootstrap address of Kafka fails: nothing listens on {dead}" in caplog.text
 
 
 async def connected(settings: KafkaSettings) -> KafkaSink:

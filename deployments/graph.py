@@ -108,6 +108,7 @@ def _inference(
         max_batch_size=args.max_batch_size,
         max_waiting=args.max_waiting,
         batch_target_s=args.batch_target_ms / 1000,
+        max_event_age_s=settings.kafka.max_event_age.total_seconds(),
     )
     application: serve.Application = ingress.bind(
         detector, limits, args.slots_per_replica, settings.token, settings.publisher.shards

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +178,7 @@ class KafkaPublisher:
         shard = self._options.shard
         log_beside_serve(PUBLISHER, None if shard.alone else shard.part)
         self._publisher: EventPublisher | None = None
+        self._sink: KafkaSink | None = None
         self._starting = asyncio.Lock()
 
     async def publish(self, submissions: Sequence[Submission]) -> list[Receipt | SightlineError]:
@@ -196,7 +197,9 @@ class KafkaPublisher:
 
     async def reading(self, seconds: float | None = None) -> ShardReading:
         """Read the accounts; with ``seconds`` the latencies are those of the events acknowledged since so long ago."""
-        return (await self._started()).reading(seconds)
+        reading = (await self._started()).reading(seconds)
+        warning = self._sink.warning if self._sink is not None else ""
+        return replace(reading, snapshot=replace(reading.snapshot, broker_warning=warning))
 
     async def _started(self) -> EventPublisher:
         """Start at the first call: an actor's constructor runs outside its event loop."""
@@ -207,7 +210,7 @@ class KafkaPublisher:
 
     async def _start(self) -> EventPublisher:
         kafka, shard = self._options.kafka, self._options.shard
-        sink = KafkaSink(kafka, self._bootstrap) if kafka.enabled else None
+        sink = self._sink = KafkaSink(kafka, self._bootstrap) if kafka.enabled else None
         if sink is not None:
             sink.start()
         publisher = EventPublisher(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import enum
 import json
+import math
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 
 from app.cameras import DecoderChoice, open_source
 from app.cameras.frame import Frame
 from app.cameras.masks import MaskPainter
 from app.detection import Detector, DetectorOptions
 from app.errors import SightlineError, SourceUnavailable
-from app.publisher.kafka.preflight import check_broker
+from app.publisher.kafka.preflight import Needs, check_broker
 from app.settings.cameras import DEFAULT_STALL_S, CameraSettings
 from app.settings.serve_config import ServePorts
 from app.settings.service_address import ServiceAddress
@@ -23,6 +25,10 @@ from app.settings.settings import Settings
 
 SOURCE_TIMEOUT_S = 15.0
 """Time-out of the requested frame of a source, and so much more than its ``stall_s`` where that is longer."""
+
+
+EVENT_BYTES = 1_024
+"""What an event of six objects takes in the spool (``configs/README.md``, "State folders")."""
 
 
 class State(enum.StrEnum):
@@ -58,7 +64,7 @@ class Finding:
 def check_system(settings: Settings, ports: ServePorts) -> Iterator[Finding]:
     """Check model, Kafka, cameras and ports, one after the other; whatever is started for it is stopped again."""
     yield from _model(settings)
-    yield _kafka(settings)
+    yield from _kafka(settings)
     yield from (_camera(camera) for camera in settings.cameras)
     if not settings.cameras:
         yield Finding("cameras", State.NOTE, "none is configured", "name some in SIGHTLINE_CAMERAS")
@@ -98,20 +104,29 @@ def _model(settings: Settings) -> Iterator[Finding]:
             yield Finding(f"camera {camera.id}", State.FAILED, str(error), "correct the camera's classes")
 
 
-def _kafka(settings: Settings) -> Finding:
+def _kafka(settings: Settings) -> Iterator[Finding]:
     if not settings.kafka.enabled:
-        return Finding("kafka", State.NOTE, "off: detections are answered and counted, nothing is published")
+        yield Finding("kafka", State.NOTE, "off: detections are answered and counted, nothing is published")
+        return
     try:
-        detail = check_broker(settings.kafka)
+        report = check_broker(settings.kafka, Needs(settings.detector.max_detections, _bridged(settings)))
     except SightlineError as error:
-        return Finding(
+        yield Finding(
             "kafka",
             State.FAILED,
             str(error),
             "check KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC and the credentials",
         )
-    state = State.NOTE if settings.kafka.embedded else State.PASSED
-    return Finding("kafka", state, detail)
+        return
+    yield Finding("kafka", State.NOTE if settings.kafka.embedded else State.PASSED, report.where)
+    yield from (Finding("kafka", State.NOTE, warning) for warning in report.warnings)
+
+
+def _bridged(settings: Settings) -> timedelta:
+    """Return for how long the spool holds what the configured cameras give; an older event is refused anyway."""
+    rate = sum(camera.fps or settings.inference_fps for camera in settings.cameras)
+    held_s = settings.spool.max_bytes / EVENT_BYTES / rate if rate else math.inf
+    return timedelta(seconds=min(held_s, settings.kafka.max_event_age.total_seconds()))
 
 
 def _camera(camera: CameraSettings) -> Finding:

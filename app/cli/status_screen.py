@@ -133,7 +133,8 @@ def _broker(broker: BrokerModel) -> str:
     brokers = (
         "the embedded one, for demonstration: events in memory only" if broker.embedded else ", ".join(broker.servers)
     )
-    return f"{brokers}; topic {broker.topic}" + (f"; TROUBLE: {broker.trouble}" if broker.trouble else "")
+    told = f"; TROUBLE: {broker.trouble}" if broker.trouble else f"; but {broker.warning}" if broker.warning else ""
+    return f"{brokers}; topic {broker.topic}{told}"
 
 
 def removed_line(removed: RemovedModel) -> str:

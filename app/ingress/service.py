@@ -6,6 +6,7 @@ The ingress deployment is a shell around this; the detector and the publisher ar
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -63,7 +64,7 @@ class ServiceObserver(Protocol):
 
 @dataclass(frozen=True)
 class ServiceLimits:
-    """How much the service accepts; every number has its home in ``serve_config.yaml``."""
+    """What the service accepts; every number has its home in ``serve_config.yaml`` or in the settings."""
 
     max_batch_size: int = 16
     max_waiting: int = 256
@@ -73,6 +74,8 @@ class ServiceLimits:
     publish_batch_size: int = 64
     publish_calls: int = 1
     """Calls to one shard of the publisher under way at the same time."""
+    max_event_age_s: float = math.inf
+    """Seconds that a capture time may lie in the past (``kafka.max_event_age``)."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ class DetectionService:
         self._observer = observer
         self._token = token
         self._clock = clock or Clock()
+        self._max_age_s = limits.max_event_age_s
         self._ready = False
         self._demand = DemandMeter(limits.max_batch_size, self._clock.monotonic)
         self._commits: set[asyncio.Task[Receipt]] = set()
@@ -150,7 +154,7 @@ class DetectionService:
             SightlineError: any of the contract's table; see ``app/rpc/codes.py``.
         """
         self._authenticate(metadata)
-        request = read_request(message, self._clock)
+        request = read_request(message, self._clock, self._max_age_s)
         if traceparent := metadata.get("traceparent"):
             request = replace(request, traceparent=traceparent)
         self._demand.offered(request.camera_id, request.epoch, request.sequence)

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from app.core.event import DetectedObject, DetectionEvent
+from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.errors import DeliveryRefused
 
 SCHEMA_VERSION = 1
@@ -40,6 +40,21 @@ def make_record(event: DetectionEvent, *, total_ms: float, replayed: bool = Fals
         return _record(event, total_ms, replayed)
     except (ValueError, OverflowError, OSError) as error:
         raise DeliveryRefused(f"the event of camera {event.camera_id!r} cannot be written: {error}") from None
+
+
+def crowded_record(detections: int) -> EventRecord:
+    """Return a record as large as the event of a crowded frame can be, but for unusual names.
+
+    Camera and frame id are as long as they may be, the model's name has 64 characters and each label 32 (COCO's longest
+    has 14), boxes have four digits before the point, and tracks the longest ids.
+
+    Args:
+        detections: objects in the frame.
+    """
+    seen = DetectedObject("l" * 32, 9_999, 0.9999, (9999.99, 9999.99, 9999.99, 9999.99), 2**53 - 1)
+    stages = StageLatencies(99_999.999, 99_999.999, 99_999.999, 99_999.999, 99_999.999)
+    event = DetectionEvent("c" * 64, "f" * 256, 0, 99_999, 99_999, "m" * 64, (seen,) * detections, stages, True)
+    return make_record(event, total_ms=99_999_999.999)
 
 
 def _record(event: DetectionEvent, total_ms: float, replayed: bool) -> EventRecord:

@@ -85,6 +85,7 @@ def merge_readings(readings: Sequence[ShardReading | SightlineError]) -> Publish
         by_camera=dict(by_camera),
         latency=quantiles([ms for reading in answered for ms in reading.latencies_ms]),
         trouble=_trouble(readings),
+        broker_warning=next((snapshot.broker_warning for snapshot in snapshots if snapshot.broker_warning), ""),
         refusal=next((snapshot.refusal for snapshot in snapshots if snapshot.refusal), ""),
         away=tuple(number for number, one in enumerate(readings, 1) if isinstance(one, SightlineError)),
     )

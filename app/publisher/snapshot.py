@@ -42,6 +42,8 @@ class PublisherSnapshot:
     first."""
     trouble: str = ""
     """Why events cannot be committed or delivered now; empty while they can."""
+    broker_warning: str = ""
+    """What is wrong with some of Kafka's addresses although events reach it; empty where nothing is known."""
     refusal: str = ""
     """Why the newest of the quarantined events was refused; empty where none is."""
     away: tuple[int, ...] = ()

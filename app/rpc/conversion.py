@@ -26,8 +26,15 @@ _MAX_SIDE = 1 << 20
 _MAX_CLASSES = 10_000
 
 
-def read_request(message: pb.DetectRequest | UnreadableRequest, clock: Clock) -> DetectionRequest:
+def read_request(
+    message: pb.DetectRequest | UnreadableRequest, clock: Clock, max_age_s: float = math.inf
+) -> DetectionRequest:
     """Check a request and return it as our own type.
+
+    Args:
+        message: what came.
+        clock: this process's.
+        max_age_s: seconds that the capture time may lie in the past.
 
     Raises:
         RequestError: a field breaks the contract; the text names the field.
@@ -40,7 +47,7 @@ def read_request(message: pb.DetectRequest | UnreadableRequest, clock: Clock) ->
         raise RequestError(f"camera_id {_abbreviated(message.camera_id)} is not allowed: {CAMERA_ID.pattern}")
     if len(message.frame_id) > _MAX_FRAME_ID:
         raise RequestError(f"frame_id has {len(message.frame_id)} characters; allowed are {_MAX_FRAME_ID}")
-    captured_at_ns = _captured_at(message, arrived_at_ns)
+    captured_at_ns = _captured_at(message, arrived_at_ns, max_age_s)
     header = probe(message.image)
     width, height = _source_size(message, header)
     budget_s = message.latency_budget_ms / 1000 or REQUEST_TIMEOUT_S
@@ -92,7 +99,7 @@ def _detection(detected: DetectedObject) -> pb.Detection:
     )
 
 
-def _captured_at(message: pb.DetectRequest, arrived_at_ns: int) -> int:
+def _captured_at(message: pb.DetectRequest, arrived_at_ns: int, max_age_s: float) -> int:
     if not message.HasField("captured_at"):
         return arrived_at_ns
     stamp = message.captured_at
@@ -102,6 +109,10 @@ def _captured_at(message: pb.DetectRequest, arrived_at_ns: int) -> int:
     ahead_s = (captured_at_ns - arrived_at_ns) / 1e9
     if ahead_s > MAX_FUTURE_S:
         raise RequestError(f"captured_at lies {ahead_s:.0f} s in the future; allowed are {MAX_FUTURE_S:.0f} s")
+    if -ahead_s > max_age_s:
+        raise RequestError(
+            f"captured_at lies {-ahead_s:.0f} s in the past; allowed are {max_age_s:.0f} s (kafka.max_event_age)"
+        )
     return captured_at_ns
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+import ipaddress
 import re
 import ssl
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from app.core.read_failure import read_failure
 from app.errors import SettingsError
+from app.settings.duration import Duration
 
 _BROKER = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})$")
 
@@ -34,6 +39,30 @@ def _brokers(value: tuple[str, ...]) -> tuple[str, ...]:
         if match is None or not 0 < int(match.group(2)) < 65536:
             raise ValueError("allowed is a comma list of host:port")
     return value
+
+
+def _token_url(value: str | None) -> str | None:
+    if value is None:
+        return None
+    allowed = "allowed is https://host[:port]/path without an account; http:// to a loopback address only"
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise ValueError(allowed) from None
+    named = parts.hostname and port != 0 and parts.username is None and not parts.fragment
+    if not named or not re.fullmatch(r"[!-~]+", value):
+        raise ValueError(allowed)
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(str(parts.hostname))):
+        raise ValueError(allowed)
+    return value
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class TlsSettings(Frozen):
@@ -64,10 +93,19 @@ class KafkaSettings(Frozen):
     """Partitions of a topic that Sightline creates."""
     publish_empty: bool = True
     """Whether a frame without detections is published."""
+    max_event_age: Duration = timedelta(days=7)
+    """How old an event may be: an older ``captured_at`` is refused. Also the age at which what waited in the spool is
+    set aside, where the topic's own ``retention.ms`` cannot be read (7 days are Kafka's default of that)."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI", "OAUTHBEARER"] | None = None
     sasl_username: str | None = None
     sasl_password: SecretStr | None = None
+    sasl_oauth_token_url: Annotated[str | None, AfterValidator(_token_url)] = None
+    """Token endpoint that OAUTHBEARER asks by client credentials."""
+    sasl_oauth_client_id: str | None = None
+    sasl_oauth_client_secret: SecretStr | None = None
+    sasl_oauth_scope: str | None = None
+    """Scopes, separated by spaces; ``None``: the endpoint's own."""
     ssl_cafile: Path | None = None
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None
@@ -106,6 +144,24 @@ def check_security(kafka: KafkaSettings, tls: TlsSettings) -> None:
     by_password = kafka.sasl_mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
     if by_password and not (kafka.sasl_username and kafka.sasl_password):
         raise SettingsError(f"{protocol} needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD")
+    if kafka.sasl_mechanism == "GSSAPI":
+        _require_gssapi()
+    by_token = (kafka.sasl_oauth_token_url, kafka.sasl_oauth_client_id, kafka.sasl_oauth_client_secret)
+    if kafka.sasl_mechanism == "OAUTHBEARER" and not all(by_token):
+        raise SettingsError(
+            "KAFKA_SASL_MECHANISM: 'OAUTHBEARER' needs KAFKA_SASL_OAUTH_TOKEN_URL, KAFKA_SASL_OAUTH_CLIENT_ID and "
+            "KAFKA_SASL_OAUTH_CLIENT_SECRET"
+        )
+
+
+def _require_gssapi() -> None:
+    try:
+        importlib.import_module("gssapi")
+    except (ImportError, OSError):  # OSError: the package is there, and Kerberos' own libraries are not
+        raise SettingsError(
+            "KAFKA_SASL_MECHANISM: 'GSSAPI' needs the Python package gssapi with Kerberos' libraries, which cannot be "
+            "loaded here; allowed without it are PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER"
+        ) from None
 
 
 def _check_pems(prefix: str, cafile: Path | None, certfile: Path | None, keyfile: Path | None) -> None:

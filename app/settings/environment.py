@@ -20,6 +20,10 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "KAFKA_SASL_MECHANISM": ("kafka", "sasl_mechanism"),
     "KAFKA_SASL_USERNAME": ("kafka", "sasl_username"),
     "KAFKA_SASL_PASSWORD": ("kafka", "sasl_password"),
+    "KAFKA_SASL_OAUTH_TOKEN_URL": ("kafka", "sasl_oauth_token_url"),
+    "KAFKA_SASL_OAUTH_CLIENT_ID": ("kafka", "sasl_oauth_client_id"),
+    "KAFKA_SASL_OAUTH_CLIENT_SECRET": ("kafka", "sasl_oauth_client_secret"),
+    "KAFKA_SASL_OAUTH_SCOPE": ("kafka", "sasl_oauth_scope"),
     "KAFKA_SSL_CAFILE": ("kafka", "ssl_cafile"),
     "KAFKA_SSL_CERTFILE": ("kafka", "ssl_certfile"),
     "KAFKA_SSL_KEYFILE": ("kafka", "ssl_keyfile"),
@@ -40,7 +44,7 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "SIGHTLINE_TLS_KEYFILE": ("tls", "keyfile"),
 }
 """Each environment variable and the setting it sets."""
-SECRETS = frozenset({"SIGHTLINE_TOKEN", "KAFKA_SASL_PASSWORD", "KAFKA_SASL_USERNAME"})
+SECRETS = frozenset({"SIGHTLINE_TOKEN", "KAFKA_SASL_PASSWORD", "KAFKA_SASL_USERNAME", "KAFKA_SASL_OAUTH_CLIENT_SECRET"})
 """Variables that may be given as ``NAME_FILE``, a path; their values are never shown."""
 _PREFIXES = ("SIGHTLINE_", "DETECTOR_")
 _KUBERNETES = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$")

@@ -110,8 +110,10 @@ def _explain(error: ValidationError, values: dict[str, Any]) -> str:
     if invalid.kind == "extra_forbidden":
         return f"{key} is not a setting; configs/sightline.yaml lists all settings"
     value = _look_up(values, key)
-    # A whole section may hold a secret: only a single value is shown, and never a secret.
-    shown = "" if set(known) & SECRETS or not _is_single(loc, value) else repr(value)
+    # A whole section may hold a secret, and so may an address with an account: only single values are shown, and no
+    # secrets.
+    hidden = set(known) & SECRETS or not _is_single(loc, value) or "@" in str(value)
+    shown = "" if hidden else repr(value)
     return invalid.line(f"{key} ({known[0]})" if known else key, shown)
 
 

@@ -242,6 +242,7 @@ class BrokerModel(Model):
     servers: tuple[str, ...]
     topic: str
     trouble: Annotated[str, Field(description="Why events cannot be delivered now; empty while they can.")]
+    warning: Annotated[str, Field(description="Which of several addresses fail while events are delivered.")] = ""
 
     @classmethod
     def of(cls, broker: BrokerFacts, publisher: PublisherSnapshot | None) -> BrokerModel:
@@ -253,6 +254,7 @@ class BrokerModel(Model):
             servers=broker.servers,
             topic=broker.topic,
             trouble=trouble if broker.enabled else "",
+            warning=publisher.broker_warning if publisher and broker.enabled else "",
         )
 
 

@@ -22,8 +22,21 @@ from pathlib import Path
 from types import TracebackType
 
 import pytest
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 
 from app.core.ports import free_ports
 
@@ -103,8 +116,16 @@ class Listener:
 class Broker:
     """One broker, which is a controller as well; its log folder outlives its process."""
 
-    def __init__(self, node: int, folder: Path, ports: Mapping[str, int], properties: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        node: int,
+        folder: Path,
+        ports: Mapping[str, int],
+        properties: Mapping[str, str],
+        jvm: Sequence[str] = (),
+    ) -> None:
         self.node = node
+        self._jvm = jvm
         self._folder = folder
         self._ports = ports
         self._process: subprocess.Popen[bytes] | None = None
@@ -142,7 +163,10 @@ class Broker:
         assert self._process is None
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
-                _java("kafka.Kafka", str(self._properties)), stdout=output, stderr=output, start_new_session=True
+                _java(*self._jvm, "kafka.Kafka", str(self._properties)),
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
 
     def check(self) -> None:
@@ -192,6 +216,7 @@ class ApacheKafka:
         listeners: Sequence[Listener] = (),
         scram: Sequence[str] = (),
         advertised: Mapping[tuple[int, str], str] | None = None,
+        jvm: Sequence[str] = (),
     ) -> None:
         """Lay a cluster out; nothing is started yet.
 
@@ -201,6 +226,7 @@ class ApacheKafka:
             properties: broker settings beside ours, for instance ``authorizer.class.name``.
             listeners: beside the plain one, which stays the way among the brokers and of the test itself.
             scram: users to begin with, such as ``SCRAM-SHA-512=[name=ann,password=secret]``.
+            jvm: options of each broker's process, such as ``-Dname=value``.
             advertised: by node and listener name the ``host:port`` told to clients instead of its own, for a proxy.
         """
         self._scram = scram
@@ -210,7 +236,7 @@ class ApacheKafka:
         self._listeners = listeners
         self._advertised = dict(advertised or {})
         self.brokers = tuple(
-            Broker(node, folder / f"broker-{node}", ports, self._settings(node, folder) | dict(properties or {}))
+            Broker(node, folder / f"broker-{node}", ports, self._settings(node, folder) | dict(properties or {}), jvm)
             for node, ports in self._ports.items()
         )
 
@@ -269,6 +295,28 @@ class ApacheKafka:
         self.admin.create_topics([topic])[name].result(30)
         self._await_topics({name})
 
+    def allow(self, principal: str, operation: AclOperation, topic: str) -> None:
+        """Give a principal, such as ``User:ann``, a right on a topic; the cluster needs an authorizer.
+
+        Raises:
+            KafkaException: the cluster refuses it.
+        """
+        pattern, allowed = ResourcePatternType.LITERAL, AclPermissionType.ALLOW
+        binding = AclBinding(ResourceType.TOPIC, topic, pattern, principal, "*", operation, allowed)
+        for told in self.admin.create_acls([binding]).values():
+            told.result(30)
+
+    def add_scram_user(self, name: str, password: str) -> None:
+        """Add a user of SCRAM-SHA-512, whose name may hold any character: that of ``StorageTool`` may not.
+
+        Raises:
+            KafkaException: the cluster refuses it.
+        """
+        info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+        user = UserScramCredentialUpsertion(name, info, password.encode())
+        for told in self.admin.alter_user_scram_credentials([user]).values():
+            told.result(30)
+
     def delete_topic(self, name: str) -> None:
         """Delete a topic.
 
@@ -286,6 +334,12 @@ class ApacheKafka:
         resource = ConfigResource(ConfigResource.Type.TOPIC, name, set_config=dict(config))
         for told in self.admin.alter_configs([resource]).values():
             told.result(30)
+
+    def end_offset(self, topic: str, partition: int = 0) -> int:
+        """Return how many records a partition has had."""
+        offsets = self.admin.list_offsets({TopicPartition(topic, partition): OffsetSpec.latest()})
+        (told,) = offsets.values()
+        return int(told.result(30).offset)
 
     def leader(self, topic: str, partition: int = 0) -> Broker:
         """Return the broker that leads a partition."""

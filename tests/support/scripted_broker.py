@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kafka.protocol.admin import DescribeConfigsRequest, DescribeConfigsResponse
 from kafka.protocol.broker_version_data import BrokerVersionData
 from kafka.protocol.metadata import (
     ApiVersionsRequest,
@@ -29,8 +30,10 @@ from kafka.protocol.producer import (
 from kafka.record.memory_records import MemoryRecords
 
 OUT_OF_ORDER, DUPLICATE, OLD_EPOCH = 45, 46, 47
+NO_RIGHT = 29
 _REQUESTS = {
-    request.API_KEY: request for request in (ApiVersionsRequest, MetadataRequest, InitProducerIdRequest, ProduceRequest)
+    request.API_KEY: request
+    for request in (ApiVersionsRequest, MetadataRequest, InitProducerIdRequest, ProduceRequest, DescribeConfigsRequest)
 }
 
 
@@ -64,6 +67,8 @@ class ScriptedBroker:
     partitions: int = 2
     first_epoch: int = 0
     """Of every producer id that is given out."""
+    config: Mapping[str, str] | None = field(default_factory=lambda: {"retention.ms": "-1"})
+    """Of the topic; ``None``: the right to read it is missing."""
     logs: dict[int, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     """By partition, the values that were taken."""
     requests: Counter[str] = field(default_factory=Counter)
@@ -136,6 +141,8 @@ class ScriptedBroker:
             return ApiVersionsResponse(error_code=0, api_keys=keys)
         if isinstance(request, MetadataRequest):
             return self._metadata()
+        if isinstance(request, DescribeConfigsRequest):
+            return self._configs()
         if isinstance(request, InitProducerIdRequest):
             self._given += 1
             return InitProducerIdResponse(
@@ -164,6 +171,19 @@ class ScriptedBroker:
             controller_id=1,
             topics=[topic(error_code=0, name=self.topic, is_internal=False, partitions=partitions)],
         )
+
+    def _configs(self) -> Any:
+        kind = DescribeConfigsResponse.DescribeConfigsResult
+        value = kind.DescribeConfigsResourceResult
+        values = [
+            value(
+                name=name, value=text, read_only=False, config_source=1, is_sensitive=False, synonyms=[], config_type=2
+            )
+            for name, text in (self.config or {}).items()
+        ]
+        code = NO_RIGHT if self.config is None else 0
+        told = kind(error_code=code, error_message=None, resource_type=2, resource_name=self.topic, configs=values)
+        return DescribeConfigsResponse(throttle_time_ms=0, results=[told])
 
     def _produced(self, request: Any) -> Any:
         kind = ProduceResponse.TopicProduceResponse

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kafka import KafkaAdminClient, errors
@@ -14,6 +15,9 @@ from app.core.one_line import one_line
 from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable, TopicMissing
 from app.publisher.kafka.diagnosis import diagnose
 from app.publisher.kafka.produce_errors import PRODUCE_ERRORS, Verdict, refusal
+from app.publisher.kafka.sasl import sasl_options
+from app.publisher.kafka.topic import Right, Topic, find_topic, principal_of
+from app.publisher.kafka.troubles import Trouble
 from app.settings.connections import KafkaSettings
 
 _CLIENT_LOG = logging.getLogger("kafka")
@@ -22,6 +26,7 @@ if _CLIENT_LOG.level == logging.NOTSET:
     # before is kept.
     _CLIENT_LOG.setLevel(logging.CRITICAL)
 
+_QUOTED = re.compile(r"InitProducerIdResponse: \[Error (\d+)\]")
 BOOTSTRAP_TIMEOUT_MS = 5_000
 """How long one try to reach a broker may take."""
 RECONNECT_MAX_MS = 1_000
@@ -31,16 +36,13 @@ _MISSING_TOPIC = (errors.UnknownTopicOrPartitionError, errors.InvalidTopicError)
 
 def client_options(settings: KafkaSettings, bootstrap: Sequence[str]) -> dict[str, Any]:
     """Return what every client of kafka-python needs to reach these brokers."""
-    password = settings.sasl_password
     options = {
         "bootstrap_servers": list(bootstrap),
         "bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS,
         # Kafka's 30 s would add as much to every outage.
         "reconnect_backoff_max_ms": RECONNECT_MAX_MS,
         "security_protocol": settings.security_protocol,
-        "sasl_mechanism": settings.sasl_mechanism,
-        "sasl_plain_username": settings.sasl_username,
-        "sasl_plain_password": password.get_secret_value() if password else None,
+        **sasl_options(settings),
         "ssl_cafile": _path(settings.ssl_cafile),
         "ssl_certfile": _path(settings.ssl_certfile),
         "ssl_keyfile": _path(settings.ssl_keyfile),
@@ -48,21 +50,28 @@ def client_options(settings: KafkaSettings, bootstrap: Sequence[str]) -> dict[st
     return {name: value for name, value in options.items() if value is not None}
 
 
-def translate(error: BaseException, topic: str) -> DeliveryError:
-    """Translate an error of the Kafka client into one of ``app.errors``, with a one-line message."""
+def translate(error: BaseException, settings: KafkaSettings, right: Right = Right.WRITE) -> DeliveryError:
+    """Translate an error of the Kafka client into one of ``app.errors``, with a one-line message.
+
+    Args:
+        error: of the client, or one of ours, which is returned as it is.
+        settings: the client's.
+        right: which one is missing, where the brokers deny access to the topic.
+    """
     if isinstance(error, DeliveryError):
         return error
+    error = _answer_in(error)
     known = PRODUCE_ERRORS.get(error.errno) if isinstance(error, errors.BrokerResponseError) else None
     if known is not None and known.verdict is Verdict.REFUSED:
         return refusal(known.code, " ".join(str(part) for part in error.args if part is not None))
     if isinstance(error, _MISSING_TOPIC):
-        return missing(topic)
+        return missing(settings.topic)
     if isinstance(error, errors.AuthorizationError):
-        return DeliveryUnavailable(
-            f"Kafka denies access to {topic!r}: {_brief(error)}; its user needs Describe and Write on the topic"
-        )
+        return _denied(error, settings, right)
     if isinstance(error, errors.SaslAuthenticationFailedError):
-        return DeliveryUnavailable(f"Kafka refuses the credentials: {_brief(error)}")
+        trouble = Trouble.TOKEN if settings.sasl_mechanism == "OAUTHBEARER" else Trouble.CREDENTIALS
+        facts = {"user": settings.sasl_username, "client": settings.sasl_oauth_client_id, "why": one_line(error, 200)}
+        return DeliveryUnavailable(trouble.say(peer="Kafka", **facts))
     return DeliveryUnavailable(f"Kafka cannot take the event now: {_brief(error)}")
 
 
@@ -75,54 +84,104 @@ def translate_invalid(error: Exception) -> DeliveryRefused | None:
 
 def missing(topic: str) -> TopicMissing:
     """Return the error for a missing topic; its message names the remedy."""
-    return TopicMissing(
-        f"the topic {topic!r} does not exist; create it, or set kafka.create_topic in the settings file"
-    )
+    return TopicMissing(Trouble.TOPIC_MISSING.say(topic=topic))
 
 
-def ensure_topic(settings: KafkaSettings, bootstrap: Sequence[str], *, create: bool) -> int:
-    """Create the topic where it is missing and may be created; return its number of partitions.
+def denied(settings: KafkaSettings, right: Right, resource: str) -> DeliveryUnavailable:
+    """Return the error of a missing right, which names it, and whom it is to be given."""
+    facts = {"principal": principal_of(settings), "operation": str(right), "resource": resource}
+    return DeliveryUnavailable(Trouble.RIGHT.say(**facts))
+
+
+def explain(error: Exception, settings: KafkaSettings, bootstrap: Sequence[str], right: Right) -> DeliveryError:
+    """Translate an error that came while brokers were asked, after a diagnosis where it is none of their answers."""
+    answered = isinstance(error, (errors.BrokerResponseError, DeliveryError))
+    reason = "" if answered else diagnose(settings, bootstrap)
+    return DeliveryUnavailable(reason) if reason else translate(error, settings, right)
+
+
+@contextlib.contextmanager
+def admin_client(settings: KafkaSettings, bootstrap: Sequence[str]) -> Iterator[Any]:
+    """Connect a client of the library for administration, and close it in the end.
 
     Raises:
-        TopicMissing: the topic is not there and may not be created.
         DeliveryUnavailable: no broker answers.
     """
     try:
         admin = KafkaAdminClient(**client_options(settings, bootstrap))
     except Exception as error:  # noqa: BLE001 - network, TLS, SASL and settings each raise their own
-        reason = diagnose(settings, bootstrap) or _brief(error)
-        raise DeliveryUnavailable(f"no Kafka broker answers at {', '.join(bootstrap)}: {reason}") from None
+        raise no_broker(settings, bootstrap, error) from None
     try:
-        partitions = _partitions(admin, settings.topic)
-        if not partitions and create:
-            _create(admin, settings)
-            partitions = _partitions(admin, settings.topic)
-    except Exception as error:  # noqa: BLE001 - an answer that the client cannot read raises anything
-        reason = "" if isinstance(error, errors.BrokerResponseError) else diagnose(settings, bootstrap)
-        raise DeliveryUnavailable(reason) if reason else translate(error, settings.topic) from None
+        yield admin
     finally:
         with contextlib.suppress(Exception):  # its failure does not concern the topic
             admin.close()
-    if not partitions:
+
+
+def no_broker(settings: KafkaSettings, bootstrap: Sequence[str], error: Exception) -> DeliveryUnavailable:
+    """Return the error of a client that could not connect: what is wrong with each address."""
+    reason = diagnose(settings, bootstrap) or _brief(error)
+    return DeliveryUnavailable(f"no Kafka broker answers at {', '.join(bootstrap)}: {reason}")
+
+
+def ensure_topic(settings: KafkaSettings, bootstrap: Sequence[str], *, create: bool) -> Topic:
+    """Create the topic where it is missing and may be created; return it.
+
+    Raises:
+        TopicMissing: the topic is not there and may not be created.
+        DeliveryUnavailable: no broker answers, or it denies access to the topic.
+    """
+    with admin_client(settings, bootstrap) as admin:
+        right = Right.DESCRIBE
+        try:
+            topic = find_topic(admin, settings.topic, with_config=not settings.embedded)
+            if topic is None and create:
+                right = Right.CREATE
+                create_topic(admin, settings)
+                topic = find_topic(admin, settings.topic, with_config=not settings.embedded)
+        except Exception as error:  # noqa: BLE001 - an answer that the client cannot read raises anything
+            raise explain(error, settings, bootstrap, right) from None
+    if topic is None:
         raise missing(settings.topic)
-    return partitions
+    return topic
 
 
-def _create(admin: Any, settings: KafkaSettings) -> None:
+def create_topic(admin: Any, settings: KafkaSettings, *, validate_only: bool = False) -> None:
+    """Create the topic; where it is there already, that is no error.
+
+    Args:
+        admin: a client of the library.
+        settings: the topic's name and number of partitions.
+        validate_only: whether the brokers only check that they would create it.
+
+    Raises:
+        kafka.errors.KafkaError: they do not create it.
+    """
+    wanted = {"num_partitions": settings.partitions, "replication_factor": -1}
     try:
-        admin.create_topics({settings.topic: {"num_partitions": settings.partitions, "replication_factor": -1}})
+        admin.create_topics({settings.topic: wanted}, validate_only=validate_only)
     except errors.TopicAlreadyExistsError:
         pass  # another publisher was faster
     except (errors.InvalidReplicationFactorError, errors.UnsupportedVersionError):
         # Brokers before 2.4 know no default replication factor.
-        admin.create_topics({settings.topic: {"num_partitions": settings.partitions, "replication_factor": 1}})
+        admin.create_topics({settings.topic: wanted | {"replication_factor": 1}}, validate_only=validate_only)
 
 
-def _partitions(admin: Any, topic: str) -> int:
-    for described in admin.describe_topics([topic]):
-        if described.get("name") == topic and not described.get("error_code"):
-            return len(described.get("partitions", ()))
-    return 0
+def _answer_in(error: BaseException) -> BaseException:
+    """Return the broker's denial that the library only quotes: it does so with the one to InitProducerId."""
+    quoted = _QUOTED.search(str(error)) if type(error) is errors.KafkaError else None
+    kind = errors.for_code(int(quoted[1])) if quoted else None
+    return kind() if kind is not None and issubclass(kind, errors.AuthorizationError) else error
+
+
+def _denied(error: errors.AuthorizationError, settings: KafkaSettings, right: Right) -> DeliveryUnavailable:
+    topic = f"the topic {settings.topic!r}"
+    if isinstance(error, errors.ClusterAuthorizationFailedError) and right is not Right.CREATE:
+        implied = f"the cluster, which {Right.WRITE} on {topic} implies since Kafka 2.8"
+        return denied(settings, Right.IDEMPOTENT_WRITE, implied)
+    if isinstance(error, errors.TransactionalIdAuthorizationFailedError):
+        return denied(settings, Right.WRITE, "the transactional id")
+    return denied(settings, right, topic)
 
 
 def _path(value: object) -> str | None:

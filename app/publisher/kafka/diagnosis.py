@@ -26,6 +26,9 @@ from kafka.protocol.sasl import (
 )
 
 from app.core.one_line import one_line
+from app.errors import DeliveryUnavailable
+from app.publisher.kafka.sasl import SCRAM, sasl_options
+from app.publisher.kafka.troubles import Trouble
 from app.settings.connections import KafkaSettings
 
 TIMEOUT_S = 3.0
@@ -37,7 +40,10 @@ _ILLEGAL_SASL_STATE, _UNSUPPORTED_MECHANISM = 34, 33
 
 
 class _Wrong(Exception):
-    """What is wrong with one broker, as the end of a sentence."""
+    """What is wrong with one broker."""
+
+    def __init__(self, trouble: Trouble, **facts: object) -> None:
+        super().__init__(trouble.say(**facts))
 
 
 @dataclass(frozen=True)
@@ -61,10 +67,10 @@ def diagnose(settings: KafkaSettings, bootstrap: Sequence[str]) -> str:
         host, _, port = address.rpartition(":")
         try:
             _check(settings, _Peer(host.strip("[]"), int(port)))
-        except _Wrong as wrong:
+        except (_Wrong, DeliveryUnavailable) as wrong:  # the latter: there is no token
             found[str(wrong)] = None
         except Exception as error:  # noqa: BLE001 - an answer that cannot be read raises anything
-            found[f"{address} gives no answer that can be understood ({one_line(error, 100)})"] = None
+            found[Trouble.NOT_UNDERSTOOD.say(peer=address, why=one_line(error, 100))] = None
     return "; ".join(found)
 
 
@@ -73,11 +79,15 @@ def _check(settings: KafkaSettings, peer: _Peer) -> None:
     with _connected(settings, peer) as connection:
         try:
             _ask(connection, ApiVersionsRequest(), ApiVersionsResponse, 0)
-        except (OSError, EOFError):
+        except (OSError, EOFError) as error:
+            if tls and isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
+                # With TLS 1.3 a client has finished its handshake before the server judges its certificate.
+                trouble = Trouble.CLIENT_CERTIFICATE if settings.ssl_certfile else Trouble.NO_CLIENT_CERTIFICATE
+                raise _Wrong(trouble, peer=peer, why=_alert(error)) from None
             if not tls and _speaks_tls(peer):
                 wanted = "SASL_SSL" if settings.security_protocol.startswith("SASL") else "SSL"
-                raise _Wrong(f"{peer} speaks TLS: set KAFKA_SECURITY_PROTOCOL to {wanted}") from None
-            raise _Wrong(f"{peer} accepts connections, and does not answer as a Kafka broker") from None
+                raise _Wrong(Trouble.SPEAKS_TLS, peer=peer, protocol=wanted) from None
+            raise _Wrong(Trouble.NOT_KAFKA, peer=peer) from None
         if settings.security_protocol.startswith("SASL"):
             _authenticate(settings, peer, connection)
         try:
@@ -88,32 +98,28 @@ def _check(settings: KafkaSettings, peer: _Peer) -> None:
             mechanisms = _mechanisms(settings, peer)
             if mechanisms:
                 wanted = "SASL_SSL" if tls else "SASL_PLAINTEXT"
-                raise _Wrong(
-                    f"{peer} asks for credentials ({mechanisms} are enabled): set KAFKA_SECURITY_PROTOCOL to {wanted}"
-                ) from None
-            raise _Wrong(f"{peer} closes the connection without a reason") from None
+                raise _Wrong(Trouble.NO_CREDENTIALS, peer=peer, mechanisms=mechanisms, protocol=wanted) from None
+            raise _Wrong(Trouble.CLOSED, peer=peer) from None
     for broker in metadata.brokers:
         advertised = _Peer(broker.host, broker.port)
         try:
             _connect(advertised).close()
         except _Wrong as wrong:
-            raise _Wrong(
-                f"{peer} answers, and advertises its broker {broker.node_id} as {advertised}, which cannot be reached "
-                f"({wrong}): advertised.listeners of that broker has to name an address that is reachable from here"
-            ) from None
+            facts = {"peer": peer, "node": broker.node_id, "advertised": advertised, "why": wrong}
+            raise _Wrong(Trouble.ADVERTISED, **facts) from None
 
 
 def _connect(peer: _Peer) -> socket.socket:
     try:
         return socket.create_connection((peer.host, peer.port), TIMEOUT_S)
     except socket.gaierror:
-        raise _Wrong(f"the host name {peer.host!r} is not known") from None
+        raise _Wrong(Trouble.UNKNOWN_HOST, host=peer.host) from None
     except ConnectionRefusedError:
-        raise _Wrong(f"nothing listens on {peer}") from None
+        raise _Wrong(Trouble.NOTHING_LISTENS, peer=peer) from None
     except TimeoutError:
-        raise _Wrong(f"{peer} does not answer within {TIMEOUT_S:g} s") from None
+        raise _Wrong(Trouble.NO_ANSWER, peer=peer, seconds=TIMEOUT_S) from None
     except OSError as error:
-        raise _Wrong(f"{peer} cannot be reached ({error.strerror or one_line(error)})") from None
+        raise _Wrong(Trouble.UNREACHABLE, peer=peer, why=error.strerror or one_line(error)) from None
 
 
 @contextlib.contextmanager
@@ -131,20 +137,20 @@ def _connected(settings: KafkaSettings, peer: _Peer) -> Iterator[socket.socket]:
             secured = context.wrap_socket(plain, server_hostname=peer.host)
         except ssl.SSLCertVerificationError as error:
             if error.verify_code in _HOST_MISMATCH:
-                raise _Wrong(
-                    f"the certificate of {peer} is for another host name: reach it by a name in the certificate"
-                ) from None
-            raise _Wrong(
-                f"the certificate of {peer} is not trusted ({error.verify_message}): "
-                "KAFKA_SSL_CAFILE has to name the authority that signed it"
-            ) from None
+                raise _Wrong(Trouble.WRONG_HOST_NAME, peer=peer) from None
+            raise _Wrong(Trouble.UNTRUSTED, peer=peer, why=error.verify_message) from None
         except OSError as error:
             if _speaks_plainly(peer):
                 wanted = "SASL_PLAINTEXT" if settings.security_protocol.startswith("SASL") else "PLAINTEXT"
-                raise _Wrong(f"{peer} does not speak TLS: set KAFKA_SECURITY_PROTOCOL to {wanted}") from None
-            raise _Wrong(f"the TLS handshake with {peer} fails ({one_line(error, 100)})") from None
+                raise _Wrong(Trouble.SPEAKS_PLAIN, peer=peer, protocol=wanted) from None
+            raise _Wrong(Trouble.HANDSHAKE, peer=peer, why=one_line(error, 100)) from None
         with contextlib.closing(secured):
             yield secured
+
+
+def _alert(error: ssl.SSLError) -> str:
+    """Return what a TLS alert says, for instance "certificate required"."""
+    return str(error.reason).partition("ALERT_")[2].replace("_", " ").lower() or one_line(error, 100)
 
 
 def _speaks_tls(peer: _Peer) -> bool:
@@ -171,26 +177,22 @@ def _authenticate(settings: KafkaSettings, peer: _Peer, connection: socket.socke
     answer = _ask(connection, SaslHandshakeRequest(mechanism=name), SaslHandshakeResponse, 1)
     if answer.error_code == _ILLEGAL_SASL_STATE:
         wanted = settings.security_protocol.removeprefix("SASL_")
-        raise _Wrong(f"{peer} takes no credentials: set KAFKA_SECURITY_PROTOCOL to {wanted}")
+        raise _Wrong(Trouble.CREDENTIALS_UNASKED, peer=peer, protocol=wanted)
     if answer.error_code == _UNSUPPORTED_MECHANISM:
         enabled = ", ".join(answer.mechanisms)
-        raise _Wrong(f"the mechanism {name} is not enabled at {peer}; enabled: {enabled} (KAFKA_SASL_MECHANISM)")
-    if name not in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
+        raise _Wrong(Trouble.MECHANISM, mechanism=name, peer=peer, mechanisms=enabled)
+    if name not in ("PLAIN", "OAUTHBEARER", *SCRAM):
         return
-    assert settings.sasl_password is not None
-    mechanism = get_sasl_mechanism(name)(
-        host=peer.host,
-        security_protocol=settings.security_protocol,
-        sasl_mechanism=name,
-        sasl_plain_username=settings.sasl_username,
-        sasl_plain_password=settings.sasl_password.get_secret_value(),
-    )
+    options = {"security_protocol": settings.security_protocol, **sasl_options(settings)}
+    mechanism = get_sasl_mechanism(name)(host=peer.host, **options)
     while not mechanism.is_done():
         step = SaslAuthenticateRequest(auth_bytes=mechanism.auth_bytes())
         answer = _ask(connection, step, SaslAuthenticateResponse, 0)
         if answer.error_code:
             reason = one_line(answer.error_message or errors.for_code(answer.error_code).__name__, 200)
-            raise _Wrong(f"{peer} refuses the credentials of user {settings.sasl_username!r} ({reason})")
+            if name == "OAUTHBEARER":
+                raise _Wrong(Trouble.TOKEN, peer=peer, client=settings.sasl_oauth_client_id, why=reason)
+            raise _Wrong(Trouble.CREDENTIALS, peer=peer, user=settings.sasl_username, why=reason)
         mechanism.receive(answer.auth_bytes)
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition, errors
 
-from app.errors import DeliveryUnavailable
-from app.publisher.kafka.connection import client_options, missing, translate
+from app.publisher.kafka.connection import client_options, missing, no_broker, translate
+from app.publisher.kafka.topic import Right
 from app.settings.connections import KafkaSettings
 
 _POLL_MS = 250
@@ -68,15 +68,12 @@ class TopicFollower:
                 metadata_max_age_ms=int(_REFRESH_S * 1000),
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no connection
-            brokers = ", ".join(bootstrap)
-            raise DeliveryUnavailable(
-                f"no Kafka broker answers at {brokers}: {translate(error, settings.topic)}"
-            ) from None
+            raise no_broker(settings, bootstrap, error) from None
         try:
             self._assign()
         except errors.KafkaError as error:
             self.close()
-            raise translate(error, settings.topic) from None
+            raise translate(error, settings, Right.READ) from None
         except BaseException:
             self.close()
             raise
@@ -103,7 +100,7 @@ class TopicFollower:
                 self._assign()
             polled = self._consumer.poll(timeout_ms=timeout_ms)
         except _DENIED as error:
-            raise translate(error, self._settings.topic) from None
+            raise translate(error, self._settings, Right.READ) from None
         except errors.KafkaError:
             self._stopped.wait(timeout_ms / 1000)  # it reconnects by itself
             return []

@@ -1,34 +1,45 @@
-"""Whether events could be delivered, asked before a start."""
+"""Whether events could be delivered, asked before a start; it leaves no record behind."""
 
 from __future__ import annotations
 
-from app.errors import TopicMissing
+from dataclasses import dataclass
+from datetime import timedelta
+
 from app.settings.connections import KafkaSettings
 
 
-def check_broker(settings: KafkaSettings) -> str:
-    """Return one sentence that names where events would go.
+@dataclass(frozen=True)
+class Needs:
+    """What the events will ask of the topic."""
+
+    detections: int
+    """Of the most crowded frame."""
+    bridged: timedelta
+    """How long an outage may be that the spool bridges."""
+
+
+@dataclass(frozen=True)
+class BrokerReport:
+    """What was found; nothing of it prevents a start."""
+
+    where: str
+    """Where events would go."""
+    warnings: tuple[str, ...] = ()
+    """One sentence each."""
+
+
+def check_broker(settings: KafkaSettings, needs: Needs) -> BrokerReport:
+    """Check that events can be written to the topic, and what the topic's settings will do to them.
 
     Raises:
         BrokerUnavailable: there is no embedded broker for this machine.
-        DeliveryUnavailable: no broker answers, or the topic is not there and may not be created.
+        DeliveryUnavailable: no broker answers, the topic is not there and may not be created, or a right is missing.
     """
     if settings.embedded:
         from app.publisher.kafka.embedded_broker import EmbeddedBroker
 
         with EmbeddedBroker() as broker:
-            return f"the embedded broker works (on {broker.address}); it keeps events in memory only"
-    from app.publisher.kafka.connection import ensure_topic
-    from app.publisher.kafka.diagnosis import diagnose
+            return BrokerReport(f"the embedded broker works (on {broker.address}); it keeps events in memory only")
+    from app.publisher.kafka.topic_check import check_topic  # it loads the Kafka client
 
-    brokers = ", ".join(settings.bootstrap_servers)
-    try:
-        partitions = ensure_topic(settings, settings.bootstrap_servers, create=False)
-    except TopicMissing:
-        if not settings.create_topic:
-            raise
-        return f"{brokers} answers, topic {settings.topic} will be created"
-    # One address is enough to start with; a dead one among several would be noticed when it is needed.
-    faults = diagnose(settings, settings.bootstrap_servers) if len(settings.bootstrap_servers) > 1 else ""
-    text = f"{brokers} answers, topic {settings.topic} has {partitions} partitions"
-    return f"{text}; but {faults}" if faults else text
+    return check_topic(settings, needs)

@@ -28,8 +28,10 @@ from typing import Any
 
 from app.core.backoff import Backoff
 from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable
+from app.publisher.kafka.address_watch import AddressWatch
 from app.publisher.kafka.connection import ensure_topic, translate, translate_invalid
 from app.publisher.kafka.producer import end_producer, make_producer
+from app.publisher.kafka.retention import Retention
 from app.publisher.record import EventRecord
 from app.settings.connections import KafkaSettings
 from app.telemetry.trouble_log import TroubleLog
@@ -76,6 +78,9 @@ class KafkaSink:
         self._backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
         self._outage = TroubleLog(logger, "Kafka is away", unit="tries")
         self._was_connected = False
+        self._addresses = AddressWatch(settings)
+        self._retention = Retention(None, "the topic")
+        """As it was when the producer connected."""
         self._built: Any = None
         self._lock = threading.Lock()
         self._unacknowledged: dict[Answer, float] = {}
@@ -101,6 +106,11 @@ class KafkaSink:
         """Why records are not taken now; empty while they are."""
         return "" if self.connected else self._trouble
 
+    @property
+    def warning(self) -> str:
+        """What is wrong with some of the bootstrap addresses although records are taken; empty: nothing is known."""
+        return self._addresses.warning
+
     def start(self) -> None:
         """Begin to connect, and go on trying; never waits."""
         if self._connecting is None and not self._closed:
@@ -119,6 +129,8 @@ class KafkaSink:
         if self._producer is None or self._closed:
             self.start()
             answer.set_exception(DeliveryUnavailable(self._trouble))
+        elif refusal := self._retention.refusal(record.timestamp_ms, time.time_ns() // 1_000_000):
+            answer.set_exception(refusal)
         elif len(self._unacknowledged) >= MAX_UNACKNOWLEDGED:
             reason = f"{MAX_UNACKNOWLEDGED} events wait for Kafka already"
             answer.set_exception(DeliveryUnavailable(reason))
@@ -141,6 +153,7 @@ class KafkaSink:
         """
         with self._lock:
             self._closed, self._trouble = True, "the connection to Kafka was closed"
+        self._addresses.stop()
         if self._connecting is not None:
             self._connecting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -195,7 +208,7 @@ class KafkaSink:
         self._settle_soon(loop, producer, answer, self._translate(producer, error))
 
     def _translate(self, producer: Any, error: BaseException) -> DeliveryError:
-        translated = translate(error, self._settings.topic)
+        translated = translate(error, self._settings)
         if self._producer is not producer and not isinstance(translated, DeliveryRefused):
             return DeliveryUnavailable(self._trouble)  # it was ended; the reason is that of its end
         return translated
@@ -259,11 +272,12 @@ class KafkaSink:
                 self._producer = await asyncio.to_thread(self._build, bootstrap)
             except Exception as error:  # noqa: BLE001 - whatever it is, the next try may succeed
                 foreseen = isinstance(error, DeliveryError)
-                self._trouble = str(translate(error, self._settings.topic))
+                self._trouble = str(translate(error, self._settings))
                 self._outage.report(self._trouble, error=None if foreseen else error)
                 self._backoff.next()
             else:
                 self._report_connected(bootstrap)
+                self._addresses.start(bootstrap)
                 self._connecting = None
                 return
 
@@ -281,11 +295,12 @@ class KafkaSink:
             DeliveryUnavailable: no broker answers, or the topic is not there.
         """
         create = self._settings.embedded or self._settings.create_topic
-        ensure_topic(self._settings, bootstrap, create=create)
+        topic = ensure_topic(self._settings, bootstrap, create=create)
+        self._retention = Retention.of(topic, self._settings)
         try:
             producer = make_producer(self._settings, bootstrap)
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no producer
-            raise translate(error, self._settings.topic) from None
+            raise translate(error, self._settings) from None
         with self._lock:
             if not self._closed:
                 self._built = producer
@@ -298,6 +313,7 @@ class KafkaSink:
         if self._producer is not producer or producer is None:
             return
         self._producer, self._trouble = None, reason
+        self._addresses.stop()
         self._fail_unacknowledged(reason)
         if self._closed:
             return

@@ -160,7 +160,7 @@ function showSystem(status) {
     ["spool", spool ? `${spool.events} events${spool.events > 50 ? `, oldest ${spool.oldest_s.toFixed(0)} s` : ""}` : "unknown", ""],
     ...(status.cameras_trouble ? [["configured cameras", `not in force: ${status.cameras_trouble}`, "bad"]] : []),
     ...(status.publisher?.quarantine_trouble ? [["quarantine", status.publisher.quarantine_trouble, "bad"]] : []),
-    ["Kafka", kafka(status.broker), status.broker.trouble ? "bad" : status.broker.embedded || !status.broker.enabled ? "wait" : ""],
+    ["Kafka", kafka(status.broker), status.broker.trouble ? "bad" : status.broker.embedded || !status.broker.enabled || status.broker.warning ? "wait" : ""],
   ];
   $("system").replaceChildren(...rows.map(([name, text, tone]) => {
     const row = element("div"), value = element("dd", tone === "bad" ? `▲ ${text}` : text);
@@ -173,7 +173,8 @@ function showSystem(status) {
 function kafka(broker) {
   if (!broker.enabled) return "off: nothing is published";
   if (broker.trouble) return broker.trouble;
-  return broker.embedded ? "embedded broker (keeps events in memory only)" : `delivering to ${broker.servers.join(", ")}`;
+  if (broker.embedded) return "embedded broker (keeps events in memory only)";
+  return `delivering to ${broker.servers.join(", ")}${broker.warning ? `; but ${broker.warning}` : ""}`;
 }
 
 let saidBefore = null;

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AclOperation
 
 from app.core.ports import free_port
 from app.errors import DeliveryUnavailable
+from app.publisher import EventRecord
 from app.publisher.kafka.connection import ensure_topic
 from app.publisher.kafka.diagnosis import diagnose
-from app.publisher.kafka.preflight import check_broker
+from app.publisher.kafka.preflight import Needs, check_broker
+from app.publisher.kafka.sink import KafkaSink
 from app.settings.connections import KafkaSettings
 from tests.support.apache_kafka import ApacheKafka, Listener, require_apache_kafka
 from tests.support.certificates import Authority
 
-JAAS = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_ann="secret" ;'
+USERS = ("ann", "eve", "bob")
+JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required {} ;".format(
+    " ".join(f'user_{name}="secret"' for name in USERS)
+)
+AUTHORIZER = {
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users": "User:ANONYMOUS",
+}
+NEEDS = Needs(detections=300, bridged=timedelta(days=2))
 
 
 @dataclass(frozen=True)
@@ -34,7 +48,10 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """One broker with a listener of each kind, and one that advertises an address where nobody listens."""
+    """One broker with ACLs and a listener of each kind, one of which advertises an address where nobody listens.
+
+    Of the users ann may write to ``events`` and read its settings, eve only describe it, and bob nothing.
+    """
     require_apache_kafka()
     folder = tmp_path_factory.mktemp("diagnosis")
     authority, stranger = Authority(folder / "ours"), Authority(folder / "theirs", "another authority")
@@ -44,11 +61,26 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     listeners = [
         Listener("SASL", "SASL_PLAINTEXT", {"sasl.enabled.mechanisms": "PLAIN", "plain.sasl.jaas.config": JAAS}),
         Listener("TLS", "SSL", {"ssl.keystore.type": "PEM", "ssl.keystore.location": str(store)}),
+        Listener(
+            "MUTUAL",
+            "SSL",
+            {
+                "ssl.keystore.type": "PEM",
+                "ssl.keystore.location": str(store),
+                "ssl.truststore.type": "PEM",
+                "ssl.truststore.location": str(authority.certificate),
+                "ssl.client.auth": "required",
+            },
+        ),
         Listener("LOST", "PLAINTEXT"),
     ]
     advertised = {(1, "LOST"): f"127.0.0.1:{free_port()}"}
-    with ApacheKafka(folder / "cluster", listeners=listeners, advertised=advertised) as kafka:
+    with ApacheKafka(folder / "cluster", properties=AUTHORIZER, listeners=listeners, advertised=advertised) as kafka:
         kafka.create_topic("events")
+        for operation in (AclOperation.WRITE, AclOperation.DESCRIBE_CONFIGS):
+            kafka.allow("User:ann", operation, "events")
+        for topic in ("events", "missing"):
+            kafka.allow("User:eve", AclOperation.DESCRIBE, topic)
         yield Cluster(kafka, authority, stranger)
 
 
@@ -114,7 +146,7 @@ def test_a_certificate_of_an_authority_that_is_not_trusted_is_named_as_that(clus
 def test_where_nothing_is_wrong_nothing_is_said(cluster: Cluster, listener: str, protocol: str, sasl: dict[str, str]):
     asked = settings(cluster.address(listener), protocol, cluster.authority.certificate, **sasl)
     assert diagnose(asked, asked.bootstrap_servers) == ""
-    assert ensure_topic(asked, asked.bootstrap_servers, create=False) == 1
+    assert ensure_topic(asked, asked.bootstrap_servers, create=False).partitions == 1
 
 
 def test_a_dead_address_among_several_is_named(cluster: Cluster):
@@ -122,9 +154,88 @@ def test_a_dead_address_among_several_is_named(cluster: Cluster):
     asked = settings(cluster.address("PLAINTEXT")).model_copy(
         update={"bootstrap_servers": (dead, cluster.address("PLAINTEXT"))}
     )
-    said = check_broker(asked)
-    assert said.endswith(f"; but nothing listens on {dead}")
-    assert "topic events has 1 partitions" in said
+    report = check_broker(asked, NEEDS)
+    assert report.warnings[0] == f"nothing listens on {dead}"
+    assert "topic events has 1 partitions" in report.where
+
+
+def account(cluster: Cluster, user: str, **fields: object) -> KafkaSettings:
+    """Return the settings of a user of the listener with passwords."""
+    return settings(cluster.address("SASL"), "SASL_PLAINTEXT", **(PLAIN | {"sasl_username": user})).model_copy(
+        update=fields
+    )
+
+
+def test_who_may_write_is_told_so_and_no_record_is_left_behind(cluster: Cluster):
+    report = check_broker(account(cluster, "ann"), NEEDS)
+    assert report.where.endswith("topic events has 1 partitions and may be written to")
+    assert report.warnings == ("the topic 'events' has one replica: its events are lost with the disk of one broker",)
+    assert cluster.kafka.end_offset("events") == 0
+
+
+@pytest.mark.parametrize(
+    ("user", "fields", "right"),
+    [
+        ("bob", {}, "Describe"),
+        ("eve", {}, "Write"),
+        ("eve", {"topic": "missing", "create_topic": True}, "Create"),
+    ],
+)
+def test_a_missing_right_is_named_with_the_topic_and_the_user(
+    cluster: Cluster, user: str, fields: dict[str, object], right: str
+):
+    asked = account(cluster, user, **fields)
+    with pytest.raises(DeliveryUnavailable) as raised:
+        check_broker(asked, NEEDS)
+    assert str(raised.value) == (
+        f"Kafka denies User:{user} the right {right} on the topic {asked.topic!r}: grant it with an ACL"
+    )
+
+
+async def test_a_publisher_that_may_not_write_says_which_right_is_missing(cluster: Cluster):
+    asked = account(cluster, "eve")
+
+    async def find() -> tuple[str, ...]:
+        return asked.bootstrap_servers
+
+    sink = KafkaSink(asked, find)
+    sink.start()
+    async with asyncio.timeout(30):
+        while not sink.connected:
+            await asyncio.sleep(0.01)
+        record = EventRecord(b"cam", b"{}", (), time.time_ns() // 1_000_000)
+        with pytest.raises(DeliveryUnavailable, match=r"^Kafka denies User:eve the right \w*Write on the .*'events'"):
+            await sink.send(record)
+    await sink.close()
+
+
+def test_settings_of_a_topic_that_would_cost_events_are_told(cluster: Cluster):
+    config = {
+        "cleanup.policy": "compact,delete",
+        "max.message.bytes": "20000",
+        "retention.ms": "3600000",
+        "message.timestamp.before.max.ms": "60000",
+    }
+    cluster.kafka.create_topic("costly", config=config)
+    warnings = check_broker(
+        settings(cluster.address("PLAINTEXT")).model_copy(update={"topic": "costly"}), NEEDS
+    ).warnings
+    for part in ("compact,delete", "is 20000, and a frame of 300", "retention.ms .*is 1 h", "before.max.ms .*is 1 min"):
+        assert [bool(re.search(part, warning)) for warning in warnings].count(True) == 1, part
+    assert len(warnings) == 5
+
+
+def test_a_listener_that_asks_for_a_client_certificate_is_told_apart_from_one_that_refuses_it(
+    cluster: Cluster, tmp_path: Path
+):
+    address, trusted = cluster.address("MUTUAL"), cluster.authority.certificate
+    ours, theirs = cluster.authority.issue("client"), cluster.stranger.issue("client")
+    without = settings(address, "SSL", trusted)
+    assert re.match(f"^{address} asks for a client certificate .*KAFKA_SSL_CERTFILE", diagnose(without, (address,)))
+    wrong = without.model_copy(update={"ssl_certfile": theirs.certificate, "ssl_keyfile": theirs.key})
+    assert re.match(f"^{address} does not accept the client certificate", diagnose(wrong, (address,)))
+    right = without.model_copy(update={"ssl_certfile": ours.certificate, "ssl_keyfile": ours.key})
+    assert diagnose(right, (address,)) == ""
 
 
 async def test_a_certificate_for_another_host_name_is_named_as_that(tmp_path: Path):

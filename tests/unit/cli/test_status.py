@@ -140,6 +140,13 @@ async def test_a_ledger_that_lacks_a_shard_s_part_says_so(away: tuple[int, ...],
     assert ("WITHOUT publisher 2, which does not answer" in text) == told
 
 
+async def test_an_address_that_fails_while_another_takes_the_events_is_told_and_trouble_before_it():
+    assert "; but nothing listens on b:2" in " ".join((await shown(broker_warning="nothing listens on b:2")).split())
+    both = await shown(broker_warning="nothing listens on b:2", trouble="no broker answers")
+    assert "TROUBLE: no broker answers" in " ".join(both.split())
+    assert "but nothing" not in both
+
+
 async def test_the_first_line_tells_what_is_in_quarantine_and_why_kafka_gets_nothing():
     assert (await shown()).splitlines()[0] == "1 of 1 cameras live; nothing is wrong with them"
     first = (await shown(quarantined=2, refusal="too old")).splitlines()[0]

@@ -80,5 +80,6 @@ def test_where_no_shard_answers_there_is_no_reading():
 
 def test_what_ails_all_shards_is_told_once_and_what_ails_one_with_its_number():
     assert merge_readings([reading(trouble="Kafka is away")] * 2).trouble == "Kafka is away"
+    assert merge_readings([reading(), reading(broker_warning="a dead address")]).broker_warning == "a dead address"
     merged = merge_readings([reading(trouble="a full disk"), reading(), DeliveryUnavailable("gone")])
     assert merged.trouble == "publisher 1 of 3: a full disk; publisher 3 of 3: gone"

@@ -96,6 +96,15 @@ def test_a_capture_time_a_minute_ahead_is_still_taken():
     assert read_request(request(captured_at_ns=NOW_NS + 60 * 10**9), clock()).captured_at_ns > NOW_NS
 
 
+def test_a_capture_time_older_than_an_event_may_be_is_refused_as_one_of_the_future_is():
+    limit_s = 7 * 86_400
+    at_the_limit = request(captured_at_ns=NOW_NS - limit_s * 10**9)
+    assert read_request(at_the_limit, clock(), limit_s).captured_at_ns == NOW_NS - limit_s * 10**9
+    older = request(captured_at_ns=NOW_NS - (limit_s + 1) * 10**9)
+    with pytest.raises(errors.RequestError, match=r"604801 s in the past; allowed are 604800 s \(kafka.max_event_age"):
+        read_request(older, clock(), limit_s)
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

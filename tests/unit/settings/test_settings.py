@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,9 @@ def test_a_service_address_is_read_in_each_of_its_forms(text: str, target: str, 
         ("KAFKA_TOPIC", "no spaces", "pattern"),
         ("KAFKA_SECURITY_PROTOCOL", "TLS", "SASL_SSL"),
         ("KAFKA_SASL_MECHANISM", "MAGIC", "SCRAM-SHA-512"),
+        ("KAFKA_SASL_OAUTH_TOKEN_URL", "http://login.example/token", "https://"),
+        ("KAFKA_SASL_OAUTH_TOKEN_URL", "login.example", "https://"),
+        ("KAFKA_SASL_OAUTH_TOKEN_URL", "https://login.example:x/token", "https://"),
         ("DETECTOR_DEVICE", "gpu", "cuda:N"),
         ("DETECTOR_CONFIDENCE", "1.5", "less than or equal to 1"),
         ("DETECTOR_IOU", "-1", "greater than or equal to 0"),
@@ -112,6 +117,27 @@ def test_an_impossible_value_is_one_line_with_key_value_and_what_is_allowed(vari
     assert variable in line
     assert repr(value) in line
     assert told in line
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("7d", timedelta(days=7)),
+        ("1.5 h", timedelta(minutes=90)),
+        ("90", timedelta(seconds=90)),
+        ("45s", timedelta(0, 45)),
+    ],
+)
+def test_a_duration_is_written_in_seconds_or_with_its_unit(tmp_path: Path, written: str, meant: timedelta):
+    file = settings_file(tmp_path, f"kafka: {{max_event_age: {written}}}")
+    assert load_settings({}, file).kafka.max_event_age == meant
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "7 weeks", "true", ".inf", "40000d", "[7d]"])
+def test_a_duration_that_cannot_be_is_one_line_with_its_key(tmp_path: Path, value: str):
+    with pytest.raises(SettingsError, match=r"^kafka\.max_event_age: .*allowed are seconds above 0") as caught:
+        load_settings({}, settings_file(tmp_path, f"kafka: {{max_event_age: {value}}}"))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", ["0", "17", "1.5", "true", "'4'", "many"])
@@ -244,8 +270,46 @@ def test_a_secret_in_the_wrong_place_is_not_shown(tmp_path: Path, text: str):
         ({"SIGHTLINE_TLS_CERTFILE": str(CONFIGS / "cameras.yaml")}, "come together"),
         ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "KAFKA_SASL_MECHANISM"),
         ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "PLAIN"}, "KAFKA_SASL_USERNAME"),
+        (
+            {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "OAUTHBEARER"},
+            "^KAFKA_SASL_MECHANISM: 'OAUTHBEARER' needs KAFKA_SASL_OAUTH_TOKEN_URL, .*_ID and .*_SECRET$",
+        ),
     ],
 )
 def test_what_secures_a_connection_must_be_there_and_fit_together(environment: dict[str, str], told: str):
     with pytest.raises(SettingsError, match=told):
         load_settings(environment)
+
+
+def test_an_address_with_an_account_is_refused_and_not_shown():
+    with pytest.raises(
+        SettingsError, match=r"KAFKA_SASL_OAUTH_TOKEN_URL\): allowed is https.* without an account"
+    ) as told:
+        load_settings({"KAFKA_SASL_OAUTH_TOKEN_URL": "https://user:hunter2@login.example/token"})
+    assert "hunter2" not in str(told.value)
+
+
+@pytest.mark.skipif(find_spec("gssapi") is not None, reason="the package gssapi is installed")
+def test_gssapi_without_its_package_is_refused_as_a_setting():
+    given = {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "GSSAPI"}
+    with pytest.raises(SettingsError, match=r"^KAFKA_SASL_MECHANISM: 'GSSAPI' needs the Python package gssapi") as told:
+        load_settings(given)
+    assert "\n" not in str(told.value)
+
+
+def test_the_client_credentials_of_oauthbearer_are_read_and_the_secret_is_not_shown(tmp_path: Path):
+    secret = tmp_path / "secret"
+    secret.write_text("canary\n")
+    given = {
+        "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+        "KAFKA_SASL_MECHANISM": "OAUTHBEARER",
+        "KAFKA_SASL_OAUTH_TOKEN_URL": "http://[::1]:8080/token",
+        "KAFKA_SASL_OAUTH_CLIENT_ID": "sightline",
+        "KAFKA_SASL_OAUTH_CLIENT_SECRET_FILE": str(secret),
+        "KAFKA_SASL_OAUTH_SCOPE": "kafka write",
+    }
+    kafka = load_settings(given).kafka
+    assert kafka.sasl_oauth_client_secret is not None
+    assert kafka.sasl_oauth_client_secret.get_secret_value() == "canary"
+    assert kafka.sasl_oauth_scope == "kafka write"
+    assert "canary" not in repr(kafka)

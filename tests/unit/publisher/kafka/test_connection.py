@@ -56,7 +56,7 @@ async def test_the_password_is_in_no_representation_of_a_sink():
     [errors.MessageSizeTooLargeError, errors.RecordListTooLargeError, errors.InvalidRecordError],
 )
 def test_an_event_at_fault_is_refused_for_good(error: type[Exception]):
-    assert isinstance(translate(error("why"), "t"), DeliveryRefused)
+    assert isinstance(translate(error("why"), SECURE), DeliveryRefused)
 
 
 @pytest.mark.parametrize(
@@ -73,15 +73,31 @@ def test_an_event_at_fault_is_refused_for_good(error: type[Exception]):
     ],
 )
 def test_whatever_may_pass_is_unavailable_and_one_line(error: type[Exception]):
-    told = translate(error("first line\nsecond line"), "t")
+    told = translate(error("first line\nsecond line"), SECURE)
     assert isinstance(told, DeliveryUnavailable)
     assert "\n" not in str(told)
 
 
 def test_a_missing_topic_says_its_name_and_what_to_do():
-    told = str(translate(errors.UnknownTopicOrPartitionError(), "events.detections"))
+    told = str(translate(errors.UnknownTopicOrPartitionError(), SECURE))
     assert "events.detections" in told
     assert "kafka.create_topic" in told
+
+
+@pytest.mark.parametrize(
+    ("error", "right"),
+    [
+        (errors.TopicAuthorizationFailedError("t"), "Write on the topic 'events.detections'"),
+        (
+            errors.KafkaError("Unexpected error in InitProducerIdResponse: [Error 31] ClusterAuthorizationFailedError"),
+            "IdempotentWrite on the cluster, which Write on the topic 'events.detections' implies since Kafka 2.8",
+        ),
+        (errors.TransactionalIdAuthorizationFailedError(), "Write on the transactional id"),
+    ],
+)
+def test_a_denial_names_the_right_and_the_user(error: Exception, right: str):
+    told = str(translate(error, SECURE))
+    assert told == f"Kafka denies User:viewer the right {right}: grant it with an ACL"
 
 
 def test_a_record_that_the_client_cannot_take_is_told_from_a_broker_that_is_away():

@@ -1,0 +1,51 @@
+"""AddressWatch: whether each of several bootstrap addresses answers, while events reach Kafka by another one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from app.publisher.kafka.diagnosis import diagnose
+from app.settings.connections import KafkaSettings
+from app.telemetry.trouble_log import TroubleLog
+
+logger = logging.getLogger(__name__)
+
+PERIOD_S = 60.0
+"""Between two checks: what is found hurts only where the other addresses fail, too."""
+
+
+class AddressWatch:
+    """Asks every address now and then; used from one event loop."""
+
+    def __init__(self, settings: KafkaSettings, period_s: float = PERIOD_S) -> None:
+        """Prepare; nothing is asked yet."""
+        self._settings = settings
+        self._period_s = period_s
+        self._task: asyncio.Task[None] | None = None
+        self._log = TroubleLog(logger, "a bootstrap address of Kafka fails", unit="checks")
+        self.warning = ""
+        """One sentence for each address that fails; empty where none does, or there is only one."""
+
+    def start(self, bootstrap: Sequence[str]) -> None:
+        """Watch these addresses from now on; one alone is not watched: without it there is no connection."""
+        self.stop()
+        if len(bootstrap) > 1:
+            self._task = asyncio.get_running_loop().create_task(self._watch(bootstrap))
+
+    def stop(self) -> None:
+        """Watch no more; a check under way ends by itself."""
+        self.warning = ""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _watch(self, bootstrap: Sequence[str]) -> None:
+        while True:
+            self.warning = await asyncio.to_thread(diagnose, self._settings, bootstrap)
+            if self.warning:
+                self._log.again(self.warning)
+            else:
+                self._log.over("all bootstrap addresses of Kafka answer again")
+            await asyncio.sleep(self._period_s)

@@ -14,6 +14,7 @@ from app.core.one_line import one_line
 from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable, TopicMissing
 from app.publisher.kafka.diagnosis import diagnose
 from app.publisher.kafka.produce_errors import PRODUCE_ERRORS, Verdict, refusal
+from app.publisher.kafka.timeouts import Timeouts
 from app.settings.connections import KafkaSettings
 
 _CLIENT_LOG = logging.getLogger("kafka")
@@ -22,19 +23,20 @@ if _CLIENT_LOG.level == logging.NOTSET:
     # before is kept.
     _CLIENT_LOG.setLevel(logging.CRITICAL)
 
-BOOTSTRAP_TIMEOUT_MS = 5_000
-"""How long one try to reach a broker may take."""
+BOOTSTRAP_TIMEOUT_MS = Timeouts.bootstrap_ms
 RECONNECT_MAX_MS = 1_000
 """The longest pause between two tries of a client to reach a broker it has lost."""
 _MISSING_TOPIC = (errors.UnknownTopicOrPartitionError, errors.InvalidTopicError)
 
 
-def client_options(settings: KafkaSettings, bootstrap: Sequence[str]) -> dict[str, Any]:
-    """Return what every client of kafka-python needs to reach these brokers."""
+def client_options(
+    settings: KafkaSettings, bootstrap: Sequence[str], bootstrap_ms: int = BOOTSTRAP_TIMEOUT_MS
+) -> dict[str, Any]:
+    """Return what every client of kafka-python needs to reach these brokers, each try within ``bootstrap_ms``."""
     password = settings.sasl_password
     options = {
         "bootstrap_servers": list(bootstrap),
-        "bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS,
+        "bootstrap_timeout_ms": bootstrap_ms,
         # Kafka's 30 s would add as much to every outage.
         "reconnect_backoff_max_ms": RECONNECT_MAX_MS,
         "security_protocol": settings.security_protocol,
@@ -80,7 +82,9 @@ def missing(topic: str) -> TopicMissing:
     )
 
 
-def ensure_topic(settings: KafkaSettings, bootstrap: Sequence[str], *, create: bool) -> int:
+def ensure_topic(
+    settings: KafkaSettings, bootstrap: Sequence[str], *, create: bool, bootstrap_ms: int = BOOTSTRAP_TIMEOUT_MS
+) -> int:
     """Create the topic where it is missing and may be created; return its number of partitions.
 
     Raises:
@@ -88,7 +92,7 @@ def ensure_topic(settings: KafkaSettings, bootstrap: Sequence[str], *, create: b
         DeliveryUnavailable: no broker answers.
     """
     try:
-        admin = KafkaAdminClient(**client_options(settings, bootstrap))
+        admin = KafkaAdminClient(**client_options(settings, bootstrap, bootstrap_ms))
     except Exception as error:  # noqa: BLE001 - network, TLS, SASL and settings each raise their own
         reason = diagnose(settings, bootstrap) or _brief(error)
         raise DeliveryUnavailable(f"no Kafka broker answers at {', '.join(bootstrap)}: {reason}") from None

@@ -23,7 +23,7 @@ from types import TracebackType
 
 import pytest
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic
 
 from app.core.ports import free_ports
 
@@ -144,6 +144,11 @@ class Broker:
             self._process = subprocess.Popen(
                 _java("kafka.Kafka", str(self._properties)), stdout=output, stderr=output, start_new_session=True
             )
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and not ended since."""
+        return self._process is not None
 
     def check(self) -> None:
         """Raise with what it printed, where its process has ended by itself."""
@@ -278,14 +283,60 @@ class ApacheKafka:
         self.admin.delete_topics([name])[name].result(30)
 
     def configure_topic(self, name: str, config: Mapping[str, str]) -> None:
-        """Replace the settings of a topic by these.
+        """Change some settings of a topic.
 
         Raises:
             KafkaException: the cluster refuses them.
         """
-        resource = ConfigResource(ConfigResource.Type.TOPIC, name, set_config=dict(config))
-        for told in self.admin.alter_configs([resource]).values():
+        entries = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in config.items()
+        ]
+        resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=entries)
+        for told in self.admin.incremental_alter_configs([resource]).values():
             told.result(30)
+
+    def mend(self) -> None:
+        """Start every broker that is down, let each that is halted go on, and wait until all are there."""
+        for broker in self.brokers:
+            if broker.running:
+                broker.go_on()
+            else:
+                broker.start()
+        self.wait_up()
+
+    def add_partitions(self, topic: str, count: int) -> None:
+        """Add partitions to a topic until it has so many, and wait until they have leaders.
+
+        Raises:
+            KafkaException: the cluster refuses it.
+        """
+        self.admin.create_partitions([NewPartitions(topic, count)])[topic].result(30)
+        self.wait_led(topic, count)
+
+    def wait_led(
+        self,
+        topic: str,
+        partitions: int = 1,
+        in_sync: int = 1,
+        without: Sequence[Broker] = (),
+        timeout_s: float = START_S,
+    ) -> None:
+        """Wait until each of a topic's partitions is led, by none of some brokers, with so many replicas in sync."""
+        away = {broker.node for broker in without}
+        end = time.monotonic() + timeout_s
+        while True:
+            try:
+                known = self.admin.list_topics(topic, timeout=2).topics[topic].partitions
+            except KafkaException:
+                known = {}
+            if len(known) >= partitions and all(
+                part.leader > 0 and part.leader not in away and len(set(part.isrs) - away) >= in_sync
+                for part in known.values()
+            ):
+                return
+            if time.monotonic() > end:
+                raise TimeoutError(f"topic {topic} was not led within {timeout_s:.0f} s")
+            time.sleep(0.05)
 
     def leader(self, topic: str, partition: int = 0) -> Broker:
         """Return the broker that leads a partition."""

@@ -52,6 +52,21 @@ class TopicReader:
                 records.append(_record(message))
         return records
 
+    def read_all(self, timeout_s: float = 60.0) -> list[Record]:
+        """Read what the topic has now, each partition's records in their order."""
+        ends = {
+            part.partition: self._consumer.get_watermark_offsets(part, timeout=timeout_s)[1]
+            for part in self._consumer.assignment()
+        }
+        left = {partition for partition, end in ends.items() if end > 0}
+
+        def enough(records: list[Record]) -> bool:
+            if records and records[-1].offset + 1 >= ends[records[-1].partition]:
+                left.discard(records[-1].partition)
+            return not left
+
+        return self.read(enough, timeout_s)
+
     def close(self) -> None:
         self._consumer.close()
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic
 
 from app.core.ports import free_ports
@@ -30,6 +30,8 @@ from app.core.ports import free_ports
 VERSION = "4.1.1"
 SCALA = "2.13"
 HOST = "127.0.0.1"
+PROBE = "probe"
+"""The key of records by which a test asks whether a partition takes any."""
 START_S = 90.0
 """How long a broker may take to come up on a busy machine; 5 to 7 s on a calm one."""
 _FETCH_S = 240.0
@@ -337,6 +339,36 @@ class ApacheKafka:
             if time.monotonic() > end:
                 raise TimeoutError(f"topic {topic} was not led within {timeout_s:.0f} s")
             time.sleep(0.05)
+
+    def wait_writable(self, topic: str, timeout_s: float = START_S) -> None:
+        """Wait until every partition of a topic takes records, with ``acks=all``, from a client of another make.
+
+        What the cluster tells of leaders and replicas may be of before a fault. The records have the key ``probe``.
+        """
+        producer = Producer(
+            {
+                "bootstrap.servers": ",".join(self.bootstrap),
+                "message.timeout.ms": 2_000,
+                "socket.timeout.ms": 2_000,
+                "request.timeout.ms": 1_000,
+                "reconnect.backoff.max.ms": 200,
+                "topic.metadata.refresh.interval.ms": 500,
+                "log_level": 0,
+            }
+        )
+        left = set(self.admin.list_topics(topic, timeout=30).topics[topic].partitions)
+        end = time.monotonic() + timeout_s
+
+        def delivered(error: object, message: Message) -> None:
+            if error is None:
+                left.discard(message.partition())
+
+        while left:
+            if time.monotonic() > end:
+                raise TimeoutError(f"partitions {left} of topic {topic} took nothing within {timeout_s:.0f} s")
+            for partition in left:
+                producer.produce(topic, value=b"{}", key=PROBE, partition=partition, on_delivery=delivered)
+            producer.flush(0.2)
 
     def leader(self, topic: str, partition: int = 0) -> Broker:
         """Return the broker that leads a partition."""

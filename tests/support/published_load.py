@@ -243,18 +243,19 @@ def _repeats(records: Sequence[Record], marked: bool | None = None) -> list[Reco
 def _out_of_order(records: Sequence[Record]) -> int:
     """Count first occurrences behind a later frame of their camera.
 
-    Where the topic got more partitions a camera may be in two; then what is in the one has to be before all that is in
-    the other.
+    Where the topic got more partitions a camera may be in several: there the times decide by which the brokers wrote
+    them, which the topic has to be set to keep (``message.timestamp.type=LogAppendTime``).
     """
-    places: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    cameras: dict[str, list[Record]] = defaultdict(list)
     for record in records:
-        places[record.key][record.partition].append(int(record.value["frame_id"]))
+        cameras[record.key].append(record)
     late = 0
-    for camera in places.values():
+    for its in cameras.values():
+        if len({record.partition for record in its}) > 1:
+            its.sort(key=lambda record: record.timestamp_ms)  # it keeps the order within a partition
         latest, known = 0, set()
-        for frames in sorted(camera.values(), key=lambda frames: frames[0]):
-            for frame in frames:
-                late += frame not in known and frame < latest
-                known.add(frame)
-                latest = max(latest, frame)
+        for frame in (int(record.value["frame_id"]) for record in its):
+            late += frame not in known and frame < latest
+            known.add(frame)
+            latest = max(latest, frame)
     return late

@@ -11,6 +11,7 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from tests.support.apache_kafka import PROBE
 from tests.support.idle import pytest_pyfunc_call  # noqa: F401  # a hook
 from tests.support.waiting import wait_for
 
@@ -53,7 +54,7 @@ class TopicReader:
         return records
 
     def read_all(self, timeout_s: float = 60.0) -> list[Record]:
-        """Read what the topic has now, each partition's records in their order."""
+        """Read what the topic has now, each partition's records in their order, but for probes."""
         ends = {
             part.partition: self._consumer.get_watermark_offsets(part, timeout=timeout_s)[1]
             for part in self._consumer.assignment()
@@ -65,7 +66,7 @@ class TopicReader:
                 left.discard(records[-1].partition)
             return not left
 
-        return self.read(enough, timeout_s)
+        return [record for record in self.read(enough, timeout_s) if record.key != PROBE]
 
     def close(self) -> None:
         self._consumer.close()

@@ -136,6 +136,12 @@ async def away(function: Callable[..., None], *arguments: object, **options: obj
     await asyncio.to_thread(function, *arguments, **options)
 
 
+async def recovery(cluster: Cluster, topic: str, load: PublishedLoad) -> float:
+    """Return how many seconds after the topic takes records again it has all that is accepted by then."""
+    await away(cluster.kafka.wait_writable, topic)
+    return await load.all_there()
+
+
 @asynccontextmanager
 async def judged(
     rows: list[Row], fault: str, cluster: Cluster, load: PublishedLoad, since: list[float] | None = None
@@ -161,10 +167,10 @@ async def test_leader_killed(cluster: Cluster, topic: str, tmp_path: Path, rows:
         leader = cluster.kafka.leader(topic)
         await away(leader.kill)
         await away(cluster.kafka.wait_led, topic, 3, in_sync=2, without=[leader])
-        recoveries.append(await load.all_there())
+        recoveries.append(await recovery(cluster, topic, load))
         leader.start()
         await away(cluster.kafka.wait_led, topic, 3, in_sync=3)
-        recoveries.append(await load.all_there())
+        recoveries.append(await recovery(cluster, topic, load))
 
 
 async def test_leader_hung(cluster: Cluster, topic: str, tmp_path: Path, rows: list[Row]):
@@ -174,11 +180,11 @@ async def test_leader_hung(cluster: Cluster, topic: str, tmp_path: Path, rows: l
         halted = asyncio.get_running_loop().time()
         leader.hang()
         await away(cluster.kafka.wait_led, topic, 3, in_sync=2, without=[leader])
-        recoveries.append(await load.all_there())
+        recoveries.append(await recovery(cluster, topic, load))
         await asyncio.sleep(halted + HUNG_S - asyncio.get_running_loop().time())
         leader.go_on()
         await away(cluster.kafka.wait_led, topic, 3, in_sync=3)
-        recoveries.append(await load.all_there())
+        recoveries.append(await recovery(cluster, topic, load))
 
 
 async def test_rolling_restart(cluster: Cluster, topic: str, tmp_path: Path, rows: list[Row]):
@@ -187,10 +193,10 @@ async def test_rolling_restart(cluster: Cluster, topic: str, tmp_path: Path, row
         for broker in cluster.kafka.brokers:
             await away(broker.shut_down)
             await away(cluster.kafka.wait_led, topic, 3, in_sync=2, without=[broker])
-            recoveries.append(await load.all_there())
+            recoveries.append(await recovery(cluster, topic, load))
             broker.start()
             await away(cluster.kafka.wait_led, topic, 3, in_sync=3)
-            recoveries.append(await load.all_there())
+            recoveries.append(await recovery(cluster, topic, load))
 
 
 async def test_two_of_three_down(cluster: Cluster, topic: str, tmp_path: Path, rows: list[Row]):
@@ -203,7 +209,7 @@ async def test_two_of_three_down(cluster: Cluster, topic: str, tmp_path: Path, r
         for broker in down:
             broker.start()
         await away(cluster.kafka.wait_led, topic, 3, in_sync=3)
-        recoveries.append(await load.all_there())
+        recoveries.append(await recovery(cluster, topic, load))
         assert load.troubles
 
 
@@ -217,7 +223,7 @@ async def test_too_few_replicas(cluster: Cluster, topic: str, tmp_path: Path, ro
         await load.until_trouble("NotEnoughReplicas")
         other.start()
         await away(cluster.kafka.wait_led, topic, 3, in_sync=3)
-        recoveries.append(await load.all_there())
+        recoveries.append(await recovery(cluster, topic, load))
 
 
 async def test_rights_taken(cluster: Cluster, topic: str, tmp_path: Path, rows: list[Row]):
@@ -230,7 +236,7 @@ async def test_rights_taken(cluster: Cluster, topic: str, tmp_path: Path, rows: 
         await load.more(30)
         for told in cluster.kafka.admin.delete_acls([AclBindingFilter(*rule, AclPermissionType.DENY)]).values():
             await away(told.result, 30)
-        recoveries.append(await load.all_there())
+        recoveries.append(await recovery(cluster, topic, load))
 
 
 async def test_scram_over_tls(cluster: Cluster, topic: str, tmp_path: Path, rows: list[Row]):
@@ -262,15 +268,18 @@ async def test_topic_made_again(cluster: Cluster, topic: str, tmp_path: Path, ro
         await load.until_trouble("does not exist")
         since.append(asyncio.get_running_loop().time())
         await away(cluster.kafka.create_topic, topic, 3)
-        recoveries.append(await load.all_there())
+        recoveries.append(await recovery(cluster, topic, load))
 
 
 async def test_partitions_added(cluster: Cluster, topic: str, tmp_path: Path, rows: list[Row]):
+    cluster.kafka.configure_topic(
+        topic, {"message.timestamp.type": "LogAppendTime"}
+    )  # so that the judge sees the order
     load = PublishedLoad(cluster.far(topic), tmp_path, cameras=8, timeouts=Timeouts(refresh_ms=300))
     async with judged(rows, "partitions added, from 3 to 11", cluster, load) as recoveries:
         for count in (5, 7, 11):
             await away(cluster.kafka.add_partitions, topic, count)
-            recoveries.append(await load.all_there())
+            recoveries.append(await recovery(cluster, topic, load))
             await load.more(10)
         assert not load.troubles
 
@@ -281,4 +290,4 @@ async def test_far_away(cluster: Cluster, topic: str, tmp_path: Path, rows: list
         cluster.cut()
         await asyncio.sleep(8)
         cluster.mend()
-        recoveries.append(await load.all_there())
+        recoveries.append(await recovery(cluster, topic, load))

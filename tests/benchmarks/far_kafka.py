@@ -1,14 +1,18 @@
-"""What distance costs between the publisher and Apache Kafka: the rate of a backlog, and the delay at rest.
+"""What distance costs between the publisher and Apache Kafka: the rate of a backlog, the delay at rest, and a cut.
 
-    python -m tests.benchmarks.far_kafka [--rounds 3]
+    python -m tests.benchmarks.far_kafka [--rounds 3] [--only backlog rest cut near many]
 
 One broker of Apache Kafka in KRaft mode on this machine (see tests/support/apache_kafka.py), reached through a proxy
-that delays every byte each way. Run it on two commits to compare them. Printed, as medians of the rounds with range:
+that delays every byte each way. Run it on two commits to compare them: with a folder that holds links to the ``app`` of
+the one and the ``tests`` of the other as the current one. Printed, as medians of the rounds with range:
 
 - backlog: 5,000 events of one camera wait in the spool; a publisher starts, and is timed until Kafka has all of them;
-- at rest: 2 cameras at 10 FPS for 12 s; the 95th percentiles of capture to commit, and of capture to acknowledgement,
-  and their difference; processor time of the process an event;
-- many: 8 cameras' backlog at no distance.
+- rest: 2 cameras at 10 FPS for 12 s, 80 ms away; the 95th percentiles of capture to commit, and of capture to
+  acknowledgement, and their difference;
+- cut: the same for 50 s, of which the connection is cut for 30; from its end until all that was accepted by then is
+  there;
+- near: the same as rest at no distance: processor time of the process an event;
+- many: 8 cameras' backlog of 100,000 events at no distance, and processor time of the process an event.
 """
 
 from __future__ import annotations
@@ -18,8 +22,9 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
 from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.core.quantiles import quantiles
@@ -28,6 +33,8 @@ from app.publisher.kafka.sink import KafkaSink
 from app.settings.connections import KafkaSettings
 from tests.support.apache_kafka import ApacheKafka, Listener
 from tests.support.delaying_proxy import DelayingProxy
+
+T = TypeVar("T")
 
 
 class Latencies:
@@ -81,19 +88,54 @@ async def started(folder: Path, settings: KafkaSettings) -> tuple[EventPublisher
     return publisher, sink, seen
 
 
-async def drain(settings: KafkaSettings, cameras: int, each: int, most_s: float = 25.0) -> float:
-    """Return the events a second at which a backlog is drained; measured for at most so long."""
+async def drain(settings: KafkaSettings, cameras: int, each: int, most_s: float = 60.0) -> tuple[float, float]:
+    """Return the events a second at which a backlog is drained, and processor ms an event; for at most so long."""
     with tempfile.TemporaryDirectory() as place:
         await fill(Path(place), cameras, each)
         publisher, sink, seen = await started(Path(place), settings)
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         publisher.start()
         while len(seen.totals) < cameras * each and time.perf_counter() - began < most_s:
             await asyncio.sleep(0.01)
         rate = len(seen.totals) / (time.perf_counter() - began)
+        cost_ms = (time.process_time() - used) * 1000 / len(seen.totals)
         await publisher.close()
         await sink.close()
-    return rate
+    return rate, cost_ms
+
+
+async def feed(publisher: EventPublisher, camera: int, fps: float, count: int, commits: list[float]) -> None:
+    """Publish so many events of a camera at a rate; the seconds from capture to commit go into ``commits``."""
+    begins = asyncio.get_running_loop().time() + camera * 0.37 / fps
+    for number in range(count):
+        await asyncio.sleep(max(0.0, begins + number / fps - asyncio.get_running_loop().time()))
+        captured = time.perf_counter()
+        await publisher.publish(Submission(event(camera, number), 1, number + 1))
+        commits.append(time.perf_counter() - captured)
+
+
+async def cut(
+    settings: KafkaSettings, proxy: DelayingProxy, seconds: float, cameras: int = 2, fps: float = 10
+) -> float:
+    """Return how long after a cut of so many seconds all is there that was accepted by its end, in seconds."""
+    with tempfile.TemporaryDirectory() as place:
+        publisher, sink, seen = await started(Path(place), settings)
+        publisher.start()
+        commits: list[float] = []
+        count = int(fps * (seconds + 20))
+        feeding = [asyncio.create_task(feed(publisher, camera, fps, count, commits)) for camera in range(cameras)]
+        await asyncio.sleep(5)
+        proxy.cut()
+        await asyncio.sleep(seconds)
+        proxy.mend()
+        mended, accepted = time.perf_counter(), len(commits)
+        while len(seen.totals) < accepted and time.perf_counter() - mended < 300:
+            await asyncio.sleep(0.01)
+        took = time.perf_counter() - mended
+        await asyncio.gather(*feeding)
+        await publisher.close()
+        await sink.close()
+    return took
 
 
 async def rest(
@@ -105,17 +147,10 @@ async def rest(
         publisher.start()
         commits: list[float] = []
 
-        async def feed(camera: int) -> None:
-            begins = asyncio.get_running_loop().time() + camera * 0.37 / fps
-            for number in range(int(fps * seconds)):
-                await asyncio.sleep(max(0.0, begins + number / fps - asyncio.get_running_loop().time()))
-                captured = time.perf_counter()
-                await publisher.publish(Submission(event(camera, number), 1, number + 1))
-                commits.append(time.perf_counter() - captured)
-
         used = time.process_time()
-        await asyncio.gather(*(feed(camera) for camera in range(cameras)))
-        while len(seen.totals) < cameras * int(fps * seconds):
+        count = int(fps * seconds)
+        await asyncio.gather(*(feed(publisher, camera, fps, count, commits) for camera in range(cameras)))
+        while len(seen.totals) < cameras * count:
             await asyncio.sleep(0.01)
         used = time.process_time() - used
         await publisher.close()
@@ -127,13 +162,16 @@ async def rest(
 
 
 def shown(values: list[float], unit: str) -> str:
-    return f"median {statistics.median(values):,.1f} {unit} (from {min(values):,.1f} to {max(values):,.1f})"
+    return f"median {statistics.median(values):,.2f} {unit} (from {min(values):,.2f} to {max(values):,.2f})"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
-    rounds = range(parser.parse_args().rounds)
+    parser.add_argument("--only", nargs="+", default=["backlog", "rest", "cut", "near", "many"])
+    parser.add_argument("--each", type=int, default=12_500, help="events of each of the many cameras")
+    parser.add_argument("--cut", type=float, default=30.0, help="seconds")
+    given = parser.parse_args()
     far, near = Listener("FAR", "PLAINTEXT"), Listener("NEAR", "PLAINTEXT")
     with (
         tempfile.TemporaryDirectory() as place,
@@ -141,35 +179,50 @@ def main() -> None:
         ApacheKafka(Path(place) / "cluster", listeners=[far, near], advertised={(1, "FAR"): proxy.address}) as kafka,
     ):
         proxy.target = kafka.brokers[0].port("FAR")
+        there, here = proxy.address, kafka.brokers[0].address("NEAR")
 
-        def on(address: str, topic: str) -> KafkaSettings:
-            kafka.create_topic(topic, partitions=8)
-            return KafkaSettings(bootstrap_servers=(address,), topic=topic)
+        def rounds(what: str, address: str, measure: Callable[[KafkaSettings], Coroutine[Any, Any, T]]) -> list[T]:
+            found = []
+            for number in range(given.rounds):
+                topic = f"{what}-{number}"
+                kafka.create_topic(topic, partitions=8)
+                found.append(asyncio.run(measure(KafkaSettings(bootstrap_servers=(address,), topic=topic))))
+            return found
 
-        def each_round(what: str, delay_s: float, measure: Callable[[KafkaSettings], object]) -> list[object]:
-            proxy.delay_s = delay_s
-            return [asyncio.run(measure(on(proxy.address, f"{what}-{number}"))) for number in rounds]
-
-        backlog = each_round("backlog", 0.025, lambda settings: drain(settings, 1, 5_000))
-        print("one camera's backlog of 5,000 at a round trip of 50 ms:", shown(backlog, "events/s"), flush=True)
-        resting = each_round("rest", 0.04, rest)
-        print(
-            "round trip 80 ms, 2 cameras at 10 FPS, p95 capture to commit:",
-            shown([one[0] for one in resting], "ms"),
-        )
-        print("  p95 capture to acknowledgement:", shown([one[1] for one in resting], "ms"))
-        print("  difference:", shown([one[1] - one[0] for one in resting], "ms"), flush=True)
-        proxy.delay_s = 0.0
-        resting = [asyncio.run(rest(on(kafka.brokers[0].address("NEAR"), f"near-{number}"))) for number in rounds]
-        print(
-            "no distance, processor time of the process:",
-            shown([one[2] for one in resting], "ms an event"),
-            flush=True,
-        )
-        many = [
-            asyncio.run(drain(on(kafka.brokers[0].address("NEAR"), f"many-{number}"), 8, 3_000)) for number in rounds
-        ]
-        print("8 cameras' backlog of 24,000 at no distance:", shown(many, "events/s"), flush=True)
+        if "backlog" in given.only:
+            proxy.delay_s = 0.025
+            drained = rounds("backlog", there, lambda settings: drain(settings, 1, 5_000))
+            print(
+                "one camera's backlog of 5,000 at a round trip of 50 ms:",
+                shown([rate for rate, _ in drained], "events/s"),
+                flush=True,
+            )
+        proxy.delay_s = 0.04
+        if "rest" in given.only:
+            resting = rounds("rest", there, rest)
+            print(
+                "round trip 80 ms, 2 cameras at 10 FPS, p95 capture to commit:",
+                shown([one[0] for one in resting], "ms"),
+            )
+            print("  p95 capture to acknowledgement:", shown([one[1] for one in resting], "ms"))
+            print("  difference:", shown([one[1] - one[0] for one in resting], "ms"), flush=True)
+        if "cut" in given.only:
+            cuts = rounds("cut", there, lambda settings: cut(settings, proxy, given.cut))
+            print(f"the same, cut for {given.cut:g} s: all there after", shown(cuts, "s"), flush=True)
+        if "near" in given.only:
+            resting = rounds("near", here, rest)
+            print(
+                "no distance, processor time of the process:",
+                shown([one[2] for one in resting], "ms an event"),
+                flush=True,
+            )
+        if "many" in given.only:
+            drained = rounds("many", here, lambda settings: drain(settings, 8, given.each))
+            print(
+                f"8 cameras' backlog of {8 * given.each:,} at no distance:",
+                shown([rate for rate, _ in drained], "events/s"),
+            )
+            print("  processor time of the process:", shown([cost for _, cost in drained], "ms an event"), flush=True)
 
 
 if __name__ == "__main__":

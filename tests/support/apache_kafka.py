@@ -22,13 +22,16 @@ from pathlib import Path
 from types import TracebackType
 
 import pytest
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
     AclPermissionType,
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
     ConfigResource,
+    NewPartitions,
     NewTopic,
     OffsetSpec,
     ResourcePatternType,
@@ -43,6 +46,8 @@ from app.core.ports import free_ports
 VERSION = "4.1.1"
 SCALA = "2.13"
 HOST = "127.0.0.1"
+PROBE = "probe"
+"""The key of records by which a test asks whether a partition takes any."""
 START_S = 90.0
 """How long a broker may take to come up on a busy machine; 5 to 7 s on a calm one."""
 _FETCH_S = 240.0
@@ -168,6 +173,11 @@ class Broker:
                 stderr=output,
                 start_new_session=True,
             )
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and not ended since."""
+        return self._process is not None
 
     def check(self) -> None:
         """Raise with what it printed, where its process has ended by itself."""
@@ -326,13 +336,16 @@ class ApacheKafka:
         self.admin.delete_topics([name])[name].result(30)
 
     def configure_topic(self, name: str, config: Mapping[str, str]) -> None:
-        """Replace the settings of a topic by these.
+        """Change some settings of a topic.
 
         Raises:
             KafkaException: the cluster refuses them.
         """
-        resource = ConfigResource(ConfigResource.Type.TOPIC, name, set_config=dict(config))
-        for told in self.admin.alter_configs([resource]).values():
+        entries = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in config.items()
+        ]
+        resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=entries)
+        for told in self.admin.incremental_alter_configs([resource]).values():
             told.result(30)
 
     def end_offset(self, topic: str, partition: int = 0) -> int:
@@ -340,6 +353,79 @@ class ApacheKafka:
         offsets = self.admin.list_offsets({TopicPartition(topic, partition): OffsetSpec.latest()})
         (told,) = offsets.values()
         return int(told.result(30).offset)
+
+    def mend(self) -> None:
+        """Start every broker that is down, let each that is halted go on, and wait until all are there."""
+        for broker in self.brokers:
+            if broker.running:
+                broker.go_on()
+            else:
+                broker.start()
+        self.wait_up()
+
+    def add_partitions(self, topic: str, count: int) -> None:
+        """Add partitions to a topic until it has so many, and wait until they have leaders.
+
+        Raises:
+            KafkaException: the cluster refuses it.
+        """
+        self.admin.create_partitions([NewPartitions(topic, count)])[topic].result(30)
+        self.wait_led(topic, count)
+
+    def wait_led(
+        self,
+        topic: str,
+        partitions: int = 1,
+        in_sync: int = 1,
+        without: Sequence[Broker] = (),
+        timeout_s: float = START_S,
+    ) -> None:
+        """Wait until each of a topic's partitions is led, by none of some brokers, with so many replicas in sync."""
+        away = {broker.node for broker in without}
+        end = time.monotonic() + timeout_s
+        while True:
+            try:
+                known = self.admin.list_topics(topic, timeout=2).topics[topic].partitions
+            except KafkaException:
+                known = {}
+            if len(known) >= partitions and all(
+                part.leader > 0 and part.leader not in away and len(set(part.isrs) - away) >= in_sync
+                for part in known.values()
+            ):
+                return
+            if time.monotonic() > end:
+                raise TimeoutError(f"topic {topic} was not led within {timeout_s:.0f} s")
+            time.sleep(0.05)
+
+    def wait_writable(self, topic: str, timeout_s: float = START_S) -> None:
+        """Wait until every partition of a topic takes records, with ``acks=all``, from a client of another make.
+
+        What the cluster tells of leaders and replicas may be of before a fault. The records have the key ``probe``.
+        """
+        producer = Producer(
+            {
+                "bootstrap.servers": ",".join(self.bootstrap),
+                "message.timeout.ms": 2_000,
+                "socket.timeout.ms": 2_000,
+                "request.timeout.ms": 1_000,
+                "reconnect.backoff.max.ms": 200,
+                "topic.metadata.refresh.interval.ms": 500,
+                "log_level": 0,
+            }
+        )
+        left = set(self.admin.list_topics(topic, timeout=30).topics[topic].partitions)
+        end = time.monotonic() + timeout_s
+
+        def delivered(error: object, message: Message) -> None:
+            if error is None:
+                left.discard(message.partition())
+
+        while left:
+            if time.monotonic() > end:
+                raise TimeoutError(f"partitions {left} of topic {topic} took nothing within {timeout_s:.0f} s")
+            for partition in left:
+                producer.produce(topic, value=b"{}", key=PROBE, partition=partition, on_delivery=delivered)
+            producer.flush(0.2)
 
     def leader(self, topic: str, partition: int = 0) -> Broker:
         """Return the broker that leads a partition."""

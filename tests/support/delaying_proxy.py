@@ -1,4 +1,4 @@
-"""DelayingProxy: a TCP proxy that adds a fixed delay each way, as distance does; it limits no rate."""
+"""DelayingProxy: a TCP proxy that adds a fixed delay each way, as distance does, and may be cut; it limits no rate."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class DelayingProxy:
         self.delay_s = delay_s
         self.target = 0
         """The server's port."""
+        self._is_cut = False
         self._host = host
         self._loop = asyncio.new_event_loop()
         self._connections: set[asyncio.Task[None]] = set()
@@ -39,6 +40,15 @@ class DelayingProxy:
         """``host:port`` for clients."""
         return f"{self._host}:{self.port}"
 
+    def cut(self) -> None:
+        """End all connections, and each new one at once."""
+        self._is_cut = True
+        asyncio.run_coroutine_threadsafe(self._end_connections(), self._loop).result(10)
+
+    def mend(self) -> None:
+        """Forward again."""
+        self._is_cut = False
+
     def close(self) -> None:
         """End all connections, and its thread."""
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
@@ -56,6 +66,9 @@ class DelayingProxy:
 
     async def _end(self) -> None:
         self._server.close()
+        await self._end_connections()
+
+    async def _end_connections(self) -> None:
         for connection in tuple(self._connections):
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
@@ -66,6 +79,8 @@ class DelayingProxy:
         self._connections.add(task)
         ends = [writer]
         try:
+            if self._is_cut:
+                return
             server_reader, server_writer = await asyncio.open_connection(self._host, self.target)
             ends.append(server_writer)
             await asyncio.gather(self._forward(reader, server_writer), self._forward(server_reader, writer))

@@ -11,6 +11,7 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from tests.support.apache_kafka import PROBE
 from tests.support.idle import pytest_pyfunc_call  # noqa: F401  # a hook
 from tests.support.waiting import wait_for
 
@@ -51,6 +52,21 @@ class TopicReader:
             if message is not None and message.error() is None:
                 records.append(_record(message))
         return records
+
+    def read_all(self, timeout_s: float = 60.0) -> list[Record]:
+        """Read what the topic has now, each partition's records in their order, but for probes."""
+        ends = {
+            part.partition: self._consumer.get_watermark_offsets(part, timeout=timeout_s)[1]
+            for part in self._consumer.assignment()
+        }
+        left = {partition for partition, end in ends.items() if end > 0}
+
+        def enough(records: list[Record]) -> bool:
+            if records and records[-1].offset + 1 >= ends[records[-1].partition]:
+                left.discard(records[-1].partition)
+            return not left
+
+        return [record for record in self.read(enough, timeout_s) if record.key != PROBE]
 
     def close(self) -> None:
         self._consumer.close()

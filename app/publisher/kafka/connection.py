@@ -16,6 +16,7 @@ from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable, Topi
 from app.publisher.kafka.diagnosis import diagnose
 from app.publisher.kafka.produce_errors import PRODUCE_ERRORS, Verdict, refusal
 from app.publisher.kafka.sasl import sasl_options
+from app.publisher.kafka.timeouts import Timeouts
 from app.publisher.kafka.topic import Right, Topic, find_topic, principal_of
 from app.publisher.kafka.troubles import Trouble
 from app.settings.connections import KafkaSettings
@@ -27,18 +28,19 @@ if _CLIENT_LOG.level == logging.NOTSET:
     _CLIENT_LOG.setLevel(logging.CRITICAL)
 
 _QUOTED = re.compile(r"InitProducerIdResponse: \[Error (\d+)\]")
-BOOTSTRAP_TIMEOUT_MS = 5_000
-"""How long one try to reach a broker may take."""
+BOOTSTRAP_TIMEOUT_MS = Timeouts.bootstrap_ms
 RECONNECT_MAX_MS = 1_000
 """The longest pause between two tries of a client to reach a broker it has lost."""
 _MISSING_TOPIC = (errors.UnknownTopicOrPartitionError, errors.InvalidTopicError)
 
 
-def client_options(settings: KafkaSettings, bootstrap: Sequence[str]) -> dict[str, Any]:
-    """Return what every client of kafka-python needs to reach these brokers."""
+def client_options(
+    settings: KafkaSettings, bootstrap: Sequence[str], bootstrap_ms: int = BOOTSTRAP_TIMEOUT_MS
+) -> dict[str, Any]:
+    """Return what every client of kafka-python needs to reach these brokers, each try within ``bootstrap_ms``."""
     options = {
         "bootstrap_servers": list(bootstrap),
-        "bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS,
+        "bootstrap_timeout_ms": bootstrap_ms,
         # Kafka's 30 s would add as much to every outage.
         "reconnect_backoff_max_ms": RECONNECT_MAX_MS,
         "security_protocol": settings.security_protocol,
@@ -101,14 +103,16 @@ def explain(error: Exception, settings: KafkaSettings, bootstrap: Sequence[str],
 
 
 @contextlib.contextmanager
-def admin_client(settings: KafkaSettings, bootstrap: Sequence[str]) -> Iterator[Any]:
+def admin_client(
+    settings: KafkaSettings, bootstrap: Sequence[str], bootstrap_ms: int = BOOTSTRAP_TIMEOUT_MS
+) -> Iterator[Any]:
     """Connect a client of the library for administration, and close it in the end.
 
     Raises:
         DeliveryUnavailable: no broker answers.
     """
     try:
-        admin = KafkaAdminClient(**client_options(settings, bootstrap))
+        admin = KafkaAdminClient(**client_options(settings, bootstrap, bootstrap_ms))
     except Exception as error:  # noqa: BLE001 - network, TLS, SASL and settings each raise their own
         raise no_broker(settings, bootstrap, error) from None
     try:
@@ -124,14 +128,16 @@ def no_broker(settings: KafkaSettings, bootstrap: Sequence[str], error: Exceptio
     return DeliveryUnavailable(f"no Kafka broker answers at {', '.join(bootstrap)}: {reason}")
 
 
-def ensure_topic(settings: KafkaSettings, bootstrap: Sequence[str], *, create: bool) -> Topic:
+def ensure_topic(
+    settings: KafkaSettings, bootstrap: Sequence[str], *, create: bool, bootstrap_ms: int = BOOTSTRAP_TIMEOUT_MS
+) -> Topic:
     """Create the topic where it is missing and may be created; return it.
 
     Raises:
         TopicMissing: the topic is not there and may not be created.
         DeliveryUnavailable: no broker answers, or it denies access to the topic.
     """
-    with admin_client(settings, bootstrap) as admin:
+    with admin_client(settings, bootstrap, bootstrap_ms) as admin:
         right = Right.DESCRIBE
         try:
             topic = find_topic(admin, settings.topic, with_config=not settings.embedded)

@@ -30,16 +30,15 @@ from app.core.backoff import Backoff
 from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable
 from app.publisher.kafka.address_watch import AddressWatch
 from app.publisher.kafka.connection import ensure_topic, translate, translate_invalid
-from app.publisher.kafka.producer import end_producer, make_producer
+from app.publisher.kafka.producer import adopt_partitions, end_producer, make_producer
 from app.publisher.kafka.retention import Retention
+from app.publisher.kafka.timeouts import Timeouts
 from app.publisher.record import EventRecord
 from app.settings.connections import KafkaSettings
 from app.telemetry.trouble_log import TroubleLog
 
 logger = logging.getLogger(__name__)
 
-GIVE_UP_S = 9.5
-"""When a record fails whatever the client does: longer than it may wait for metadata and the acknowledgement."""
 MAX_UNACKNOWLEDGED = 5_000
 """Records handed over and not acknowledged; kafka-python itself would take any number."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 2.0
@@ -63,14 +62,21 @@ Answer = asyncio.Future[Acknowledgement]
 class KafkaSink:
     """Sends records to one topic; connects by itself, and again whenever the connection is lost for good."""
 
-    def __init__(self, settings: KafkaSettings, find_brokers: Callable[[], Awaitable[Sequence[str]]]) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        find_brokers: Callable[[], Awaitable[Sequence[str]]],
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - it is frozen
+    ) -> None:
         """Prepare a sink; nothing is connected yet.
 
         Args:
             settings: the topic, and how its brokers are reached.
             find_brokers: returns their addresses; called before each connection, as the embedded one may move.
+            timeouts: how long the client may take.
         """
         self._settings = settings
+        self._timeouts = timeouts
         self._find_brokers = find_brokers
         self._producer: Any = None
         self._trouble = "waiting for the embedded broker to start" if settings.embedded else _waiting_for("Kafka")
@@ -178,12 +184,14 @@ class KafkaSink:
         self, producer: Any, group: Sequence[tuple[EventRecord, Answer]], loop: asyncio.AbstractEventLoop
     ) -> None:
         """Hand records to the client, in the one thread that does; its callbacks come from the client's thread."""
-        for record, answer in group:
+        for index, (record, answer) in enumerate(group):
             if self._producer is not producer or self._failed is producer:
                 # It was given up while the record waited; asking it would cost each record a time-out.
                 self._settle_soon(loop, producer, answer, DeliveryUnavailable(self._trouble))
                 continue
             try:
+                if index == 0:
+                    adopt_partitions(producer, self._settings.topic, self._timeouts)
                 future = producer.send(
                     self._settings.topic,
                     value=record.value,
@@ -255,8 +263,8 @@ class KafkaSink:
         if not self._unacknowledged:
             return
         loop = asyncio.get_running_loop()
-        if loop.time() - next(iter(self._unacknowledged.values())) > GIVE_UP_S:
-            self._abandon(self._producer, f"Kafka did not acknowledge the event within {GIVE_UP_S:g} s")
+        if loop.time() - next(iter(self._unacknowledged.values())) > self._timeouts.give_up_s:
+            self._abandon(self._producer, f"Kafka did not acknowledge the event within {self._timeouts.give_up_s:g} s")
         else:
             self._watch = loop.call_later(_WATCH_S, self._check_age)
 
@@ -295,10 +303,10 @@ class KafkaSink:
             DeliveryUnavailable: no broker answers, or the topic is not there.
         """
         create = self._settings.embedded or self._settings.create_topic
-        topic = ensure_topic(self._settings, bootstrap, create=create)
+        topic = ensure_topic(self._settings, bootstrap, create=create, bootstrap_ms=self._timeouts.bootstrap_ms)
         self._retention = Retention.of(topic, self._settings)
         try:
-            producer = make_producer(self._settings, bootstrap)
+            producer = make_producer(self._settings, bootstrap, self._timeouts)
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no producer
             raise translate(error, self._settings) from None
         with self._lock:

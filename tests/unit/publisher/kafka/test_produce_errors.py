@@ -8,11 +8,15 @@ from contextlib import asynccontextmanager
 
 import pytest
 from kafka import errors
+from kafka.partitioner.default import murmur2
 
 from app.errors import DeliveryRefused, DeliveryUnavailable
 from app.publisher import EventRecord
+from app.publisher.kafka.connection import translate
+from app.publisher.kafka.partitioner import PinnedPartitioner
 from app.publisher.kafka.produce_errors import PRODUCE_ERRORS, ProduceError, Verdict
 from app.publisher.kafka.sink import KafkaSink
+from app.publisher.kafka.timeouts import Timeouts
 from app.settings.connections import KafkaSettings
 from tests.support.scripted_broker import Answer, Judge, ScriptedBroker
 
@@ -36,12 +40,12 @@ async def until(condition) -> None:
 
 
 @asynccontextmanager
-async def sink_on(broker: ScriptedBroker) -> AsyncIterator[KafkaSink]:
+async def sink_on(broker: ScriptedBroker, timeouts: Timeouts = Timeouts()) -> AsyncIterator[KafkaSink]:  # noqa: B008
     async def find() -> tuple[str, ...]:
         return (broker.address,)
 
     async with broker:
-        sink = KafkaSink(KafkaSettings(bootstrap_servers=(broker.address,), topic=TOPIC), find)
+        sink = KafkaSink(KafkaSettings(bootstrap_servers=(broker.address,), topic=TOPIC), find, timeouts)
         sink.start()
         try:
             await until(lambda: sink.connected)
@@ -258,6 +262,58 @@ async def test_a_refusal_in_one_partition_leaves_the_order_of_another_with_batch
         log = next(log for log in broker.logs.values() if b"1" in log)
         assert [value for value in log if value != b"0"] == [str(number).encode() for number in range(1, 30)]
         assert broker.requests["InitProducerIdRequest"] == 1
+
+
+@pytest.mark.parametrize("error", [PRODUCE_ERRORS[3], PRODUCE_ERRORS[19]], ids=lambda error: error.name)
+async def test_an_event_whose_time_passes_fails_with_the_error_that_it_waited_for_and_nothing_behind_it_is_written(
+    error: ProduceError,
+):
+    broker = ScriptedBroker(TOPIC, lambda values: None, partitions=1)
+    async with sink_on(broker, Timeouts(request_ms=200, delivery_ms=400, metadata_ms=200)) as sink:
+        await sink.send(record("0"))
+        broker.judge = lambda values: Answer(error.code)
+        sent = [sink.send(record(str(number))) for number in (1, 2, 3)]
+        await asyncio.sleep(0.2)
+        sent += [sink.send(record(str(number))) for number in (4, 5)]
+        outcomes = await asyncio.gather(*sent, return_exceptions=True)
+        assert all(isinstance(outcome, DeliveryUnavailable) for outcome in outcomes)
+        assert {str(outcome) for outcome in outcomes} == {str(translate(errors.for_code(error.code)(None), TOPIC))}
+        broker.judge = lambda values: None
+        await until(lambda: sink.connected)
+        await asyncio.gather(*(sink.send(record(str(number))) for number in range(1, 6)))
+        assert broker.logs[0] == [str(number).encode() for number in range(6)]
+
+
+async def test_partitions_that_are_added_are_used_once_all_that_was_on_its_way_is_written():
+    held = True
+    broker = ScriptedBroker(
+        TOPIC, lambda values: Answer(19) if held and any(b"before" in value for value in values) else None, partitions=1
+    )
+    cameras = [f"c{number}" for number in range(12)]
+    async with sink_on(broker, Timeouts(refresh_ms=50)) as sink:
+        await sink.send(record("0"))
+        waiting = [sink.send(record(f"{camera} before", camera)) for camera in cameras]
+        broker.partitions = 4
+        asked = broker.requests["MetadataRequest"]
+        await until(lambda: broker.requests["MetadataRequest"] > asked + 1)
+        waiting += [sink.send(record(f"{camera} after", camera)) for camera in cameras]
+        asked = broker.requests["ProduceRequest"]
+        await until(lambda: broker.requests["ProduceRequest"] > asked)
+        assert broker.logs == {0: [b"0"]}
+        held = False
+        await asyncio.gather(*waiting)
+        assert set(broker.logs) == {0, 1, 2, 3}
+        assert broker.logs[0][:13] == [b"0", *(f"{camera} before".encode() for camera in cameras)]
+
+
+async def test_a_key_has_the_partition_that_kafka_s_own_client_would_choose():
+    partitioner = PinnedPartitioner()
+    for count in (1, 7):
+        partitioner.count = count
+        for camera in ("cam", "gate-3", "\u00e9", "x" * 300):
+            assert partitioner.partition(TOPIC, None, camera.encode(), None, b"", None) == (
+                (murmur2(camera.encode()) & 0x7FFFFFFF) % count
+            )
 
 
 def test_what_the_table_calls_retried_is_what_the_protocol_calls_retriable():

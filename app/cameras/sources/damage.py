@@ -44,6 +44,11 @@ class LossTracker:
         self._is_damaged = False
         self._missed = self._missed_before = False
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether a frame that is no key frame is damaged now."""
+        return self._is_damaged
+
     def packet(self, log: Log) -> None:
         """Take what FFmpeg wrote while it read a packet."""
         self._missed_before, self._missed = self._missed, any(_MISSED in text for _, _, text in log)

@@ -43,7 +43,7 @@ class DecodedFrame:
     stamp_s: float | None
     """Its own timestamp in seconds; ``None`` where it has none."""
     pixels: Callable[[], NDArray[np.uint8]]
-    """Returns (H, W, 3) uint8 BGR, upright; in any thread."""
+    """Returns (H, W, 3) uint8 BGR, upright, in any thread; raises ``SourceUnavailable`` where there are none."""
     jpeg: Callable[[], bytes] | None = None
     """Returns the picture as it came, where it came as a JPEG."""
     damaged: bool = False
@@ -143,7 +143,7 @@ class VideoDecoder:
         assert self._container is not None, "open() comes first"
         assert self._stream is not None, "open() comes first"
         broken, first = 0, self._stream.codec_context.name == "mjpeg"
-        loss = LossTracker()
+        loss, is_begun = LossTracker(), False
         try:
             # Every stream's packets: where sound goes on without pictures, the caller must get to see its clock.
             packets = self._container.demux()
@@ -173,7 +173,11 @@ class VideoDecoder:
                     first, self._jpegs = False, _is_jpeg(packet) and _same(packet, pictures[0])
                 for frame in pictures:
                     is_damaged = loss.frame(is_key=bool(frame.key_frame), is_corrupt=frame.is_corrupt)
+                    is_begun = True
                     yield DecodedFrame(_stamp(frame), partial(_converted, frame), damaged=is_damaged)
+                if is_begun and not pictures and loss.is_damaged and packet.stream_index == self._stream.index:
+                    # FFmpeg's decoder of H.265 returns nothing for a picture that refers to a lost one.
+                    yield DecodedFrame(_seconds(packet), self._lost, damaged=True)
                 yield None
         except (av.FFmpegError, OSError) as error:
             raise SourceUnavailable(f"{self._url} stopped: {reason(error)}") from None
@@ -200,6 +204,9 @@ class VideoDecoder:
             self._jpegs = False  # from the next on FFmpeg decides whether this is a stream at all
             raise SourceUnavailable(f"{self._url} gave a picture that cannot be decoded")
         return image
+
+    def _lost(self) -> NDArray[np.uint8]:
+        raise SourceUnavailable(f"{self._url} lost data of a picture")
 
     def _is_late(self, began: float) -> bool:
         return self._timeout is not None and time.monotonic() - began >= self._timeout[0]

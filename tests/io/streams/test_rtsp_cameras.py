@@ -54,6 +54,7 @@ def test_a_refused_account_is_tried_three_times_and_then_seldom(rows: Rows):
     rows.add("RTSP", "a refused account", "tried three times, then after 1, 2, 4 … 10 minutes; told as the account's")
 
 
+@pytest.mark.idle
 def test_an_account_that_is_put_right_at_the_camera_is_let_in_at_the_next_try():
     with (
         RtspServer(account=Account("viewer", "another")) as server,
@@ -64,6 +65,7 @@ def test_an_account_that_is_put_right_at_the_camera_is_let_in_at_the_next_try():
         camera.until_live()
 
 
+@pytest.mark.idle
 def test_a_changed_address_is_tried_at_once():
     with RtspServer(account=Account("viewer", SECRET)) as server:
         with Watched(server.url(user="viewer", password="wrong")) as camera:
@@ -193,10 +195,12 @@ def test_a_camera_of_h265_is_live_while_nothing_but_damaged_frames_comes():
         assert [state for state, _ in camera.history] == [CameraState.STARTING, CameraState.LIVE]
 
 
+@pytest.mark.slow
 @pytest.mark.idle
-def test_a_stream_whose_next_key_frame_is_27_s_away_is_live_at_it(rows: Rows):
-    with RtspServer(keyframe_every=700, join_at=25) as server, Watched(server.url()) as camera:
-        camera.until_live()
+@pytest.mark.parametrize("codec", [H264, H265], ids=lambda codec: codec.name)
+def test_a_stream_whose_next_key_frame_is_60_s_away_is_live_at_it(codec: Codec, rows: Rows):
+    with RtspServer(codec=codec, keyframe_every=1525, join_at=25) as server, Watched(server.url()) as camera:
+        camera.until_live(90)
         assert [state for state, _ in camera.history] == [CameraState.STARTING, CameraState.LIVE]
-        assert camera.sent[0].number == 700
-    rows.add("RTSP over TCP", "its next key frame is 27 s away (up to 60 s)", "live at that frame")
+        assert camera.sent[0].number == 1525
+    rows.add("RTSP over TCP", "its next key frame is 60 s away", "live at that frame")

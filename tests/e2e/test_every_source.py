@@ -79,7 +79,7 @@ def test_sixteen_cameras_of_every_sort_are_live_within_75_s_and_their_pictures_m
             reader.read(lambda records: {record.key for record in records} == sources.keys(), 60)
             reader.close()
     rows = [f"| {sources[name].what} | {one.live_s:.0f} | {one.moved_s:.0f} |" for name, one in seen.items()]
-    table.write(["| camera | live after, s | its picture moved after, s |", "|---|---|---|", *rows])
+    table.write(["| camera | live after, s | its picture was seen to move after, s |", "|---|---|---|", *rows])
     assert max(one.live_s or 0.0 for one in seen.values()) <= LIVE_WITHIN_S, "\n".join(rows)
     for name, one in seen.items():
         assert one.numbers == sorted(one.numbers), name  # nothing is shown again

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from app.cameras.sources.damage import Log, LossTracker, names_other_transport
 from app.cameras.sources.http_proxy import proxy_options
+from app.cameras.sources.recovery_point import frames_to_recovery
 from app.cameras.sources.still import stretched
 from app.errors import SourceRefused, SourceUnavailable
 from app.settings.environment import process_environment
@@ -153,6 +154,10 @@ class VideoDecoder:
                 if packet is None:
                     return
                 loss.packet(log)
+                if loss.is_damaged and packet.stream_index == self._stream.index:
+                    frames_left = frames_to_recovery(bytes(packet), self._stream.codec_context.name)
+                    if frames_left is not None:
+                        loss.recover_in(frames_left)
                 if self._jpegs and packet.stream_index == self._stream.index and _is_jpeg(packet):
                     is_damaged = loss.frame(is_key=True, is_corrupt=packet.is_corrupt)
                     yield DecodedFrame(

@@ -18,7 +18,7 @@ from app.core.clock import Clock
 from app.errors import SourceRefused, SourceUnavailable
 from app.settings.source_url import SourceUrl
 from tests.support.accounts import Account
-from tests.support.h264 import H264, H265, Codec
+from tests.support.h264 import H264, H264_REFRESHED, H265, Codec
 from tests.support.http_server import HttpServer
 from tests.support.numbered import draw, read
 from tests.support.rows import Rows
@@ -153,6 +153,26 @@ def test_frames_that_lost_packets_are_known_to_be_damaged(codec: Codec):
     assert wrong > 0
     # A picture of which nothing is left is counted as well: but for those that were lost as a whole there is no gap.
     assert max(later - earlier for earlier, later in itertools.pairwise(times)) < 0.2
+
+
+@pytest.mark.idle
+def test_a_camera_without_key_frames_is_whole_again_once_its_pictures_were_refreshed(rows: Rows):
+    with RtspServer(codec=H264_REFRESHED, size=SIZE, fps=100.0, most_bytes=200, loses_every=151) as server:
+        source = open_source(SourceUrl.parse(server.url(query="transport=udp")), 100, Clock())
+        source.open()
+        damaged, first = [], None
+        while damaged.count(True) == 0 or damaged[-1]:
+            timing = source.grab()
+            assert timing is not None
+            assert len(damaged) < 600
+            raw = source.retrieve()
+            damaged.append(raw.damaged)
+            first = read(raw.image) if first is None else first
+            if not raw.damaged:
+                assert np.abs(raw.image.astype(int) - draw(first + round(timing.time_s * 100), *SIZE)).mean() < 4
+        source.close()
+    assert 25 < damaged.count(True) < 75
+    rows.add("RTSP over UDP", "packets are lost, no key frames (intra refresh)", "whole again after one refresh")
 
 
 def pixels(raw: RawFrame) -> NDArray[np.uint8] | None:

@@ -12,7 +12,9 @@ from hypothesis import settings
 pytest.register_assert_rewrite("tests.support")
 
 from tests.support.idle import pytest_pyfunc_call  # noqa: E402, F401  # a hook
+from tests.support.model_files import checkpoints, models, other_tasks  # noqa: E402, F401  # fixtures
 from tests.support.paths import ROOT  # noqa: E402
+from tests.support.rows import Rows, RowsOfWorkers, rows_of  # noqa: E402
 from tests.support.table import Table  # noqa: E402
 from tests.support.workers import (  # noqa: E402, F401  # hooks
     pytest_collection_modifyitems,
@@ -23,6 +25,10 @@ from tests.support.workers import (  # noqa: E402, F401  # hooks
 # An example that takes long says that the machine is busy, and nothing else.
 settings.register_profile("sightline", deadline=None)
 settings.load_profile("sightline")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(RowsOfWorkers())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,6 +48,11 @@ def table(request: pytest.FixtureRequest) -> Table:
 
 
 @pytest.fixture(scope="session")
+def rows(request: pytest.FixtureRequest) -> Rows:
+    return rows_of(request.config)
+
+
+@pytest.fixture(scope="session")
 def event_schema() -> jsonschema.Draft202012Validator:
     """The published schema, formats checked."""
     schema = json.loads((ROOT / "proto" / "detection_event.schema.json").read_text())
@@ -49,12 +60,18 @@ def event_schema() -> jsonschema.Draft202012Validator:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Show the table of faults below the results, and write it where ``--table`` says."""
-    from tests.support.verdict import VERDICT, Verdict, write_table
+    """Show the tables below the results, and write them where ``--table`` says."""
+    from tests.support.verdict import VERDICT, Verdict, table_of
 
     reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
     verdicts = [Verdict(**row) for report in reports for name, row in report.user_properties if name == VERDICT]
+    given = config.getoption("--table")
+    table = Table(Path(given) if given else None)
     if verdicts:
-        given = config.getoption("--table")
         terminalreporter.section("faults")
-        terminalreporter.write(write_table(verdicts, Path(given) if given else None))
+        table.write(table_of(verdicts))
+    tried = rows_of(config)
+    # A row of a test with parameters speaks for all of them: a run with failures makes no table.
+    if tried and not terminalreporter.getreports("failed") and not terminalreporter.getreports("error"):
+        terminalreporter.section("what was tried")
+        table.write(tried.lines())

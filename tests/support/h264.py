@@ -7,7 +7,7 @@ import functools
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import av
@@ -50,6 +50,11 @@ H264 = Codec(
     (("sprop-parameter-sets", 7), ("sprop-parameter-sets", 8)),
     "packetization-mode=1",
 )
+H264_REFRESHED = replace(
+    H264,
+    options=(*H264.options[:2], ("x264-params", "repeat-headers=1:scenecut=0:intra-refresh=1")),
+)
+"""Without key frames but the first: a part of each picture is new, and all of it after ``keyframe_every`` pictures."""
 H265 = Codec(
     "H265",
     "libx265",

@@ -34,7 +34,7 @@ class OddMjpeg:
         part: Callable[[bytes], bytes],
         *,
         media_type: str = "multipart/x-mixed-replace; boundary=frame",
-        every_s: float = 0.05,
+        every_s: float = 0.02,
         picture: Callable[[int], bytes] = jpeg,
     ) -> None:
         self._part = part

@@ -49,6 +49,10 @@ class System:
             self._lines.append(line)
 
     @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
+    @property
     def output(self) -> str:
         """All it has printed so far."""
         return "".join(self._lines)
@@ -57,7 +61,7 @@ class System:
         """Wait until it prints a line that has this text, and give the line."""
 
         def find() -> str | None:
-            if self._process.poll() is not None:
+            if self.has_ended:
                 raise AssertionError(f"it ended with {self._process.returncode}:\n{self.output}")
             return next((line for line in self._lines if text in line), None)
 
@@ -71,7 +75,7 @@ class System:
         announcement = self.state / "sightline" / "broker.json"
 
         def address() -> str | None:
-            if self._process.poll() is not None:
+            if self.has_ended:
                 raise AssertionError(f"it ended with {self._process.returncode}:\n{self.output}")
             with contextlib.suppress(OSError, ValueError):
                 return str(json.loads(announcement.read_text())["address"])

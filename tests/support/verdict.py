@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import confluent_kafka
 from confluent_kafka import Consumer, TopicPartition
@@ -125,8 +124,8 @@ class Verdict:
 
 
 HEADER = (
-    "| fault | accepted with `OK` | published | lost | duplicated | out of order | seconds to recover |\n"
-    f"|{'---|' * len(fields(Verdict))}"
+    "| fault | accepted with `OK` | published | lost | duplicated | out of order | seconds to recover |",
+    f"|{'---|' * len(fields(Verdict))}",
 )
 
 
@@ -180,9 +179,6 @@ def make_topic(bootstrap: str, topic: str) -> None:
     wait_for(lambda: topic in admin.list_topics(timeout=10).topics, 20, f"the topic {topic}")
 
 
-def write_table(verdicts: Sequence[Verdict], path: Path | None) -> str:
-    """Return the table, and write it where asked."""
-    table = "\n".join([HEADER, *(verdict.row for verdict in verdicts)]) + "\n"
-    if path is not None:
-        path.write_text(table)
-    return table
+def table_of(verdicts: Sequence[Verdict]) -> list[str]:
+    """Return the lines of the table."""
+    return [*HEADER, *(verdict.row for verdict in verdicts)]

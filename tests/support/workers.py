@@ -15,15 +15,15 @@ WORKERS = 2
 TIERS_WITH_RAY = ("tests/cluster/", "tests/e2e/", "tests/endurance/")
 ORDER = ("tests/cluster/", "tests/e2e/test_", "tests/e2e/seen/", "tests/e2e/faults/", *TIERS_WITH_RAY)
 """What runs before all else, in this order: those who break the system of ``tests/e2e`` come after those who look."""
-DETECTION = "tests/unit/detection/"
-"""Its models are made once a worker, which takes longer than most tests with them."""
+DETECTION = ("tests/unit/detection/", "tests/io/models/")
+"""Their models are made once a worker, which takes longer than most tests with them."""
 
 
 def group_of(nodeid: str) -> str:
     """Return the name of the group whose tests run on one worker, in their order: by default a test's file."""
     if nodeid.startswith(TIERS_WITH_RAY):
         return "ray"
-    return DETECTION if nodeid.startswith(DETECTION) else nodeid.split("::", 1)[0]
+    return "detection" if nodeid.startswith(DETECTION) else nodeid.split("::", 1)[0]
 
 
 class Groups(LoadScopeScheduling):

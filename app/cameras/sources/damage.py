@@ -36,6 +36,8 @@ def names_other_transport(log: Log) -> bool:
 class LossTracker:
     """Marks frames from a loss on until the next key frame that came whole: those between refer to what was lost.
 
+    A camera that refreshes its pictures bit by bit sends no key frames, but says when they are whole again.
+
     FFmpeg splits frames where the next one begins, so that a loss in a frame's first packets is reported while the
     frame before is read: a key frame is trusted when nothing was lost in either.
     """
@@ -43,16 +45,32 @@ class LossTracker:
     def __init__(self) -> None:
         self._is_damaged = False
         self._missed = self._missed_before = False
+        self._recovers_in: int | None = None
+        """Packets until the pictures are whole; ``None``: that was not said since the last loss."""
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether a frame that is no key frame is damaged now."""
+        return self._is_damaged
 
     def packet(self, log: Log) -> None:
         """Take what FFmpeg wrote while it read a packet."""
         self._missed_before, self._missed = self._missed, any(_MISSED in text for _, _, text in log)
         self._is_damaged |= self._missed
+        if self._missed:
+            self._recovers_in = None
+        elif self._recovers_in:
+            self._recovers_in -= 1
+
+    def recover_in(self, frames: int) -> None:
+        """Take a recovery point: pictures are whole so many frames after that of the present packet."""
+        if self._recovers_in is None and not (self._missed or self._missed_before):
+            self._recovers_in = frames
 
     def frame(self, *, is_key: bool, is_corrupt: bool) -> bool:
         """Take a decoded frame; return whether it is damaged."""
         if is_corrupt:
-            self._is_damaged = True
-        elif is_key and not (self._missed or self._missed_before):
-            self._is_damaged = False
+            self._is_damaged, self._recovers_in = True, None
+        elif self._recovers_in == 0 or (is_key and not (self._missed or self._missed_before)):
+            self._is_damaged, self._recovers_in = False, None
         return self._is_damaged

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from app.cameras.sources.damage import Log, LossTracker, names_other_transport
 from app.cameras.sources.decoder_choice import DecoderChoice, HardwareRun
 from app.cameras.sources.http_proxy import proxy_options
+from app.cameras.sources.recovery_point import frames_to_recovery
 from app.cameras.sources.still import stretched
 from app.errors import SourceRefused, SourceUnavailable
 from app.settings.environment import process_environment
@@ -45,7 +46,7 @@ class DecodedFrame:
     stamp_s: float | None
     """Its own timestamp in seconds; ``None`` where it has none."""
     pixels: Callable[[], NDArray[np.uint8]]
-    """Returns (H, W, 3) uint8 BGR, upright; in any thread."""
+    """Returns (H, W, 3) uint8 BGR, upright, in any thread; raises ``SourceUnavailable`` where there are none."""
     jpeg: Callable[[], bytes] | None = None
     """Returns the picture as it came, where it came as a JPEG."""
     damaged: bool = False
@@ -167,7 +168,7 @@ class VideoDecoder:
         assert self._container is not None, "open() comes first"
         assert self._stream is not None, "open() comes first"
         broken, first = 0, self._stream.codec_context.name == "mjpeg"
-        loss = LossTracker()
+        loss, is_begun = LossTracker(), False
         try:
             # Every stream's packets: where sound goes on without pictures, the caller must get to see its clock.
             packets = self._container.demux()
@@ -177,6 +178,10 @@ class VideoDecoder:
                 if packet is None:
                     return
                 loss.packet(log)
+                if loss.is_damaged and packet.stream_index == self._stream.index:
+                    frames_left = frames_to_recovery(bytes(packet), self._stream.codec_context.name)
+                    if frames_left is not None:
+                        loss.recover_in(frames_left)
                 if self._jpegs and packet.stream_index == self._stream.index and _is_jpeg(packet):
                     is_damaged = loss.frame(is_key=True, is_corrupt=packet.is_corrupt)
                     yield DecodedFrame(
@@ -208,7 +213,11 @@ class VideoDecoder:
                     self._watch(self._hardware, packet, len(pictures))
                 for frame in pictures:
                     is_damaged = loss.frame(is_key=bool(frame.key_frame), is_corrupt=frame.is_corrupt)
+                    is_begun = True
                     yield DecodedFrame(_stamp(frame), partial(_converted, frame), damaged=is_damaged)
+                if is_begun and not pictures and loss.is_damaged and packet.stream_index == self._stream.index:
+                    # FFmpeg's decoder of H.265 returns nothing for a picture that refers to a lost one.
+                    yield DecodedFrame(_seconds(packet), self._lost, damaged=True)
                 yield None
         except (av.FFmpegError, OSError) as error:
             raise SourceUnavailable(f"{self._url} stopped: {reason(error)}") from None
@@ -242,6 +251,9 @@ class VideoDecoder:
         if hardware.decoded(is_key=packet.is_keyframe, pictures=pictures, pixel_format=pixel_format):
             self._choice.failed("it gives no pictures")
             raise SourceUnavailable(f"{self._url} stopped: its hardware decoder gives no pictures")
+
+    def _lost(self) -> NDArray[np.uint8]:
+        raise SourceUnavailable(f"{self._url} lost data of a picture")
 
     def _is_late(self, began: float) -> bool:
         return self._timeout is not None and time.monotonic() - began >= self._timeout[0]

@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support.http_server import HttpServer
-from tests.support.paths import ROOT
-from tests.support.rows import Rows
-
-PROGRAM = """
-import sys
 from app.cameras import open_source
+from app.core.clock import Clock
 from app.errors import SourceUnavailable
 from app.settings.source_url import SourceUrl
-source = open_source(SourceUrl.parse(sys.argv[1]), 5)
-try:
-    source.open()
-    print("frame" if source.grab() is not None else "none")
-except SourceUnavailable:
-    print("unavailable")
-finally:
-    source.close()
-"""
+from tests.support.http_server import HttpServer
+from tests.support.rows import Rows
+
+Opened = Callable[..., str]
 
 
 class Proxy(HttpServer):
@@ -55,18 +43,25 @@ def proxy() -> Iterator[Proxy]:
         yield server
 
 
-def opened(url: str, **environment: str) -> str:
-    """Return what became of a camera in a process with these variables."""
-    clean = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, url],
-        env={**clean, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    return done.stdout.strip()
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
+    """Return a function: what becomes of a camera in a process with these variables of proxies."""
+
+    def open_with(url: str, **environment: str) -> str:
+        for name in (name for name in os.environ if name.lower().endswith("_proxy")):
+            monkeypatch.delenv(name)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)  # the process's own: FFmpeg sees it as well
+        source = open_source(SourceUrl.parse(url), 5, Clock())
+        try:
+            source.open()
+            return "frame" if source.grab() is not None else "none"
+        except SourceUnavailable:
+            return "unavailable"
+        finally:
+            source.close()
+
+    return open_with
 
 
 @pytest.mark.parametrize(
@@ -81,7 +76,7 @@ def opened(url: str, **environment: str) -> str:
     ids=lambda one: json.dumps(one),
 )
 def test_a_camera_whose_host_is_in_no_proxy_is_asked_directly(
-    camera: HttpServer, proxy: Proxy, no_proxy: dict[str, str], rows: Rows
+    camera: HttpServer, proxy: Proxy, opened: Opened, no_proxy: dict[str, str], rows: Rows
 ):
     named = {name: value.format(port=camera.port) for name, value in no_proxy.items()}
     assert opened(camera.url(), http_proxy=f"http://127.0.0.1:{proxy.port}", **named) == "frame"
@@ -89,7 +84,9 @@ def test_a_camera_whose_host_is_in_no_proxy_is_asked_directly(
     rows.add("HTTP", "`http_proxy` set, host, network or port in `no_proxy`", "asked directly")
 
 
-def test_a_camera_by_name_is_asked_directly_where_no_proxy_names_it_in_another_case(camera: HttpServer, proxy: Proxy):
+def test_a_camera_by_name_is_asked_directly_where_no_proxy_names_it_in_another_case(
+    camera: HttpServer, proxy: Proxy, opened: Opened
+):
     url = camera.url().replace("127.0.0.1", "LocalHost")
     assert opened(url, http_proxy=f"http://127.0.0.1:{proxy.port}", no_proxy="other.example, LOCALHOST") == "frame"
     assert proxy.asked == []
@@ -104,7 +101,7 @@ def test_a_camera_by_name_is_asked_directly_where_no_proxy_names_it_in_another_c
     ],
 )
 def test_any_other_camera_is_asked_through_the_proxy(
-    camera: HttpServer, proxy: Proxy, variable: str, value: str, rows: Rows
+    camera: HttpServer, proxy: Proxy, opened: Opened, variable: str, value: str, rows: Rows
 ):
     environment = {variable: value.format(port=proxy.port), "no_proxy": "10.0.0.0/8,27.0.0.1,127.0.0.1:1"}
     assert opened(camera.url(), **environment) == "unavailable"
@@ -112,6 +109,6 @@ def test_any_other_camera_is_asked_through_the_proxy(
     rows.add("HTTP", "`http_proxy` set, host not in `no_proxy`", "asked through the proxy")
 
 
-def test_the_proxy_for_https_is_not_asked_for_a_camera_over_http(camera: HttpServer, proxy: Proxy):
+def test_the_proxy_for_https_is_not_asked_for_a_camera_over_http(camera: HttpServer, proxy: Proxy, opened: Opened):
     assert opened(camera.url(), https_proxy=f"http://127.0.0.1:{proxy.port}") == "frame"
     assert proxy.asked == []

@@ -29,10 +29,12 @@ from app.settings.loading import load_settings
 from app.telemetry.prometheus_page import PageMeter
 from tests.support.cameras import Service, until
 from tests.support.publisher import Told, Topic
+from tests.support.rows import Rows
 
 EIGHT_HOURS = 8 * 3600.0
 LIMIT_S = 10.0
 """How long a corrected clock may have frames refused."""
+ACCEPTED = f"frames are accepted in order within {LIMIT_S:.0f} s"
 
 
 class Machine:
@@ -153,17 +155,18 @@ def numbers(it: System) -> list[int]:
 
 
 @pytest.mark.parametrize("wrong_s", [EIGHT_HOURS, 3.0, -EIGHT_HOURS], ids=["8 h ahead", "3 s ahead", "8 h behind"])
-async def test_a_clock_that_is_corrected_while_all_runs_stops_no_camera(tmp_path: Path, wrong_s: float):
+async def test_a_clock_that_is_corrected_while_all_runs_stops_no_camera(tmp_path: Path, wrong_s: float, rows: Rows):
     async with system(tmp_path, Machine(wrong_s)) as it, camera(it):
         await more(it)
         it.machine.ahead_s = 0.0
         await more(it)
         assert numbers(it) == sorted(set(numbers(it)))
         assert not any(it.replayed)
+    rows.add("clock", "8 h or 3 s ahead, or 8 h behind, corrected while all runs", ACCEPTED)
 
 
 @pytest.mark.parametrize("wrong_s", [EIGHT_HOURS, 3.0, -EIGHT_HOURS], ids=["8 h ahead", "3 s ahead", "8 h behind"])
-async def test_a_clock_that_is_corrected_while_all_is_down_stops_no_camera(tmp_path: Path, wrong_s: float):
+async def test_a_clock_that_is_corrected_while_all_is_down_stops_no_camera(tmp_path: Path, wrong_s: float, rows: Rows):
     machine = Machine(wrong_s)
     async with system(tmp_path, machine) as before, camera(before):
         await more(before)
@@ -174,6 +177,7 @@ async def test_a_clock_that_is_corrected_while_all_is_down_stops_no_camera(tmp_p
         assert numbers(it) == sorted(set(numbers(it)))
         assert not any(it.replayed)
         assert running.result().ledger.balanced
+    rows.add("clock", "the same, corrected while all is down", ACCEPTED)
 
 
 async def test_a_camera_is_started_again_before_its_service_and_after_it_while_the_clock_is_set_back(tmp_path: Path):
@@ -189,7 +193,7 @@ async def test_a_camera_is_started_again_before_its_service_and_after_it_while_t
         await more(it)
 
 
-async def test_events_after_an_outage_and_a_step_back_are_not_marked_as_replayed(tmp_path: Path):
+async def test_events_after_an_outage_and_a_step_back_are_not_marked_as_replayed(tmp_path: Path, rows: Rows):
     async with system(tmp_path, Machine(EIGHT_HOURS)) as it, camera(it):
         it.topic.error = DeliveryUnavailable("away")
         await until(lambda: it.topic.tries >= 2)
@@ -200,6 +204,7 @@ async def test_events_after_an_outage_and_a_step_back_are_not_marked_as_replayed
         since = len(it.topic.records)
         await more(it, 20)
         assert not any(it.replayed[since + 10 :])
+    rows.add("clock", "8 h ahead, an outage of the broker, then corrected", "new events are not marked `replayed`")
 
 
 async def test_a_camera_yields_to_its_successor_however_long_it_goes_on(tmp_path: Path):

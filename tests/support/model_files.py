@@ -1,4 +1,4 @@
-"""Tiny networks with fixed weights, made once a session; nothing is downloaded."""
+"""Fixtures: tiny networks with fixed weights, made once a session; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from app.detection import ultralytics_guard
 from tests.support.scenes import SIZE, scene
 
 
 def _network_file(folder: Path, family: str, task: str = "") -> Path:
     """Write a checkpoint of a scaled-down network whose head is biased to see much."""
-    ultralytics_guard.import_ultralytics()
+    from app.detection.ultralytics_guard import import_ultralytics  # it loads torch, which most tests do not need
+
+    import_ultralytics()
     import torch
     import yaml
     from ultralytics import YOLO

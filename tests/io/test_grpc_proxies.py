@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.support.cameras import Service
 from tests.support.paths import ROOT
+from tests.support.rows import Rows
 
 PROGRAM = """
 import asyncio, sys
@@ -34,10 +36,18 @@ asyncio.run(main())
 """
 
 
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    service = Service()
+    await service.start()
+    yield service
+    await service.kill()
+
+
 @pytest.mark.parametrize("variable", ["http_proxy", "https_proxy", "grpc_proxy"])
 @pytest.mark.parametrize("hosts", [("127.0.0.1",), ("127.0.0.1", "127.0.0.2")], ids=["one", "several"])
 async def test_a_frame_is_sent_past_the_proxy_of_the_environment(
-    service: Service, variable: str, hosts: tuple[str, ...]
+    service: Service, variable: str, hosts: tuple[str, ...], rows: Rows
 ):
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -51,3 +61,8 @@ async def test_a_frame_is_sent_past_the_proxy_of_the_environment(
     out, _ = await asyncio.wait_for(process.communicate(), 60)
     assert out.decode().split()[0] == "accepted", out.decode()
     assert len(service.requests) == 1
+    rows.add(
+        "environment",
+        "`http_proxy`, `https_proxy`, `grpc_proxy` to nowhere; one Serve proxy, and two",
+        "frames are accepted",
+    )

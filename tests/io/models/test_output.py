@@ -16,8 +16,10 @@ from app.detection.models.check import check_model
 from app.errors import ModelUnavailable, SettingsError
 from app.settings.loading import load_settings
 from app.settings.serve_config import ServePorts
+from tests.support.rows import Rows
 from tests.support.scenes import SIZE, png, scene
 
+REFUSED = "refused in one line"
 PICTURE = png(scene(SIZE, SIZE, 1))
 ANCHORS = 3 * ((SIZE // 8) ** 2 + (SIZE // 16) ** 2 + (SIZE // 32) ** 2)
 
@@ -69,7 +71,7 @@ def refusal(file: Path, **options: object) -> str:
 
 @pytest.mark.parametrize("classes", [1, 3, 80])
 @pytest.mark.parametrize("named", [True, False])
-def test_a_yolov5_is_decoded_as_such(tmp_path: Path, classes: int, named: bool) -> None:
+def test_a_yolov5_is_decoded_as_such(tmp_path: Path, classes: int, named: bool, rows: Rows) -> None:
     file = write_onnx(YoloV5(classes), tmp_path / "v5.onnx", classes if named else None)
     detector = Detector(DetectorOptions(str(file), device="cpu"))
     detector.warm_up()
@@ -79,10 +81,12 @@ def test_a_yolov5_is_decoded_as_such(tmp_path: Path, classes: int, named: bool) 
         assert found.class_ids.tolist() == [classes - 1]
     assert len(detector.labels) == classes
     assert detector.labels[classes - 1] == ("name" if named else "class") + str(classes - 1)
+    rows.add("model", "YOLOv5 ONNX of 1, 3 and 80 classes, with names and without", "decoded as such")
 
 
-def test_a_yolov5_of_other_classes_than_its_names_is_refused(tmp_path: Path) -> None:
+def test_a_yolov5_of_other_classes_than_its_names_is_refused(tmp_path: Path, rows: Rows) -> None:
     assert f"(1, {ANCHORS}, 85)" in refusal(write_onnx(YoloV5(80), tmp_path / "v5.onnx", 3))
+    rows.add("model", "YOLOv5 ONNX with fewer names than classes", REFUSED)
 
 
 def test_rows_of_six_that_end_in_no_class_are_no_final_detections(tmp_path: Path) -> None:
@@ -102,7 +106,7 @@ def test_rows_of_six_that_end_in_no_class_are_no_final_detections(tmp_path: Path
     ],
 )
 def test_a_model_for_another_task_that_does_not_say_so_is_refused_at_load_by_doctor_and_by_up(
-    other_tasks: dict[str, Path], tmp_path: Path, task: str, reason: str
+    other_tasks: dict[str, Path], tmp_path: Path, task: str, reason: str, rows: Rows
 ) -> None:
     file = with_names(other_tasks[task], tmp_path / "bare.onnx", None)
     assert reason in refusal(file)
@@ -112,6 +116,7 @@ def test_a_model_for_another_task_that_does_not_say_so_is_refused_at_load_by_doc
     assert reason in finding.detail
     with pytest.raises(ModelUnavailable, match=reason):
         check_model(DetectorOptions.of(settings.detector))
+    rows.add("model", f"for another task ({task}), without metadata", f"{REFUSED}, by `doctor` and by `up`")
 
 
 def test_a_model_that_can_be_used_passes_the_check_of_up(models: dict[str, Path]) -> None:
@@ -121,9 +126,10 @@ def test_a_model_that_can_be_used_passes_the_check_of_up(models: dict[str, Path]
 @pytest.mark.parametrize("name", ["yolo11-static.onnx", "yolo26-static.onnx"])
 @pytest.mark.parametrize("names", [2, 4])
 def test_other_names_than_the_output_has_classes_are_refused(
-    models: dict[str, Path], tmp_path: Path, name: str, names: int
+    models: dict[str, Path], tmp_path: Path, name: str, names: int, rows: Rows
 ) -> None:
     assert f"for its {names} names" in refusal(with_names(models[name], tmp_path / name, names))
+    rows.add("model", "other names than the output has classes", REFUSED)
 
 
 def test_fewer_names_than_a_final_output_reports_classes_are_refused(models: dict[str, Path], tmp_path: Path) -> None:
@@ -142,13 +148,14 @@ def test_fewer_names_than_a_checkpoint_has_classes_are_refused(models: dict[str,
 
 
 @pytest.mark.parametrize("name", ["yolo11-dynamic.onnx", "yolo11-static.onnx", "yolo11.pt"])
-def test_a_model_runs_at_the_size_that_it_was_made_for(models: dict[str, Path], name: str) -> None:
+def test_a_model_runs_at_the_size_that_it_was_made_for(models: dict[str, Path], name: str, rows: Rows) -> None:
     detector = Detector(DetectorOptions(str(models[name]), device="cpu"))
     assert detector._network.size == (SIZE, SIZE)
+    rows.add("model", "a checkpoint, a static and a dynamic export", "run at the size that they were made for")
 
 
 def test_a_dynamic_export_runs_at_the_size_of_the_setting_and_a_static_one_refuses_another(
-    models: dict[str, Path],
+    models: dict[str, Path], rows: Rows
 ) -> None:
     def made(name: str) -> Detector:
         settings = load_settings({"DETECTOR_MODEL": str(models[name]), "DETECTOR_IMAGE_SIZE": "96"})
@@ -157,13 +164,18 @@ def test_a_dynamic_export_runs_at_the_size_of_the_setting_and_a_static_one_refus
     assert made("yolo11-dynamic.onnx")._network.size == (96, 96)
     with pytest.raises(SettingsError, match=rf"DETECTOR_IMAGE_SIZE\): 96 .* allowed is {SIZE}×{SIZE}"):
         made("yolo11-static.onnx")
+    rows.add(
+        "model",
+        "`DETECTOR_IMAGE_SIZE`",
+        "a dynamic export runs at it; a static one of another size is refused in one line",
+    )
 
 
 # The limit
 
 
 @pytest.mark.parametrize("name", ["yolo11.pt", "yolo11-dynamic.onnx", "yolo26-free.onnx"])
-def test_a_frame_that_reached_the_limit_of_detections_is_marked(models: dict[str, Path], name: str) -> None:
+def test_a_frame_that_reached_the_limit_of_detections_is_marked(models: dict[str, Path], name: str, rows: Rows) -> None:
     whole = Detector(DetectorOptions(str(models[name]), device="cpu")).detect([PICTURE])[0]
     assert not whole.truncated
     limit = len(whole) - 1
@@ -171,6 +183,7 @@ def test_a_frame_that_reached_the_limit_of_detections_is_marked(models: dict[str
     cut = Detector(DetectorOptions(str(models[name]), device="cpu", max_detections=limit)).detect([PICTURE])[0]
     assert cut.truncated
     np.testing.assert_allclose(cut.scores, whole.scores[:limit], rtol=1e-4)
+    rows.add("model", "`DETECTOR_MAX_DETECTIONS` is reached", "the best ones; the frame is marked")
 
 
 def test_the_limit_that_a_head_has_of_its_own_marks_a_frame_too(models: dict[str, Path]) -> None:

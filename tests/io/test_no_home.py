@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.command import shell
 from tests.support.paths import ROOT
+from tests.support.rows import Rows
 
 NOBODY = 54321
 """A user id without passwd entry."""
@@ -63,16 +64,21 @@ def run_as(
 
 @pytest.mark.parametrize(("user", "home"), HOMELESS)
 @pytest.mark.parametrize("command", ["up", "status"])
-def test_without_a_home_one_line_says_what_to_set(user: str, home: str | None, command: str):
+def test_without_a_home_one_line_says_what_to_set(user: str, home: str | None, command: str, rows: Rows):
     done = run_as(user, home, Path("/"), command)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1, done.stderr
     assert "SIGHTLINE_STATE_DIR" in done.stderr
     assert "SIGHTLINE_SPOOL_DIR" in done.stderr
+    rows.add(
+        "environment",
+        "no home: no `HOME` and no passwd entry, `HOME=/`, a home that is not there",
+        "one line says what to set",
+    )
 
 
 @pytest.mark.parametrize(("user", "home"), WITH_A_MODEL)
-def test_with_both_folders_set_no_home_is_needed(user: str, home: str | None, tmp_path: Path):
+def test_with_both_folders_set_no_home_is_needed(user: str, home: str | None, tmp_path: Path, rows: Rows):
     done = run_as(
         user,
         home,
@@ -86,6 +92,7 @@ def test_with_both_folders_set_no_home_is_needed(user: str, home: str | None, tm
     assert done.returncode == 0, done.stdout + done.stderr
     assert "model" in done.stdout
     assert "failed" not in done.stdout
+    rows.add("environment", "no home, both folders set", "no home is looked up")
 
 
 @pytest.mark.parametrize(("user", "home"), WITH_A_MODEL)

@@ -1,0 +1,71 @@
+"""The state machine of (rule, subject): idle → pending → active → ending → idle.
+
+pending → active is published as *new*, ending → idle as *end*.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.analysis.rules.schedule import Schedule
+from app.analysis.rules.state import ACTIVE, ENDING, IDLE, NEVER, PENDING, Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The times of a rule, in milliseconds."""
+
+    start_ms: int
+    """The condition held for so long: *new*."""
+    end_ms: int
+    """It did not hold for so long: *end*."""
+    flicker_ms: int
+    """Not holding for no longer than this does not start the time again."""
+    cooldown_ms: int
+    """No *new* for so long after an end."""
+    schedule: Schedule
+
+
+def advance(
+    subject: Subject, now_ms: int, step_ms: int, holds: bool | None, timing: Timing, ready: bool | None = None
+) -> Subject:
+    """Return a subject after one more frame.
+
+    Args:
+        subject: as the frame before left it.
+        now_ms: capture time of the frame.
+        step_ms: by how much timers advance: the time since the frame before, but no more than the rule's ``max_gap``.
+        holds: whether the condition holds; None: the subject is not seen.
+        timing: the rule's times.
+        ready: whether a condition that holds has held for long enough; None: by ``timing.start_ms``.
+
+    Returns:
+        A subject that was active and is idle has ended at its ``ended_ms``.
+    """
+    status, since_ms, held_ms, false_ms, false_at_ms, ended_ms, *rest = subject
+    if status == IDLE:
+        if not holds or not timing.schedule.is_open(now_ms):
+            return subject
+        status, since_ms, held_ms, false_ms = PENDING, now_ms, 0, 0
+    else:
+        held_ms += step_ms
+    if status == PENDING:
+        if not holds:
+            false_ms += step_ms
+            if false_ms > timing.flicker_ms:
+                return Subject(ended_ms=ended_ms, memory=subject.memory)
+        else:
+            false_ms = 0
+            long_enough = held_ms >= timing.start_ms if ready is None else ready
+            if long_enough and (ended_ms == NEVER or now_ms >= ended_ms + timing.cooldown_ms):
+                status = ACTIVE
+    elif holds:
+        status, false_ms = ACTIVE, 0
+    elif holds is False:
+        if status == ACTIVE:
+            status, false_ms, false_at_ms = ENDING, 0, now_ms
+        else:
+            false_ms += step_ms
+        if false_ms >= timing.end_ms:
+            return Subject(ended_ms=false_at_ms, memory=subject.memory)
+    return Subject(status, since_ms, held_ms, false_ms, false_at_ms, ended_ms, *rest)

@@ -50,7 +50,9 @@ class LoiteringRule(TrackRule[Loitering]):
         stays = self._extend(stays, frame, inside, was_inside)
         total_ms = self._total(stays, frame.now_ms)
         long_enough = total_ms >= self.timing.start_ms
-        return Finding(inside, (inside, stays) if inside or stays else None, total_ms / 1000, long_enough)
+        began_ms = stays[0][0] if stays else None
+        memory = (inside, stays) if inside or stays else None
+        return Finding(inside, memory, total_ms / 1000, long_enough, began_ms=began_ms)
 
     def _extend(self, stays: _Stays, frame: FrameView, inside: bool, was_inside: bool) -> _Stays:
         now_ms, oldest = frame.now_ms, frame.now_ms - self._window_ms

@@ -27,7 +27,13 @@ class Timing:
 
 
 def advance(
-    subject: Subject, now_ms: int, step_ms: int, holds: bool | None, timing: Timing, ready: bool | None = None
+    subject: Subject,
+    now_ms: int,
+    step_ms: int,
+    holds: bool | None,
+    timing: Timing,
+    ready: bool | None = None,
+    began_ms: int | None = None,
 ) -> Subject:
     """Return a subject after one more frame.
 
@@ -38,6 +44,7 @@ def advance(
         holds: whether the condition holds; None: the subject is not seen.
         timing: the rule's times.
         ready: whether a condition that holds has held for long enough; None: by ``timing.start_ms``.
+        began_ms: when a condition that begins to hold with this frame began; None: with this frame.
 
     Returns:
         A subject that was active and is idle has ended at its ``ended_ms``.
@@ -46,7 +53,7 @@ def advance(
     if status == IDLE:
         if not holds or not timing.schedule.is_open(now_ms):
             return subject
-        status, since_ms, held_ms, false_ms = PENDING, now_ms, 0, 0
+        status, since_ms, held_ms, false_ms = PENDING, now_ms if began_ms is None else began_ms, 0, 0
     else:
         held_ms += step_ms
     if status == PENDING:

@@ -33,6 +33,8 @@ class Finding(NamedTuple):
     """Whether it has held for long enough; None: by the rule's times."""
     restarts: bool = False
     """Whether what was pending begins again with this frame."""
+    began_ms: int | None = None
+    """When a condition that begins to hold with this frame began; None: with this frame."""
 
 
 class TrackRule(Rule[S]):
@@ -61,13 +63,13 @@ class TrackRule(Rule[S]):
             else:
                 found = Finding(False, known.memory, known.value)
             before = known or BLANK
-            holds, memory, value, ready, restarts = found
+            holds, memory, value, ready, restarts, began_ms = found
             if restarts and before.status == PENDING:
                 before = Subject(ended_ms=before.ended_ms)
             if memory is not before.memory:
                 before = Subject(*before[:-1], memory)
             if holds or before.status != IDLE:
-                subject = advance(before, now_ms, step_ms, holds, timing, ready)
+                subject = advance(before, now_ms, step_ms, holds, timing, ready, began_ms)
                 if subject.status >= ACTIVE or before.status >= ACTIVE:
                     subject = self.settle(frame, key, before, subject, value, ((track_id, track.label),))
             else:

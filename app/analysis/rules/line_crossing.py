@@ -79,7 +79,7 @@ class LineCrossingRule(Rule[LineCrossing]):
                     memory = (outside, now_on, x, y, now_ms, None)
                     if outside != side != BETWEEN and crossing is not None and crossing[1]:
                         ended_ms = self._report(frame, track_id, track, outside, crossing[0], ended_ms)
-            after[key] = Subject(IDLE, 0, 0, 0, 0, ended_ms, "", 0, None, None, (), (), memory)
+            after[key] = Subject(IDLE, 0, 0, 0, 0, ended_ms, None, memory)
         return after
 
     def _line(self, aspect: float) -> Line:

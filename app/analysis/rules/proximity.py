@@ -55,7 +55,7 @@ class ProximityRule(Rule[Proximity]):
             if key not in judged:
                 seen = all(frame.tracks[track_id].samples[-1].time_ms == frame.now_ms for track_id in key)
                 # Seen, but not placed: no longer in the zone, or not of the classes.
-                self._advance(frame, after, key, known, False if seen else None, known.value)
+                self._advance(frame, after, key, known, False if seen else None, None)
         return after
 
     def _placed(self, frame: FrameView, were_near: set[int]) -> list[_Placed]:
@@ -81,7 +81,9 @@ class ProximityRule(Rule[Proximity]):
         holds: bool | None,
         value: float | None,
     ) -> None:
-        subject = advance(before, frame.now_ms, self.step_ms(frame), holds, self.timing)
+        subject = advance(before, frame.now_ms, self.step_ms(frame), holds, self.timing, None)
+        if value is None and before.incident is not None:
+            value = before.incident.value
         if before.status >= ACTIVE or subject.status >= ACTIVE:
             about = [(track_id, frame.tracks[track_id].label) for track_id in key]
             subject = self.settle(frame, key, before, subject, value, about)

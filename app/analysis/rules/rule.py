@@ -12,7 +12,7 @@ from app.analysis.rules.anomaly import Anomaly, Reason, State, make_anomaly_id
 from app.analysis.rules.geometry import Area
 from app.analysis.rules.machine import Timing
 from app.analysis.rules.schedule import Schedule
-from app.analysis.rules.state import ACTIVE, ENDING, Key, RuleState, Sample, Subject, Track
+from app.analysis.rules.state import ACTIVE, ENDING, Incident, Key, RuleState, Sample, Subject, Track
 from app.analysis.rules.tracks import mean_confidence
 from app.settings.rules import RuleFields
 
@@ -75,10 +75,13 @@ class Rule(ABC, Generic[S]):
         """Where in the box the anchor is: 0 at the top, 1 at the bottom."""
         self.classes = frozenset(settings.classes)
         self.zone = (settings.zone.name or settings.id) if settings.zone else None
-        self.empty = RuleState(self.fingerprint, self.TYPE, settings.severity, self.zone, None, None, {})
+        self.empty = RuleState(self.fingerprint, self.TYPE, settings.severity, self.zone, None, {})
         """The state of the rule when it has seen no frame."""
         self._max_gap_ms = None if settings.max_gap is None else round(settings.max_gap * 1000)
-        self._areas: dict[float, Area] = {}
+        self._admits_all = not (self.classes or settings.min_height or settings.min_confidence)
+        self._by_share = settings.anchor == "any"
+        self._area: Area | None = None
+        self._aspect = 0.0  # of the area: a camera keeps its format, as a rule
 
     @abstractmethod
     def judge(self, frame: FrameView, subjects: Mapping[Key, Subject]) -> dict[Key, Subject]:
@@ -94,6 +97,8 @@ class Rule(ABC, Generic[S]):
 
     def admits_track(self, track: Track) -> bool:
         """Return whether the rule is about a track, as it was last seen."""
+        if self._admits_all:
+            return True
         least = self.settings.min_confidence
         return self.admits(track.label, track.samples[-1].height) and (
             not least or mean_confidence(track) >= least - 1e-9
@@ -101,19 +106,18 @@ class Rule(ABC, Generic[S]):
 
     def is_inside(self, frame: FrameView, sample: Sample, was_inside: bool) -> bool:
         """Return whether an object is in the zone; without a zone, everything is."""
-        zone = self.settings.zone
-        if zone is None:
-            return True
-        area = self._areas.get(frame.aspect)
+        if frame.aspect != self._aspect:
+            zone = self.settings.zone
+            self._area = Area(zone.points, frame.aspect, self.settings.margin) if zone else None
+            self._aspect = frame.aspect
+        area = self._area
         if area is None:
-            if len(self._areas) >= 8:  # cameras keep their format; this bounds what a strange one costs
-                self._areas.clear()
-            area = self._areas[frame.aspect] = Area(zone.points, frame.aspect, self.settings.margin)
-        if self.settings.anchor == "any":
-            left = sample.x - sample.width / 2
-            share = area.share(left, sample.top, sample.width, sample.height, was_inside)
+            return True
+        _, x, top, width, height, _ = sample
+        if self._by_share:
+            share = area.share(x - width / 2, top, width, height, was_inside)
             return share >= self.settings.overlap - 1e-9
-        return area.contains(sample.x, sample.top + self.anchor_share * sample.height, was_inside)
+        return area.contains(x, top + self.anchor_share * height, was_inside)
 
     def settle(
         self,
@@ -122,9 +126,9 @@ class Rule(ABC, Generic[S]):
         before: Subject,
         after: Subject,
         value: float | None,
-        tracks: Sequence[tuple[int, str]] | None,
+        tracks: Sequence[tuple[int, str]],
     ) -> Subject:
-        """Publish what became of a subject.
+        """Publish what became of a subject that has, or had, an incident.
 
         Args:
             frame: where it is put.
@@ -132,57 +136,39 @@ class Rule(ABC, Generic[S]):
             before: the subject before the frame.
             after: the subject after it.
             value: what the type measures in this frame; None: the seconds since the start.
-            tracks: ids and classes of the tracks it is about; None: those it was about.
+            tracks: ids and classes of the tracks it is about.
 
         Returns:
             The subject with what was published.
         """
         if after.status < ACTIVE:
-            if before.status >= ACTIVE:
-                if value is None:
-                    before = before._replace(value=(after.ended_ms - before.since_ms) / 1000)
-                frame.anomalies.append(
-                    make_anomaly(frame.camera_id, self.id, self.empty, before, "end", ended_ms=after.ended_ms)
-                )
+            frame.anomalies.append(end_anomaly(frame.camera_id, self.id, self.empty, before, None, after.ended_ms))
             return after
-        now_ms = frame.now_ms
-        if value is None:
-            value = ((now_ms if after.status == ACTIVE else after.false_at_ms) - after.since_ms) / 1000
-        elif after.status == ENDING:
-            value = after.value
-        track_ids, labels = after.track_ids, after.labels
-        if tracks is not None and after.status == ACTIVE:
+        now_ms, incident = frame.now_ms, after.incident
+        if incident is not None and after.status == ENDING:
+            track_ids, labels, value = incident.track_ids, incident.labels, incident.value
+        else:
             track_ids = tuple([track_id for track_id, _ in tracks])
-            labels = tuple(sorted({label for _, label in tracks}))
-        published_ms, published = after.published_ms, after.published_value
-        anomaly_id = after.anomaly_id
+            labels = (tracks[0][1],) if len(tracks) == 1 else tuple(sorted({label for _, label in tracks}))
+        shown = value
+        if shown is None:
+            shown = ((after.false_at_ms if after.status == ENDING else now_ms) - after.since_ms) / 1000
         state: State = "active"
-        if before.status < ACTIVE:
-            anomaly_id = make_anomaly_id(frame.camera_id, self.id, key, after.since_ms)
+        if incident is None:
             state = "new"
-        elif now_ms - published_ms >= UPDATE_MS or (
-            self.JUMPS and now_ms - published_ms >= JUMP_MS and changed_much(published, value)
+            anomaly_id = make_anomaly_id(frame.camera_id, self.id, key, after.since_ms)
+            incident = Incident(anomaly_id, now_ms, shown, value, track_ids, labels)
+        elif now_ms - incident.published_ms >= UPDATE_MS or (
+            self.JUMPS and now_ms - incident.published_ms >= JUMP_MS and changed_much(incident.published_value, shown)
         ):
             state = "update"
-        if state != "active":
-            published_ms, published = now_ms, value
-        settled = Subject(
-            after.status,
-            after.since_ms,
-            after.held_ms,
-            after.false_ms,
-            after.false_at_ms,
-            after.ended_ms,
-            anomaly_id,
-            published_ms,
-            published,
-            value,
-            track_ids,
-            labels,
-            after.memory,
-        )
-        frame.anomalies.append(make_anomaly(frame.camera_id, self.id, self.empty, settled, state))
-        return settled
+            incident = Incident(incident.anomaly_id, now_ms, shown, value, track_ids, labels)
+        elif value != incident.value or track_ids != incident.track_ids or labels != incident.labels:
+            incident = Incident(*incident[:3], value, track_ids, labels)
+        if incident is not after.incident:
+            after = Subject(*after[:-2], incident, after.memory)
+        frame.anomalies.append(make_anomaly(frame.camera_id, self.id, self.empty, after, state, shown))
+        return after
 
     def end_lost(self, frame: FrameView, subjects: Mapping[Key, Subject]) -> Mapping[Key, Subject]:
         """Return the subjects without those of lost tracks, whose incidents end when they were last seen."""
@@ -213,34 +199,39 @@ def make_anomaly(
     rule: RuleState,
     subject: Subject,
     state: State,
-    *,
+    value: float,
     ended_ms: int | None = None,
     reason: Reason | None = None,
 ) -> Anomaly:
     """Return a subject's incident as it is published."""
+    incident = subject.incident
+    assert incident is not None
     return Anomaly(
-        anomaly_id=subject.anomaly_id,
-        camera_id=camera_id,
-        rule=rule_id,
-        type=rule.type,
-        severity=rule.severity,
-        state=state,
-        started_ms=subject.since_ms,
-        ended_ms=ended_ms,
-        reason=reason,
-        track_ids=subject.track_ids,
-        classes=subject.labels,
-        zone=rule.zone,
-        line=rule.line,
-        direction=rule.direction,
-        value=None if subject.value is None else round(subject.value, 3),
+        incident.anomaly_id,
+        camera_id,
+        rule_id,
+        rule.type,
+        rule.severity,
+        state,
+        subject.since_ms,
+        ended_ms,
+        reason,
+        incident.track_ids,
+        incident.labels,
+        rule.zone,
+        rule.line,
+        None,
+        round(value, 3),
     )
 
 
 def end_anomaly(
-    camera_id: str, rule_id: str, rule: RuleState, subject: Subject, reason: Reason, ended_ms: int
+    camera_id: str, rule_id: str, rule: RuleState, subject: Subject, reason: Reason | None, ended_ms: int
 ) -> Anomaly:
-    """Return the end of an incident for another reason than its condition; it ended no later than that held."""
+    """Return the end of a subject's incident, which is no later than its condition last held."""
     if subject.status == ENDING:
         ended_ms = min(ended_ms, subject.false_at_ms)
-    return make_anomaly(camera_id, rule_id, rule, subject, "end", ended_ms=ended_ms, reason=reason)
+    value = subject.incident.value if subject.incident else None
+    if value is None:
+        value = (ended_ms - subject.since_ms) / 1000
+    return make_anomaly(camera_id, rule_id, rule, subject, "end", value, ended_ms, reason)

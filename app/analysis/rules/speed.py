@@ -44,10 +44,10 @@ class SpeedRule(TrackRule[Speed]):
     def find(self, frame: FrameView, track: Track, subject: Subject) -> Finding:
         """Return whether a track in the zone is too fast; the memory is whether it was in the zone."""
         if not self.is_inside(frame, track.samples[-1], subject.memory is True):
-            return Finding(False, None, subject.value)
+            return Finding(False, None, subject.incident.value if subject.incident else None)
         moving = velocity(track, _WINDOW_MS, self._homography(frame.aspect).place, self.anchor_share)
         if moving is None:
-            return Finding(False, True, subject.value)
+            return Finding(False, True, subject.incident.value if subject.incident else None)
         speed = math.hypot(*moving) * _KMH
         return Finding(speed >= self.settings.limit, True, speed)
 

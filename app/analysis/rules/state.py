@@ -46,6 +46,20 @@ class Track(NamedTuple):
     """Of the last ``HISTORY_MS``, at least the last three, oldest first; never empty."""
 
 
+class Incident(NamedTuple):
+    """What is remembered of a subject's incident while it goes on."""
+
+    anomaly_id: str
+    published_ms: int
+    """When it was last published."""
+    published_value: float | None
+    value: float | None
+    """In the last frame in which the condition held; None: the seconds since the start."""
+    track_ids: tuple[int, ...]
+    labels: tuple[str, ...]
+    """Classes of these tracks, each once, sorted."""
+
+
 class Subject(NamedTuple):
     """What a rule remembers of one subject."""
 
@@ -60,14 +74,7 @@ class Subject(NamedTuple):
     """The first frame in which it did not hold."""
     ended_ms: int = NEVER
     """When the last incident ended."""
-    anomaly_id: str = ""
-    published_ms: int = 0
-    """When the incident was last published."""
-    published_value: float | None = None
-    value: float | None = None
-    """In the last frame in which the condition held."""
-    track_ids: tuple[int, ...] = ()
-    labels: tuple[str, ...] = ()
+    incident: Incident | None = None
     memory: Any = None
     """What the type of rule remembers: numbers, texts and tuples of them."""
 
@@ -80,7 +87,6 @@ class RuleState(NamedTuple):
     severity: str
     zone: str | None
     line: str | None
-    direction: str | None
     subjects: dict[Key, Subject]
 
 
@@ -123,9 +129,14 @@ def decode_state(data: bytes) -> RulesState:
                 for track_id, (label, votes, samples) in tracks.items()
             },
             {
-                rule_id: RuleState._make((*fixed, {key: Subject(*subject) for key, subject in subjects.items()}))
+                rule_id: RuleState._make((*fixed, {key: _subject(*subject) for key, subject in subjects.items()}))
                 for rule_id, (*fixed, subjects) in rules.items()
             },
         )
     except (AttributeError, TypeError, ValueError) as error:
         raise StateUnreadable(f"the state of a camera's rules cannot be read: {type(error).__name__}") from None
+
+
+def _subject(*fields: Any) -> Subject:
+    subject = Subject(*fields)
+    return subject._replace(incident=Incident(*subject.incident)) if subject.incident else subject

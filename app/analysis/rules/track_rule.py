@@ -46,35 +46,34 @@ class TrackRule(Rule[S]):
 
     def judge(self, frame: FrameView, subjects: Mapping[Key, Subject]) -> dict[Key, Subject]:
         """Return what is remembered of the tracks after a frame."""
-        subjects = self.end_lost(frame, subjects)
+        if frame.lost:
+            subjects = self.end_lost(frame, subjects)
         now_ms, step_ms, timing = frame.now_ms, self.step_ms(frame), self.timing
         after: dict[Key, Subject] = {}
         for track_id, track in frame.tracks.items():
             key = (track_id,)
             known = subjects.get(key)
-            if track.samples[-1].time_ms != now_ms:
-                if known is None:
-                    continue
-                found = Finding(None, known.memory, known.value)
-            elif self.admits_track(track):
-                found = self.find(frame, track, known or BLANK)
+            value = ready = began_ms = None
+            if track.samples[-1].time_ms == now_ms and self.admits_track(track):
+                before = known or BLANK
+                holds, memory, value, ready, restarts, began_ms = self.find(frame, track, before)
+                if restarts and before.status == PENDING:
+                    before = Subject(ended_ms=before.ended_ms)
             elif known is None:
                 continue
             else:
-                found = Finding(False, known.memory, known.value)
-            before = known or BLANK
-            holds, memory, value, ready, restarts, began_ms = found
-            if restarts and before.status == PENDING:
-                before = Subject(ended_ms=before.ended_ms)
-            if memory is not before.memory:
-                before = Subject(*before[:-1], memory)
-            if holds or before.status != IDLE:
-                subject = advance(before, now_ms, step_ms, holds, timing, ready, began_ms)
-                if subject.status >= ACTIVE or before.status >= ACTIVE:
-                    subject = self.settle(frame, key, before, subject, value, ((track_id, track.label),))
-            else:
-                subject = before
-            if subject.status != IDLE or subject.memory is not None or self._is_cooling(subject):
+                before, memory = known, known.memory
+                holds = None if track.samples[-1].time_ms != now_ms else False
+                if known.incident is not None:
+                    value = known.incident.value
+            if not holds and before.status == IDLE:
+                if memory is not None or self._is_cooling(before):
+                    after[key] = before if memory is before.memory else Subject(*before[:-1], memory)
+                continue
+            subject = advance(before, now_ms, step_ms, holds, timing, memory, ready, began_ms)
+            if subject.status >= ACTIVE or before.status >= ACTIVE:
+                subject = self.settle(frame, key, before, subject, value, ((track_id, track.label),))
+            if subject.status != IDLE or memory is not None or self._is_cooling(subject):
                 after[key] = subject
         return after
 

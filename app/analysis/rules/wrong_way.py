@@ -41,10 +41,10 @@ class WrongWayRule(TrackRule[WrongWay]):
         """Return whether a track in the zone moves the wrong way; the memory is whether it was in the zone."""
         sample = track.samples[-1]
         if not self.is_inside(frame, sample, subject.memory is True):
-            return Finding(False, None, subject.value)
+            return Finding(False, None, subject.incident.value if subject.incident else None)
         moving = velocity(track, _WINDOW_MS, None, self.anchor_share)
         if moving is None:
-            return Finding(False, True, subject.value)
+            return Finding(False, True, subject.incident.value if subject.incident else None)
         speed = math.hypot(*moving)
         heights = speed / max(sample.height, 1e-9)
         if heights < _LEAST_SPEED:

@@ -50,9 +50,7 @@ class ZoneRule(Rule[S]):
         frame.zone_objects[self.id] = len(tracks) + len(untracked)
         holds, value = self.find(tracks, untracked, before.status >= ACTIVE)
         memory = tuple([track_id for track_id, _ in tracks])
-        if memory != were_inside:
-            before = Subject(*before[:-1], memory or None)
-        after = advance(before, frame.now_ms, self.step_ms(frame), holds, self.timing)
+        after = advance(before, frame.now_ms, self.step_ms(frame), holds, self.timing, memory or None)
         if before.status >= ACTIVE or after.status >= ACTIVE:
             about = [(track_id, track.label) for track_id, track in tracks]
             after = self.settle(frame, ZONE, before, after, value, about)

@@ -8,7 +8,7 @@ import pytest
 
 from app.analysis.rules.machine import Timing, advance
 from app.analysis.rules.schedule import Schedule
-from app.analysis.rules.state import ACTIVE, ENDING, IDLE, NEVER, PENDING, Subject
+from app.analysis.rules.state import ACTIVE, ENDING, IDLE, NEVER, PENDING, Incident, Subject
 
 STATUS = {IDLE: "i", PENDING: "p", ACTIVE: "A", ENDING: "e"}
 SIGNS = {"#": True, ".": False, "?": None}
@@ -23,7 +23,7 @@ def passes(signs: Iterable[str], times: Timing, *, step: int = STEP) -> tuple[st
     """Return the status after each frame, and the last subject; # holds, . does not, ? unseen."""
     subject, statuses = Subject(), ""
     for number, sign in enumerate(signs):
-        subject = advance(subject, number * step, step, SIGNS[sign], times)
+        subject = advance(subject, number * step, step, SIGNS[sign], times, None)
         statuses += STATUS[subject.status]
     return statuses, subject
 
@@ -69,15 +69,15 @@ def test_a_cooldown_holds_the_next_one_back_until_it_has_passed():
 def test_a_gap_advances_the_timers_by_no_more_than_a_step():
     subject = Subject()
     for now_ms in (0, 200, 60_000):
-        subject = advance(subject, now_ms, min(now_ms, 200), True, timing())
+        subject = advance(subject, now_ms, min(now_ms, 200), True, timing(), None)
     assert (subject.status, subject.held_ms) == (PENDING, 400)
 
 
 def test_the_type_can_say_that_it_has_held_for_long_enough():
-    assert advance(Subject(), 5000, 200, True, timing(), ready=True, began_ms=3000).since_ms == 3000
-    assert advance(Subject(), 5000, 200, True, timing(start=0), ready=False).status == PENDING
+    assert advance(Subject(), 5000, 200, True, timing(), None, ready=True, began_ms=3000).since_ms == 3000
+    assert advance(Subject(), 5000, 200, True, timing(start=0), None, ready=False).status == PENDING
 
 
 def test_what_ended_keeps_its_memory_and_forgets_the_rest():
-    subject = Subject(ACTIVE, 1, 2, 3, 4, NEVER, "id", 5, 6.0, 7.0, (8,), ("car",), "memory")
-    assert advance(subject, 9000, 200, False, timing(end=0)) == Subject(ended_ms=9000, memory="memory")
+    subject = Subject(ACTIVE, 1, 2, 3, 4, NEVER, Incident("id", 5, 6.0, 7.0, (8,), ("car",)), "memory")
+    assert advance(subject, 9000, 200, False, timing(end=0), "memory") == Subject(ended_ms=9000, memory="memory")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.analysis.rules.frame import frame_of_event, frame_of_published
@@ -22,6 +22,7 @@ objects = st.builds(
 )
 
 
+@settings(max_examples=30, deadline=None)
 @given(
     st.integers(min_value=0, max_value=4_102_444_800_000_000_000),
     st.lists(objects, max_size=4).map(tuple),

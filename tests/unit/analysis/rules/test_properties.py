@@ -67,7 +67,7 @@ def scene_of(seed: int, length: int) -> list[Frame]:
     return frames
 
 
-scenes = st.builds(scene_of, st.integers(0, 10**6), st.integers(1, 120))
+scenes = st.builds(scene_of, st.integers(0, 10**6), st.integers(1, 70))
 
 
 def run(frames: Sequence[Frame], state: RulesState | None = None) -> tuple[RulesState, list[Anomaly]]:
@@ -79,7 +79,7 @@ def run(frames: Sequence[Frame], state: RulesState | None = None) -> tuple[Rules
     return state, found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(scenes)
 def test_every_incident_has_one_new_then_updates_then_one_end(frames: list[Frame]):
     state, found = run(frames)
@@ -99,7 +99,7 @@ def test_every_incident_has_one_new_then_updates_then_one_end(frames: list[Frame
         assert (one.ended_ms is not None) == (one.state in ("end", "instant"))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(scenes, st.integers(0, 120))
 def test_a_restart_between_any_two_frames_changes_nothing(frames: list[Frame], cut: int):
     whole_state, whole = run(frames)
@@ -111,7 +111,7 @@ def test_a_restart_between_any_two_frames_changes_nothing(frames: list[Frame], c
     assert encode_state(state) == before  # what came after has not changed it
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(scenes, st.randoms(use_true_random=False))
 def test_frames_that_come_twice_or_late_change_nothing(frames: list[Frame], rng: random.Random):
     repeated = []
@@ -122,7 +122,7 @@ def test_frames_that_come_twice_or_late_change_nothing(frames: list[Frame], rng:
     assert run(repeated)[1] == run(frames)[1]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(scenes)
 def test_what_is_remembered_does_not_grow_without_end(frames: list[Frame]):
     state, _ = run(frames)

@@ -30,6 +30,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "simulation": "errors",
         "telemetry": "errors",
         "settings": "core errors scaling simulation",
+        "analysis": "core errors settings",
         "rpc": "core errors settings",
         "detection": "core errors settings simulation",
         "publisher": "core errors settings telemetry",

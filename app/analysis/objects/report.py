@@ -1,0 +1,81 @@
+"""ObjectReport: one object as it is published."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from app.analysis.objects.state import Crossing, Life, PathPoint
+
+_NAMESPACE = uuid.UUID("3d6f3a52-2c0f-5a52-9d6e-5b1c3f6a7e02")
+"""Never changes: object ids are derived under it."""
+PATH_POINTS = 32
+
+State = Literal["new", "update", "end"]
+Reason = Literal["track_lost", "camera_lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectReport:
+    """One object as of one frame."""
+
+    object_id: str
+    camera_id: str
+    track_id: int
+    state: State
+    reason: Reason | None
+    """Why it ended."""
+    label: str
+    """The class most frames gave it."""
+    confidence: float
+    """The greatest."""
+    first_ms: int
+    """Capture time in milliseconds since 1970 UTC."""
+    last_ms: int
+    """When it was last seen."""
+    bbox: tuple[float, float, float, float]
+    """x, y, width, height in pixels when it was last seen."""
+    moving: bool
+    path: tuple[PathPoint, ...]
+    """At most 32 points, the first and the last among them."""
+    zones: Mapping[str, float]
+    """Seconds in each zone it was in."""
+    in_zones: tuple[str, ...]
+    """Zones it is in."""
+    lines: tuple[Crossing, ...]
+    """Lines it crossed; the last 32."""
+
+
+def make_object_id(camera_id: str, track_id: int) -> str:
+    """Return the UUIDv5 of ``camera_id|track_id``, an id that a camera never gives twice.
+
+    >>> make_object_id("gate-1", 42)
+    '0009ecf7-1205-5d93-bcbb-35a56cece5bf'
+    """
+    return str(uuid.uuid5(_NAMESPACE, f"{camera_id}|{track_id}"))
+
+
+def make_report(camera_id: str, track_id: int, life: Life, state: State, reason: Reason | None = None) -> ObjectReport:
+    """Return an object as it is published."""
+    path = life.path
+    if path[-1][0] != life.last_ms:
+        path = (*path, (life.last_ms, *life.here))
+    return ObjectReport(
+        object_id=make_object_id(camera_id, track_id),
+        camera_id=camera_id,
+        track_id=track_id,
+        state=state,
+        reason=reason,
+        label=life.label,
+        confidence=life.confidence,
+        first_ms=life.first_ms,
+        last_ms=life.last_ms,
+        bbox=life.bbox,
+        moving=not life.stands,
+        path=path,
+        zones={zone: stayed_ms / 1000 for zone, stayed_ms in life.stayed},
+        in_zones=life.inside,
+        lines=life.crossings,
+    )

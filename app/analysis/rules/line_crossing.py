@@ -1,0 +1,131 @@
+"""LineCrossingRule: an object crosses a line.
+
+Definition: a track is on a side of the line when its anchor is farther from it than a band of 1 % of the frame's height
+or a tenth of the box's, whichever is more; within the band it keeps its side. When the side changes, and the path of
+the anchor last crossed the line between A and B, that is one crossing, in the direction seen from A to B; its time is
+interpolated between the two frames. So every real crossing counts, both ways, and a wobble on the line does not.
+Subject: the track. Momentary: state *instant*. Value: none.
+
+Elsewhere: DeepStream nvdsanalytics *line crossing*; supervision ``LineZone``; Axis Object Analytics *line crossing* and
+*crossline counting*; Hikvision *line crossing detection*; Dahua *tripwire*; ONVIF *LineDetector/Crossed*; Ultralytics
+``ObjectCounter``.
+
+>>> from app.analysis.rules.example import show
+>>> rule = {"type": "line_crossing", "line": [[0.5, 0.9], [0.5, 0.1]]}
+>>> show(rule, [(0.5 * n, [("car", 7, 0.32 + 0.1 * n, 0.5)]) for n in range(5)])
+instant 7 at 0.9 0.9 left_to_right
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from app.analysis.rules.anomaly import Anomaly, make_anomaly_id
+from app.analysis.rules.geometry import Line
+from app.analysis.rules.rule import FrameView, Rule
+from app.analysis.rules.state import IDLE, NEVER, Key, Subject, Track
+from app.settings.rules import LineCrossing
+
+_BAND_OF_FRAME = 0.01
+_BAND_OF_BOX = 0.1
+LEFT, BETWEEN, RIGHT = -1, 0, 1
+
+_Memory = tuple[int, int, float, float, int, tuple[int, bool] | None]
+"""The side (BETWEEN: it has not been outside the band yet); on which side of the line itself the last point was; that
+point; its time; when the path last crossed the endless line, and whether between A and B."""
+
+
+class LineCrossingRule(Rule[LineCrossing]):
+    """Tracks that cross a line."""
+
+    TYPE = "line_crossing"
+
+    def __init__(self, settings: LineCrossing) -> None:
+        """Take the rule's settings."""
+        super().__init__(settings, start=0, end=0)
+        self._name = settings.line.name or settings.id
+        self.empty = self.empty._replace(line=self._name)
+        self._lines: dict[float, Line] = {}
+
+    def judge(self, frame: FrameView, subjects: Mapping[Key, Subject]) -> dict[Key, Subject]:
+        """Return on which sides the tracks are after a frame."""
+        after: dict[Key, Subject] = {}
+        line = self._line(frame.aspect)
+        now_ms = frame.now_ms
+        for track_id, track in frame.tracks.items():
+            key = (track_id,)
+            known = None if track_id in frame.lost else subjects.get(key)
+            sample = track.samples[-1]
+            if sample.time_ms != now_ms:
+                if known is not None:
+                    after[key] = known
+                continue
+            x, y = sample.x, sample.top + self.anchor_share * sample.height
+            distance = line.distance(x, y)
+            now_on = LEFT if distance < 0 else RIGHT if distance > 0 else known.memory[1] if known else BETWEEN
+            band = max(_BAND_OF_FRAME, _BAND_OF_BOX * sample.height)
+            outside = BETWEEN if -band <= distance <= band else now_on
+            ended_ms = NEVER
+            if known is None:
+                memory: _Memory = (outside, now_on, x, y, now_ms, None)
+            else:
+                ended_ms = known.ended_ms
+                side, was_on, _, _, _, crossing = known.memory
+                if now_on != was_on and was_on != BETWEEN:
+                    crossing = _crossing(line, known.memory, x, y, distance, now_ms)
+                if outside == BETWEEN:
+                    memory = (side, now_on, x, y, now_ms, crossing)
+                else:
+                    memory = (outside, now_on, x, y, now_ms, None)
+                    if outside != side != BETWEEN and crossing is not None and crossing[1]:
+                        ended_ms = self._report(frame, track_id, track, outside, crossing[0], ended_ms)
+            after[key] = Subject(IDLE, 0, 0, 0, 0, ended_ms, None, memory)
+        return after
+
+    def _line(self, aspect: float) -> Line:
+        line = self._lines.get(aspect)
+        if line is None:
+            if len(self._lines) >= 8:
+                self._lines.clear()
+            line = self._lines[aspect] = Line(*self.settings.line.points, aspect)
+        return line
+
+    def _report(self, frame: FrameView, track_id: int, track: Track, side: int, time_ms: int, before_ms: int) -> int:
+        """Publish a crossing that the rule is about; return the time of the last one that was."""
+        direction = "left_to_right" if side == RIGHT else "right_to_left"
+        if (
+            self.settings.direction not in ("any", direction)
+            or not self.admits_track(track)
+            or not self.timing.schedule.is_open(time_ms)
+            or (before_ms != NEVER and time_ms < before_ms + self.timing.cooldown_ms)
+        ):
+            return before_ms
+        frame.anomalies.append(
+            Anomaly(
+                anomaly_id=make_anomaly_id(frame.camera_id, self.id, (track_id,), time_ms),
+                camera_id=frame.camera_id,
+                rule=self.id,
+                type=self.TYPE,
+                severity=self.settings.severity,
+                state="instant",
+                started_ms=time_ms,
+                ended_ms=time_ms,
+                reason=None,
+                track_ids=(track_id,),
+                classes=(track.label,),
+                zone=None,
+                line=self._name,
+                direction=direction,
+                value=None,
+            )
+        )
+        return time_ms
+
+
+def _crossing(line: Line, memory: _Memory, x: float, y: float, distance: float, now_ms: int) -> tuple[int, bool]:
+    """Return when the way from the last point crossed the endless line, and whether between A and B."""
+    _, _, last_x, last_y, last_ms, _ = memory
+    last = abs(line.distance(last_x, last_y))
+    part = last / (last + abs(distance))
+    crossed = line.is_beside(last_x + part * (x - last_x), last_y + part * (y - last_y))
+    return last_ms + round(part * (now_ms - last_ms)), crossed

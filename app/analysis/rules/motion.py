@@ -1,0 +1,105 @@
+"""How tracks move: speed by least squares, and whether an object stays where it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from statistics import median
+
+from app.analysis.rules.state import Track
+
+MIN_SAMPLES = 3
+"""For a speed; they must span at least half of the window."""
+_STAYS_WITHIN = 0.15
+_LEAVES_BEYOND = 0.3
+"""Distances from the median of an object's places, in box diagonals."""
+_POINTS = 16
+"""Places of which the median is taken; when there are more, every second is forgotten."""
+_FIRST_SPACING_MS = 100
+
+Stay = tuple[float, float, bool, float, float, int, int, tuple[tuple[float, float], ...]]
+"""Where it was first seen (x, y); whether it has moved a box height since; the median of its places (x, y); the time
+of the last place kept; the least time between two places; the places."""
+
+
+def velocity(
+    track: Track, window_ms: int, place: Callable[[float, float], tuple[float, float]] | None, share: float
+) -> tuple[float, float] | None:
+    """Return a track's velocity by least squares over its last ``window_ms``.
+
+    Args:
+        track: its samples; where fewer than three are in the window, the last three are taken.
+        window_ms: milliseconds.
+        place: returns where on the ground a point of the picture is; None: the picture itself.
+        share: where in the box the point is that moves: 0 at the top, 1 at the bottom.
+
+    Returns:
+        x and y a second, in heights of the frame or in what ``place`` returns; None: too few samples.
+    """
+    samples = track.samples
+    last_ms = samples[-1].time_ms
+    first = 0
+    most = len(samples) - MIN_SAMPLES
+    if most < 0:
+        return None
+    while first < most and last_ms - samples[first].time_ms > window_ms:
+        first += 1
+    if 2 * (last_ms - samples[first].time_ms) < window_ms:
+        return None
+    count = 0
+    sum_t = sum_tt = sum_x = sum_y = sum_tx = sum_ty = 0.0
+    for time_ms, x, top, _, height, _ in samples[first:]:
+        t = (time_ms - last_ms) / 1000.0
+        y = top + share * height
+        if place is not None:
+            x, y = place(x, y)
+        count += 1
+        sum_t += t
+        sum_tt += t * t
+        sum_x += x
+        sum_y += y
+        sum_tx += t * x
+        sum_ty += t * y
+    spread = count * sum_tt - sum_t * sum_t
+    return (count * sum_tx - sum_t * sum_x) / spread, (count * sum_ty - sum_t * sum_y) / spread
+
+
+def begin_stay(x: float, y: float, now_ms: int) -> Stay:
+    """Return the stay of an object that is seen for the first time."""
+    return (x, y, False, x, y, now_ms, _FIRST_SPACING_MS, ((x, y),))
+
+
+def restart_stay(stay: Stay, x: float, y: float, now_ms: int) -> Stay:
+    """Return the stay of an object that has moved on to another place."""
+    return (stay[0], stay[1], stay[2], x, y, now_ms, _FIRST_SPACING_MS, ((x, y),))
+
+
+def extend_stay(stay: Stay, x: float, y: float, now_ms: int) -> Stay:
+    """Return a stay with one more place."""
+    first_x, first_y, moved, median_x, median_y, kept_ms, spacing_ms, places = stay
+    if now_ms - kept_ms < spacing_ms:
+        return stay
+    places = (*places, (x, y))
+    if len(places) > _POINTS:
+        places, spacing_ms = places[::2], spacing_ms * 2
+    median_x = median([place[0] for place in places])
+    median_y = median([place[1] for place in places])
+    return (first_x, first_y, moved, median_x, median_y, now_ms, spacing_ms, places)
+
+
+def note_movement(stay: Stay, x: float, y: float, height: float) -> Stay:
+    """Return a stay that knows whether its object has moved a box height."""
+    if stay[2] or math.hypot(x - stay[0], y - stay[1]) < height:
+        return stay
+    return (stay[0], stay[1], True, *stay[3:])
+
+
+def has_moved(stay: Stay) -> bool:
+    """Return whether the object has moved a box height since it was first seen."""
+    return stay[2]
+
+
+def stays(stay: Stay, x: float, y: float, diagonal: float, was_staying: bool) -> bool:
+    """Return whether a place is near enough to the median of a stay; for an object that stands, twice as far is."""
+    limit = (_LEAVES_BEYOND if was_staying else _STAYS_WITHIN) * diagonal
+    return math.hypot(x - stay[3], y - stay[4]) <= limit

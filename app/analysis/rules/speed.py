@@ -1,0 +1,61 @@
+"""SpeedRule: an object is too fast.
+
+Definition: the speed of a track's anchor on the ground, by least squares over the last second, is at least ``limit``
+km/h for ``start_after``, in the zone if there is one; it ends when that is not so for ``end_after``. ``ground`` has
+four points of the picture and the same four in metres. Subject: the track. Value: km/h.
+
+Elsewhere: supervision's speed estimation by a view transformer; Ultralytics ``SpeedEstimator``; Frigate zones with
+``distances`` and ``speed_threshold``; Axis *speed monitor*.
+
+>>> from app.analysis.rules.example import show
+>>> corners = [[0, 0], [1, 0], [1, 1], [0, 1]]
+>>> ground = {"points": corners, "metres": [[100 * x, 100 * y] for x, y in corners]}
+>>> rule = {"type": "speed", "ground": ground, "limit": 50}
+>>> show(rule, [(0.2 * n, [("car", 7, 0.1 + 0.04 * n, 0.5), ("car", 8, 0.1 + 0.02 * n, 0.5)]) for n in range(12)])
+new 7 at 0.6 72
+"""
+
+from __future__ import annotations
+
+import math
+
+from app.analysis.rules.homography import Homography
+from app.analysis.rules.motion import velocity
+from app.analysis.rules.rule import FrameView
+from app.analysis.rules.state import Subject, Track
+from app.analysis.rules.track_rule import Finding, TrackRule
+from app.settings.rules import Speed
+
+_WINDOW_MS = 1000
+_KMH = 3.6
+"""Kilometres an hour in a metre a second."""
+
+
+class SpeedRule(TrackRule[Speed]):
+    """Tracks that are fast on the ground."""
+
+    TYPE = "speed"
+
+    def __init__(self, settings: Speed) -> None:
+        """Take the rule's settings."""
+        super().__init__(settings, start=settings.start_after, end=settings.end_after)
+        self._ground: dict[float, Homography] = {}
+
+    def find(self, frame: FrameView, track: Track, subject: Subject) -> Finding:
+        """Return whether a track in the zone is too fast; the memory is whether it was in the zone."""
+        if not self.is_inside(frame, track.samples[-1], subject.memory is True):
+            return Finding(False, None, subject.incident.value if subject.incident else None)
+        moving = velocity(track, _WINDOW_MS, self._homography(frame.aspect).place, self.anchor_share)
+        if moving is None:
+            return Finding(False, True, subject.incident.value if subject.incident else None)
+        speed = math.hypot(*moving) * _KMH
+        return Finding(speed >= self.settings.limit, True, speed)
+
+    def _homography(self, aspect: float) -> Homography:
+        found = self._ground.get(aspect)
+        if found is None:
+            if len(self._ground) >= 8:
+                self._ground.clear()
+            points = [(x * aspect, y) for x, y in self.settings.ground.points]
+            found = self._ground[aspect] = Homography(points, self.settings.ground.metres)
+        return found

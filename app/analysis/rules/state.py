@@ -1,0 +1,142 @@
+"""RulesState: what the rules of one camera remember between two frames, and its bytes.
+
+Records are named tuples: a frame makes dozens of them, and a frozen dataclass takes three times as long to make.
+Lengths are in heights of the frame, times in milliseconds of capture time.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgpack
+
+from app.errors import StateUnreadable
+
+VERSION = 1
+"""Of the bytes; raised when the meaning of a field changes."""
+
+IDLE, PENDING, ACTIVE, ENDING = range(4)
+"""Status of a subject: nothing; the condition holds; an incident; an incident whose condition no longer holds."""
+NEVER = -1
+
+Key = tuple[int, ...]
+"""What an incident is about: ``(track,)``, ``(track, track)``, or ``()`` for the zone."""
+
+
+class Sample(NamedTuple):
+    """Where a track was in one frame."""
+
+    time_ms: int
+    x: float
+    """Centre of the box."""
+    top: float
+    width: float
+    height: float
+    confidence: float
+
+
+class Track(NamedTuple):
+    """What is remembered of a track."""
+
+    label: str
+    """The class most frames gave it; the one seen first among equals."""
+    votes: tuple[tuple[str, int], ...]
+    """Frames by class."""
+    samples: tuple[Sample, ...]
+    """Of the last ``HISTORY_MS``, at least the last three, oldest first; never empty."""
+
+
+class Incident(NamedTuple):
+    """What is remembered of a subject's incident while it goes on."""
+
+    anomaly_id: str
+    published_ms: int
+    """When it was last published."""
+    published_value: float | None
+    value: float | None
+    """In the last frame in which the condition held; None: the seconds since the start."""
+    track_ids: tuple[int, ...]
+    labels: tuple[str, ...]
+    """Classes of these tracks, each once, sorted."""
+
+
+class Subject(NamedTuple):
+    """What a rule remembers of one subject."""
+
+    status: int = IDLE
+    since_ms: int = 0
+    """When the condition began to hold."""
+    held_ms: int = 0
+    """For how long it has held, without gaps in the video."""
+    false_ms: int = 0
+    """For how long it has not held since it last did, without gaps."""
+    false_at_ms: int = 0
+    """The first frame in which it did not hold."""
+    ended_ms: int = NEVER
+    """When the last incident ended."""
+    incident: Incident | None = None
+    memory: Any = None
+    """What the type of rule remembers: numbers, texts and tuples of them."""
+
+
+class RuleState(NamedTuple):
+    """What is remembered of one rule; enough to end its incidents after the rule itself has gone."""
+
+    fingerprint: str
+    type: str
+    severity: str
+    zone: str | None
+    line: str | None
+    subjects: dict[Key, Subject]
+
+
+class RulesState(NamedTuple):
+    """What the rules of one camera remember."""
+
+    time_ms: int = NEVER
+    """Capture time of the last frame."""
+    intervals: tuple[int, ...] = ()
+    """Between the last frames, oldest first."""
+    tracks: dict[int, Track] = {}  # noqa: RUF012 (never changed: each frame makes its own)
+    rules: dict[str, RuleState] = {}  # noqa: RUF012
+
+
+def encode_state(state: RulesState) -> bytes:
+    """Return a state as bytes (MessagePack, which keeps 64-bit floats and integers exactly)."""
+    packed: bytes = msgpack.packb((VERSION, *state))
+    return packed
+
+
+def decode_state(data: bytes) -> RulesState:
+    """Return the state that :func:`encode_state` made bytes of; equal, in the same order.
+
+    Raises:
+        StateUnreadable: the bytes are damaged, or of another version.
+    """
+    try:
+        version, *fields = msgpack.unpackb(data, use_list=False, strict_map_key=False)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise StateUnreadable(f"the state of a camera's rules cannot be read: {type(error).__name__}") from None
+    if version != VERSION:
+        raise StateUnreadable(f"the state of a camera's rules has version {version!r}; version {VERSION} is read")
+    try:
+        time_ms, intervals, tracks, rules = fields
+        return RulesState(
+            time_ms,
+            intervals,
+            {
+                track_id: Track(label, votes, tuple(Sample(*sample) for sample in samples))
+                for track_id, (label, votes, samples) in tracks.items()
+            },
+            {
+                rule_id: RuleState._make((*fixed, {key: _subject(*subject) for key, subject in subjects.items()}))
+                for rule_id, (*fixed, subjects) in rules.items()
+            },
+        )
+    except (AttributeError, TypeError, ValueError) as error:
+        raise StateUnreadable(f"the state of a camera's rules cannot be read: {type(error).__name__}") from None
+
+
+def _subject(*fields: Any) -> Subject:
+    subject = Subject(*fields)
+    return subject._replace(incident=Incident(*subject.incident)) if subject.incident else subject

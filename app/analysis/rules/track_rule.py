@@ -1,0 +1,102 @@
+"""TrackRule: a rule whose incidents are about one track each."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from app.analysis.rules.machine import advance
+from app.analysis.rules.motion import (
+    begin_stay,
+    extend_stay,
+    has_moved,
+    note_movement,
+    restart_stay,
+    stays,
+)
+from app.analysis.rules.rule import FrameView, Rule, S
+from app.analysis.rules.state import ACTIVE, IDLE, NEVER, PENDING, Key, Sample, Subject, Track
+
+BLANK = Subject()
+
+
+class Finding(NamedTuple):
+    """What a type of rule finds of one track in one frame."""
+
+    holds: bool | None
+    """Whether the condition holds; None: the track is not seen."""
+    memory: Any
+    value: float | None = None
+    """What the type measures; None: the seconds since the start."""
+    ready: bool | None = None
+    """Whether it has held for long enough; None: by the rule's times."""
+    restarts: bool = False
+    """Whether what was pending begins again with this frame."""
+    began_ms: int | None = None
+    """When a condition that begins to hold with this frame began; None: with this frame."""
+
+
+class TrackRule(Rule[S]):
+    """A rule about single tracks."""
+
+    @abstractmethod
+    def find(self, frame: FrameView, track: Track, subject: Subject) -> Finding:
+        """Return whether the condition holds for a track that is seen in the frame and that the rule admits."""
+
+    def judge(self, frame: FrameView, subjects: Mapping[Key, Subject]) -> dict[Key, Subject]:
+        """Return what is remembered of the tracks after a frame."""
+        if frame.lost:
+            subjects = self.end_lost(frame, subjects)
+        now_ms, step_ms, timing = frame.now_ms, self.step_ms(frame), self.timing
+        after: dict[Key, Subject] = {}
+        for track_id, track in frame.tracks.items():
+            key = (track_id,)
+            known = subjects.get(key)
+            value = ready = began_ms = None
+            if track.samples[-1].time_ms == now_ms and self.admits_track(track):
+                before = known or BLANK
+                holds, memory, value, ready, restarts, began_ms = self.find(frame, track, before)
+                if restarts and before.status == PENDING:
+                    before = Subject(ended_ms=before.ended_ms)
+            elif known is None:
+                continue
+            else:
+                before, memory = known, known.memory
+                holds = None if track.samples[-1].time_ms != now_ms else False
+                if known.incident is not None:
+                    value = known.incident.value
+            if not holds and before.status == IDLE:
+                if memory is not None or self._is_cooling(before):
+                    after[key] = before if memory is before.memory else Subject(*before[:-1], memory)
+                continue
+            subject = advance(before, now_ms, step_ms, holds, timing, memory, ready, began_ms)
+            if subject.status >= ACTIVE or before.status >= ACTIVE:
+                subject = self.settle(frame, key, before, subject, value, ((track_id, track.label),))
+            if subject.status != IDLE or memory is not None or self._is_cooling(subject):
+                after[key] = subject
+        return after
+
+    def _is_cooling(self, subject: Subject) -> bool:
+        return subject.ended_ms != NEVER and self.timing.cooldown_ms > 0
+
+    def find_standing(
+        self, frame: FrameView, sample: Sample, subject: Subject, include_parked: bool
+    ) -> tuple[bool, Any, bool]:
+        """Return whether an object stands, what to remember as ``memory[0]``, and whether it began with this frame.
+
+        The memory of the rule must be a tuple whose first item is what this returned, or None.
+        """
+        x, y = sample.x, sample.top + self.anchor_share * sample.height
+        now_ms = frame.now_ms
+        if subject.memory is None:
+            return include_parked, begin_stay(x, y, now_ms), True
+        stay = note_movement(subject.memory[0], x, y, sample.height)
+        diagonal = (sample.width * sample.width + sample.height * sample.height) ** 0.5
+        was_active = subject.status >= ACTIVE
+        may_stand = include_parked or has_moved(stay)
+        if stays(stay, x, y, diagonal, was_active):
+            return may_stand, stay if was_active else extend_stay(stay, x, y, now_ms), False
+        if subject.status == IDLE or (subject.status == PENDING and subject.held_ms <= self.timing.flicker_ms):
+            return may_stand, restart_stay(stay, x, y, now_ms), True  # it moves: each frame may be where it stops
+        return False, stay, False

@@ -1,0 +1,128 @@
+"""Parse a list of rules: the rules file, or rules as a program gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from app.core.one_line import one_line
+from app.core.read_failure import read_failure
+from app.core.validation import InvalidValue
+from app.errors import SettingsError
+from app.settings.rules import RULE_TYPES, RuleFields
+
+
+def read_rules_file(file: Path) -> tuple[RuleFields, ...]:
+    """Read and parse a rules file.
+
+    Raises:
+        SettingsError: the file cannot be read, or a rule is wrong; one line.
+    """
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"rules file {str(file)!r} cannot be read: {read_failure(error)}") from None
+    return parse_rules_file(text, file)
+
+
+def parse_rules_file(text: str, file: Path) -> tuple[RuleFields, ...]:
+    """Parse a rules file's text.
+
+    Raises:
+        SettingsError: the text is not YAML with one key, ``rules``, or a rule is wrong; one line.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"rules file {str(file)!r} is not YAML: {one_line(error)}") from None
+    entries = content.get("rules") if isinstance(content, dict) and set(content) == {"rules"} else None
+    if not isinstance(entries, list):
+        raise SettingsError(f"rules file {str(file)!r} must hold one key, rules, with a list")
+    return parse_rules(entries)
+
+
+def parse_rules(entries: Sequence[object]) -> tuple[RuleFields, ...]:
+    """Parse the list of a rules file.
+
+    Raises:
+        SettingsError: a rule is wrong, or an id is given twice; one line that names rule and field.
+    """
+    rules = tuple(parse_rule(entry, f"rules[{index}]") for index, entry in enumerate(entries))
+    seen: set[str] = set()
+    for rule in rules:
+        if rule.id in seen:
+            raise SettingsError(f"rule {rule.id!r}: id: given twice; ids are unique")
+        seen.add(rule.id)
+    return rules
+
+
+def parse_rule(entry: object, position: str = "rule") -> RuleFields:
+    """Parse one rule.
+
+    Args:
+        entry: its fields by name.
+        position: what the error message calls a rule that has no id.
+
+    Raises:
+        SettingsError: a field is wrong; one line that names rule and field.
+    """
+    if not isinstance(entry, dict):
+        raise SettingsError(f"{position}: a {type(entry).__name__}; allowed is a mapping with id and type")
+    name = f"rule {entry['id']!r}" if isinstance(entry.get("id"), str) else position
+    kind = entry.get("type")
+    model = RULE_TYPES.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        shown = "missing" if kind is None else repr(kind)
+        raise SettingsError(f"{name}: type: {shown}; allowed are {', '.join(RULE_TYPES)}")
+    try:
+        return model.model_validate(entry)
+    except ValidationError as error:
+        raise SettingsError(_explain(name, model, entry, InvalidValue.first_of(error))) from None
+
+
+def rules_of_camera(rules: Iterable[RuleFields], camera_id: str) -> tuple[RuleFields, ...]:
+    """Return the rules whose ids or globs name a camera, in their order."""
+    return tuple(rule for rule in rules if any(fnmatchcase(camera_id, pattern) for pattern in rule.cameras))
+
+
+def _explain(name: str, model: type[RuleFields], entry: dict[str, Any], invalid: InvalidValue) -> str:
+    if not invalid.location:  # a check of several fields, whose message names the field
+        return f"{name}: {invalid.message}"
+    path, value = _written(entry, invalid.location)
+    if invalid.kind == "extra_forbidden" and len(invalid.location) == 1:
+        return f"{name}: {path}: not a field of {entry['type']}; allowed are {', '.join(_names(model))}"
+    if invalid.kind == "missing":
+        return f"{name}: {path}: missing; {entry['type']} needs it"
+    shown = "" if isinstance(value, (dict, list, tuple)) or value is None else repr(value)
+    return invalid.line(f"{name}: {path}", shown)
+
+
+def _names(model: type[RuleFields]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _written(entry: dict[str, Any], location: tuple[str, ...]) -> tuple[str, object]:
+    """Return a location as the user wrote it, such as ``zone[1][0]``, and the value there."""
+    path = ""
+    here: Any = entry
+    for part in location:
+        if isinstance(here, list) and part == "points":  # a shape written as a bare list of points
+            continue
+        if isinstance(here, dict) and part not in here and part.isdigit():  # a single schedule, written without a list
+            continue
+        path += f"[{part}]" if part.isdigit() else f".{part}" if path else part
+        here = _inner(here, part)
+    return path, here
+
+
+def _inner(here: Any, part: str) -> Any:
+    if isinstance(here, dict):
+        return here.get(part)
+    if isinstance(here, list) and part.isdigit() and int(part) < len(here):
+        return here[int(part)]
+    return None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.simulation.course import Course, Crossing, Place, draw_course
 from app.simulation.scenery import LIGHT_LEVELS, MARGIN, Scenery, Weather, draw_scenery, lit, wave
 from app.simulation.spec import StreetSpec
 from app.simulation.sprites import LABELS, PHASES, Colour, Look, Sprite, draw_sprite
@@ -17,6 +18,8 @@ from app.simulation.sprites import LABELS, PHASES, Colour, Look, Sprite, draw_sp
 PERSON, BICYCLE, CAR, BUS, TRUCK = range(len(LABELS))
 _HEIGHTS = {PERSON: 0.25, BICYCLE: 0.25, CAR: 0.20, BUS: 0.37, TRUCK: 0.37}
 """Height of each class on the nearest lane, as a share of the frame's height."""
+_BUS_LANE = 2
+"""The near lane of the roadway."""
 _FOG_LEVELS = 6
 """Levels of fog, from none (0) to thick."""
 
@@ -78,6 +81,8 @@ class _RoadUser:
     look: Look
     lift: int
     """Pixels from the lane's ground line, so that the ground lines of two road users seldom coincide."""
+    course: Course | None = None
+    """Its way, where it does not cross the street at one speed."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,8 @@ class _Placed:
     sprite: Sprite
     x: int
     y: int
+    ground: float
+    """Ground line, as a share of the frame's height, without the lift: what is nearer hides it."""
 
 
 class Street:
@@ -125,6 +132,14 @@ class Street:
             self._headlamps(image, placed)
         self._weather.apply(image, index, rain, snow, self._character[3] < 0.7)
         return StreetFrame(image, self._truth(owners, placed))
+
+    def truth(self, index: int) -> GroundTruth:
+        """Return ``frame(index).truth`` without drawing the picture."""
+        shake = self._shake(index / self.spec.fps)
+        owners = np.zeros((self.spec.height, self.spec.width), np.uint8)
+        placed = self._place(index / self.spec.fps, shake, 0, 0)
+        self._compose(np.empty((*owners.shape, 3), np.uint8), owners, placed, shake, 0, 0)
+        return self._truth(owners, placed)
 
     def _conditions(self, seconds: float) -> tuple[int, int, float, float]:
         """Return light (0 to LIGHT_LEVELS - 1), fog (0 to _FOG_LEVELS - 1), rain and snow (each 0 to 1) at a time."""
@@ -170,16 +185,33 @@ class Street:
             user = self._alive(slot, seconds)
             if user is None:
                 continue
-            travelled = (seconds - user.begins) * user.speed
+            place = self._place_of(user, seconds - user.begins)
+            user = self._as_seen(user, place)
             pace = 3.2 if user.look.class_id == PERSON else 2.2
             moves = user.look.class_id in (PERSON, BICYCLE)
-            phase = int(travelled / user.look.height * pace * PHASES / 2) % PHASES if moves else 0
+            phase = int(place.travelled / user.look.height * pace * PHASES / 2) % PHASES if moves else 0
             sprite = self._sprite(user, phase, light, fog)
             high, wide = sprite.mask.shape
-            centre = self._entry(user) + user.direction * travelled
-            ground = round(_LANES[user.lane].ground * self.spec.height) + user.lift
-            placed.append(_Placed(user, sprite, round(centre - wide / 2) + shake[0], ground - high + shake[1]))
-        return sorted(placed, key=lambda thing: (thing.user.lane, thing.user.lift, thing.user.identity))
+            ground = round(place.ground * self.spec.height) + user.lift
+            x, y = round(place.x - wide / 2) + shake[0], ground - high + shake[1]
+            placed.append(_Placed(user, sprite, x, y, place.ground))
+        return sorted(placed, key=lambda thing: (thing.ground, thing.user.lift, thing.user.identity))
+
+    def _place_of(self, user: _RoadUser, elapsed: float) -> Place:
+        if user.course is not None:
+            return user.course.at(elapsed)
+        travelled = elapsed * user.speed
+        x = self._entry(user) + user.direction * travelled
+        return Place(x, _LANES[user.lane].ground, travelled, user.direction)
+
+    @staticmethod
+    def _as_seen(user: _RoadUser, place: Place) -> _RoadUser:
+        """Return a road user with the direction and the height that it has at a place of its course."""
+        if user.course is None:
+            return user
+        scale = float(np.interp(place.ground, [lane.ground for lane in _LANES], [lane.scale for lane in _LANES]))
+        height = max(8, round(user.look.height * scale / _LANES[user.lane].scale))
+        return replace(user, direction=place.facing, look=replace(user.look, height=height))
 
     def _entry(self, user: _RoadUser) -> float:
         reach = self._reach(user.look)
@@ -203,19 +235,30 @@ class Street:
 
     def _spawn(self, slot: int, number: int, after: float | None) -> _RoadUser:
         rng = np.random.default_rng((self.spec.seed, 2, slot, number))
-        lane_number = int(rng.choice(len(_LANES), p=(0.24, 0.26, 0.27, 0.23)))
+        waits = slot == 0 and "bus" in self.spec.motion
+        lane_number = _BUS_LANE if waits else int(rng.choice(len(_LANES), p=(0.24, 0.26, 0.27, 0.23)))
         lane = _LANES[lane_number]
-        look = self._choose_look(rng, lane)
+        look = self._choose_look(rng, replace(lane, classes=(BUS,), weights=(1.0,)) if waits else lane)
         direction = lane.direction or int(rng.choice((-1, 1)))
         slow = look.class_id == PERSON
         speed = self.spec.width * lane.scale * float(rng.uniform(0.05, 0.09) if slow else rng.uniform(0.12, 0.34))
         duration = (self.spec.width + 2 * self._reach(look)) / speed
+        user = _RoadUser(slot * 100_000 + number + 1, 0.0, duration, lane_number, direction, speed, look, 0)
+        course = self._draw_course(user, (slot, number), waits=waits) if self.spec.motion else None
+        duration = duration if course is None else course.seconds
         # The scene is populated from its first frame: the first road users entered before it.
         begins = -float(rng.random()) * duration if after is None else after + float(rng.uniform(0.1, 1.2))
         lift = int(self.spec.height * rng.uniform(-0.02, 0.02))
-        return _RoadUser(
-            slot * 100_000 + number + 1, begins, begins + duration, lane_number, direction, speed, look, lift
+        return replace(user, begins=begins, ends=begins + duration, lift=lift, course=course)
+
+    def _draw_course(self, user: _RoadUser, place: tuple[int, int], *, waits: bool) -> Course | None:
+        start, lane = self._entry(user), _LANES[user.lane]
+        usual = Crossing(
+            start, self.spec.width - start, user.speed, lane.ground, user.look.class_id == PERSON, self.spec.width
         )
+        opposite = _LANES[len(_LANES) - 1 - user.lane].ground
+        rng = np.random.default_rng((self.spec.seed, 3, *place))
+        return draw_course(rng, self.spec.motion, usual, opposite, waits=waits)
 
     def _choose_look(self, rng: np.random.Generator, lane: _Lane) -> Look:
         class_id = int(rng.choice(lane.classes, p=lane.weights))
@@ -241,7 +284,7 @@ class Street:
         """Paint the farthest first; ``owners`` gets 1 + the index of the road user that a pixel shows, or 0."""
         waiting = sorted(enumerate(self._scenery.occluders), key=lambda pair: pair[1].depth)
         for number, thing in enumerate(placed):
-            while waiting and waiting[0][1].depth < _LANES[thing.user.lane].ground:
+            while waiting and waiting[0][1].depth < thing.ground:
                 self._paste_occluder(image, owners, waiting.pop(0)[0], shake, light, fog)
             _paste(image, owners, thing.sprite.image, thing.sprite.mask, (thing.x, thing.y), number + 1)
         for number, _ in waiting:

@@ -3,44 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.simulation.course import Course, Crossing, Place, draw_course
 from app.simulation.scenery import LIGHT_LEVELS, MARGIN, Scenery, Weather, draw_scenery, lit, wave
 from app.simulation.spec import StreetSpec
-from app.simulation.sprites import LABELS, PHASES, Colour, Look, Sprite, draw_sprite
+from app.simulation.sprites import PHASES, Sprite, draw_sprite
+from app.simulation.traffic import BICYCLE, CAR, PERSON, RoadUser, Traffic
 
-PERSON, BICYCLE, CAR, BUS, TRUCK = range(len(LABELS))
-_HEIGHTS = {PERSON: 0.25, BICYCLE: 0.25, CAR: 0.20, BUS: 0.37, TRUCK: 0.37}
-"""Height of each class on the nearest lane, as a share of the frame's height."""
-_BUS_LANE = 2
-"""The near lane of the roadway."""
 _FOG_LEVELS = 6
 """Levels of fog, from none (0) to thick."""
-
-
-@dataclass(frozen=True)
-class _Lane:
-    ground: float
-    """Its ground line, as a share of the frame's height."""
-    scale: float
-    classes: tuple[int, ...]
-    weights: tuple[float, ...]
-    direction: int
-    """+1 to the right, -1 to the left, 0 in both directions."""
-
-
-_LANES = (
-    _Lane(0.475, 0.62, (PERSON, BICYCLE), (0.85, 0.15), 0),
-    _Lane(0.600, 0.72, (CAR, BUS, TRUCK, BICYCLE), (0.5, 0.17, 0.18, 0.15), -1),
-    _Lane(0.800, 0.95, (CAR, BUS, TRUCK, BICYCLE), (0.5, 0.17, 0.18, 0.15), 1),
-    _Lane(0.950, 1.10, (PERSON, BICYCLE), (0.8, 0.2), 0),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,29 +43,10 @@ class StreetFrame:
 
 
 @dataclass(frozen=True)
-class _RoadUser:
-    """One road user, on its way from one side of the street to the other."""
-
-    identity: int
-    begins: float
-    """Seconds."""
-    ends: float
-    lane: int
-    direction: int
-    speed: float
-    """Pixels a second."""
-    look: Look
-    lift: int
-    """Pixels from the lane's ground line, so that the ground lines of two road users seldom coincide."""
-    course: Course | None = None
-    """Its way, where it does not cross the street at one speed."""
-
-
-@dataclass(frozen=True)
 class _Placed:
     """A road user in a frame; x and y are the top-left corner of its sprite."""
 
-    user: _RoadUser
+    user: RoadUser
     sprite: Sprite
     x: int
     y: int
@@ -112,7 +69,7 @@ class Street:
         self._weather = Weather(rng, spec.width, spec.height)
         self._phases = tuple(float(phase) for phase in rng.random(6))
         self._character = rng.random(4)
-        self._users: list[list[_RoadUser]] = [[] for _ in range(spec.objects)]
+        self._traffic = Traffic(spec)
         self._backdrop = lru_cache(maxsize=2)(self._draw_backdrop)
         self._sprite = lru_cache(maxsize=128)(self._draw_sprite)
         self._occluder = lru_cache(maxsize=16)(self._draw_occluder)
@@ -170,7 +127,7 @@ class Street:
             canvas = np.maximum(canvas, shine)
         return canvas
 
-    def _draw_sprite(self, user: _RoadUser, phase: int, light: int, fog: int) -> Sprite:
+    def _draw_sprite(self, user: RoadUser, phase: int, light: int, fog: int) -> Sprite:
         sprite = draw_sprite(user.look, phase)
         sprite = sprite if user.direction > 0 else sprite.flipped()
         image = lit(sprite.image, 0.9 * light / LIGHT_LEVELS, fog / _FOG_LEVELS, 0.7 - 0.15 * user.lane)
@@ -181,12 +138,7 @@ class Street:
 
     def _place(self, seconds: float, shake: tuple[int, int], light: int, fog: int) -> list[_Placed]:
         placed = []
-        for slot in range(self.spec.objects):
-            user = self._alive(slot, seconds)
-            if user is None:
-                continue
-            place = self._place_of(user, seconds - user.begins)
-            user = self._as_seen(user, place)
+        for user, place in self._traffic.at(seconds):
             pace = 3.2 if user.look.class_id == PERSON else 2.2
             moves = user.look.class_id in (PERSON, BICYCLE)
             phase = int(place.travelled / user.look.height * pace * PHASES / 2) % PHASES if moves else 0
@@ -196,81 +148,6 @@ class Street:
             x, y = round(place.x - wide / 2) + shake[0], ground - high + shake[1]
             placed.append(_Placed(user, sprite, x, y, place.ground))
         return sorted(placed, key=lambda thing: (thing.ground, thing.user.lift, thing.user.identity))
-
-    def _place_of(self, user: _RoadUser, elapsed: float) -> Place:
-        if user.course is not None:
-            return user.course.at(elapsed)
-        travelled = elapsed * user.speed
-        x = self._entry(user) + user.direction * travelled
-        return Place(x, _LANES[user.lane].ground, travelled, user.direction)
-
-    @staticmethod
-    def _as_seen(user: _RoadUser, place: Place) -> _RoadUser:
-        """Return a road user with the direction and the height that it has at a place of its course."""
-        if user.course is None:
-            return user
-        scale = float(np.interp(place.ground, [lane.ground for lane in _LANES], [lane.scale for lane in _LANES]))
-        height = max(8, round(user.look.height * scale / _LANES[user.lane].scale))
-        return replace(user, direction=place.facing, look=replace(user.look, height=height))
-
-    def _entry(self, user: _RoadUser) -> float:
-        reach = self._reach(user.look)
-        return -reach if user.direction > 0 else self.spec.width + reach
-
-    @staticmethod
-    def _reach(look: Look) -> float:
-        """Return half the length of a road user and some margin, in pixels."""
-        return look.height * (1.7 * look.stretch if look.class_id >= CAR else 0.7)
-
-    def _alive(self, slot: int, seconds: float) -> _RoadUser | None:
-        users = self._users[slot]
-        while not users or users[-1].ends <= seconds:
-            users.append(self._spawn(slot, len(users), users[-1].ends if users else None))
-        for user in reversed(users):
-            if user.begins <= seconds < user.ends:
-                return user
-            if user.ends <= seconds:
-                break
-        return None
-
-    def _spawn(self, slot: int, number: int, after: float | None) -> _RoadUser:
-        rng = np.random.default_rng((self.spec.seed, 2, slot, number))
-        waits = slot == 0 and "bus" in self.spec.motion
-        lane_number = _BUS_LANE if waits else int(rng.choice(len(_LANES), p=(0.24, 0.26, 0.27, 0.23)))
-        lane = _LANES[lane_number]
-        look = self._choose_look(rng, replace(lane, classes=(BUS,), weights=(1.0,)) if waits else lane)
-        direction = lane.direction or int(rng.choice((-1, 1)))
-        slow = look.class_id == PERSON
-        speed = self.spec.width * lane.scale * float(rng.uniform(0.05, 0.09) if slow else rng.uniform(0.12, 0.34))
-        duration = (self.spec.width + 2 * self._reach(look)) / speed
-        user = _RoadUser(slot * 100_000 + number + 1, 0.0, duration, lane_number, direction, speed, look, 0)
-        course = self._draw_course(user, (slot, number), waits=waits) if self.spec.motion else None
-        duration = duration if course is None else course.seconds
-        # The scene is populated from its first frame: the first road users entered before it.
-        begins = -float(rng.random()) * duration if after is None else after + float(rng.uniform(0.1, 1.2))
-        lift = int(self.spec.height * rng.uniform(-0.02, 0.02))
-        return replace(user, begins=begins, ends=begins + duration, lift=lift, course=course)
-
-    def _draw_course(self, user: _RoadUser, place: tuple[int, int], *, waits: bool) -> Course | None:
-        start, lane = self._entry(user), _LANES[user.lane]
-        usual = Crossing(
-            start, self.spec.width - start, user.speed, lane.ground, user.look.class_id == PERSON, self.spec.width
-        )
-        opposite = _LANES[len(_LANES) - 1 - user.lane].ground
-        rng = np.random.default_rng((self.spec.seed, 3, *place))
-        return draw_course(rng, self.spec.motion, usual, opposite, waits=waits)
-
-    def _choose_look(self, rng: np.random.Generator, lane: _Lane) -> Look:
-        class_id = int(rng.choice(lane.classes, p=lane.weights))
-        size = _HEIGHTS[class_id] * lane.scale * float(rng.uniform(0.86, 1.14))
-        return Look(
-            class_id=class_id,
-            height=max(8, round(size * self.spec.height)),
-            colour=_paint(rng),
-            second=_paint(rng),
-            skin=_SKINS[int(rng.integers(len(_SKINS)))],
-            stretch=float(rng.uniform(0.9, 1.12)),
-        )
 
     def _compose(
         self,
@@ -333,20 +210,6 @@ class Street:
             identities=np.array([user.identity for user in kept], np.int64),
             visible=np.array(visible, np.float32),
         )
-
-
-_SKINS: tuple[Colour, ...] = ((150, 185, 225), (110, 150, 200), (75, 105, 155), (45, 65, 105))
-
-
-def _paint(rng: np.random.Generator) -> Colour:
-    """Return a colour as vehicles and clothes have it: often grey, white or black, sometimes bright."""
-    if rng.random() < 0.4:
-        grey = int(rng.choice((35, 70, 130, 185, 235)))
-        return grey, grey, grey
-    hue, saturation, value = (int(rng.integers(low, high)) for low, high in ((0, 180), (110, 240), (90, 240)))
-    pixel = np.array([[[hue, saturation, value]]], np.uint8)
-    blue, green, red = (int(part) for part in cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0])
-    return blue, green, red
 
 
 def _paste(

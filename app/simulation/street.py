@@ -12,32 +12,11 @@ from numpy.typing import NDArray
 
 from app.simulation.scenery import LIGHT_LEVELS, MARGIN, Scenery, Weather, draw_scenery, lit, wave
 from app.simulation.spec import StreetSpec
-from app.simulation.sprites import LABELS, PHASES, Colour, Look, Sprite, draw_sprite
+from app.simulation.sprites import PHASES, Sprite, draw_sprite
+from app.simulation.traffic import BICYCLE, CAR, PERSON, RoadUser, Traffic
 
-PERSON, BICYCLE, CAR, BUS, TRUCK = range(len(LABELS))
-_HEIGHTS = {PERSON: 0.25, BICYCLE: 0.25, CAR: 0.20, BUS: 0.37, TRUCK: 0.37}
-"""Height of each class on the nearest lane, as a share of the frame's height."""
 _FOG_LEVELS = 6
 """Levels of fog, from none (0) to thick."""
-
-
-@dataclass(frozen=True)
-class _Lane:
-    ground: float
-    """Its ground line, as a share of the frame's height."""
-    scale: float
-    classes: tuple[int, ...]
-    weights: tuple[float, ...]
-    direction: int
-    """+1 to the right, -1 to the left, 0 in both directions."""
-
-
-_LANES = (
-    _Lane(0.475, 0.62, (PERSON, BICYCLE), (0.85, 0.15), 0),
-    _Lane(0.600, 0.72, (CAR, BUS, TRUCK, BICYCLE), (0.5, 0.17, 0.18, 0.15), -1),
-    _Lane(0.800, 0.95, (CAR, BUS, TRUCK, BICYCLE), (0.5, 0.17, 0.18, 0.15), 1),
-    _Lane(0.950, 1.10, (PERSON, BICYCLE), (0.8, 0.2), 0),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,30 +43,15 @@ class StreetFrame:
 
 
 @dataclass(frozen=True)
-class _RoadUser:
-    """One road user, on its way from one side of the street to the other."""
-
-    identity: int
-    begins: float
-    """Seconds."""
-    ends: float
-    lane: int
-    direction: int
-    speed: float
-    """Pixels a second."""
-    look: Look
-    lift: int
-    """Pixels from the lane's ground line, so that the ground lines of two road users seldom coincide."""
-
-
-@dataclass(frozen=True)
 class _Placed:
     """A road user in a frame; x and y are the top-left corner of its sprite."""
 
-    user: _RoadUser
+    user: RoadUser
     sprite: Sprite
     x: int
     y: int
+    ground: float
+    """Ground line, as a share of the frame's height, without the lift: what is nearer hides it."""
 
 
 class Street:
@@ -105,7 +69,7 @@ class Street:
         self._weather = Weather(rng, spec.width, spec.height)
         self._phases = tuple(float(phase) for phase in rng.random(6))
         self._character = rng.random(4)
-        self._users: list[list[_RoadUser]] = [[] for _ in range(spec.objects)]
+        self._traffic = Traffic(spec)
         self._backdrop = lru_cache(maxsize=2)(self._draw_backdrop)
         self._sprite = lru_cache(maxsize=128)(self._draw_sprite)
         self._occluder = lru_cache(maxsize=16)(self._draw_occluder)
@@ -125,6 +89,14 @@ class Street:
             self._headlamps(image, placed)
         self._weather.apply(image, index, rain, snow, self._character[3] < 0.7)
         return StreetFrame(image, self._truth(owners, placed))
+
+    def truth(self, index: int) -> GroundTruth:
+        """Return ``frame(index).truth`` without drawing the picture."""
+        shake = self._shake(index / self.spec.fps)
+        owners = np.zeros((self.spec.height, self.spec.width), np.uint8)
+        placed = self._place(index / self.spec.fps, shake, 0, 0)
+        self._compose(np.empty((*owners.shape, 3), np.uint8), owners, placed, shake, 0, 0)
+        return self._truth(owners, placed)
 
     def _conditions(self, seconds: float) -> tuple[int, int, float, float]:
         """Return light (0 to LIGHT_LEVELS - 1), fog (0 to _FOG_LEVELS - 1), rain and snow (each 0 to 1) at a time."""
@@ -155,7 +127,7 @@ class Street:
             canvas = np.maximum(canvas, shine)
         return canvas
 
-    def _draw_sprite(self, user: _RoadUser, phase: int, light: int, fog: int) -> Sprite:
+    def _draw_sprite(self, user: RoadUser, phase: int, light: int, fog: int) -> Sprite:
         sprite = draw_sprite(user.look, phase)
         sprite = sprite if user.direction > 0 else sprite.flipped()
         image = lit(sprite.image, 0.9 * light / LIGHT_LEVELS, fog / _FOG_LEVELS, 0.7 - 0.15 * user.lane)
@@ -166,68 +138,16 @@ class Street:
 
     def _place(self, seconds: float, shake: tuple[int, int], light: int, fog: int) -> list[_Placed]:
         placed = []
-        for slot in range(self.spec.objects):
-            user = self._alive(slot, seconds)
-            if user is None:
-                continue
-            travelled = (seconds - user.begins) * user.speed
+        for user, place in self._traffic.at(seconds):
             pace = 3.2 if user.look.class_id == PERSON else 2.2
             moves = user.look.class_id in (PERSON, BICYCLE)
-            phase = int(travelled / user.look.height * pace * PHASES / 2) % PHASES if moves else 0
+            phase = int(place.travelled / user.look.height * pace * PHASES / 2) % PHASES if moves else 0
             sprite = self._sprite(user, phase, light, fog)
             high, wide = sprite.mask.shape
-            centre = self._entry(user) + user.direction * travelled
-            ground = round(_LANES[user.lane].ground * self.spec.height) + user.lift
-            placed.append(_Placed(user, sprite, round(centre - wide / 2) + shake[0], ground - high + shake[1]))
-        return sorted(placed, key=lambda thing: (thing.user.lane, thing.user.lift, thing.user.identity))
-
-    def _entry(self, user: _RoadUser) -> float:
-        reach = self._reach(user.look)
-        return -reach if user.direction > 0 else self.spec.width + reach
-
-    @staticmethod
-    def _reach(look: Look) -> float:
-        """Return half the length of a road user and some margin, in pixels."""
-        return look.height * (1.7 * look.stretch if look.class_id >= CAR else 0.7)
-
-    def _alive(self, slot: int, seconds: float) -> _RoadUser | None:
-        users = self._users[slot]
-        while not users or users[-1].ends <= seconds:
-            users.append(self._spawn(slot, len(users), users[-1].ends if users else None))
-        for user in reversed(users):
-            if user.begins <= seconds < user.ends:
-                return user
-            if user.ends <= seconds:
-                break
-        return None
-
-    def _spawn(self, slot: int, number: int, after: float | None) -> _RoadUser:
-        rng = np.random.default_rng((self.spec.seed, 2, slot, number))
-        lane_number = int(rng.choice(len(_LANES), p=(0.24, 0.26, 0.27, 0.23)))
-        lane = _LANES[lane_number]
-        look = self._choose_look(rng, lane)
-        direction = lane.direction or int(rng.choice((-1, 1)))
-        slow = look.class_id == PERSON
-        speed = self.spec.width * lane.scale * float(rng.uniform(0.05, 0.09) if slow else rng.uniform(0.12, 0.34))
-        duration = (self.spec.width + 2 * self._reach(look)) / speed
-        # The scene is populated from its first frame: the first road users entered before it.
-        begins = -float(rng.random()) * duration if after is None else after + float(rng.uniform(0.1, 1.2))
-        lift = int(self.spec.height * rng.uniform(-0.02, 0.02))
-        return _RoadUser(
-            slot * 100_000 + number + 1, begins, begins + duration, lane_number, direction, speed, look, lift
-        )
-
-    def _choose_look(self, rng: np.random.Generator, lane: _Lane) -> Look:
-        class_id = int(rng.choice(lane.classes, p=lane.weights))
-        size = _HEIGHTS[class_id] * lane.scale * float(rng.uniform(0.86, 1.14))
-        return Look(
-            class_id=class_id,
-            height=max(8, round(size * self.spec.height)),
-            colour=_paint(rng),
-            second=_paint(rng),
-            skin=_SKINS[int(rng.integers(len(_SKINS)))],
-            stretch=float(rng.uniform(0.9, 1.12)),
-        )
+            ground = round(place.ground * self.spec.height) + user.lift
+            x, y = round(place.x - wide / 2) + shake[0], ground - high + shake[1]
+            placed.append(_Placed(user, sprite, x, y, place.ground))
+        return sorted(placed, key=lambda thing: (thing.ground, thing.user.lift, thing.user.identity))
 
     def _compose(
         self,
@@ -241,7 +161,7 @@ class Street:
         """Paint the farthest first; ``owners`` gets 1 + the index of the road user that a pixel shows, or 0."""
         waiting = sorted(enumerate(self._scenery.occluders), key=lambda pair: pair[1].depth)
         for number, thing in enumerate(placed):
-            while waiting and waiting[0][1].depth < _LANES[thing.user.lane].ground:
+            while waiting and waiting[0][1].depth < thing.ground:
                 self._paste_occluder(image, owners, waiting.pop(0)[0], shake, light, fog)
             _paste(image, owners, thing.sprite.image, thing.sprite.mask, (thing.x, thing.y), number + 1)
         for number, _ in waiting:
@@ -290,20 +210,6 @@ class Street:
             identities=np.array([user.identity for user in kept], np.int64),
             visible=np.array(visible, np.float32),
         )
-
-
-_SKINS: tuple[Colour, ...] = ((150, 185, 225), (110, 150, 200), (75, 105, 155), (45, 65, 105))
-
-
-def _paint(rng: np.random.Generator) -> Colour:
-    """Return a colour as vehicles and clothes have it: often grey, white or black, sometimes bright."""
-    if rng.random() < 0.4:
-        grey = int(rng.choice((35, 70, 130, 185, 235)))
-        return grey, grey, grey
-    hue, saturation, value = (int(rng.integers(low, high)) for low, high in ((0, 180), (110, 240), (90, 240)))
-    pixel = np.array([[[hue, saturation, value]]], np.uint8)
-    blue, green, red = (int(part) for part in cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0])
-    return blue, green, red
 
 
 def _paste(

@@ -6,7 +6,7 @@ The ingress deployment is a shell around this; the detector and the publisher ar
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,6 +15,8 @@ import numpy as np
 from app.core.bearer import carries_token
 from app.core.clock import Clock
 from app.core.event import DetectedObject, DetectionEvent, StageLatencies
+from app.core.one_line import one_line
+from app.core.wanted import DEFAULT_MODEL
 from app.detection import ImageOutcome
 from app.detection.messages import DetectorAnswer, DetectorJob, ModelInfo
 from app.errors import (
@@ -112,15 +114,18 @@ class DetectionService:
         limits: ServiceLimits,
         observer: ServiceObserver,
         token: str | None = None,
+        models: Collection[str] = (DEFAULT_MODEL,),
         clock: Clock | None = None,
     ) -> None:
         """Set up a service; it holds all frames back until :meth:`resize` says how many slots there are.
 
-        ``publishers`` are the shards of the publisher, in the order of their numbers.
+        ``publishers`` are the shards of the publisher, in the order of their numbers; ``models`` are the names by which
+        requests may ask for the detector's model.
         """
         self._detector = detector
         self._observer = observer
         self._token = token
+        self._models = models
         self._clock = clock or Clock()
         self._ready = False
         self._demand = DemandMeter(limits.max_batch_size, self._clock.monotonic)
@@ -151,6 +156,7 @@ class DetectionService:
         """
         self._authenticate(metadata)
         request = read_request(message, self._clock)
+        self._check_model(request.wanted.model)
         if traceparent := metadata.get("traceparent"):
             request = replace(request, traceparent=traceparent)
         self._demand.offered(request.camera_id, request.epoch, request.sequence)
@@ -190,6 +196,10 @@ class DetectionService:
     def _authenticate(self, metadata: Mapping[str, str]) -> None:
         if self._token is not None and not carries_token(metadata.get("authorization", ""), self._token):
             raise Unauthenticated("this service asks for a bearer token, and the request has no valid one")
+
+    def _check_model(self, name: str) -> None:
+        if name not in self._models:
+            raise RequestError(f"model {one_line(repr(name), 80)} is not served; there is {', '.join(self._models)}")
 
     async def _detected(self, request: DetectionRequest) -> _Detected:
         try:

@@ -8,7 +8,7 @@ import uuid
 from app.core.clock import Clock
 from app.core.event import DetectedObject, DetectionEvent
 from app.core.image_header import ImageHeader, probe
-from app.core.wanted import Wanted
+from app.core.wanted import DEFAULT_MODEL, Wanted
 from app.errors import RequestError
 from app.rpc.request import DetectionRequest
 from app.rpc.serving import UnreadableRequest
@@ -137,7 +137,7 @@ def _wanted(message: pb.DetectRequest) -> Wanted:
         raise RequestError(f"confidence {confidence:g} is not allowed: 0 to 1")
     if len(message.classes) > _MAX_CLASSES:
         raise RequestError(f"classes has {len(message.classes)} labels; allowed are {_MAX_CLASSES}")
-    return Wanted(confidence, tuple(message.classes))
+    return Wanted(confidence, tuple(message.classes), message.model or DEFAULT_MODEL)
 
 
 def _abbreviated(text: str) -> str:

@@ -139,6 +139,7 @@ def test_what_a_request_wants_detected_is_read_and_what_it_leaves_out_is_the_ser
     message = request(confidence=0.0)
     message.classes.extend(["person", "car"])
     assert read_request(message, clock()).wanted == Wanted(0.0, ("person", "car"))
+    assert read_request(request(model="ppe"), clock()).wanted == Wanted(model="ppe")
     assert read_request(request(confidence=1.0), clock()).wanted.confidence == 1.0
 
 

@@ -24,6 +24,7 @@ def camera(
     mask: Annotated[
         list[str] | None, typer.Option(help="A polygon painted black, as 'x,y x,y x,y' from 0 to 1; may be repeated.")
     ] = None,
+    model: Annotated[str | None, typer.Option(help="The model that detects in its frames; there is 'default'.")] = None,
     confidence: Annotated[str | None, typer.Option(help="Lower scores are left out; else the service's own.")] = None,
     classes: Annotated[str | None, typer.Option(help="Comma list of labels to keep; else the service's own.")] = None,
     metrics_host: Annotated[str, typer.Option(help="Where /metrics is offered; 0.0.0.0: to every host.")] = "127.0.0.1",
@@ -42,6 +43,7 @@ def camera(
         "stall_s": stall_s,
         "decode": decode,
         "masks": mask,
+        "model": model,
         "confidence": confidence,
         "classes": classes,
     }

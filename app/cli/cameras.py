@@ -42,6 +42,7 @@ def cameras_add(
     mask: Annotated[
         list[str] | None, typer.Option(help="A polygon painted black, as 'x,y x,y x,y' from 0 to 1; may be repeated.")
     ] = None,
+    model: Annotated[str | None, typer.Option(help="The model that detects in its frames; there is 'default'.")] = None,
     confidence: Annotated[
         float | None, typer.Option(help="Lower scores are left out; else DETECTOR_CONFIDENCE.")
     ] = None,
@@ -61,6 +62,7 @@ def cameras_add(
         "confidence": confidence,
         "classes": commas(classes or ""),
         "resources": _amounts(resource or []),
+        **({} if model is None else {"model": model}),
         **({} if decode is None else {"decode": decode}),
         **({} if jpeg_quality is None else {"jpeg_quality": jpeg_quality}),
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -16,6 +16,8 @@ import numpy as np
 from app.core.bearer import carries_token
 from app.core.clock import Clock
 from app.core.event import DetectedObject, DetectionEvent, StageLatencies
+from app.core.one_line import one_line
+from app.core.wanted import DEFAULT_MODEL
 from app.detection import ImageOutcome
 from app.detection.messages import DetectorAnswer, DetectorJob, ModelInfo
 from app.errors import (
@@ -115,15 +117,18 @@ class DetectionService:
         limits: ServiceLimits,
         observer: ServiceObserver,
         token: str | None = None,
+        models: Collection[str] = (DEFAULT_MODEL,),
         clock: Clock | None = None,
     ) -> None:
         """Set up a service; it holds all frames back until :meth:`resize` says how many slots there are.
 
-        ``publishers`` are the shards of the publisher, in the order of their numbers.
+        ``publishers`` are the shards of the publisher, in the order of their numbers; ``models`` are the names by which
+        requests may ask for the detector's model.
         """
         self._detector = detector
         self._observer = observer
         self._token = token
+        self._models = models
         self._clock = clock or Clock()
         self._max_age_s = limits.max_event_age_s
         self._ready = False
@@ -155,6 +160,7 @@ class DetectionService:
         """
         self._authenticate(metadata)
         request = read_request(message, self._clock, self._max_age_s)
+        self._check_model(request.wanted.model)
         if traceparent := metadata.get("traceparent"):
             request = replace(request, traceparent=traceparent)
         self._demand.offered(request.camera_id, request.epoch, request.sequence)
@@ -194,6 +200,10 @@ class DetectionService:
     def _authenticate(self, metadata: Mapping[str, str]) -> None:
         if self._token is not None and not carries_token(metadata.get("authorization", ""), self._token):
             raise Unauthenticated("this service asks for a bearer token, and the request has no valid one")
+
+    def _check_model(self, name: str) -> None:
+        if name not in self._models:
+            raise RequestError(f"model {one_line(repr(name), 80)} is not served; there is {', '.join(self._models)}")
 
     async def _detected(self, request: DetectionRequest) -> _Detected:
         try:

@@ -8,7 +8,7 @@ import uuid
 from app.core.clock import Clock
 from app.core.event import DetectedObject, DetectionEvent
 from app.core.image_header import ImageHeader, probe
-from app.core.wanted import Wanted
+from app.core.wanted import DEFAULT_MODEL, Wanted
 from app.errors import RequestError
 from app.rpc.request import DetectionRequest
 from app.rpc.serving import UnreadableRequest
@@ -23,7 +23,7 @@ REQUEST_TIMEOUT_S = 10.0
 """Budget of a request that names none, and the largest that counts."""
 _MAX_FRAME_ID = 256
 _MAX_SIDE = 1 << 20
-_MAX_CLASSES = 10_000
+_MAX_CLASSES, _MAX_LABEL = 10_000, 256
 
 
 def read_request(
@@ -148,7 +148,10 @@ def _wanted(message: pb.DetectRequest) -> Wanted:
         raise RequestError(f"confidence {confidence:g} is not allowed: 0 to 1")
     if len(message.classes) > _MAX_CLASSES:
         raise RequestError(f"classes has {len(message.classes)} labels; allowed are {_MAX_CLASSES}")
-    return Wanted(confidence, tuple(message.classes))
+    longest = max(map(len, message.classes), default=0)
+    if longest > _MAX_LABEL:
+        raise RequestError(f"classes has a label of {longest} characters; allowed are {_MAX_LABEL}")
+    return Wanted(confidence, tuple(message.classes), message.model or DEFAULT_MODEL)
 
 
 def _abbreviated(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from app.core.validation import InvalidValue
-from app.core.wanted import Wanted
+from app.core.wanted import DEFAULT_MODEL, Wanted
 from app.errors import SettingsError
 from app.settings.connections import commas
 from app.settings.masks import Polygons
@@ -51,6 +51,8 @@ StallSeconds = Annotated[float, Field(ge=0.5, le=86_400, allow_inf_nan=False)]
 """Seconds."""
 Decode = Literal["auto", "cpu", "cuda", "qsv", "drm"]
 """What decodes a video: a kind of hardware, the first of them that is there, or the CPU."""
+ModelName = Literal["default"]
+"""A model of the service: there is one."""
 Confidence = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Label = Annotated[str, Field(min_length=1, max_length=256)]
 """Of the model; only the model knows which there are."""
@@ -78,6 +80,8 @@ class CameraSettings(BaseModel):
     """Hardware that decodes its video; what is not there, or fails, leaves it to the CPU."""
     masks: Polygons = ()
     """Polygons in shares of the frame's width and height, painted black before anything is encoded."""
+    model: ModelName = DEFAULT_MODEL
+    """The model that detects in its frames."""
     confidence: Confidence | None = None
     """Detections with a lower score are left out; ``None``: ``DETECTOR_CONFIDENCE``."""
     classes: Annotated[tuple[Label, ...], BeforeValidator(commas)] = ()
@@ -88,7 +92,7 @@ class CameraSettings(BaseModel):
     @property
     def wanted(self) -> Wanted:
         """What is to be detected in its frames."""
-        return Wanted(self.confidence, self.classes)
+        return Wanted(self.confidence, self.classes, self.model)
 
     def with_fps(self, default: float) -> CameraSettings:
         """Return this camera with a frame rate: its own, or ``default`` where it has none."""

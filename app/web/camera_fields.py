@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from app.core.wanted import DEFAULT_MODEL
 from app.settings.cameras import (
     CAMERA_ID,
     DEFAULT_DECODE,
@@ -17,6 +18,7 @@ from app.settings.cameras import (
     JpegQuality,
     Label,
     MaxSide,
+    ModelName,
     StallSeconds,
     camera_of,
 )
@@ -67,6 +69,7 @@ class CameraFields(BaseModel):
             "picture's width and height.",
         ),
     ] = Field(default_factory=list)
+    model: Annotated[ModelName, Field(description="The model that detects in its frames.")] = DEFAULT_MODEL
     confidence: Annotated[
         Confidence | None, Field(description="Detections with a lower score are left out; null: DETECTOR_CONFIDENCE.")
     ] = None
@@ -88,6 +91,7 @@ class CameraFields(BaseModel):
             stall_s=settings.stall_s,
             decode=settings.decode,
             masks=[[list(point) for point in polygon] for polygon in settings.masks],
+            model=settings.model,
             confidence=settings.confidence,
             classes=list(settings.classes),
             resources=dict(settings.resources),

@@ -122,6 +122,37 @@ def test_what_is_seen_is_what_the_simulator_drew(service: Service):
     assert found / drawn >= 0.9
 
 
+def test_each_request_gets_the_detections_that_it_wants(service: Service, image: bytes):
+    def seen(**wanted: Any) -> list[tuple[str, float]]:
+        answer = service.detect(request(image, "wanting", **wanted))
+        return [(one.label, round(one.confidence, 3)) for one in answer.detections]
+
+    every = seen(model="default")
+    assert {"bus", "person"} <= {label for label, _ in every}
+    assert seen(classes=["bus"]) == [one for one in every if one[0] == "bus"]
+    bound = sorted(score for _, score in every)[len(every) // 2] - 0.0006
+    assert seen(confidence=bound) == [one for one in every if one[1] > bound]
+    assert len(seen(confidence=0.01)) > len(every)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ({"model": "ppe"}, "model 'ppe' is not served; there is default"),
+        (
+            {"classes": ["car", "dog"]},
+            "classes: 'dog' is no label of street.pt; allowed are person, bicycle, car, bus, truck",
+        ),
+        ({"confidence": 1.5}, "confidence 1.5 is not allowed: 0 to 1"),
+        ({"confidence": -0.1}, "confidence -0.1 is not allowed: 0 to 1"),
+    ],
+)
+def test_what_cannot_be_wanted_is_an_invalid_argument(
+    service: Service, image: bytes, wanted: dict[str, Any], told: str
+):
+    assert service.answer(request(image, **wanted)) == (grpc.StatusCode.INVALID_ARGUMENT, told)
+
+
 def test_boxes_are_in_pixels_of_the_source_frame(service: Service):
     picture = Street(StreetSpec(seed=7)).frame(50).image
     small = jpeg(cv2.resize(picture, (640, 360), interpolation=cv2.INTER_AREA))

@@ -138,6 +138,7 @@ _stamps = st.one_of(
     ),
 )
 _texts = st.one_of(st.just(""), st.text(max_size=40), st.sampled_from(("x" * 257, "ü" * 300_000, "a\0b", "../../etc")))
+_labels = st.sampled_from(("car", "person", "dog"))
 _plain = st.builds(pb.DetectRequest, camera_id=st.sampled_from(CAMERAS), image=images)
 _odd = st.builds(
     pb.DetectRequest,
@@ -151,9 +152,14 @@ _odd = st.builds(
     epoch=_U64,
     sequence=_U64,
     encode_ms=st.floats(width=32),
+    model=_texts,
+    confidence=st.one_of(st.none(), st.floats(width=32)),
+    classes=st.lists(st.one_of(_labels, _texts), max_size=3),
 )
 _one_odd_field = st.builds(lambda one, more: _merged(one, more), _plain, st.builds(
     pb.DetectRequest, captured_at=_stamps, epoch=_U64, sequence=_U64, encode_ms=st.floats(0, 1e6, width=32),
+    model=st.sampled_from(("", "default", "ppe")), confidence=st.one_of(st.none(), st.floats(0, 1, width=32)),
+    classes=st.lists(_labels, max_size=3),
 ))  # fmt: skip
 
 

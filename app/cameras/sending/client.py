@@ -17,7 +17,7 @@ from app.cameras.ledger import DropReason
 from app.cameras.outcome import Outcome
 from app.cameras.sending.grpc_outcomes import FailedCall, outcome_of
 from app.core.image_header import MAX_ENCODED_BYTES
-from app.core.wanted import AS_CONFIGURED, Wanted
+from app.core.wanted import AS_CONFIGURED, DEFAULT_MODEL, Wanted
 from app.errors import SettingsError
 from app.rpc.codes import committed_epoch
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
@@ -194,6 +194,7 @@ def _request(frame: EncodedFrame, budget_ms: int, wanted: Wanted) -> pb.DetectRe
         epoch=frame.epoch,
         sequence=frame.sequence,
         encode_ms=frame.encode_ms,
+        model="" if wanted.model == DEFAULT_MODEL else wanted.model,
         confidence=wanted.confidence,
         classes=wanted.classes,
     )

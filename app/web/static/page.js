@@ -252,6 +252,7 @@ class Tile {
     this.part("spread").textContent = total ? `p50 ${ms(total.p50)} p95 ${ms(total.p95)} ms` : "";
     const dropped = Object.entries(camera.ledger?.dropped ?? {}).filter(([, count]) => count);
     this.part("drops").textContent = dropped.length ? `dropped: ${dropped.map(([why, count]) => `${count} ${why}`).join(", ")}` : "";
+    this.part("options").textContent = options(camera);
     if (camera.width) this.part("view").style.aspectRatio = `${camera.width} / ${camera.height}`;
     this.image.alt = `Latest picture of ${this.id}`;
   }
@@ -340,6 +341,18 @@ class Tile {
     }));
     this.image.alt = `Latest picture of ${this.id}: ${summary(event)}`;
   }
+}
+
+// What differs from the defaults of a camera, and the decoder where hardware was asked for.
+function options({ settings, decoder }) {
+  return [
+    settings.decode !== "cpu" && decoder && `decoder ${decoder} (asked for ${settings.decode})`,
+    settings.masks.length && `${settings.masks.length} mask${settings.masks.length === 1 ? "" : "s"}`,
+    settings.model !== "default" && `model ${settings.model}`,
+    settings.confidence !== null && `confidence ${settings.confidence}`,
+    settings.classes.length && `only ${settings.classes.join(", ")}`,
+    settings.stall_s !== null && `stalled after ${settings.stall_s} s`,
+  ].filter(Boolean).join(" · ");
 }
 
 function choose(id) {

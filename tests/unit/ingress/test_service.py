@@ -129,6 +129,19 @@ async def test_what_a_request_wants_detected_goes_to_the_detector_with_its_image
     assert [batch[0].wanted for batch in desk.detector.batches] == [AS_CONFIGURED, Wanted(0.5, ("car",))]
 
 
+async def test_a_model_that_is_not_served_is_an_invalid_argument_and_costs_the_detector_nothing():
+    desk = Desk()
+    await desk.detect(model="default")
+    for name in ("ppe", "two\nlines" * 1000):
+        with pytest.raises(RequestError, match="is not served; there is default") as refused:
+            await desk.detect(model=name)
+        code, details = status_of(refused.value)
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert "\n" not in details
+        assert len(details) < 200
+    assert len(desk.detector.batches) == 1
+
+
 async def test_a_label_that_the_model_has_not_is_an_invalid_argument():
     desk = Desk()
     desk.detector.fault = RequestError("classes: 'dog' is no label of m.pt; allowed are car")

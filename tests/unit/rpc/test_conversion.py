@@ -148,6 +148,7 @@ def test_what_a_request_wants_detected_is_read_and_what_it_leaves_out_is_the_ser
     message = request(confidence=0.0)
     message.classes.extend(["person", "car"])
     assert read_request(message, clock()).wanted == Wanted(0.0, ("person", "car"))
+    assert read_request(request(model="ppe"), clock()).wanted == Wanted(model="ppe")
     assert read_request(request(confidence=1.0), clock()).wanted.confidence == 1.0
 
 
@@ -155,3 +156,17 @@ def test_what_a_request_wants_detected_is_read_and_what_it_leaves_out_is_the_ser
 def test_a_confidence_outside_0_to_1_is_refused(confidence: float):
     with pytest.raises(errors.RequestError, match=r"^confidence .* is not allowed: 0 to 1$"):
         read_request(request(confidence=confidence), clock())
+
+
+@pytest.mark.parametrize(
+    ("classes", "refusal"),
+    [
+        (["car", "x" * 257], "classes has a label of 257 characters; allowed are 256"),
+        (["car"] * 10_001, "classes has 10001 labels; allowed are 10000"),
+    ],
+)
+def test_more_or_longer_labels_than_a_model_has_are_refused(classes: list[str], refusal: str):
+    message = request()
+    message.classes.extend(classes)
+    with pytest.raises(errors.RequestError, match=f"^{refusal}$"):
+        read_request(message, clock())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.core.wanted import AS_CONFIGURED, Wanted
 from app.errors import SettingsError
 from app.settings.camera_lists import parse_camera_list, parse_cameras_file
 from app.settings.cameras import CameraSettings
@@ -247,3 +248,28 @@ def test_a_stall_that_cannot_be_is_refused(tmp_path: Path, value: str):
 def test_a_slow_camera_sets_its_own_stall(tmp_path: Path):
     file = cameras_file(tmp_path, "cameras: [{id: a, url: rtsp://h/1, stall_s: 30}, {id: b, url: rtsp://h/2}]")
     assert [camera.stall_s for camera in read_cameras_file(file, {})] == [30.0, None]
+
+
+def test_a_camera_says_what_is_detected_in_its_frames(tmp_path: Path):
+    entry = "{id: a, url: rtsp://h/1, model: default, confidence: 0, classes: [person, car]}"
+    file = cameras_file(tmp_path, f"cameras: [{entry}, {{id: b, url: rtsp://h/2}}]")
+    assert [camera.wanted for camera in read_cameras_file(file, {})] == [Wanted(0.0, ("person", "car")), AS_CONFIGURED]
+
+
+@pytest.mark.parametrize(
+    ("field", "refusal"),
+    [
+        ("confidence: 1.5", "cameras[0].confidence: 1.5: input should be less than or equal to 1"),
+        ("confidence: .nan", "cameras[0].confidence: nan: input should be a finite number"),
+        ("confidence: high", "cameras[0].confidence: 'high': input should be a valid number"),
+        ("classes: [1]", "cameras[0].classes.0: 1: input should be a valid string"),
+        ("classes: ['']", "cameras[0].classes.0: '': string should have at least 1 character"),
+        ("model: ppe", "cameras[0].model: 'ppe': input should be 'default'"),
+        ("decode: vaapi", "cameras[0].decode: 'vaapi': input should be 'auto', 'cpu', 'cuda', 'qsv' or 'drm'"),
+    ],
+)
+def test_an_option_of_a_camera_that_cannot_be_is_named_with_its_value(tmp_path: Path, field: str, refusal: str):
+    with pytest.raises(SettingsError) as refused:
+        read_cameras_file(cameras_file(tmp_path, f"cameras: [{{id: a, url: rtsp://h/1, {field}}}]"), {})
+    assert str(refused.value).startswith(refusal)
+    assert "\n" not in str(refused.value)

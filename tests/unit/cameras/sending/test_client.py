@@ -50,16 +50,17 @@ async def test_a_request_carries_all_that_the_contract_names(service: Service, c
     assert sent.captured_at.ToNanoseconds() == int(FRAME.captured_at.timestamp() * 1000) * 1_000_000
     assert service.metadata[0]["application"] == "inference"
     assert "authorization" not in service.metadata[0]
-    assert (sent.HasField("confidence"), list(sent.classes)) == (False, [])
+    assert (sent.HasField("confidence"), list(sent.classes), sent.model) == (False, [], "")
 
 
 async def test_a_request_asks_for_what_the_camera_wants_detected(service: Service):
     address = ServiceAddress(host="127.0.0.1", port=service.port)
-    client = DetectClient(address, wanted=Wanted(confidence=0.0, classes=("person", "car")))
+    client = DetectClient(address, wanted=Wanted(confidence=0.0, classes=("person", "car"), model="ppe"))
     await client.detect(FRAME, 0.2)
     await client.close()
     (sent,) = service.requests
     assert (sent.HasField("confidence"), sent.confidence, list(sent.classes)) == (True, 0.0, ["person", "car"])
+    assert sent.model == "ppe"
 
 
 async def test_the_deadline_on_the_wire_is_the_remainder_and_a_second(service: Service, client: DetectClient):

@@ -277,7 +277,9 @@ async def test_an_event_whose_time_passes_fails_with_the_error_that_it_waited_fo
         sent += [sink.send(record(str(number))) for number in (4, 5)]
         outcomes = await asyncio.gather(*sent, return_exceptions=True)
         assert all(isinstance(outcome, DeliveryUnavailable) for outcome in outcomes)
-        assert {str(outcome) for outcome in outcomes} == {str(translate(errors.for_code(error.code)(None), TOPIC))}
+        assert {str(outcome) for outcome in outcomes} == {
+            str(translate(errors.for_code(error.code)(None), KafkaSettings(topic=TOPIC)))
+        }
         broker.judge = lambda values: None
         await until(lambda: sink.connected)
         await asyncio.gather(*(sink.send(record(str(number))) for number in range(1, 6)))

@@ -35,6 +35,7 @@ class DetectRequest(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     ENCODE_MS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     CLASSES_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
@@ -54,6 +55,8 @@ class DetectRequest(_message.Message):
     """Rising within an epoch."""
     encode_ms: _builtins.float
     """What encoding the image took, for the event's latency by stage."""
+    model: _builtins.str
+    """Name of the model that detects, as the service's settings have it; empty: the default model."""
     confidence: _builtins.float
     """Detections with a lower confidence are left out, in [0, 1]; absent: the service's own threshold."""
     @_builtins.property
@@ -77,12 +80,13 @@ class DetectRequest(_message.Message):
         epoch: _builtins.int = ...,
         sequence: _builtins.int = ...,
         encode_ms: _builtins.float = ...,
+        model: _builtins.str = ...,
         confidence: _builtins.float | None = ...,
         classes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "captured_at", b"captured_at", "confidence", b"confidence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "camera_id", b"camera_id", "captured_at", b"captured_at", "classes", b"classes", "confidence", b"confidence", "encode_ms", b"encode_ms", "epoch", b"epoch", "frame_id", b"frame_id", "image", b"image", "latency_budget_ms", b"latency_budget_ms", "sequence", b"sequence", "source_height", b"source_height", "source_width", b"source_width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "camera_id", b"camera_id", "captured_at", b"captured_at", "classes", b"classes", "confidence", b"confidence", "encode_ms", b"encode_ms", "epoch", b"epoch", "frame_id", b"frame_id", "image", b"image", "latency_budget_ms", b"latency_budget_ms", "model", b"model", "sequence", b"sequence", "source_height", b"source_height", "source_width", b"source_width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015

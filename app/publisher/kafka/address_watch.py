@@ -45,7 +45,7 @@ class AddressWatch:
         while True:
             self.warning = await asyncio.to_thread(diagnose, self._settings, bootstrap)
             if self.warning:
-                self._log.again(self.warning)
+                self._log.report(self.warning)
             else:
-                self._log.over("all bootstrap addresses of Kafka answer again")
+                self._log.resolve("all bootstrap addresses of Kafka answer again")
             await asyncio.sleep(self._period_s)

@@ -120,8 +120,8 @@ def admin_client(settings: KafkaSettings, bootstrap: Sequence[str]) -> Iterator[
 
 def no_broker(settings: KafkaSettings, bootstrap: Sequence[str], error: Exception) -> DeliveryUnavailable:
     """Return the error of a client that could not connect: what is wrong with each address."""
-    reason = diagnose(settings, bootstrap) or _brief(error)
-    return DeliveryUnavailable(f"no Kafka broker answers at {', '.join(bootstrap)}: {reason}")
+    found = diagnose(settings, bootstrap)
+    return DeliveryUnavailable(found or f"no Kafka broker can be used at {', '.join(bootstrap)}: {_brief(error)}")
 
 
 def ensure_topic(settings: KafkaSettings, bootstrap: Sequence[str], *, create: bool) -> Topic:

@@ -72,7 +72,7 @@ def translate(error: BaseException, settings: KafkaSettings, right: Right = Righ
         trouble = Trouble.TOKEN if settings.sasl_mechanism == "OAUTHBEARER" else Trouble.CREDENTIALS
         facts = {"user": settings.sasl_username, "client": settings.sasl_oauth_client_id, "why": one_line(error, 200)}
         return DeliveryUnavailable(trouble.say(peer="Kafka", **facts))
-    return DeliveryUnavailable(f"Kafka cannot take the event now: {_brief(error)}")
+    return DeliveryUnavailable(Trouble.NOT_NOW.say(why=_brief(error)))
 
 
 def translate_invalid(error: Exception) -> DeliveryRefused | None:
@@ -121,7 +121,8 @@ def admin_client(settings: KafkaSettings, bootstrap: Sequence[str]) -> Iterator[
 def no_broker(settings: KafkaSettings, bootstrap: Sequence[str], error: Exception) -> DeliveryUnavailable:
     """Return the error of a client that could not connect: what is wrong with each address."""
     found = diagnose(settings, bootstrap)
-    return DeliveryUnavailable(found or f"no Kafka broker can be used at {', '.join(bootstrap)}: {_brief(error)}")
+    facts = {"bootstrap": ", ".join(bootstrap), "why": _brief(error)}
+    return DeliveryUnavailable(found or Trouble.NO_BROKER.say(**facts))
 
 
 def ensure_topic(settings: KafkaSettings, bootstrap: Sequence[str], *, create: bool) -> Topic:

@@ -124,6 +124,7 @@ TROUBLES = {
 }
 
 
+@pytest.mark.idle
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_each_trouble_has_its_sentence(cluster: Cluster, trouble: str):
     listener, protocol, sasl, expected = TROUBLES[trouble]
@@ -134,6 +135,7 @@ def test_each_trouble_has_its_sentence(cluster: Cluster, trouble: str):
     assert "hush" not in str(raised.value)
 
 
+@pytest.mark.idle
 def test_a_certificate_of_an_authority_that_is_not_trusted_is_named_as_that(cluster: Cluster):
     asked = settings(cluster.address("TLS"), "SSL", cluster.stranger.certificate)
     with pytest.raises(DeliveryUnavailable, match=r"is not trusted .*KAFKA_SSL_CAFILE"):

@@ -25,8 +25,6 @@ from app.settings.settings import Settings
 
 SOURCE_TIMEOUT_S = 15.0
 """Time-out of the requested frame of a source, and so much more than its ``stall_s`` where that is longer."""
-
-
 EVENT_BYTES = 1_024
 """What an event of six objects takes in the spool (``configs/README.md``, "State folders")."""
 
@@ -109,7 +107,7 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
         yield Finding("kafka", State.NOTE, "off: detections are answered and counted, nothing is published")
         return
     try:
-        report = check_broker(settings.kafka, Needs(settings.detector.max_detections, _bridged(settings)))
+        report = check_broker(settings.kafka, Needs(settings.detector.max_detections, outage_bridged(settings)))
     except SightlineError as error:
         yield Finding(
             "kafka",
@@ -122,7 +120,7 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
     yield from (Finding("kafka", State.NOTE, warning) for warning in report.warnings)
 
 
-def _bridged(settings: Settings) -> timedelta:
+def outage_bridged(settings: Settings) -> timedelta:
     """Return for how long the spool holds what the configured cameras give; an older event is refused anyway."""
     rate = sum(camera.fps or settings.inference_fps for camera in settings.cameras)
     held_s = settings.spool.max_bytes / EVENT_BYTES / rate if rate else math.inf

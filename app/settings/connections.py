@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import ipaddress
 import re
 import ssl
 from datetime import timedelta
@@ -16,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from app.core.read_failure import read_failure
 from app.errors import SettingsError
 from app.settings.duration import Duration
+from app.settings.service_address import is_loopback
 
 _BROKER = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})$")
 
@@ -53,16 +53,9 @@ def _token_url(value: str | None) -> str | None:
     named = parts.hostname and port != 0 and parts.username is None and not parts.fragment
     if not named or not re.fullmatch(r"[!-~]+", value):
         raise ValueError(allowed)
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(str(parts.hostname))):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(str(parts.hostname))):
         raise ValueError(allowed)
     return value
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class TlsSettings(Frozen):

@@ -74,7 +74,7 @@ def translate(error: BaseException, settings: KafkaSettings, right: Right = Righ
         trouble = Trouble.TOKEN if settings.sasl_mechanism == "OAUTHBEARER" else Trouble.CREDENTIALS
         facts = {"user": settings.sasl_username, "client": settings.sasl_oauth_client_id, "why": one_line(error, 200)}
         return DeliveryUnavailable(trouble.say(peer="Kafka", **facts))
-    return DeliveryUnavailable(f"Kafka cannot take the event now: {_brief(error)}")
+    return DeliveryUnavailable(Trouble.NOT_NOW.say(why=_brief(error)))
 
 
 def translate_invalid(error: Exception) -> DeliveryRefused | None:
@@ -124,8 +124,9 @@ def admin_client(
 
 def no_broker(settings: KafkaSettings, bootstrap: Sequence[str], error: Exception) -> DeliveryUnavailable:
     """Return the error of a client that could not connect: what is wrong with each address."""
-    reason = diagnose(settings, bootstrap) or _brief(error)
-    return DeliveryUnavailable(f"no Kafka broker answers at {', '.join(bootstrap)}: {reason}")
+    found = diagnose(settings, bootstrap)
+    facts = {"bootstrap": ", ".join(bootstrap), "why": _brief(error)}
+    return DeliveryUnavailable(found or Trouble.NO_BROKER.say(**facts))
 
 
 def ensure_topic(

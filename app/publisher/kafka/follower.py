@@ -12,6 +12,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition, errors
 
+from app.errors import DeliveryUnavailable
 from app.publisher.kafka.connection import client_options, missing, no_broker, translate
 from app.publisher.kafka.topic import Right
 from app.settings.connections import KafkaSettings
@@ -68,7 +69,7 @@ class TopicFollower:
                 metadata_max_age_ms=int(_REFRESH_S * 1000),
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no connection
-            raise no_broker(settings, bootstrap, error) from None
+            raise DeliveryUnavailable(f"Kafka cannot be read: {no_broker(settings, bootstrap, error)}") from None
         try:
             self._assign()
         except errors.KafkaError as error:

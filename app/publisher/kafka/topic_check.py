@@ -113,5 +113,5 @@ def _obtain_producer_id(admin: Any) -> None:
         if not issubclass(error, errors.RetriableError):
             raise error
         if time.monotonic() > end:
-            raise DeliveryUnavailable(f"no producer id is given out within {PATIENCE_S:g} s ({error.__name__})")
+            raise DeliveryUnavailable(Trouble.NO_PRODUCER_ID.say(seconds=PATIENCE_S, why=error.__name__))
         time.sleep(_PAUSE_S)

@@ -112,6 +112,12 @@ class Trouble(Enum):
         "rights are not shown",
         "the brokers do not say what {principal} may do: that it may write to the topic {topic!r} is not checked",
     )
+    NO_PRODUCER_ID = (
+        "no producer id",
+        "no producer id is given out within {seconds:g} s ({why})",
+    )
+    NO_BROKER = ("anything else, while connecting", "no Kafka broker can be used at {bootstrap}: {why}")
+    NOT_NOW = ("anything else, while sending", "Kafka cannot take the event now: {why}")
 
     def __init__(self, name: str, sentence: str) -> None:
         self.title = name

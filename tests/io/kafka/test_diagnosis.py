@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka.admin import AclOperation
 
 from app.core.ports import free_port
-from app.errors import DeliveryUnavailable
+from app.errors import DeliveryRefused, DeliveryUnavailable
 from app.publisher import EventRecord
 from app.publisher.kafka.connection import ensure_topic
 from app.publisher.kafka.diagnosis import diagnose
@@ -25,7 +25,7 @@ from app.settings.connections import KafkaSettings
 from tests.support.apache_kafka import ApacheKafka, Listener, require_apache_kafka
 from tests.support.certificates import Authority
 
-USERS = ("ann", "eve", "bob")
+USERS = ("ann", "dan", "eve", "bob")
 JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required {} ;".format(
     " ".join(f'user_{name}="secret"' for name in USERS)
 )
@@ -50,7 +50,7 @@ class Cluster:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """One broker with ACLs and a listener of each kind, one of which advertises an address where nobody listens.
 
-    Of the users ann may write to ``events`` and read its settings, eve only describe it, and bob nothing.
+    Of the users ann may write to ``events`` and read its settings, dan only write, eve only describe it, bob nothing.
     """
     require_apache_kafka()
     folder = tmp_path_factory.mktemp("diagnosis")
@@ -79,6 +79,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         kafka.create_topic("events")
         for operation in (AclOperation.WRITE, AclOperation.DESCRIBE_CONFIGS):
             kafka.allow("User:ann", operation, "events")
+        kafka.allow("User:dan", AclOperation.WRITE, "events")
         for topic in ("events", "missing"):
             kafka.allow("User:eve", AclOperation.DESCRIBE, topic)
         yield Cluster(kafka, authority, stranger)
@@ -123,6 +124,7 @@ TROUBLES = {
 }
 
 
+@pytest.mark.idle
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_each_trouble_has_its_sentence(cluster: Cluster, trouble: str):
     listener, protocol, sasl, expected = TROUBLES[trouble]
@@ -133,6 +135,7 @@ def test_each_trouble_has_its_sentence(cluster: Cluster, trouble: str):
     assert "hush" not in str(raised.value)
 
 
+@pytest.mark.idle
 def test_a_certificate_of_an_authority_that_is_not_trusted_is_named_as_that(cluster: Cluster):
     asked = settings(cluster.address("TLS"), "SSL", cluster.stranger.certificate)
     with pytest.raises(DeliveryUnavailable, match=r"is not trusted .*KAFKA_SSL_CAFILE"):
@@ -190,6 +193,33 @@ def test_a_missing_right_is_named_with_the_topic_and_the_user(
     assert str(raised.value) == (
         f"Kafka denies User:{user} the right {right} on the topic {asked.topic!r}: grant it with an ACL"
     )
+
+
+def test_settings_that_may_not_be_read_are_told_as_that(cluster: Cluster):
+    report = check_broker(account(cluster, "dan"), NEEDS)
+    assert report.warnings[1:] == (
+        "the settings of the topic 'events' cannot be read (the right DescribeConfigs on it is missing): retention, "
+        "size and cleanup.policy are not checked",
+    )
+
+
+async def test_an_event_that_the_topic_would_delete_at_once_is_set_aside_and_the_next_one_written(cluster: Cluster):
+    cluster.kafka.create_topic("brief", config={"retention.ms": "3600000"})
+    asked = settings(cluster.address("PLAINTEXT")).model_copy(update={"topic": "brief"})
+
+    async def find() -> tuple[str, ...]:
+        return asked.bootstrap_servers
+
+    sink, now_ms = KafkaSink(asked, find), time.time_ns() // 1_000_000
+    sink.start()
+    async with asyncio.timeout(30):
+        while not sink.connected:
+            await asyncio.sleep(0.01)
+        with pytest.raises(DeliveryRefused, match=r"^the event is 2 h old, and the topic 'brief' by its retention\.ms"):
+            await sink.send(EventRecord(b"cam", b"{}", (), now_ms - 7_200_000))
+        await sink.send(EventRecord(b"cam", b"{}", (), now_ms))
+    await sink.close()
+    assert cluster.kafka.end_offset("brief") == 1
 
 
 async def test_a_publisher_that_may_not_write_says_which_right_is_missing(cluster: Cluster):

@@ -108,6 +108,7 @@ async def publish(settings: KafkaSettings, seconds: float) -> int:
     return count
 
 
+@pytest.mark.idle
 @pytest.mark.parametrize("name", ["ann", "a,b", "a=b", "=2C,=3D"])
 async def test_a_scram_user_with_any_name_publishes_over_tls(cluster: Cluster, name: str):
     """Any that Kafka takes: to its ``ScramMessages`` (4.1.1) a name is ASCII."""
@@ -128,6 +129,7 @@ async def test_events_are_published_with_tokens_that_expire_meanwhile(cluster: C
     assert len(cluster.tokens.asked) - before >= 3
 
 
+@pytest.mark.idle
 def test_a_token_that_kafka_does_not_take_is_told_as_that(cluster: Cluster):
     with TokenServer(pair=cluster.tokens.pair) as stranger:  # it signs with another key
         asked = cluster.by_token(sasl_oauth_token_url=stranger.url)
@@ -136,6 +138,7 @@ def test_a_token_that_kafka_does_not_take_is_told_as_that(cluster: Cluster):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.idle
 def test_a_secret_that_the_token_endpoint_refuses_is_told_as_that(cluster: Cluster):
     asked = cluster.by_token(sasl_oauth_client_secret="hush-hush")
     with pytest.raises(DeliveryUnavailable, match=r"refuses client 'sightline' \(HTTP 401: unknown client") as raised:

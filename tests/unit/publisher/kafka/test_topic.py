@@ -13,7 +13,7 @@ import pytest
 from app.core.ports import free_port
 from app.errors import DeliveryRefused
 from app.publisher import EventRecord
-from app.publisher.kafka.preflight import Needs
+from app.publisher.kafka.preflight import Needs, check_broker
 from app.publisher.kafka.sink import KafkaSink
 from app.publisher.kafka.topic import Right, Topic, TopicConfig, principal_of, rights_of
 from app.publisher.kafka.topic_check import crowded_bytes, topic_warnings
@@ -77,6 +77,14 @@ def test_the_principal_is_named_as_far_as_the_settings_tell_it():
     assert principal_of(by_password) == "User:ann"
     assert principal_of(by_token) == "the subject of the token of client 'sightline'"
     assert principal_of(KafkaSettings()) == "User:ANONYMOUS"
+
+
+async def test_before_a_start_a_producer_id_is_obtained_and_nothing_is_written():
+    async with ScriptedBroker("events", lambda _: None) as broker:
+        settings = KafkaSettings(bootstrap_servers=(broker.address,), topic="events")
+        report = await asyncio.to_thread(check_broker, settings, NEEDS)
+        assert report.where == f"{broker.address} answers, topic events has 2 partitions and may be written to"
+        assert (broker.requests["InitProducerIdRequest"], broker.requests["ProduceRequest"]) == (1, 0)
 
 
 # Age

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from dataclasses import dataclass
 
@@ -51,7 +52,7 @@ class DetectionEvent:
     truncated: bool = False
     """Whether the limit of detections a frame was reached, so that there may be more objects."""
 
-    @property
+    @functools.cached_property
     def event_id(self) -> str:
         """The id of the event: always the same for one camera, frame and capture time."""
         return make_event_id(self.camera_id, self.frame_id, self.captured_at_ns)

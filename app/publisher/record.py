@@ -12,6 +12,7 @@ from app.errors import DeliveryRefused
 
 SCHEMA_VERSION = 1
 EVENT_TYPE = "sightline.detection.v1"
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def _body(event: DetectionEvent, timestamp: str, total_ms: float, replayed: bool
     }
     if event.truncated:
         body["truncated"] = True
-    return json.dumps(body, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
+    return _ENCODER.encode(body).encode()
 
 
 def _object(found: DetectedObject) -> dict[str, object]:
@@ -121,5 +122,5 @@ def _milliseconds(value: float) -> float:
 
 def _timestamp(ns: int) -> str:
     seconds, rest = divmod(ns, 1_000_000_000)
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest // 1_000_000:03d}Z"
+    moment = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+    return f"{moment.isoformat()}.{rest // 1_000_000:03d}Z"

@@ -71,6 +71,8 @@ class ScriptedBroker:
     """Of the topic; ``None``: the right to read it is missing."""
     logs: dict[int, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     """By partition, the values that were taken."""
+    advertised: int | None = None
+    """The port that clients are told, where it is not its own: of a proxy."""
     requests: Counter[str] = field(default_factory=Counter)
     """How many of each kind came."""
 
@@ -85,10 +87,10 @@ class ScriptedBroker:
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self._port}"
+        return f"127.0.0.1:{self.port}"
 
     @property
-    def _port(self) -> int:
+    def port(self) -> int:
         assert self._server is not None
         return int(self._server.sockets[0].getsockname()[1])
 
@@ -166,7 +168,11 @@ class ScriptedBroker:
         ]
         return MetadataResponse(
             throttle_time_ms=0,
-            brokers=[MetadataResponse.MetadataResponseBroker(node_id=1, host="127.0.0.1", port=self._port, rack=None)],
+            brokers=[
+                MetadataResponse.MetadataResponseBroker(
+                    node_id=1, host="127.0.0.1", port=self.advertised or self.port, rack=None
+                )
+            ],
             cluster_id="scripted",
             controller_id=1,
             topics=[topic(error_code=0, name=self.topic, is_internal=False, partitions=partitions)],

@@ -31,6 +31,8 @@ _QUOTED = re.compile(r"InitProducerIdResponse: \[Error (\d+)\]")
 BOOTSTRAP_TIMEOUT_MS = Timeouts.bootstrap_ms
 RECONNECT_MAX_MS = 1_000
 """The longest pause between two tries of a client to reach a broker it has lost."""
+_NO_PARTITION = "Partitioner did not assign a partition"
+"""What ``KafkaProducer.send`` of 3.0.12 says in a ValueError where the topic vanishes while a record is handed over."""
 _MISSING_TOPIC = (errors.UnknownTopicOrPartitionError, errors.InvalidTopicError)
 
 
@@ -79,6 +81,8 @@ def translate(error: BaseException, settings: KafkaSettings, right: Right = Righ
 
 def translate_invalid(error: Exception) -> DeliveryRefused | None:
     """Return a refusal where the client found the record itself at fault when it was handed over, else ``None``."""
+    if _NO_PARTITION in str(error):
+        return None
     if isinstance(error, (TypeError, ValueError, AssertionError, OverflowError, struct.error)):
         return DeliveryRefused(f"the event is no valid record: {_brief(error)}")
     return None

@@ -29,6 +29,8 @@ MAX_IN_FLIGHT = 5
 """Batches of one partition on their way; a broker recognises the repeats of a producer's last five."""
 KNOWN_S = 60.0
 """How long after an acknowledgement the broker is sure to remember the producer; Kafka itself keeps it for a day."""
+MISSING_S = 1.0
+"""How long a topic that the broker does not know may be missing: longer than one that is being made is unknown."""
 _LAST_EPOCH = 32_767
 """An epoch is a 16-bit number; after the last one another producer id is asked for."""
 _WRITTEN = tuple(error.code for error in PRODUCE_ERRORS.values() if error.verdict is Verdict.WRITTEN)
@@ -58,6 +60,7 @@ class _Partition:
     known_at: float = 0.0
     waits_for: Any = None
     """The error for which batches were sent again last, since the last acknowledgement."""
+    waits_since: float = 0.0
 
     def unsettled_before(self, number: int) -> bool:
         """Return whether a batch that was sent earlier is not written for sure."""
@@ -101,12 +104,26 @@ class OrderedSender(Sender):  # type: ignore[misc]  # the library has no types
             super().wakeup()
 
     def _send_producer_data(self, now: float | None = None) -> Any:
+        self._fail_if_missing()
+        if self._transaction_manager.has_fatal_error():
+            return 0
         self._accumulator.muted = {
             topic_partition
             for topic_partition, partition in self._partitions.items()
             if (partition.in_flight or partition.returned) and len(partition.in_flight) >= self._allowed(partition)
         }
         return super()._send_producer_data(now)
+
+    def _fail_if_missing(self) -> None:
+        """Fail where the topic is not there any more; its records would wait until their time has passed."""
+        for topic_partition, partition in self._partitions.items():
+            if (
+                isinstance(partition.waits_for, errors.UnknownTopicOrPartitionError)
+                and time.monotonic() - partition.waits_since > MISSING_S
+                and self._metadata.partitions_for_topic(topic_partition.topic) is None
+            ):
+                self._fail(partition.waits_for)
+                return
 
     def _allowed(self, partition: _Partition) -> int:
         """Return how many batches may be on their way to a partition now."""
@@ -153,6 +170,8 @@ class OrderedSender(Sender):  # type: ignore[misc]  # the library has no types
                 _Returned(number, self._without_refused(batch, exception, partition_response), True)
             )
         elif number is not None and self._can_retry(batch, kind):
+            if partition.waits_for is None:
+                partition.waits_since = time.monotonic()
             partition.waits_for = exception
             partition.returned.append(_Returned(number, (batch,)))
         elif number is not None and self._is_behind(partition, number, kind):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import asdict
+from dataclasses import fields
 
 from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.errors import SpoolDamaged
+
+_FIELDS = tuple(field.name for field in fields(DetectionEvent))
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 def dump(event: DetectionEvent, due_at_ns: int | None = None) -> bytes:
@@ -17,8 +20,13 @@ def dump(event: DetectionEvent, due_at_ns: int | None = None) -> bytes:
         event: what is stored.
         due_at_ns: when it should be at Kafka, nanoseconds since 1970 UTC; ``None``: its frame named no budget.
     """
-    values = asdict(event) if due_at_ns is None else {**asdict(event), "due_at_ns": due_at_ns}
-    return json.dumps(values, separators=(",", ":")).encode()
+    # As dataclasses.asdict, which copies each value and takes three times as long as the rest.
+    values = {name: getattr(event, name) for name in _FIELDS}
+    values["objects"] = [vars(one) for one in event.objects]
+    values["latency"] = vars(event.latency)
+    if due_at_ns is not None:
+        values["due_at_ns"] = due_at_ns
+    return _ENCODER.encode(values).encode()
 
 
 def load(body: bytes) -> tuple[DetectionEvent, int | None]:
@@ -31,7 +39,10 @@ def load(body: bytes) -> tuple[DetectionEvent, int | None]:
         values = json.loads(body)
         due_at_ns = values.pop("due_at_ns", None)
         latency = StageLatencies(**values.pop("latency"))
-        objects = tuple(DetectedObject(**{**one, "bbox": tuple(one["bbox"])}) for one in values.pop("objects"))
+        found = values.pop("objects")
+        for one in found:
+            one["bbox"] = tuple(one["bbox"])
+        objects = tuple(DetectedObject(**one) for one in found)
         return DetectionEvent(**values, objects=objects, latency=latency), None if due_at_ns is None else int(due_at_ns)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise SpoolDamaged(f"a stored event cannot be read: {type(error).__name__}") from None

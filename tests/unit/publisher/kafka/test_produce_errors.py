@@ -8,13 +8,15 @@ from contextlib import asynccontextmanager
 
 import pytest
 from kafka import errors
+from kafka.partitioner.abc import Partitioner
 from kafka.partitioner.default import murmur2
 
 from app.errors import DeliveryRefused, DeliveryUnavailable
 from app.publisher import EventRecord
-from app.publisher.kafka.connection import translate
+from app.publisher.kafka.connection import translate, translate_invalid
 from app.publisher.kafka.partitioner import PinnedPartitioner
 from app.publisher.kafka.produce_errors import PRODUCE_ERRORS, ProduceError, Verdict
+from app.publisher.kafka.producer import end_producer, make_producer
 from app.publisher.kafka.sink import KafkaSink
 from app.publisher.kafka.timeouts import Timeouts
 from app.settings.connections import KafkaSettings
@@ -306,6 +308,25 @@ async def test_partitions_that_are_added_are_used_once_all_that_was_on_its_way_i
         await asyncio.gather(*waiting)
         assert set(broker.logs) == {0, 1, 2, 3}
         assert broker.logs[0][:13] == [b"0", *(f"{camera} before".encode() for camera in cameras)]
+
+
+class Nowhere(Partitioner):
+    """Finds no partition, as the client does of a topic that vanishes while a record is handed over."""
+
+    def partition(self, *_: object) -> None:
+        return None
+
+
+async def test_a_topic_that_vanishes_while_an_event_is_handed_over_is_no_fault_of_the_event():
+    broker = ScriptedBroker(TOPIC, lambda values: None)
+    async with broker:
+        settings = KafkaSettings(bootstrap_servers=(broker.address,), topic=TOPIC)
+        producer = await asyncio.to_thread(make_producer, settings, (broker.address,), Timeouts())
+        producer.config["partitioner"] = Nowhere()
+        with pytest.raises(ValueError) as raised:  # noqa: PT011 - its text is what is tested
+            producer.send(TOPIC, b"value", key=b"cam")
+        assert translate_invalid(raised.value) is None
+        await asyncio.to_thread(end_producer, producer)
 
 
 async def test_a_key_has_the_partition_that_kafka_s_own_client_would_choose():

@@ -73,8 +73,12 @@ class Authorization:
         if self._challenge is None:
             return None
         if self._challenge.scheme == "basic":
-            return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+            return self.basic()
         return self._digest(self._challenge, method, uri)
+
+    def basic(self) -> str:
+        """Return the header of RFC 7617, which holds the password."""
+        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
     def _digest(self, challenge: Challenge, method: str, uri: str) -> str:
         """Return the header of RFC 7616, section 3.4; without ``qop`` that of RFC 2069."""

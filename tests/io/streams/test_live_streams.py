@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import ssl
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +19,7 @@ from app.core.clock import Clock
 from app.errors import SettingsError, SourceUnavailable
 from app.settings.source_url import SourceUrl
 from tests.support.accounts import Account
+from tests.support.certificates import self_signed
 from tests.support.h264 import H264, H265, Codec
 from tests.support.http_server import HttpServer, is_a_snapshot
 from tests.support.numbered import read
@@ -283,12 +282,3 @@ def assert_rate(camera: Watched, frames: int, asked: float, source_fps: float = 
     one, other = camera.sent[first], camera.sent[first + frames]
     assert frames * source_fps / (other.number - one.number) < 1.25 * asked
     assert frames / (other.at - one.at) > 0.25 * asked
-
-
-def self_signed(folder: Path) -> ssl.SSLContext:
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem"), "-subj", "/CN=127.0.0.1"]
-    subprocess.run([*command, *files], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    return context

@@ -50,7 +50,8 @@ def decode_still(data: bytes | NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         image = _read(encoded, cv2.IMREAD_UNCHANGED)
     if image is None:
         return None
-    return cv2.cvtColor(stretched(image), cv2.COLOR_GRAY2BGR) if image.ndim == 2 else stretched(image)
+    shown = stretched(image)
+    return cast("NDArray[np.uint8]", cv2.cvtColor(shown, cv2.COLOR_GRAY2BGR)) if shown.ndim == 2 else shown
 
 
 def _read(encoded: NDArray[np.uint8], flags: int) -> NDArray[Any] | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
@@ -75,6 +77,39 @@ def test_h264_and_h265_are_read_whole_or_in_fragments(codec: Codec, most_bytes: 
     assert numbers[0] <= 3
     assert timings[-1].time_s == pytest.approx(19 / 25, abs=1e-3)
     rows.add("RTSP over TCP", "H.264 and H.265, whole and in fragments, with a sound track", "every picture read")
+
+
+METADATA = "m=application 0 RTP/AVP 107\r\na=control:track3\r\na=rtpmap:107 vnd.onvif.metadata/90000\r\n"
+SOUND = "m=audio 0 RTP/AVP 0\r\na=control:track2\r\na=rtpmap:0 PCMU/8000\r\n"
+DESCRIPTIONS: dict[str, Callable[[str], str]] = {
+    "a track of ONVIF metadata": lambda text: text + METADATA,
+    "sound before the pictures": lambda text: text.replace("m=video", f"{SOUND}m=video"),
+    "no parameter sets": lambda text: re.sub(r"a=fmtp:[^\r]*\r\n", "", text),
+    "lines that end in LF": lambda text: text.replace("\r\n", "\n"),
+    "`control:*` and a range": lambda text: text.replace("t=0 0", "t=0 0\r\na=control:*\r\na=range:npt=now-"),
+}
+
+
+@pytest.mark.idle
+@pytest.mark.parametrize("name", DESCRIPTIONS)
+def test_a_camera_may_describe_itself_in_other_ways(name: str, rows: Rows):
+    with RtspServer(describe=DESCRIPTIONS[name], account=Account("viewer", "p@s%s")) as server:
+        source = opened(server.url(query="channel=1&subtype=0", user="viewer", password=quote("p@s%s", safe="")))
+        _, numbers = grabbed(source, 5)
+        source.close()
+        assert server.tracks == ["track1"]
+    assert numbers == list(range(numbers[0], numbers[0] + 5))
+    rows.add("RTSP over TCP", f"described with {', '.join(DESCRIPTIONS)}; a query", "every picture read")
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="there is no IPv6")
+@pytest.mark.parametrize("query", ["transport=tcp", "transport=udp"])
+def test_a_camera_may_be_named_by_its_ipv6_address(query: str, rows: Rows):
+    with RtspServer(host="::1", account=Account("viewer", SECRET)) as server:
+        source = opened(server.url(query=query, user="viewer", password=SECRET))
+        assert len(grabbed(source, 3)[1]) == 3
+        source.close()
+    rows.add("RTSP", "an IPv6 address", "let in, over TCP and UDP")
 
 
 @pytest.mark.idle

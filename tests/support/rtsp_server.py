@@ -58,6 +58,8 @@ class Behaviour:
     garbage: bool = False
     """What is answered is no RTSP."""
     account: Account | None = None
+    offers: tuple[Account, ...] = ()
+    """What it asks for, in this order, where that is not the account alone."""
     loses_every: int = 0
     """Every so-many-th RTP packet is lost on its way; 0: none."""
     answers_udp: bool = False
@@ -245,7 +247,8 @@ class RtspServer:
             return "200 OK", ["Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN, GET_PARAMETER"], ""
         account = self.behaviour.account
         if account is not None and not account.allows(method, headers.get("authorization", "")):
-            return "401 Unauthorized", [f"WWW-Authenticate: {account.challenge()}"], ""
+            offered = self.behaviour.offers or (account,)
+            return "401 Unauthorized", [f"WWW-Authenticate: {each.challenge()}" for each in offered], ""
         if method == "DESCRIBE":
             return "200 OK", ["Content-Type: application/sdp", f"Content-Base: {url}/"], self._description()
         if method == "SETUP":

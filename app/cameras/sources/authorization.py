@@ -121,7 +121,7 @@ def why_refused(
         return "it asks for an account, and the address names none"
     if challenges and not any(_is_answered(each, algorithms) for each in challenges):
         offered = ", ".join(str(each) for each in challenges)
-        return f"it offers only {offered}, which is not supported; the password was not sent"
+        return f"it asks for {offered}, which is not supported; the password was not sent"
     return f"it refuses the account {authorization.user!r}: check user name and password"
 
 

@@ -13,6 +13,7 @@ from app.cli.console import CONFIG, Config, Json, api_client, out, wide_console
 from app.errors import SettingsError
 from app.settings.connections import commas
 from app.settings.masks import parse_polygon
+from app.settings.source_url import SourceKind, SourceUrl
 
 cameras_app = typer.Typer(help="The cameras of the running system.", no_args_is_help=True)
 
@@ -84,8 +85,17 @@ def cameras_remove(
 
 
 def _address(url: str) -> str:
-    """Return a path as an absolute one: the system has another working directory than this shell."""
-    return url if ":" in url or "@" in url else str(Path(url).expanduser().absolute())
+    """Return a path as an absolute one: the system has another working directory than this shell.
+
+    Raises:
+        SettingsError: it is no address, or begins with a home that is not there.
+    """
+    if SourceUrl.parse(url).kind is not SourceKind.FILE or url.lower().startswith("file://"):
+        return url
+    try:
+        return str(Path(url).expanduser().absolute())
+    except RuntimeError:
+        raise SettingsError(f"url: there is no home for {Path(url).parts[0]}; allowed is a file's path") from None
 
 
 def _polygon(text: str) -> list[tuple[float, float]]:

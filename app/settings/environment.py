@@ -95,6 +95,17 @@ def named_by_the_environment(section: str, environment: Mapping[str, str]) -> fr
     return frozenset(path[-1] for path, _ in from_environment(environment) if path[:-1] == (section,))
 
 
+def bypass_proxies(host: str) -> None:
+    """Have the libraries of this process connect to a host directly.
+
+    FFmpeg takes ``http_proxy`` for every TLS connection, ``rtsps://`` included, and has no option against that but
+    ``no_proxy`` (libavformat/tls.c).
+    """
+    named = os.environ.get("no_proxy", os.environ.get("NO_PROXY", ""))
+    if "http_proxy" in os.environ and host not in re.split(r"[\s,]+", named):
+        os.environ["no_proxy"] = f"{named},{host}".strip(",")
+
+
 def process_environment() -> Mapping[str, str]:
     """Return this process's variables: the one place that reads them (``app/README.md``, decision 12)."""
     return os.environ

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,14 @@ class Authority:
             )
         )
         return pair
+
+
+def self_signed(folder: Path) -> ssl.SSLContext:
+    """Return the TLS context of a server whose certificate nobody trusts, as cameras have it."""
+    pair = Authority(folder).issue("camera")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    return context
 
 
 def _named(name: str) -> x509.Name:

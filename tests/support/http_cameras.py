@@ -15,11 +15,14 @@ from typing import BinaryIO
 import av
 import cv2
 import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from tests.support.http_server import HttpServer, _Request
 from tests.support.numbered import HEIGHT, WIDTH, draw
 
 Answer = Callable[[_Request], None]
+PLAYLIST = "application/vnd.apple.mpegurl"
+_KEY = bytes(range(16))
 
 
 def jpeg(number: int) -> bytes:
@@ -96,7 +99,7 @@ class Hls:
     """A live playlist over segments that exist already: of each, it is listed from the moment at which it is over."""
 
     def __init__(self, folder: Path, *, segment_s: int, fps: int, segments: int, listed: int = 3) -> None:
-        self._folder = folder
+        self.folder = folder
         self._segment_s = segment_s
         self._listed = listed
         self._segments = segments
@@ -117,18 +120,25 @@ class Hls:
         self._began = time.monotonic()
         server.answers["/live.m3u8"] = self._playlist
         for number in range(self._segments):
-            data = (self._folder / f"s{number}.ts").read_bytes()
+            data = (self.folder / f"s{number}.ts").read_bytes()
             # The name of a segment has no suffix that FFmpeg knows.
-            server.answers[f"/segment/{number}"] = lambda request, data=data: _send(request, data, "video/mp2t")  # type: ignore[misc]
+            server.answers[f"/segment/{number}"] = sends(data, "video/mp2t")
+            server.answers[f"/locked/segment/{number}"] = sends(_encrypted(data, number), "video/mp2t")
+        server.answers["/locked/key"] = sends(_KEY, "application/octet-stream")
 
-    def _playlist(self, request: _Request) -> None:
+    def text(self, *before: str, before_each: str = "") -> str:
+        """Return the playlist of now, with lines before its segments, and a line before each of them."""
         made = min(self._segments, self._listed + math.floor((time.monotonic() - self._began) / self._segment_s))
         first = max(0, made - self._listed)
         lines = ["#EXTM3U", "#EXT-X-VERSION:3", f"#EXT-X-TARGETDURATION:{self._segment_s}"]
-        lines.append(f"#EXT-X-MEDIA-SEQUENCE:{first}")
+        lines += [f"#EXT-X-MEDIA-SEQUENCE:{first}", *before]
         for number in range(first, made):
+            lines += [before_each.format(number=number)] if before_each else []
             lines += [f"#EXTINF:{self._segment_s:.3f},", f"segment/{number}?key=x"]
-        _send(request, "\n".join([*lines, ""]).encode(), "application/vnd.apple.mpegurl")
+        return "\n".join([*lines, ""])
+
+    def _playlist(self, request: _Request) -> None:
+        sends(self.text().encode(), PLAYLIST)(request)
 
 
 class _PatchedFlv:
@@ -222,9 +232,24 @@ class _Unnamed:
         return self._file.write(data)
 
 
-def _send(request: _Request, data: bytes, media_type: str) -> None:
-    request.send_response(200)
-    request.send_header("Content-Type", media_type)
-    request.send_header("Content-Length", str(len(data)))
-    request.end_headers()
-    request.wfile.write(data)
+def sends(data: bytes, media_type: str = "", **headers: str) -> Answer:
+    """Return what answers with these bytes; an underscore in a header's name stands for a hyphen."""
+
+    def answer(request: _Request) -> None:
+        request.send_response(200)
+        if media_type:
+            request.send_header("Content-Type", media_type)
+        request.send_header("Content-Length", str(len(data)))
+        for name, value in headers.items():
+            request.send_header(name.replace("_", "-"), value)
+        request.end_headers()
+        request.wfile.write(data)
+
+    return answer
+
+
+def _encrypted(segment: bytes, number: int) -> bytes:
+    """Encrypt a segment as ``METHOD=AES-128`` without an IV has it (RFC 8216, 5.2)."""
+    padding = 16 - len(segment) % 16
+    encryptor = Cipher(algorithms.AES(_KEY), modes.CBC(number.to_bytes(16, "big"))).encryptor()
+    return encryptor.update(segment + bytes([padding]) * padding) + encryptor.finalize()

@@ -9,7 +9,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -58,10 +58,14 @@ class Behaviour:
     garbage: bool = False
     """What is answered is no RTSP."""
     account: Account | None = None
+    offers: tuple[Account, ...] = ()
+    """What it asks for, in this order, where that is not the account alone."""
     loses_every: int = 0
     """Every so-many-th RTP packet is lost on its way; 0: none."""
     answers_udp: bool = False
     """A SETUP over TCP is answered with a transport over UDP."""
+    describe: Callable[[str], str] = str
+    """Changes the description that a DESCRIBE is answered with."""
     described: int = 0
     """DESCRIBE requests so far."""
 
@@ -105,8 +109,9 @@ class _Session:
 class RtspServer:
     """Streams numbered pictures to whoever asks; each session starts with number 0."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None, **behaviour: object) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", **behaviour: object) -> None:
         self.behaviour = Behaviour(**behaviour)  # type: ignore[arg-type]
+        self.host = host
         self.port = 0
         self.played: list[str] = []
         """The transport of every session that was played."""
@@ -128,11 +133,12 @@ class RtspServer:
     def url(self, path: str = "stream", query: str = "", user: str = "", password: str = "") -> str:
         account = f"{user}:{password}@" if user else ""
         scheme = "rtsps" if self._tls else "rtsp"
-        return f"{scheme}://{account}127.0.0.1:{self.port}/{path}{'?' + query if query else ''}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{account}{host}:{self.port}/{path}{'?' + query if query else ''}"
 
     def listen(self) -> None:
         """Begin to listen; after ``go_away``, on the same port again."""
-        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._listener = socket.create_server((self.host, self.port), family=self._family)
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
@@ -178,6 +184,10 @@ class RtspServer:
         """Never send again on the connections that are, and leave them open; new ones are welcome."""
         for session in self._present():
             session.frozen = True
+
+    @property
+    def _family(self) -> socket.AddressFamily:
+        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
     @property
     def connections(self) -> int:
@@ -237,7 +247,8 @@ class RtspServer:
             return "200 OK", ["Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN, GET_PARAMETER"], ""
         account = self.behaviour.account
         if account is not None and not account.allows(method, headers.get("authorization", "")):
-            return "401 Unauthorized", [f"WWW-Authenticate: {account.challenge()}"], ""
+            offered = self.behaviour.offers or (account,)
+            return "401 Unauthorized", [f"WWW-Authenticate: {each.challenge()}" for each in offered], ""
         if method == "DESCRIBE":
             return "200 OK", ["Content-Type: application/sdp", f"Content-Base: {url}/"], self._description()
         if method == "SETUP":
@@ -253,9 +264,9 @@ class RtspServer:
             return "461 Unsupported Transport", [], ""
         if kind == "udp":
             port = int(re.search(r"client_port=(\d+)", asked).group(1))  # type: ignore[union-attr]
-            sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            sender.bind(("127.0.0.1", 0))
-            session.udp = (sender, "127.0.0.1", port)
+            sender = socket.socket(self._family, socket.SOCK_DGRAM)
+            sender.bind((self.host, 0))
+            session.udp = (sender, self.host, port)
             own = sender.getsockname()[1]
             asked = f"RTP/AVP/UDP;unicast;client_port={port}-{port + 1};server_port={own}-{own + 1}"
         return "200 OK", [f"Transport: {asked}", "Session: 1;timeout=60"], ""
@@ -276,7 +287,7 @@ class RtspServer:
         ]
         if self.behaviour.sound:
             lines += ["m=audio 0 RTP/AVP 0", "a=control:track2"]
-        return "\r\n".join([*lines, ""])
+        return self.behaviour.describe("\r\n".join([*lines, ""]))
 
     def _stream(self, session: _Session) -> None:
         with contextlib.suppress(OSError):

@@ -73,8 +73,12 @@ class Authorization:
         if self._challenge is None:
             return None
         if self._challenge.scheme == "basic":
-            return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+            return self.basic()
         return self._digest(self._challenge, method, uri)
+
+    def basic(self) -> str:
+        """Return the header of RFC 7617, which holds the password."""
+        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
     def _digest(self, challenge: Challenge, method: str, uri: str) -> str:
         """Return the header of RFC 7616, section 3.4; without ``qop`` that of RFC 2069."""
@@ -117,7 +121,7 @@ def why_refused(
         return "it asks for an account, and the address names none"
     if challenges and not any(_is_answered(each, algorithms) for each in challenges):
         offered = ", ".join(str(each) for each in challenges)
-        return f"it offers only {offered}, which is not supported; the password was not sent"
+        return f"it asks for {offered}, which is not supported; the password was not sent"
     return f"it refuses the account {authorization.user!r}: check user name and password"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import av
 import av.logging
@@ -25,7 +26,7 @@ from app.cameras.sources.http_proxy import proxy_options
 from app.cameras.sources.recovery_point import frames_to_recovery
 from app.cameras.sources.still import stretched
 from app.errors import SourceRefused, SourceUnavailable
-from app.settings.environment import process_environment
+from app.settings.environment import bypass_proxies, process_environment
 from app.settings.source_url import SourceUrl
 
 _ORDINARY_FPS = 25.0
@@ -108,6 +109,8 @@ class VideoDecoder:
         began = time.monotonic()
         log: Log = ()
         device = self._choice.begin()
+        if self._address.startswith("rtsps://"):
+            bypass_proxies(urlsplit(self._address).hostname or "")
         try:
             with av.logging.Capture() as log:
                 self._container = self._connect(device)

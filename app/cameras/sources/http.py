@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from app.cameras.sources.decoder_choice import DecoderChoice
-from app.cameras.sources.http_client import Answer, HttpClient, ProtocolFault, proxy_of
+from app.cameras.sources.http_client import Answer, HttpClient, ProtocolFault
 from app.cameras.sources.jpeg_splitter import START
-from app.cameras.sources.live import STREAM_OPTIONS, LiveSource
+from app.cameras.sources.live import LiveSource
 from app.cameras.sources.mjpeg import MjpegSource
 from app.cameras.sources.snapshots import SnapshotSource
 from app.cameras.sources.source import FrameTime, RawFrame, Source
@@ -95,7 +94,7 @@ class HttpSource:
         elif is_playlist:
             self._adopt(self._recording(_HLS))
         elif head.startswith(b"FLV"):
-            options = self._options(_FLV if self._begins_with_pictures(head) else _FLV_WITH_SOUND)
+            options = _FLV if self._begins_with_pictures(head) else _FLV_WITH_SOUND
             self._client.close()
             self._adopt(LiveSource(self._url, self._clock, self._timeouts, options, "flv", self._choice))
         else:
@@ -180,12 +179,11 @@ class HttpSource:
         target_s = min(float(target.group(1)), _MOST_TARGET_S) if target else _USUAL_TARGET_S
         # FFmpeg asks for a playlist that has nothing new once more after half a segment.
         silence_s = self._timeouts.read_s + 1.5 * target_s
-        options = self._options(_HLS)
         return VideoSource(
             self._url,
             self._url.reveal(),
             self._clock,
-            options,
+            _HLS,
             open_s=silence_s,
             read_s=silence_s,
             is_stream=True,
@@ -195,18 +193,11 @@ class HttpSource:
     def _recording(self, options: Mapping[str, str]) -> Source:
         limit_s = self._timeouts.open_s
         return VideoSource(
-            self._url,
-            self._url.reveal(),
-            self._clock,
-            self._options(options),
-            open_s=limit_s,
-            read_s=limit_s,
-            choice=self._choice,
+            self._url, self._url.reveal(), self._clock, options, open_s=limit_s, read_s=limit_s, choice=self._choice
         )
 
     def _open_video(self) -> None:
-        options = self._options(STREAM_OPTIONS)
-        live = LiveSource(self._url, self._clock, self._timeouts, options, choice=self._choice)
+        live = LiveSource(self._url, self._clock, self._timeouts, choice=self._choice)
         self._adopt(live)
         live.open()
         if live.is_recording:
@@ -220,14 +211,10 @@ class HttpSource:
         if self._interrupted:  # by a stop that came before there was anything to end
             source.interrupt()
 
-    def _options(self, options: Mapping[str, str]) -> dict[str, str]:
-        # FFmpeg reads http_proxy itself, and no_proxy in its own way: what we know to be direct is said to be so.
-        direct = proxy_of(urlsplit(self._url.reveal())) is None
-        return {**options, **({"http_proxy": ""} if direct else {})}
-
 
 def _holds_pictures(answer: Answer, head: bytes) -> bool:
     """Return whether still pictures come, in whatever order and wrapping: the bytes count before the type."""
     if answer.media_type.startswith("multipart/"):
         return True
-    return is_picture(head) or _PART_TYPE.search(head) is not None or (START in head and head.startswith(b"--"))
+    is_wrapped = START in head and head.lstrip().startswith((b"--", START))  # some begin with an empty line
+    return is_picture(head) or _PART_TYPE.search(head) is not None or is_wrapped

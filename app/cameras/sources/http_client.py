@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import http.client
-import socket
-import ssl
-import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from app.cameras.sources.authorization import Authorization, parse_challenges, why_refused
-from app.cameras.sources.http_proxy import proxy_for
+from app.cameras.sources.http_body import Body
+from app.cameras.sources.http_connection import HttpConnection, proxy_headers, proxy_of
 from app.errors import SourceRefused, SourceUnavailable
-from app.settings.environment import process_environment
 from app.settings.source_url import SourceUrl
 
 NO_ANSWER = "no answer within its time-out"
 _MOST_REDIRECTS = 5
-_CHUNK_BYTES = 65_536
+_MOST_SKIPPED_BYTES = 65_536
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -42,25 +40,21 @@ class Answer:
 
 
 class HttpClient:
-    """Asks one address again and again: accounts, redirects, proxies from the environment, and keep-alive.
+    """Asks one address again and again, with its account and its redirects.
 
-    Used by one thread; ``interrupt`` may be called from others. Certificates are not checked, as FFmpeg does not:
-    cameras sign their own.
+    Used by one thread; ``interrupt`` may be called from others.
     """
 
     def __init__(self, url: SourceUrl, timeout_s: float, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Make a client that is not connected; ``timeout_s`` limits connecting, and each wait for bytes."""
         self._url = url
         self._timeout_s = timeout_s
+        self._connection = HttpConnection(timeout_s)
+        self._body: Body | None = None
         self._monotonic = monotonic
         self._target = urlsplit(url.reveal())
         self._authorization = Authorization(unquote(self._target.username or ""), unquote(self._target.password or ""))
         self._origin = _origin(self._target)
-        self._connection: http.client.HTTPConnection | None = None
-        self._response: http.client.HTTPResponse | None = None
-        self._socket: socket.socket | None = None
-        self._lock = threading.Lock()
-        self._interrupted = False
 
     def get(self, headers: Mapping[str, str] | None = None) -> Answer:
         """Send a request and wait for the header of its response; the body of the one before must have been read.
@@ -78,10 +72,10 @@ class HttpClient:
                 challenged = True
                 asked = parse_challenges(response.msg.get_all("WWW-Authenticate") or [])
                 if self._authorization.accept(asked):
-                    self._skip_body()
+                    self._skip_body(response)
                     continue
             if status in _REDIRECTS and response.getheader("Location"):
-                self._skip_body()
+                self._skip_body(response)
                 self._follow(str(response.getheader("Location")))
                 continue
             self._refuse_errors(response)
@@ -94,17 +88,12 @@ class HttpClient:
         Raises:
             SourceUnavailable: none came within the time-out, or the connection broke.
         """
-        assert self._response is not None, "get() comes first"
-        if self._response.isclosed():
-            return b""
+        assert self._body is not None, "get() comes first"
         try:
-            data = self._response.read1(_CHUNK_BYTES)
-            if self._response.length == 0:
-                self._response.close()  # http.client would wait for one more read before the next request
-            return data
+            return self._body.read()
         except TimeoutError:
             raise SourceUnavailable(f"{self._url} stopped: {NO_ANSWER}") from None
-        except http.client.HTTPException as error:
+        except (http.client.HTTPException, zlib.error) as error:
             raise SourceUnavailable(f"{self._url} stopped: {type(error).__name__}") from None
         except (OSError, ValueError, AttributeError) as error:
             # An interrupt shuts the socket down under the reader.
@@ -116,9 +105,8 @@ class HttpClient:
         Raises:
             SourceUnavailable: it is longer than ``most_bytes``, cut off, or not there after ``within_s`` seconds.
         """
-        assert self._response is not None, "get() comes first"
+        assert self._body is not None, "get() comes first"
         latest = self._monotonic() + within_s
-        expected = self._response.length
         parts, size = [], 0
         while part := self.read():
             parts.append(part)
@@ -127,44 +115,34 @@ class HttpClient:
                 raise SourceUnavailable(f"{self._url} answers with over {most_bytes} bytes")
             if self._monotonic() > latest:
                 raise SourceUnavailable(f"{self._url} stopped: {NO_ANSWER}")
-        if expected is not None and size < expected:
+        if self._body.is_cut:
             raise SourceUnavailable(f"{self._url} cut its answer off")
         return b"".join(parts)
 
     @property
     def is_over(self) -> bool:
         """Whether the body is known to be read to its end."""
-        return self._response is None or self._response.isclosed() or self._response.length == 0
+        return self._body is None or self._body.is_over
 
     def set_timeout(self, timeout_s: float) -> None:
         """Limit each wait for bytes from now on."""
         self._timeout_s = timeout_s
-        with self._lock:
-            if self._socket is not None and self._socket.fileno() >= 0:
-                self._socket.settimeout(timeout_s)
+        self._connection.set_timeout(timeout_s)
 
     def interrupt(self) -> None:
         """End the present wait and every later one; thread-safe."""
-        with self._lock:
-            self._interrupted = True
-            self._shut_down()
+        self._connection.interrupt()
 
     def close(self) -> None:
         """Disconnect; closing twice is fine."""
-        response, self._response = self._response, None
-        if response is not None:
-            response.close()
-        with self._lock:
-            connection, self._connection = self._connection, None
-            used, self._socket = self._socket, None
-        if connection is not None:
-            connection.close()
-        if used is not None:
-            used.close()
+        body, self._body = self._body, None
+        if body is not None:
+            body.close()
+        self._connection.close()
 
     def _exchange(self, headers: Mapping[str, str]) -> http.client.HTTPResponse:
         """Send one request; on a kept connection that the server has closed meanwhile, once more on a new one."""
-        kept = self._connection is not None and self._connection.sock is not None
+        kept = self._connection.is_kept
         try:
             return self._exchange_once(headers)
         except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError) as error:
@@ -183,43 +161,19 @@ class HttpClient:
         return self._exchange(headers)
 
     def _exchange_once(self, headers: Mapping[str, str]) -> http.client.HTTPResponse:
-        connection = self._connected()
+        connection = self._connection.to(self._target)
         path = (self._target.path or "/") + (f"?{self._target.query}" if self._target.query else "")
-        proxied = self._target.scheme == "http" and proxy_of(self._target) is not None
-        asked = f"http://{_host_and_port(self._target)}{path}" if proxied else path
+        proxy = proxy_of(self._target) if self._target.scheme == "http" else None
+        asked = path if proxy is None else f"http://{_host_and_port(self._target)}{path}"
         sent = {"User-Agent": "Sightline", "Accept": "*/*", "Connection": "keep-alive", **headers}
+        sent |= {} if proxy is None else proxy_headers(proxy)
         authorization = self._authorization.header("GET", path) if self._is_own else None
         if authorization is not None:
             sent["Authorization"] = authorization
         connection.request("GET", asked, headers=sent)
-        self._response = connection.getresponse()
-        return self._response
-
-    def _connected(self) -> http.client.HTTPConnection:
-        if self._connection is not None and self._connection.sock is not None:
-            return self._connection
-        self.close()
-        connection = self._made()
-        connection.connect()
-        with self._lock:
-            self._connection, self._socket = connection, connection.sock
-            if self._interrupted:
-                self._shut_down()
-        return connection
-
-    def _made(self) -> http.client.HTTPConnection:
-        secure = self._target.scheme == "https"
-        host, port = self._target.hostname or "", self._target.port or (443 if secure else 80)
-        proxy = proxy_of(self._target)
-        at = (proxy.hostname or "", proxy.port or 80) if proxy is not None else (host, port)
-        if not secure:
-            return http.client.HTTPConnection(*at, timeout=self._timeout_s)
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        connection = http.client.HTTPSConnection(*at, timeout=self._timeout_s, context=context)
-        if proxy is not None:
-            connection.set_tunnel(host, port)
-        return connection
+        response = connection.getresponse()
+        self._body = Body(response)
+        return response
 
     def _follow(self, location: str) -> None:
         target = urlsplit(urljoin(self._target._replace(netloc=_host_and_port(self._target)).geturl(), location))
@@ -234,10 +188,9 @@ class HttpClient:
         """Whether the server is the one that the address names: no other gets its password."""
         return _origin(self._target) == self._origin
 
-    def _skip_body(self) -> None:
-        assert self._response is not None
-        if not self._response.will_close and (self._response.length or 0) <= _CHUNK_BYTES:
-            self.read_all(_CHUNK_BYTES, self._timeout_s)
+    def _skip_body(self, response: http.client.HTTPResponse) -> None:
+        if not response.will_close and (response.length or 0) <= _MOST_SKIPPED_BYTES:
+            self.read_all(_MOST_SKIPPED_BYTES, self._timeout_s)
         else:
             self.close()
 
@@ -251,19 +204,6 @@ class HttpClient:
         if status in (401, 403):
             raise SourceRefused(f"{text} (authorization failed): {why_refused(self._authorization, asked)}")
         raise SourceUnavailable(text + (" (5XX)" if status >= 500 else ""))
-
-    def _shut_down(self) -> None:
-        if self._socket is not None:
-            try:
-                self._socket.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return  # it was closed already
-
-
-def proxy_of(target: SplitResult) -> SplitResult | None:
-    """Return the proxy that the environment names for an address; ``None`` where ``no_proxy`` names its host."""
-    proxy = proxy_for(target.geturl(), process_environment())
-    return None if proxy is None else urlsplit(proxy)
 
 
 def _host_and_port(target: SplitResult) -> str:

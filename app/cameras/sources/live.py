@@ -141,7 +141,10 @@ class LiveSource:
         target = urlsplit(self._url.reveal())
         account = Authorization(unquote(target.username or ""), unquote(target.password or ""))
         is_rtsp = self._url.kind is SourceKind.RTSP
-        return why_refused(account, rtsp_challenges(self._url, self._timeouts.open_s) if is_rtsp else [], _BY_FFMPEG)
+        offered = rtsp_challenges(self._url, self._timeouts.open_s) if is_rtsp else []
+        # FFmpeg answers the last Digest, and Basic only where there is none (libavformat/httpauth.c).
+        digests = [challenge for challenge in offered if challenge.scheme == "digest"]
+        return why_refused(account, digests[-1:] or offered, _BY_FFMPEG)
 
     def grab(self) -> FrameTime | None:
         """Wait for the next frame.

@@ -109,6 +109,7 @@ class SnapshotSource:
         return self._checked(data)
 
     def _checked(self, data: bytes) -> bytes:
+        data = data.lstrip(b"\r\n")  # some begin with an empty line
         if not data:
             raise SourceUnavailable(
                 f"{self._url} stopped: {NO_ANSWER if self._interrupted.is_set() else 'it is empty'}"

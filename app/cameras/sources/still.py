@@ -19,8 +19,9 @@ _SIGNATURES = (JPEG_START, b"\x89PNG\r\n\x1a\n", b"II*\x00", b"MM\x00*")
 
 
 def is_picture(data: bytes) -> bool:
-    """Return whether bytes begin as a JPEG, PNG, WebP or TIFF does."""
-    return data.startswith(_SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+    """Return whether bytes begin as a JPEG, PNG, WebP, TIFF or BMP does."""
+    is_bmp = data[:2] == b"BM" and data[6:10] == bytes(4)  # two reserved words follow its length
+    return data.startswith(_SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP") or is_bmp
 
 
 def is_complete(data: bytes | memoryview) -> bool:
@@ -43,11 +44,21 @@ def decode_still(data: bytes | NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     encoded = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
     if not encoded.size:
         return None
+    image = _read(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if image is None:
+        # OpenCV makes no colours of a TIFF with one floating-point channel, as thermal cameras write it.
+        image = _read(encoded, cv2.IMREAD_UNCHANGED)
+    if image is None:
+        return None
+    shown = stretched(image)
+    return cast("NDArray[np.uint8]", cv2.cvtColor(shown, cv2.COLOR_GRAY2BGR)) if shown.ndim == 2 else shown
+
+
+def _read(encoded: NDArray[np.uint8], flags: int) -> NDArray[Any] | None:
     try:
-        image = cast("NDArray[Any] | None", cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH))
+        return cast("NDArray[Any] | None", cv2.imdecode(encoded, flags))
     except cv2.error:
         return None
-    return None if image is None else stretched(image)
 
 
 def decode_jpeg(data: bytes) -> NDArray[np.uint8] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import select
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from app.cameras import CameraState, open_source
 from app.cameras.camera import CameraTiming
@@ -131,6 +133,101 @@ def test_a_folder_that_was_emptied_and_filled_again_is_followed(tmp_path: Path):
         camera.until_down()
         save(tmp_path / "2.jpg", 2)
         camera.until(lambda: camera.state is CameraState.LIVE and camera.sent[-1].number == 2)
+
+
+def turned(picture: Image.Image, file: Path) -> None:
+    """Save a picture on its side, with the EXIF orientation that puts it upright."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.rotate(90, expand=True).save(file, exif=exif)
+
+
+PICTURES: dict[str, tuple[str, Callable[[Image.Image, Path], None]]] = {
+    "CMYK": ("jpg", lambda picture, file: picture.convert("CMYK").save(file)),
+    "grey": ("JPG", lambda picture, file: picture.convert("L").save(file, "JPEG")),
+    "one bit": ("png", lambda picture, file: picture.convert("1").save(file)),
+    "a palette": ("png", lambda picture, file: picture.convert("P").save(file)),
+    "transparent": ("png", lambda picture, file: picture.convert("RGBA").save(file)),
+    "WebP": ("webp", lambda picture, file: picture.save(file)),
+    "BMP": ("bmp", lambda picture, file: picture.save(file)),
+    "LZW": ("tif", lambda picture, file: picture.save(file, compression="tiff_lzw")),
+    "floating point": ("tiff", lambda picture, file: picture.convert("F").save(file)),
+    "PNG named JPEG": ("jpg", lambda picture, file: picture.save(file, "PNG")),
+    "EXIF in JPEG": ("jpg", turned),
+    "EXIF in PNG": ("png", turned),
+    "EXIF in TIFF": ("tif", turned),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_of_any_form_is_shown_upright(tmp_path: Path, name: str, rows: Rows):
+    suffix, write = PICTURES[name]
+    write(Image.fromarray(draw(5)), tmp_path / f"picture.{suffix}")
+    source = opened(str(tmp_path))
+    assert source.grab() is not None
+    image = source.retrieve().image
+    source.close()
+    assert (image.shape, image.dtype) == (draw(5).shape, np.uint8)
+    assert read(image) == 5
+    rows.add("a picture", f"{len(PICTURES)} forms: {', '.join(PICTURES)}", "shown upright, in 8 bits a channel")
+
+
+VIDEOS = {
+    "H.264, 10 bits": ("v.mp4", "libx264", "yuv420p10le", (160, 96)),
+    "H.265, 10 bits": ("v.mkv", "libx265", "yuv420p10le", (160, 96)),
+    "H.264, 4:4:4, odd size": ("v.mp4", "libx264", "yuv444p", (161, 97)),
+    "H.264, grey": ("v.mp4", "libx264", "gray", (160, 96)),
+    "H.264, interlaced": ("v.ts", "libx264", "yuv420p", (160, 96)),
+    "H.264, no container": ("v.h264", "libx264", "yuv420p", (160, 96)),
+    "ProRes": ("v.mov", "prores", "yuv422p10le", (160, 96)),
+    "FFV1, 16 bits, colour": ("v.mkv", "ffv1", "gbrp16le", (160, 96)),
+    "MPEG-2": ("v.mpg", "mpeg2video", "yuv420p", (160, 96)),
+    "GIF": ("v.gif", "gif", "rgb8", (160, 96)),
+}
+
+
+@pytest.mark.parametrize("name", VIDEOS)
+def test_a_recording_of_any_pixels_is_shown(tmp_path: Path, name: str, rows: Rows):
+    file, codec, pixels, (width, height) = VIDEOS[name]
+    options = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+    options |= {"x264-params": "interlaced=1"} if "interlaced" in name else {}
+    with av.open(str(tmp_path / file), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, pixels
+        for number in range(8):
+            frame = av.VideoFrame.from_ndarray(draw(number, width, height), format="bgr24").reformat(format=pixels)
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    source = opened(str(tmp_path / file))
+    assert shown(source, 5) == [0, 1, 2, 3, 4]
+    source.close()
+    rows.add("video file", f"{len(VIDEOS)} forms of pixels: {', '.join(VIDEOS)}", "every picture read")
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda file: file.touch(), "Invalid data"),
+        (lambda file: file.write_bytes(b"no video"), "Invalid data"),
+        (lambda file: file.mkdir(), "holds no image"),
+        (lambda file: file.symlink_to(file), "Too many levels of symbolic links"),
+    ],
+    ids=["empty", "text", "a folder", "a link to itself"],
+)
+def test_what_is_no_video_is_told_in_one_line(tmp_path: Path, make: Callable[[Path], None], reason: str):
+    make(tmp_path / "clip.mp4")
+    with pytest.raises(SourceUnavailable, match=reason) as told:
+        opened(str(tmp_path / "clip.mp4"))
+    assert "\n" not in str(told.value)
+
+
+def test_a_link_to_itself_in_a_folder_of_pictures_is_passed_over(tmp_path: Path):
+    (tmp_path / "1.jpg").symlink_to(tmp_path / "1.jpg")
+    save(tmp_path / "2.jpg", 2)
+    source = opened(str(tmp_path))
+    assert shown(source, 2) == [2, 2]
+    source.close()
 
 
 @pytest.mark.parametrize("suffix", ["png", "tiff"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import time
 from collections.abc import Callable
@@ -17,11 +18,21 @@ from app.cameras.ledger import DropReason
 from app.cameras.sources import Source
 from app.cameras.sources.jpeg_splitter import JpegSplitter
 from app.core.clock import Clock
-from app.errors import SourceRefused
+from app.errors import SourceRefused, SourceUnavailable
 from app.settings.source_url import SourceUrl
 from tests.support.accounts import Account
-from tests.support.http_cameras import Hls, OddMjpeg, Snapshots, flv, flv_with_sound_first, jpeg
-from tests.support.http_server import HttpServer
+from tests.support.http_cameras import (
+    PLAYLIST,
+    Answer,
+    Hls,
+    OddMjpeg,
+    Snapshots,
+    flv,
+    flv_with_sound_first,
+    jpeg,
+    sends,
+)
+from tests.support.http_server import HttpServer, _Request
 from tests.support.numbered import draw, read
 from tests.support.rows import Rows
 from tests.support.watched import DOWN, Watched
@@ -52,6 +63,11 @@ def with_thumbnail(number: int) -> bytes:
     return b"\xff\xd8\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail + jpeg(number)[2:]
 
 
+def encoded(number: int, suffix: str, *, grey: bool = False) -> bytes:
+    image = draw(number)
+    return cv2.imencode(f".{suffix}", image[:, :, 0] if grey else image)[1].tobytes()
+
+
 def progressive(number: int) -> bytes:
     return cv2.imencode(".jpg", draw(number), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
 
@@ -73,6 +89,17 @@ ODD = {
     "a length that is too large": OddMjpeg(
         lambda data: b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: 999999\r\n\r\n" + data + b"\r\n"
     ),
+    "lines that end in LF only": OddMjpeg(
+        lambda data: f"--frame\nContent-Type: image/jpeg\nContent-Length: {len(data)}\n\n".encode() + data + b"\n"
+    ),
+    "text between the pictures": OddMjpeg(
+        lambda data: (
+            b"--x\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nmotion=on\r\n"
+            b"--x\r\nContent-Type: image/jpeg\r\n\r\n" + data + b"\r\n"
+        ),
+        media_type="multipart/mixed; boundary=x",
+    ),
+    "grey pictures": OddMjpeg(with_type("image/jpeg"), picture=lambda number: encoded(number, "jpg", grey=True)),
     "no part headers at all": OddMjpeg(lambda data: data),
     "no part headers and no type": OddMjpeg(lambda data: data, media_type="application/octet-stream"),
     "parts without the type of parts": OddMjpeg(with_type("image/jpeg"), media_type="text/plain"),
@@ -201,6 +228,98 @@ def test_a_snapshot_address_that_fails_is_told_and_asked_again(rows: Rows):
             server.listen()
             assert camera.until_live() < 10
     rows.add("JPEG snapshots over HTTP", "its server goes away and returns", "told; live again")
+
+
+SNAPSHOTS: dict[str, Callable[[int], Answer]] = {
+    "PNG": lambda number: sends(encoded(number, "png"), "image/png"),
+    "WebP": lambda number: sends(encoded(number, "webp"), "image/webp"),
+    "BMP": lambda number: sends(encoded(number, "bmp"), "image/bmp"),
+    "TIFF": lambda number: sends(encoded(number, "tiff"), "image/tiff"),
+    "no type": lambda number: sends(jpeg(number)),
+    "the type of a page": lambda number: sends(jpeg(number), "text/html"),
+    "compressed with gzip": lambda number: sends(gzip.compress(jpeg(number)), "image/jpeg", Content_Encoding="gzip"),
+    "an empty line before it": lambda number: sends(b"\r\n" + jpeg(number), "image/jpeg"),
+    "zeros after it": lambda number: sends(jpeg(number) + bytes(500), "image/jpeg"),
+}
+
+
+@pytest.mark.parametrize("name", SNAPSHOTS)
+def test_a_snapshot_is_known_by_its_bytes(name: str, rows: Rows):
+    numbers = itertools.count()
+    with keeping_alive() as server:
+        server.answers["/snapshot"] = lambda request: SNAPSHOTS[name](next(numbers))(request)
+        source = open_source(SourceUrl.parse(server.url("snapshot")), 50, Clock())
+        source.open()
+        assert numbers_of(source, 4) == [0, 1, 2, 3]
+        source.close()
+        assert server.connected == 1
+    rows.add("JPEG snapshots over HTTP", f"{len(SNAPSHOTS)} forms: {', '.join(SNAPSHOTS)}", "every picture read")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (gzip.compress(jpeg(1))[:-300], "ended"),
+        (b"<html>log in</html>", "Invalid data"),
+        (b"", "Invalid data"),
+    ],
+)
+def test_what_is_no_whole_picture_is_told(data: bytes, reason: str):
+    with keeping_alive() as server:
+        encoding = {"Content_Encoding": "gzip"} if data.startswith(b"\x1f\x8b") else {}
+        server.answers["/snapshot"] = sends(data, "image/jpeg", **encoding)
+        source = open_source(SourceUrl.parse(server.url("snapshot")), 50, Clock())
+        with pytest.raises(SourceUnavailable, match=reason):
+            source.open()
+        source.close()
+
+
+def redirects(path: str) -> Answer:
+    def answer(request: _Request) -> None:
+        request.send_response(302)
+        request.send_header("Location", path)
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    return answer
+
+
+PLAYLISTS: dict[str, Callable[[Hls], bytes]] = {
+    "discontinuities": lambda hls: hls.text(before_each="#EXT-X-DISCONTINUITY").encode(),
+    "the date of each segment": lambda hls: hls.text(
+        before_each="#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:{number:02}.000Z"
+    ).encode(),
+    "encrypted segments": lambda hls: (
+        hls.text('#EXT-X-KEY:METHOD=AES-128,URI="locked/key?a=b"').replace("\nsegment", "\nlocked/segment").encode()
+    ),
+    "lines that end in CR and LF": lambda hls: hls.text().replace("\n", "\r\n").encode(),
+    "compressed with gzip": lambda hls: gzip.compress(hls.text().encode()),
+}
+
+
+@pytest.mark.idle
+@pytest.mark.parametrize("name", [*PLAYLISTS, "a master playlist", "a redirect"])
+def test_a_live_playlist_may_have_any_form(tmp_path: Path, name: str, rows: Rows):
+    hls = Hls(tmp_path, segment_s=1, fps=10, segments=30)
+    with HttpServer() as server:
+        hls.serve_from(server)
+        path = "form.m3u8"
+        if name in PLAYLISTS:
+            compressed = {"Content_Encoding": "gzip"} if "gzip" in name else {}
+            server.answers["/form.m3u8"] = lambda request: sends(PLAYLISTS[name](hls), PLAYLIST, **compressed)(request)
+        elif name == "a redirect":
+            server.answers["/form.m3u8"] = redirects("/live.m3u8?session=1&t=a%2Fb")
+        else:
+            server.answers["/form.m3u8"] = sends(
+                b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=9000,RESOLUTION=160x96\nlive.m3u8?session=1&t=a%2Fb\n", PLAYLIST
+            )
+        source = open_source(SourceUrl.parse(server.url(path)), 10, Clock())
+        source.open()
+        numbers = numbers_of(source, 25)
+        source.close()
+    # A machine that is late misses a segment as a whole: it is no longer listed.
+    assert all(later - earlier in (1, 11, 21) for earlier, later in itertools.pairwise(numbers))
+    rows.add("HLS", f"a live playlist with {', '.join(PLAYLISTS)}; a master playlist, a redirect", "every picture read")
 
 
 @pytest.mark.idle

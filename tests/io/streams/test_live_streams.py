@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import ssl
-import subprocess
+import re
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
@@ -21,6 +21,7 @@ from app.core.clock import Clock
 from app.errors import SettingsError, SourceUnavailable
 from app.settings.source_url import SourceUrl
 from tests.support.accounts import Account
+from tests.support.certificates import self_signed
 from tests.support.h264 import H264, H265, Codec
 from tests.support.http_server import HttpServer, is_a_snapshot
 from tests.support.numbered import read
@@ -76,6 +77,39 @@ def test_h264_and_h265_are_read_whole_or_in_fragments(codec: Codec, most_bytes: 
     assert numbers[0] <= 3
     assert timings[-1].time_s == pytest.approx(19 / 25, abs=1e-3)
     rows.add("RTSP over TCP", "H.264 and H.265, whole and in fragments, with a sound track", "every picture read")
+
+
+METADATA = "m=application 0 RTP/AVP 107\r\na=control:track3\r\na=rtpmap:107 vnd.onvif.metadata/90000\r\n"
+SOUND = "m=audio 0 RTP/AVP 0\r\na=control:track2\r\na=rtpmap:0 PCMU/8000\r\n"
+DESCRIPTIONS: dict[str, Callable[[str], str]] = {
+    "a track of ONVIF metadata": lambda text: text + METADATA,
+    "sound before the pictures": lambda text: text.replace("m=video", f"{SOUND}m=video"),
+    "no parameter sets": lambda text: re.sub(r"a=fmtp:[^\r]*\r\n", "", text),
+    "lines that end in LF": lambda text: text.replace("\r\n", "\n"),
+    "`control:*` and a range": lambda text: text.replace("t=0 0", "t=0 0\r\na=control:*\r\na=range:npt=now-"),
+}
+
+
+@pytest.mark.idle
+@pytest.mark.parametrize("name", DESCRIPTIONS)
+def test_a_camera_may_describe_itself_in_other_ways(name: str, rows: Rows):
+    with RtspServer(describe=DESCRIPTIONS[name], account=Account("viewer", "p@s%s")) as server:
+        source = opened(server.url(query="channel=1&subtype=0", user="viewer", password=quote("p@s%s", safe="")))
+        _, numbers = grabbed(source, 5)
+        source.close()
+        assert server.tracks == ["track1"]
+    assert numbers == list(range(numbers[0], numbers[0] + 5))
+    rows.add("RTSP over TCP", f"described with {', '.join(DESCRIPTIONS)}; a query", "every picture read")
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="there is no IPv6")
+@pytest.mark.parametrize("query", ["transport=tcp", "transport=udp"])
+def test_a_camera_may_be_named_by_its_ipv6_address(query: str, rows: Rows):
+    with RtspServer(host="::1", account=Account("viewer", SECRET)) as server:
+        source = opened(server.url(query=query, user="viewer", password=SECRET))
+        assert len(grabbed(source, 3)[1]) == 3
+        source.close()
+    rows.add("RTSP", "an IPv6 address", "let in, over TCP and UDP")
 
 
 @pytest.mark.idle
@@ -283,12 +317,3 @@ def assert_rate(camera: Watched, frames: int, asked: float, source_fps: float = 
     one, other = camera.sent[first], camera.sent[first + frames]
     assert frames * source_fps / (other.number - one.number) < 1.25 * asked
     assert frames / (other.at - one.at) > 0.25 * asked
-
-
-def self_signed(folder: Path) -> ssl.SSLContext:
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem"), "-subj", "/CN=127.0.0.1"]
-    subprocess.run([*command, *files], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    return context

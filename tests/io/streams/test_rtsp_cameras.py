@@ -78,13 +78,29 @@ def test_a_changed_address_is_tried_at_once():
             assert time.monotonic() - began < 20
 
 
-def test_a_camera_that_offers_only_sha_256_says_so():
-    with RtspServer(account=Account("viewer", SECRET, algorithm="SHA-256")) as server:
+MD5 = Account("viewer", SECRET)
+SHA_256 = Account("viewer", SECRET, algorithm="SHA-256")
+BASIC = Account("viewer", SECRET, "Basic")
+
+
+@pytest.mark.parametrize("offers", [(SHA_256,), (MD5, SHA_256), (SHA_256, BASIC)], ids=["alone", "last", "and Basic"])
+def test_a_camera_whose_last_digest_is_sha_256_says_so(offers: tuple[Account, ...]):
+    with RtspServer(account=SHA_256, offers=offers) as server:
         source = open_source(SourceUrl.parse(server.url(user="viewer", password=SECRET)), 5, Clock())
-        with pytest.raises(SourceRefused, match="only Digest with SHA-256, which is not supported") as caught:
+        with pytest.raises(SourceRefused, match="asks for Digest with SHA-256, which is not supported") as caught:
             source.open()
         assert "the password was not sent" in str(caught.value)
         assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("offers", [(SHA_256, MD5), (MD5, BASIC), (BASIC, MD5)])
+def test_a_camera_that_offers_md5_last_lets_in(offers: tuple[Account, ...], rows: Rows):
+    with RtspServer(account=MD5, offers=offers) as server:
+        source = open_source(SourceUrl.parse(server.url(user="viewer", password=SECRET)), 5, Clock())
+        source.open()
+        assert source.grab() is not None
+        source.close()
+    rows.add("RTSP", "Digest with SHA-256 and then MD5; Digest and Basic", "let in")
 
 
 def test_a_camera_that_asks_for_an_account_says_that_none_is_named():
@@ -102,7 +118,7 @@ def test_motion_jpeg_over_http_is_read_with_sha_256(rows: Rows):
         assert source.grab() is not None
         assert read(source.retrieve().image) == 0
         source.close()
-    rows.add("RTSP", "Digest with SHA-256 only", "told: it is not supported, and the password was not sent")
+    rows.add("RTSP", "Digest with SHA-256 only, or last", "told: it is not supported, and the password was not sent")
     rows.add("MJPEG over HTTP", "Digest with SHA-256", "let in")
 
 

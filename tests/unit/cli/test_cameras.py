@@ -89,6 +89,18 @@ def test_an_option_that_cannot_be_is_refused_in_one_line(config: str, option: st
     assert refused.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["cam 12:30.mp4", "at@home.mp4", "./gate:1.mp4"])
+def test_a_path_is_made_absolute_whatever_its_name(config: str, name: str):
+    added = json.loads(call("cameras", "add", "yard", name, "--json", "--config", config).stdout)
+    assert added["url"] == str(Path(name).absolute())
+
+
+def test_a_home_that_is_not_there_is_one_line(config: str):
+    refused = call("cameras", "add", "yard", "~nobody-of-this-name/clip.mp4", "--config", config)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == "sightline: url: there is no home for ~nobody-of-this-name; allowed is a file's path\n"
+
+
 def test_an_address_with_a_password_may_come_by_standard_input(config: str):
     added = call("cameras", "add", "yard", "-", "--config", config, stdin="rtsp://viewer:pa55@yard.example/1\n")
     assert added.stdout == "yard is added: rtsp://viewer:***@yard.example/1\n"

@@ -148,7 +148,8 @@ def camera(name: str, epoch: int, sampled: int, accepted: int, dropped: Mapping[
     return CameraModel(
         id=name, url="", state=CameraState.LIVE, reason="", since=NOW, blocked="", trouble="", fps_asked=5,
         fps_sampled=5, fps_sent=5, fps_delivered=5, dropped_lately=DroppedLatelyModel(by_reason={}, held_back=0),
-        width=1, height=1, latency=LatencyModel.of(()), round_trip_ms=1, decoder=None, reconnects=0, restarts=0, epoch=epoch,
+        width=1, height=1, latency=LatencyModel.of(()), round_trip_ms=1, reconnects=0, restarts=0,
+        epoch=epoch, decoder=None,
         ledger=LedgerModel(sampled=sampled, accepted=accepted, unconfirmed=0, in_flight=0, dropped=dict(dropped)),
         origin=Origin.CONFIGURED, settings=CameraFields(url="synthetic://street"),
     )  # fmt: skip

@@ -44,10 +44,9 @@ class AbandonedRule(TrackRule[Abandoned]):
 
     def _is_attended(self, frame: FrameView, thing: Sample) -> bool:
         """Return whether an owner, seen no longer than ``flicker`` ago, is near a thing."""
-        since_ms = frame.now_ms - self.timing.flicker_ms
-        near = [track.samples[-1] for track in frame.tracks.values() if track.label in self._owners]
-        near = [sample for sample in near if sample.time_ms >= since_ms]
-        near += [sample for label, sample in frame.untracked if label in self._owners]
+        near = frame.shared.get(self.id)
+        if near is None:
+            near = frame.shared[self.id] = self._owners_in(frame)
         share = self.anchor_share
         y = thing.top + share * thing.height
         return any(
@@ -55,3 +54,9 @@ class AbandonedRule(TrackRule[Abandoned]):
             <= self.settings.radius * max(sample.height, thing.height)
             for sample in near
         )
+
+    def _owners_in(self, frame: FrameView) -> list[Sample]:
+        since_ms = frame.now_ms - self.timing.flicker_ms
+        owners = [track.samples[-1] for track in frame.tracks.values() if track.label in self._owners]
+        seen = [sample for sample in owners if sample.time_ms >= since_ms]
+        return seen + [sample for label, sample in frame.untracked if label in self._owners]

@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from app.analysis.rules.anomaly import Anomaly, Reason, State, make_anomaly_id
 from app.analysis.rules.geometry import Area
@@ -49,6 +49,8 @@ class FrameView:
     anomalies: list[Anomaly] = field(default_factory=list)
     zone_objects: dict[str, int] = field(default_factory=dict)
     """Objects in the zone, by rules about zones."""
+    shared: dict[str, Any] = field(default_factory=dict)
+    """What a rule finds once a frame for all of its subjects, by rule."""
 
 
 class Rule(ABC, Generic[S]):

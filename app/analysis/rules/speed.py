@@ -45,7 +45,7 @@ class SpeedRule(TrackRule[Speed]):
         """Return whether a track in the zone is too fast; the memory is whether it was in the zone."""
         if not self.is_inside(frame, track.samples[-1], subject.memory is True):
             return Finding(False, None, subject.incident.value if subject.incident else None)
-        moving = velocity(track, _WINDOW_MS, self._homography(frame.aspect).place, self.anchor_share)
+        moving = velocity(track, _WINDOW_MS, self.anchor_share, self._homography(frame.aspect))
         if moving is None:
             return Finding(False, True, subject.incident.value if subject.incident else None)
         speed = math.hypot(*moving) * _KMH

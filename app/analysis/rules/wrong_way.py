@@ -42,7 +42,7 @@ class WrongWayRule(TrackRule[WrongWay]):
         sample = track.samples[-1]
         if not self.is_inside(frame, sample, subject.memory is True):
             return Finding(False, None, subject.incident.value if subject.incident else None)
-        moving = velocity(track, _WINDOW_MS, None, self.anchor_share)
+        moving = velocity(track, _WINDOW_MS, self.anchor_share)
         if moving is None:
             return Finding(False, True, subject.incident.value if subject.incident else None)
         speed = math.hypot(*moving)

@@ -87,14 +87,13 @@ class Replay:
             if known is None:
                 known = RulesState(), make_camera_rules(self.rules, frame.camera_id)
             state, rules = known
-            state, judgement = apply_rules(state, frame, rules)
+            state, judgement = apply_rules(state, frame, rules, tells_active=False)
             self._cameras[frame.camera_id] = state, rules
             for anomaly in judgement.anomalies:
-                if anomaly.is_transition:
-                    published = anomaly_body(anomaly)
-                    if anomaly.state in _COMPARED:
-                        self.outcomes[anomaly.rule].now[_transition(published)] = published
-                    yield published
+                published = anomaly_body(anomaly)
+                if anomaly.state in _COMPARED:
+                    self.outcomes[anomaly.rule].now[_transition(published)] = published
+                yield published
 
 
 def _transition(body: dict[str, Any]) -> Transition:

@@ -21,6 +21,7 @@ from app.cli.init import init
 from app.cli.install import missing_packages
 from app.cli.preview import preview
 from app.cli.quarantine import quarantine_app
+from app.cli.rules import rules_app
 from app.cli.snapshot import snapshot
 from app.cli.status import status
 from app.cli.up import up
@@ -51,6 +52,7 @@ for command in COMMANDS:
     app.command()(command)
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(cameras_app, name="cameras")
+app.add_typer(rules_app, name="rules")
 
 
 @app.callback()

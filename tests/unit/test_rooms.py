@@ -38,7 +38,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "ingress": "core detection errors publisher rpc scaling telemetry",
         "fleet": "cameras core errors publisher settings telemetry",
         "web": "cameras core errors fleet publisher settings telemetry",
-        "cli": "cameras core detection errors fleet publisher settings web",
+        "cli": "analysis cameras core detection errors fleet publisher settings web",
         "deployments": "cameras core detection errors fleet ingress publisher rpc scaling settings telemetry web",
     }.items()
 }

@@ -20,7 +20,7 @@ import math
 
 from app.analysis.rules.rule import FrameView
 from app.analysis.rules.state import Sample, Subject, Track
-from app.analysis.rules.track_rule import Finding, TrackRule
+from app.analysis.rules.track_rule import RESTARTS, Finding, TrackRule
 from app.settings.rules import Abandoned
 
 
@@ -34,20 +34,18 @@ class AbandonedRule(TrackRule[Abandoned]):
         super().__init__(settings, start=settings.dwell, end=settings.end_after)
         self._owners = frozenset(settings.owners)
 
-    def find(self, frame: FrameView, track: Track, subject: Subject) -> Finding:
+    def find(self, frame: FrameView, track: Track, sample: Sample, subject: Subject) -> Finding:
         """Return whether a thing stands alone; the memory is its stay and whether it was in the zone."""
-        sample = track.samples[-1]
         inside = self.is_inside(frame, sample, subject.memory is not None and subject.memory[1])
         stands, stay, restarts = self.find_standing(frame, sample, subject, self.settings.include_parked)
         alone = stands and inside and not self._is_attended(frame, sample)
-        return Finding(alone, (stay, inside), None, None, restarts)
+        return alone, (stay, inside), None, RESTARTS if restarts else None
 
     def _is_attended(self, frame: FrameView, thing: Sample) -> bool:
         """Return whether an owner, seen no longer than ``flicker`` ago, is near a thing."""
-        since_ms = frame.now_ms - self.timing.flicker_ms
-        near = [track.samples[-1] for track in frame.tracks.values() if track.label in self._owners]
-        near = [sample for sample in near if sample.time_ms >= since_ms]
-        near += [sample for label, sample in frame.untracked if label in self._owners]
+        near = frame.shared.get(self.id)
+        if near is None:
+            near = frame.shared[self.id] = self._owners_in(frame)
         share = self.anchor_share
         y = thing.top + share * thing.height
         return any(
@@ -55,3 +53,9 @@ class AbandonedRule(TrackRule[Abandoned]):
             <= self.settings.radius * max(sample.height, thing.height)
             for sample in near
         )
+
+    def _owners_in(self, frame: FrameView) -> list[Sample]:
+        since_ms = frame.now_ms - self.timing.flicker_ms
+        owners = [track.samples[-1] for track in frame.tracks.values() if track.label in self._owners]
+        seen = [sample for sample in owners if sample.time_ms >= since_ms]
+        return seen + [sample for label, sample in frame.untracked if label in self._owners]

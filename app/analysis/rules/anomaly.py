@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from app.analysis.rules.state import Key
@@ -45,6 +46,37 @@ class Anomaly:
     def is_transition(self) -> bool:
         """Whether this frame says something new of it: it is published to the topic of anomalies."""
         return self.state != "active"
+
+
+def anomaly_body(anomaly: Anomaly) -> dict[str, object]:
+    """Return the fields of an anomaly as they are published, in their order; times as ISO 8601 in UTC."""
+    return {
+        "anomaly_id": anomaly.anomaly_id,
+        "camera_id": anomaly.camera_id,
+        "rule": anomaly.rule,
+        "type": anomaly.type,
+        "severity": anomaly.severity,
+        "state": anomaly.state,
+        "started_at": iso_time(anomaly.started_ms),
+        "ended_at": None if anomaly.ended_ms is None else iso_time(anomaly.ended_ms),
+        "reason": anomaly.reason,
+        "track_ids": list(anomaly.track_ids),
+        "classes": list(anomaly.classes),
+        "zone": anomaly.zone,
+        "line": anomaly.line,
+        "direction": anomaly.direction,
+        "value": anomaly.value,
+    }
+
+
+def iso_time(time_ms: int) -> str:
+    """Return a time in milliseconds since 1970 UTC as events have it.
+
+    >>> iso_time(1_767_225_600_042)
+    '2026-01-01T00:00:00.042Z'
+    """
+    moment = datetime.fromtimestamp(time_ms // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"
 
 
 def make_anomaly_id(camera_id: str, rule_id: str, subject: Key, started_ms: int) -> str:

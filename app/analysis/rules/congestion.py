@@ -44,7 +44,7 @@ class CongestionRule(ZoneRule[Congestion]):
             return False, len(tracks)
         speeds = []
         for _, track in tracks:
-            moving = velocity(track, _WINDOW_MS, None, self.anchor_share)
+            moving = velocity(track, _WINDOW_MS, self.anchor_share)
             if moving is not None:
                 speeds.append(math.hypot(*moving) / max(track.samples[-1].height, 1e-9))
         return bool(speeds) and median(speeds) <= self.settings.speed, len(tracks)

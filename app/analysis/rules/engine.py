@@ -85,7 +85,9 @@ def make_camera_rules(rules: Iterable[RuleFields], camera_id: str) -> CameraRule
     return CameraRules(tuple(_BY_TYPE[_type_of(one)](one) for one in rules_of_camera(rules, camera_id)))
 
 
-def apply_rules(state: RulesState, frame: Frame, rules: CameraRules) -> tuple[RulesState, Judgement]:
+def apply_rules(
+    state: RulesState, frame: Frame, rules: CameraRules, *, tells_active: bool = True
+) -> tuple[RulesState, Judgement]:
     """Return a camera's state after one more frame, and what happened.
 
     Neither argument is changed, and the same arguments give the same result. A frame that is not later than the last
@@ -96,6 +98,7 @@ def apply_rules(state: RulesState, frame: Frame, rules: CameraRules) -> tuple[Ru
         state: what the frame before left; ``RulesState()`` before the first.
         frame: the frame, as its event publishes it.
         rules: those of the camera; what the state has of other rules, or of other forms of them, ends.
+        tells_active: whether incidents of which there is nothing new are wanted as well.
     """
     if frame.time_ms <= state.time_ms or frame.width <= 0 or frame.height <= 0:
         return state, Judgement()
@@ -112,6 +115,14 @@ def apply_rules(state: RulesState, frame: Frame, rules: CameraRules) -> tuple[Ru
         known, tracks, intervals = {}, {}, ()
     lost = _lost(tracks, state.time_ms, now_ms, max(LOST_MS, usual_ms))
     followed, untracked = _follow(frame, tracks, lost)
+    seen: list[tuple[Key, Track, Sample]] = []
+    unseen: list[tuple[Key, Track]] = []
+    for track_id, track in followed.items():
+        sample = track.samples[-1]
+        if sample.time_ms == now_ms:
+            seen.append(((track_id,), track, sample))
+        else:
+            unseen.append(((track_id,), track))
     view = FrameView(
         camera_id=camera_id,
         now_ms=now_ms,
@@ -120,8 +131,11 @@ def apply_rules(state: RulesState, frame: Frame, rules: CameraRules) -> tuple[Ru
         max_gap_ms=max(MAX_GAP_MS, usual_ms),
         aspect=frame.width / frame.height,
         tracks=followed,
+        seen=seen,
+        unseen=unseen,
         lost=lost,
         untracked=untracked,
+        tells_active=tells_active,
         anomalies=anomalies,
     )
     after: dict[str, RuleState] = {}

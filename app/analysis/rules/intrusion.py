@@ -16,7 +16,7 @@ end 7 at 1 3.2 2.2
 from __future__ import annotations
 
 from app.analysis.rules.rule import FrameView
-from app.analysis.rules.state import Subject, Track
+from app.analysis.rules.state import Sample, Subject, Track
 from app.analysis.rules.track_rule import Finding, TrackRule
 from app.settings.rules import Intrusion
 
@@ -30,7 +30,7 @@ class IntrusionRule(TrackRule[Intrusion]):
         """Take the rule's settings."""
         super().__init__(settings, start=settings.start_after, end=settings.end_after)
 
-    def find(self, frame: FrameView, track: Track, subject: Subject) -> Finding:
+    def find(self, frame: FrameView, track: Track, sample: Sample, subject: Subject) -> Finding:
         """Return whether a track is in the zone; the memory is whether it was."""
-        inside = self.is_inside(frame, track.samples[-1], subject.memory is True)
-        return Finding(inside, inside or None)
+        inside = self.is_inside(frame, sample, subject.memory is True)
+        return inside, inside or None, None, None

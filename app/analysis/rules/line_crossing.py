@@ -52,14 +52,11 @@ class LineCrossingRule(Rule[LineCrossing]):
         after: dict[Key, Subject] = {}
         line = self._line(frame.aspect)
         now_ms = frame.now_ms
-        for track_id, track in frame.tracks.items():
-            key = (track_id,)
-            known = None if track_id in frame.lost else subjects.get(key)
-            sample = track.samples[-1]
-            if sample.time_ms != now_ms:
-                if known is not None:
-                    after[key] = known
-                continue
+        for key, _ in frame.unseen:
+            if key in subjects:
+                after[key] = subjects[key]
+        for key, track, sample in frame.seen:
+            known = None if key[0] in frame.lost else subjects.get(key)
             x, y = sample.x, sample.top + self.anchor_share * sample.height
             distance = line.distance(x, y)
             now_on = LEFT if distance < 0 else RIGHT if distance > 0 else known.memory[1] if known else BETWEEN
@@ -78,7 +75,7 @@ class LineCrossingRule(Rule[LineCrossing]):
                 else:
                     memory = (outside, now_on, x, y, now_ms, None)
                     if outside != side != BETWEEN and crossing is not None and crossing[1]:
-                        ended_ms = self._report(frame, track_id, track, outside, crossing[0], ended_ms)
+                        ended_ms = self._report(frame, key[0], track, outside, crossing[0], ended_ms)
             after[key] = Subject(IDLE, 0, 0, 0, 0, ended_ms, None, memory)
         return after
 

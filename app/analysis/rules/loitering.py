@@ -18,8 +18,8 @@ end 7 at 0 4 4
 from __future__ import annotations
 
 from app.analysis.rules.rule import FrameView
-from app.analysis.rules.state import IDLE, Subject, Track
-from app.analysis.rules.track_rule import Finding, TrackRule
+from app.analysis.rules.state import IDLE, Sample, Subject, Track
+from app.analysis.rules.track_rule import Finding, Hints, TrackRule
 from app.settings.rules import Loitering
 
 _MAX_STAYS = 32
@@ -39,12 +39,12 @@ class LoiteringRule(TrackRule[Loitering]):
         super().__init__(settings, start=settings.dwell, end=settings.end_after)
         self._window_ms = round(settings.window * 1000)
 
-    def find(self, frame: FrameView, track: Track, subject: Subject) -> Finding:
+    def find(self, frame: FrameView, track: Track, sample: Sample, subject: Subject) -> Finding:
         """Return whether a track is in the zone; the memory is whether it was, and its stays."""
         was_inside, stays = subject.memory or (False, ())
-        inside = self.is_inside(frame, track.samples[-1], was_inside)
+        inside = self.is_inside(frame, sample, was_inside)
         if self.settings.mode == "continuous":
-            return Finding(inside, (True, ()) if inside else None)
+            return inside, (True, ()) if inside else None, None, None
         if subject.status == IDLE and not was_inside and stays and subject.ended_ms >= stays[-1][1]:
             stays = ()  # an incident has ended since
         stays = self._extend(stays, frame, inside, was_inside)
@@ -52,7 +52,7 @@ class LoiteringRule(TrackRule[Loitering]):
         long_enough = total_ms >= self.timing.start_ms
         began_ms = stays[0][0] if stays else None
         memory = (inside, stays) if inside or stays else None
-        return Finding(inside, memory, total_ms / 1000, long_enough, began_ms=began_ms)
+        return inside, memory, total_ms / 1000, Hints(long_enough, False, began_ms)
 
     def _extend(self, stays: _Stays, frame: FrameView, inside: bool, was_inside: bool) -> _Stays:
         now_ms, oldest = frame.now_ms, frame.now_ms - self._window_ms

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.analysis.rules.schedule import Schedule
-from app.analysis.rules.state import ACTIVE, ENDING, IDLE, NEVER, PENDING, Subject
+from app.analysis.rules.state import ACTIVE, ENDING, HOLDING, IDLE, NEVER, PENDING, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +56,22 @@ def advance(
     if status == IDLE:
         if not holds or not timing.schedule.is_open(now_ms):
             return Subject(IDLE, 0, 0, 0, 0, ended_ms, None, memory)
-        status, since_ms, held_ms, false_ms = PENDING, now_ms if began_ms is None else began_ms, 0, 0
+        status, since_ms, held_ms, false_ms = PENDING, now_ms if began_ms is None else began_ms, 0, HOLDING
     else:
         held_ms += step_ms
     if status == PENDING:
         if holds:
-            false_ms = 0
+            false_ms = HOLDING
             long_enough = held_ms >= timing.start_ms if ready is None else ready
             if long_enough and (ended_ms == NEVER or now_ms >= ended_ms + timing.cooldown_ms):
                 status = ACTIVE
         else:
-            false_ms += step_ms
+            # From the first frame in which it does not hold: in a gap before that it may have held.
+            false_ms = 0 if false_ms < 0 else false_ms + step_ms
             if false_ms > timing.flicker_ms:
                 return Subject(IDLE, 0, 0, 0, 0, ended_ms, None, memory)
     elif holds:
-        status, false_ms = ACTIVE, 0
+        status, false_ms = ACTIVE, HOLDING
     elif holds is False:
         if status == ACTIVE:
             status, false_ms, false_at_ms = ENDING, 0, now_ms

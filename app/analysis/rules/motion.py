@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from statistics import median
+from collections.abc import Sequence
 
+from app.analysis.rules.homography import Homography
 from app.analysis.rules.state import Track
 
 MIN_SAMPLES = 3
@@ -23,44 +23,44 @@ of the last place kept; the least time between two places; the places."""
 
 
 def velocity(
-    track: Track, window_ms: int, place: Callable[[float, float], tuple[float, float]] | None, share: float
+    track: Track, window_ms: int, share: float, ground: Homography | None = None
 ) -> tuple[float, float] | None:
     """Return a track's velocity by least squares over its last ``window_ms``.
 
     Args:
         track: its samples; where fewer than three are in the window, the last three are taken.
         window_ms: milliseconds.
-        place: returns where on the ground a point of the picture is; None: the picture itself.
         share: where in the box the point is that moves: 0 at the top, 1 at the bottom.
+        ground: where on the ground a point of the picture is; None: the velocity is that on the picture.
 
     Returns:
-        x and y a second, in heights of the frame or in what ``place`` returns; None: too few samples.
+        x and y a second, in heights of the frame or in the ground's unit; None: too few samples.
     """
     samples = track.samples
-    last_ms = samples[-1].time_ms
+    last_ms = samples[-1][0]
     first = 0
     most = len(samples) - MIN_SAMPLES
     if most < 0:
         return None
-    while first < most and last_ms - samples[first].time_ms > window_ms:
+    while first < most and last_ms - samples[first][0] > window_ms:
         first += 1
-    if 2 * (last_ms - samples[first].time_ms) < window_ms:
+    if 2 * (last_ms - samples[first][0]) < window_ms:
         return None
-    count = 0
-    sum_t = sum_tt = sum_x = sum_y = sum_tx = sum_ty = 0.0
+    count = len(samples) - first
+    sum_t = sum_tt = 0
+    sum_x = sum_y = sum_tx = sum_ty = 0.0
     for time_ms, x, top, _, height, _ in samples[first:]:
-        t = (time_ms - last_ms) / 1000.0
+        t = time_ms - last_ms
         y = top + share * height
-        if place is not None:
-            x, y = place(x, y)
-        count += 1
+        if ground is not None:
+            x, y = ground.place(x, y)
         sum_t += t
         sum_tt += t * t
         sum_x += x
         sum_y += y
         sum_tx += t * x
         sum_ty += t * y
-    spread = count * sum_tt - sum_t * sum_t
+    spread = (count * sum_tt - sum_t * sum_t) / 1000.0
     return (count * sum_tx - sum_t * sum_x) / spread, (count * sum_ty - sum_t * sum_y) / spread
 
 
@@ -82,9 +82,14 @@ def extend_stay(stay: Stay, x: float, y: float, now_ms: int) -> Stay:
     places = (*places, (x, y))
     if len(places) > _POINTS:
         places, spacing_ms = places[::2], spacing_ms * 2
-    median_x = median([place[0] for place in places])
-    median_y = median([place[1] for place in places])
+    median_x = _median(sorted([place[0] for place in places]))
+    median_y = _median(sorted([place[1] for place in places]))
     return (first_x, first_y, moved, median_x, median_y, now_ms, spacing_ms, places)
+
+
+def _median(ordered: Sequence[float]) -> float:
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def note_movement(stay: Stay, x: float, y: float, height: float) -> Stay:

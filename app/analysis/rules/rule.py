@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from app.analysis.rules.anomaly import Anomaly, Reason, State, make_anomaly_id
 from app.analysis.rules.geometry import Area
@@ -42,13 +42,21 @@ class FrameView:
     """Width by height of the frame."""
     tracks: dict[int, Track]
     """All that are not lost; whose last sample is older is not seen in this frame."""
+    seen: Sequence[tuple[Key, Track, Sample]]
+    """Those that are seen in this frame, with their subject and their sample of this frame."""
+    unseen: Sequence[tuple[Key, Track]]
+    """The others."""
     lost: Mapping[int, tuple[Reason, int]]
     """Why a track is lost, and when it was last seen."""
     untracked: Sequence[tuple[str, Sample]]
     """Objects of this frame without a track."""
+    tells_active: bool = True
+    """Whether incidents of which there is nothing new are wanted."""
     anomalies: list[Anomaly] = field(default_factory=list)
     zone_objects: dict[str, int] = field(default_factory=dict)
     """Objects in the zone, by rules about zones."""
+    shared: dict[str, Any] = field(default_factory=dict)
+    """What a rule finds once a frame for all of its subjects, by rule."""
 
 
 class Rule(ABC, Generic[S]):
@@ -78,7 +86,7 @@ class Rule(ABC, Generic[S]):
         self.empty = RuleState(self.fingerprint, self.TYPE, settings.severity, self.zone, None, {})
         """The state of the rule when it has seen no frame."""
         self._max_gap_ms = None if settings.max_gap is None else round(settings.max_gap * 1000)
-        self._admits_all = not (self.classes or settings.min_height or settings.min_confidence)
+        self.admits_all = not (self.classes or settings.min_height or settings.min_confidence)
         self._by_share = settings.anchor == "any"
         self._area: Area | None = None
         self._aspect = 0.0  # of the area: a camera keeps its format, as a rule
@@ -97,7 +105,7 @@ class Rule(ABC, Generic[S]):
 
     def admits_track(self, track: Track) -> bool:
         """Return whether the rule is about a track, as it was last seen."""
-        if self._admits_all:
+        if self.admits_all:
             return True
         least = self.settings.min_confidence
         return self.admits(track.label, track.samples[-1].height) and (
@@ -167,7 +175,8 @@ class Rule(ABC, Generic[S]):
             incident = Incident(*incident[:3], value, track_ids, labels)
         if incident is not after.incident:
             after = Subject(*after[:-2], incident, after.memory)
-        frame.anomalies.append(make_anomaly(frame.camera_id, self.id, self.empty, after, state, shown))
+        if state != "active" or frame.tells_active:
+            frame.anomalies.append(make_anomaly(frame.camera_id, self.id, self.empty, after, state, shown))
         return after
 
     def end_lost(self, frame: FrameView, subjects: Mapping[Key, Subject]) -> Mapping[Key, Subject]:

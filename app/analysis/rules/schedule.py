@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from app.settings.schedules import WEEK, ScheduleSettings
@@ -35,16 +35,20 @@ class Schedule:
             return True
         minute = time_ms // _MINUTE_MS
         if minute != self._minute:
-            self._open = any(_within(span, datetime.fromtimestamp(minute * 60, zone)) for zone, span in self._spans)
+            self._open = any(_is_within(span, zone, minute) for zone, span in self._spans)
             self._minute = minute
         return self._open
 
 
-def _within(span: ScheduleSettings, local: datetime) -> bool:
+def _is_within(span: ScheduleSettings, zone: ZoneInfo, utc_minute: int) -> bool:
+    try:
+        local = datetime.fromtimestamp(utc_minute * 60, zone)
+    except (ValueError, OverflowError, OSError):  # a clock that is wrong by thousands of years
+        return False
     minute = local.hour * 60 + local.minute
     today = WEEK[local.weekday()] in span.days
     if span.start < span.stop:
         return today and span.start <= minute < span.stop
     if minute >= span.start:
         return today
-    return minute < span.stop and WEEK[(local.date() - timedelta(days=1)).weekday()] in span.days
+    return minute < span.stop and WEEK[local.weekday() - 1] in span.days

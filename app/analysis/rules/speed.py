@@ -22,8 +22,8 @@ import math
 from app.analysis.rules.homography import Homography
 from app.analysis.rules.motion import velocity
 from app.analysis.rules.rule import FrameView
-from app.analysis.rules.state import Subject, Track
-from app.analysis.rules.track_rule import Finding, TrackRule
+from app.analysis.rules.state import Sample, Subject, Track
+from app.analysis.rules.track_rule import Finding, TrackRule, last_value
 from app.settings.rules import Speed
 
 _WINDOW_MS = 1000
@@ -41,15 +41,15 @@ class SpeedRule(TrackRule[Speed]):
         super().__init__(settings, start=settings.start_after, end=settings.end_after)
         self._ground: dict[float, Homography] = {}
 
-    def find(self, frame: FrameView, track: Track, subject: Subject) -> Finding:
+    def find(self, frame: FrameView, track: Track, sample: Sample, subject: Subject) -> Finding:
         """Return whether a track in the zone is too fast; the memory is whether it was in the zone."""
-        if not self.is_inside(frame, track.samples[-1], subject.memory is True):
-            return Finding(False, None, subject.incident.value if subject.incident else None)
-        moving = velocity(track, _WINDOW_MS, self._homography(frame.aspect).place, self.anchor_share)
+        if not self.is_inside(frame, sample, subject.memory is True):
+            return False, None, last_value(subject), None
+        moving = velocity(track, _WINDOW_MS, self.anchor_share, self._homography(frame.aspect))
         if moving is None:
-            return Finding(False, True, subject.incident.value if subject.incident else None)
+            return False, True, last_value(subject), None
         speed = math.hypot(*moving) * _KMH
-        return Finding(speed >= self.settings.limit, True, speed)
+        return speed >= self.settings.limit, True, speed, None
 
     def _homography(self, aspect: float) -> Homography:
         found = self._ground.get(aspect)

@@ -18,6 +18,7 @@ VERSION = 1
 IDLE, PENDING, ACTIVE, ENDING = range(4)
 """Status of a subject: nothing; the condition holds; an incident; an incident whose condition no longer holds."""
 NEVER = -1
+HOLDING = -1
 
 Key = tuple[int, ...]
 """What an incident is about: ``(track,)``, ``(track, track)``, or ``()`` for the zone."""
@@ -69,7 +70,7 @@ class Subject(NamedTuple):
     held_ms: int = 0
     """For how long it has held, without gaps in the video."""
     false_ms: int = 0
-    """For how long it has not held since it last did, without gaps."""
+    """For how long it has not held, from the first frame in which it did not, without gaps; HOLDING: it holds."""
     false_at_ms: int = 0
     """The first frame in which it did not hold."""
     ended_ms: int = NEVER

@@ -17,8 +17,8 @@ new 7 at 3 3
 from __future__ import annotations
 
 from app.analysis.rules.rule import FrameView
-from app.analysis.rules.state import Subject, Track
-from app.analysis.rules.track_rule import Finding, TrackRule
+from app.analysis.rules.state import Sample, Subject, Track
+from app.analysis.rules.track_rule import RESTARTS, Finding, TrackRule
 from app.settings.rules import Stopped
 
 
@@ -31,9 +31,8 @@ class StoppedRule(TrackRule[Stopped]):
         """Take the rule's settings."""
         super().__init__(settings, start=settings.dwell, end=settings.end_after)
 
-    def find(self, frame: FrameView, track: Track, subject: Subject) -> Finding:
+    def find(self, frame: FrameView, track: Track, sample: Sample, subject: Subject) -> Finding:
         """Return whether a track stands in the zone; the memory is its stay and whether it was in the zone."""
-        sample = track.samples[-1]
         inside = self.is_inside(frame, sample, subject.memory is not None and subject.memory[1])
         stands, stay, restarts = self.find_standing(frame, sample, subject, self.settings.include_parked)
-        return Finding(stands and inside, (stay, inside), None, None, restarts)
+        return stands and inside, (stay, inside), None, RESTARTS if restarts else None

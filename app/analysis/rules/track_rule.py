@@ -21,14 +21,9 @@ from app.analysis.rules.state import ACTIVE, IDLE, NEVER, PENDING, Key, Sample, 
 BLANK = Subject()
 
 
-class Finding(NamedTuple):
-    """What a type of rule finds of one track in one frame."""
+class Hints(NamedTuple):
+    """What a type of rule says of the time of a condition."""
 
-    holds: bool | None
-    """Whether the condition holds; None: the track is not seen."""
-    memory: Any
-    value: float | None = None
-    """What the type measures; None: the seconds since the start."""
     ready: bool | None = None
     """Whether it has held for long enough; None: by the rule's times."""
     restarts: bool = False
@@ -37,11 +32,16 @@ class Finding(NamedTuple):
     """When a condition that begins to hold with this frame began; None: with this frame."""
 
 
+RESTARTS = Hints(restarts=True)
+Finding = tuple[bool, Any, float | None, Hints | None]
+"""Whether the condition holds; what to remember; what the type measures (None: the seconds since the start); hints."""
+
+
 class TrackRule(Rule[S]):
     """A rule about single tracks."""
 
     @abstractmethod
-    def find(self, frame: FrameView, track: Track, subject: Subject) -> Finding:
+    def find(self, frame: FrameView, track: Track, sample: Sample, subject: Subject) -> Finding:
         """Return whether the condition holds for a track that is seen in the frame and that the rule admits."""
 
     def judge(self, frame: FrameView, subjects: Mapping[Key, Subject]) -> dict[Key, Subject]:
@@ -49,32 +49,40 @@ class TrackRule(Rule[S]):
         if frame.lost:
             subjects = self.end_lost(frame, subjects)
         now_ms, step_ms, timing = frame.now_ms, self.step_ms(frame), self.timing
+        admits_all, find = self.admits_all, self.find
         after: dict[Key, Subject] = {}
-        for track_id, track in frame.tracks.items():
-            key = (track_id,)
+        for key, track, sample in frame.seen:
             known = subjects.get(key)
-            value = ready = began_ms = None
-            if track.samples[-1].time_ms == now_ms and self.admits_track(track):
-                before = known or BLANK
-                holds, memory, value, ready, restarts, began_ms = self.find(frame, track, before)
-                if restarts and before.status == PENDING:
+            hints = None
+            if admits_all or self.admits_track(track):
+                before = BLANK if known is None else known
+                holds, memory, value, hints = find(frame, track, sample, before)
+                if hints is not None and hints.restarts and before.status == PENDING:
                     before = Subject(ended_ms=before.ended_ms)
             elif known is None:
                 continue
             else:
-                before, memory = known, known.memory
-                holds = None if track.samples[-1].time_ms != now_ms else False
-                if known.incident is not None:
-                    value = known.incident.value
+                before, holds, memory, value = known, False, known.memory, last_value(known)
             if not holds and before.status == IDLE:
                 if memory is not None or self._is_cooling(before):
                     after[key] = before if memory is before.memory else Subject(*before[:-1], memory)
                 continue
-            subject = advance(before, now_ms, step_ms, holds, timing, memory, ready, began_ms)
+            if hints is None:
+                subject = advance(before, now_ms, step_ms, holds, timing, memory)
+            else:
+                subject = advance(before, now_ms, step_ms, holds, timing, memory, hints.ready, hints.began_ms)
             if subject.status >= ACTIVE or before.status >= ACTIVE:
-                subject = self.settle(frame, key, before, subject, value, ((track_id, track.label),))
+                subject = self.settle(frame, key, before, subject, value, ((key[0], track.label),))
             if subject.status != IDLE or memory is not None or self._is_cooling(subject):
                 after[key] = subject
+        for key, track in frame.unseen:
+            known = subjects.get(key)
+            if known is not None:
+                subject = advance(known, now_ms, step_ms, None, timing, known.memory)
+                if subject.status >= ACTIVE:
+                    subject = self.settle(frame, key, known, subject, last_value(known), ((key[0], track.label),))
+                if subject.status != IDLE or subject.memory is not None or self._is_cooling(subject):
+                    after[key] = subject
         return after
 
     def _is_cooling(self, subject: Subject) -> bool:
@@ -100,3 +108,8 @@ class TrackRule(Rule[S]):
         if subject.status == IDLE or (subject.status == PENDING and subject.held_ms <= self.timing.flicker_ms):
             return may_stand, restart_stay(stay, x, y, now_ms), True  # it moves: each frame may be where it stops
         return False, stay, False
+
+
+def last_value(subject: Subject) -> float | None:
+    """Return what the type measured in the last frame in which a subject's condition held, if it has an incident."""
+    return subject.incident.value if subject.incident is not None else None

@@ -18,8 +18,8 @@ import math
 
 from app.analysis.rules.motion import velocity
 from app.analysis.rules.rule import FrameView
-from app.analysis.rules.state import Subject, Track
-from app.analysis.rules.track_rule import Finding, TrackRule
+from app.analysis.rules.state import Sample, Subject, Track
+from app.analysis.rules.track_rule import Finding, TrackRule, last_value
 from app.settings.rules import WrongWay
 
 _WINDOW_MS = 1500
@@ -37,19 +37,18 @@ class WrongWayRule(TrackRule[WrongWay]):
         super().__init__(settings, start=settings.start_after, end=settings.end_after)
         self._most_cosine = -math.cos(math.radians(settings.tolerance))
 
-    def find(self, frame: FrameView, track: Track, subject: Subject) -> Finding:
+    def find(self, frame: FrameView, track: Track, sample: Sample, subject: Subject) -> Finding:
         """Return whether a track in the zone moves the wrong way; the memory is whether it was in the zone."""
-        sample = track.samples[-1]
         if not self.is_inside(frame, sample, subject.memory is True):
-            return Finding(False, None, subject.incident.value if subject.incident else None)
-        moving = velocity(track, _WINDOW_MS, None, self.anchor_share)
+            return False, None, last_value(subject), None
+        moving = velocity(track, _WINDOW_MS, self.anchor_share)
         if moving is None:
-            return Finding(False, True, subject.incident.value if subject.incident else None)
+            return False, True, last_value(subject), None
         speed = math.hypot(*moving)
         heights = speed / max(sample.height, 1e-9)
         if heights < _LEAST_SPEED:
-            return Finding(False, True, heights)
+            return False, True, heights, None
         (x, y), (to_x, to_y) = self.settings.direction
         right, down = (to_x - x) * frame.aspect, to_y - y
         cosine = (moving[0] * right + moving[1] * down) / (speed * math.hypot(right, down))
-        return Finding(cosine < self._most_cosine, True, heights)
+        return cosine < self._most_cosine, True, heights, None

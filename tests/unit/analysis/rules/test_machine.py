@@ -33,11 +33,12 @@ def passes(signs: Iterable[str], times: Timing, *, step: int = STEP) -> tuple[st
     [
         ("#######", "pppppAA"),  # a second is five intervals
         ("#####..", "ppppppp"),
-        ("#####...", "pppppppi"),
-        ("##..###", "pppppAA"),  # a flicker of half a second does not start the time again
-        ("##...####", "ppppipppp"),
+        ("#####...", "pppppppp"),
+        ("#####....", "ppppppppi"),
+        ("##...###", "pppppAAA"),  # a flicker of half a second does not start the time again
+        ("##....####", "pppppipppp"),
         ("##??###", "pppppAA"),
-        ("##???####", "ppppipppp"),
+        ("##????####", "pppppipppp"),
         ("######.....#", "pppppAeeeeeA"),
         ("######......", "pppppAeeeeei"),
         ("######???????", "pppppAAAAAAAA"),  # whoever is unseen has not left

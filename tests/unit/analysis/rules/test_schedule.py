@@ -112,3 +112,9 @@ def test_the_start_counts_and_not_what_follows():
 def test_what_was_there_before_the_span_starts_with_it():
     rule = {"type": "intrusion", "zone": ALL, "schedule": {"from": "00:01", "to": "00:02"}}
     assert told(judged(rule, film({1: stands(0.3, 0.5)}, 70))) == [("new", (1,), 60.0)]
+
+
+def test_a_capture_time_that_is_no_date_is_outside_every_span():
+    span = ScheduleSettings.model_validate({})
+    assert not Schedule([span]).is_open(10**18)
+    assert Schedule().is_open(10**18)

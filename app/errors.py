@@ -29,6 +29,7 @@ SightlineError
 │   ├── CameraUnknown             there is no such camera
 │   ├── CameraExists              its id is taken
 │   └── ChangeNotKept             the change could not be kept, so it was not made
+├── TracksDamaged                 the stored tracks of a camera cannot be read
 ├── ActorDied                     a camera's actor died, or cannot be reached
 ├── ApiError                      a command asks the running system
 │   ├── SystemAway                nothing answers
@@ -159,6 +160,10 @@ class CameraExists(CamerasError):
 
 class ChangeNotKept(CamerasError):
     """The change could not be kept for the next start, so it was not made; the text says why."""
+
+
+class TracksDamaged(SightlineError):
+    """The stored tracks of a camera cannot be read; the text says why."""
 
 
 class ActorDied(SightlineError):

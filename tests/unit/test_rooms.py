@@ -24,6 +24,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     for room, allowed in {
         "errors": "",
         "core": "errors",
+        "analysis": "errors",
         "scaling": "core errors",
         "simulation": "errors",
         "telemetry": "errors",
@@ -44,6 +45,7 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
     "torch": frozenset({"detection"}),
     "torchvision": frozenset({"detection"}),
     "ultralytics": frozenset({"detection"}),
+    "lap": frozenset({"analysis"}),
     "openvino": frozenset({"detection"}),
     "onnxruntime": frozenset({"detection"}),
     "kafka": frozenset({"publisher"}),

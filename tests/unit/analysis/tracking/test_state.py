@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from app.errors import TracksDamaged
 from tests.unit.analysis.tracking.scenes import Camera, frame, moving
 
 
+@cache
 def followed() -> CameraTracks:
     camera = Camera()
     for number in range(3):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.analysis.tracking.frame import NO_TRACK, ObservedFrame
@@ -50,6 +50,7 @@ def test_ids_start_at_the_capture_time_in_hundredths_of_a_second_and_rise_by_one
     assert START_S * 100 < 2**53
 
 
+@settings(max_examples=30)
 @given(GAPS)
 def test_an_object_keeps_its_id_whatever_the_time_between_frames(gaps: list[float]):
     camera, ids = Camera(), []
@@ -142,6 +143,7 @@ def test_of_two_boxes_in_one_place_the_one_of_its_class_continues_a_track():
     assert camera.see(both) == [NO_TRACK, START_S * 100]
 
 
+@settings(max_examples=30)
 @given(scenes(), st.randoms(use_true_random=False))
 def test_the_order_of_the_boxes_makes_no_difference(frames: list[ObservedFrame], random):
     usual, shuffled = Camera(), Camera()
@@ -162,6 +164,7 @@ def _keys(observed: ObservedFrame) -> list[tuple[list[float], float, int]]:
     return list(zip(observed.boxes.tolist(), observed.scores.tolist(), observed.class_ids.tolist(), strict=True))
 
 
+@settings(max_examples=30)
 @given(scenes())
 def test_a_process_that_dies_after_any_frame_makes_no_difference(frames: list[ObservedFrame]):
     usual, mortal = Camera(), Camera()
@@ -171,6 +174,7 @@ def test_a_process_that_dies_after_any_frame_makes_no_difference(frames: list[Ob
     assert usual.state.dump() == mortal.state.dump()
 
 
+@settings(max_examples=30)
 @given(scenes(), st.floats(0.001, 0.019))
 def test_frames_without_boxes_make_no_difference(frames: list[ObservedFrame], before: float):
     usual, other = Camera(), Camera()
@@ -185,6 +189,7 @@ def test_frames_without_boxes_make_no_difference(frames: list[ObservedFrame], be
         assert usual.state.tracks["place"].tobytes() == other.state.tracks["place"].tobytes()
 
 
+@settings(max_examples=30)
 @given(scenes())
 def test_no_id_is_used_twice(frames: list[ObservedFrame]):
     camera, last_seen = Camera(), dict[int, int]()
@@ -202,6 +207,7 @@ def test_no_id_is_used_twice(frames: list[ObservedFrame]):
         assert camera.last.started == sum(one >= next_id for one in ids)
 
 
+@settings(max_examples=30)
 @given(scenes(), st.sampled_from([0.5, 2.0, 4.0]))
 def test_a_picture_of_another_size_has_the_same_ids(frames: list[ObservedFrame], factor: float):
     usual, scaled = Camera(), Camera()

@@ -47,6 +47,7 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
     "torch": frozenset({"detection"}),
     "torchvision": frozenset({"detection"}),
     "ultralytics": frozenset({"detection"}),
+    "lap": frozenset({"analysis"}),
     "openvino": frozenset({"detection"}),
     "onnxruntime": frozenset({"detection"}),
     "kafka": frozenset({"publisher"}),

@@ -51,6 +51,8 @@ StallSeconds = Annotated[float, Field(ge=0.5, le=86_400, allow_inf_nan=False)]
 """Seconds."""
 Decode = Literal["auto", "cpu", "cuda", "qsv", "drm"]
 """What decodes a video: a kind of hardware, the first of them that is there, or the CPU."""
+MAX_CLASSES = 100
+"""Labels that one camera may name."""
 ModelName = Literal["default"]
 """A model of the service: there is one."""
 Confidence = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -84,7 +86,7 @@ class CameraSettings(BaseModel):
     """The model that detects in its frames."""
     confidence: Confidence | None = None
     """Detections with a lower score are left out; ``None``: ``DETECTOR_CONFIDENCE``."""
-    classes: Annotated[tuple[Label, ...], BeforeValidator(commas)] = ()
+    classes: Annotated[tuple[Label, ...], BeforeValidator(commas), Field(max_length=MAX_CLASSES)] = ()
     """Labels to keep, also such as ``DETECTOR_CLASSES`` leaves out; empty: those that it keeps."""
     resources: Annotated[Mapping[str, float], AfterValidator(_custom_resources)] = Field(default_factory=dict)
     """Ray resources that place this camera's actor: custom ones, as a camera reserves no CPU, GPU or memory."""

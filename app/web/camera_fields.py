@@ -11,6 +11,7 @@ from app.settings.cameras import (
     CAMERA_ID,
     DEFAULT_DECODE,
     DEFAULT_JPEG_QUALITY,
+    MAX_CLASSES,
     CameraSettings,
     Confidence,
     Decode,
@@ -74,7 +75,7 @@ class CameraFields(BaseModel):
         Confidence | None, Field(description="Detections with a lower score are left out; null: DETECTOR_CONFIDENCE.")
     ] = None
     classes: Annotated[
-        list[Label], Field(max_length=10_000, description="Labels to keep; empty: those of DETECTOR_CLASSES.")
+        list[Label], Field(max_length=MAX_CLASSES, description="Labels to keep; empty: those of DETECTOR_CLASSES.")
     ] = Field(default_factory=list)
     resources: Annotated[
         dict[str, Amount], Field(description="Custom Ray resources that place its actor; empty: spread over the nodes.")

@@ -43,6 +43,9 @@ def find_device(name: str) -> HWAccel:
     import av.logging
     from av.codec.hwaccel import HWAccel
 
+    from app.cameras.sources.damage import enable_log
+
+    enable_log()
     # FFmpeg's own decoder of the codec is the one that a video gets: h264, say, and not h264_qsv.
     decoders = [av.Codec(codec, "r") for codec in _CODECS if codec in av.codecs_available]
     users = [each for each in decoders if any(config.device_type.name == name for config in each.hardware_configs)]

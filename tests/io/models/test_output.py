@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from app.cli.checks import State, check_system
+from app.core.wanted import Wanted
 from app.detection import Detector, DetectorOptions
 from app.detection.models.check import check_model
 from app.errors import ModelUnavailable, SettingsError
@@ -120,7 +121,14 @@ def test_a_model_for_another_task_that_does_not_say_so_is_refused_at_load_by_doc
 
 
 def test_a_model_that_can_be_used_passes_the_check_of_up(models: dict[str, Path]) -> None:
-    check_model(DetectorOptions(str(models["yolo11-static.onnx"]), device="cpu"))
+    options = DetectorOptions(str(models["yolo11-static.onnx"]), device="cpu")
+    check_model(options, {"gate": Wanted(0.4, ("car", "person"))})
+
+
+def test_a_label_of_a_camera_that_the_model_has_not_is_named_with_the_camera_by_up(models: dict[str, Path]) -> None:
+    options = DetectorOptions(str(models["yolo11-static.onnx"]), device="cpu")
+    with pytest.raises(SettingsError, match=r"^camera yard: classes: 'dog' is no label of yolo11-static\.onnx"):
+        check_model(options, {"gate": Wanted(classes=("car",)), "yard": Wanted(classes=("dog",))})
 
 
 @pytest.mark.parametrize("name", ["yolo11-static.onnx", "yolo26-static.onnx"])

@@ -264,6 +264,7 @@ def test_a_camera_says_what_is_detected_in_its_frames(tmp_path: Path):
         ("confidence: high", "cameras[0].confidence: 'high': input should be a valid number"),
         ("classes: [1]", "cameras[0].classes.0: 1: input should be a valid string"),
         ("classes: ['']", "cameras[0].classes.0: '': string should have at least 1 character"),
+        (f"classes: [{', '.join(['x'] * 101)}]", "cameras[0].classes: "),
         ("model: ppe", "cameras[0].model: 'ppe': input should be 'default'"),
         ("decode: vaapi", "cameras[0].decode: 'vaapi': input should be 'auto', 'cpu', 'cuda', 'qsv' or 'drm'"),
     ],

@@ -138,9 +138,9 @@ class ObjectDetector:
     def _log_failures(self, outcomes: Sequence[ImageOutcome]) -> None:
         for outcome in outcomes:
             if isinstance(outcome.error, InferenceFailed):
-                self._failures.again(str(outcome.error))
+                self._failures.report(str(outcome.error))
             elif outcome.error is None:
-                self._failures.over("the model answers again")
+                self._failures.resolve("the model answers again")
 
     async def describe(self) -> ModelInfo:
         """Return which model answers here."""

@@ -130,7 +130,7 @@ class DetectionIngress:
             code, details = status_of(error)
             camera_id = request.camera_id[:64] if isinstance(request, pb.DetectRequest) else ""
             if code is grpc.StatusCode.INTERNAL and details == UNKNOWN_FAULT:
-                self._faults.again(f"{type(error).__name__}", error=error, camera_id=camera_id)
+                self._faults.report(f"{type(error).__name__}", error=error, camera_id=camera_id)
             if span is not None:
                 span.failed(camera_id, code.name, details)
             grpc_context.set_code(code)
@@ -164,9 +164,9 @@ class DetectionIngress:
             try:
                 slots = await asyncio.to_thread(self._slots)
                 self._service.resize(slots)
-                self._uncounted.over("the detector replicas are counted again")
+                self._uncounted.resolve("the detector replicas are counted again")
             except Exception as error:  # noqa: BLE001 - the controller may be away for a while
-                self._uncounted.again(f"{type(error).__name__}; the last count is used")
+                self._uncounted.report(f"{type(error).__name__}; the last count is used")
                 slots = slots or 1  # no reason to call a controller in trouble more often
             self._service.report_waiting()
             await asyncio.sleep(COUNT_PERIOD_S if slots else FIRST_COUNT_PERIOD_S)

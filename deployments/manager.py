@@ -159,7 +159,7 @@ class CameraManagerBase:
                 try:
                     print_to_terminal(f"sightline: {self._status_line.line(await self._view.observe())}")
                 except Exception as error:  # noqa: BLE001 - the next one may succeed
-                    failures.again(type(error).__name__, error=error)
+                    failures.report(type(error).__name__, error=error)
 
 
 def _manager() -> CameraManagerBase:

@@ -61,7 +61,7 @@ class RemotePublisher:
             self._handle = None
             raise DeliveryUnavailable(LOST_COMMIT) from None
         except RayError as error:
-            self._failures.again(f"{method}: {last_line(error)}", error=error)
+            self._failures.report(f"{method}: {last_line(error)}", error=error)
             raise DeliveryUnavailable("the publisher failed; its log says why") from None
 
 

@@ -74,7 +74,7 @@ class HealthMonitor:
     def live(self) -> None:
         """Report the first frame since the source was opened, or stalled."""
         if self._enter(CameraState.LIVE, ""):
-            logged = self._unreachable.over(f"camera {self.camera_id} is live again")
+            logged = self._unreachable.resolve(f"camera {self.camera_id} is live again")
             if not logged and not self._was_live:
                 _log.info("camera %s is live", self.camera_id, extra=self._about())
             self._was_live = True
@@ -83,12 +83,12 @@ class HealthMonitor:
         """Report that an open source gives no frames; return whether that is new."""
         is_new = self._enter(CameraState.STALLED, self.stall_reason)
         if is_new:
-            self._unreachable.again(self.stall_reason)
+            self._unreachable.report(self.stall_reason)
         return is_new
 
     def failed(self, reason: str, *, stack: str | None = None) -> None:
         """Log a failure of the source; ``reason`` and ``stack`` hold no secret."""
-        self._unreachable.again(reason, stack=stack)
+        self._unreachable.report(reason, stack=stack)
 
     def waiting(self, reason: str, failures: int) -> None:
         """Report that the source is to be opened again, after so many failed tries in a row."""

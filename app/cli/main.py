@@ -17,6 +17,7 @@ from app.cli.console import FAILED, MISUSED, err
 from app.cli.doctor import doctor
 from app.cli.events import events
 from app.cli.export import export
+from app.cli.init import init
 from app.cli.install import missing_packages
 from app.cli.preview import preview
 from app.cli.quarantine import quarantine_app
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 COMMANDS: tuple[Callable[..., None], ...] = (
     up,
+    init,
     camera,
     events,
     doctor,

@@ -21,7 +21,7 @@ from app.cli.console import CONFIG, Config, out, resolve_settings
 from app.cli.ray_clusters import LOCAL, is_alive, listens, recorded_cluster
 from app.errors import SettingsError
 from app.settings.environment import process_environment
-from app.settings.paths import DEMO_MODEL
+from app.settings.paths import BUNDLED, DEMO_MODEL, IS_CHECKOUT
 from app.settings.runtime_env import with_environment
 from app.settings.serve_config import find_serve_config, listening_on, read_serve_config
 from app.settings.settings import Settings
@@ -81,6 +81,12 @@ def up(
     broker = "the embedded broker" if settings.kafka.embedded else ", ".join(settings.kafka.bootstrap_servers)
     destination = f"topic {settings.kafka.topic} on {broker}" if settings.kafka.enabled else "nowhere (Kafka is off)"
     overrides = describe_overrides(settings.state_dir)
+    if serve_config.is_relative_to(BUNDLED) and not IS_CHECKOUT:
+        out.print(
+            "there is no serve_config.yaml here: the demonstration of the package is started; "
+            "'sightline init' writes configuration files to change",
+            markup=False,
+        )
     out.print(
         f"Sightline: {len(settings.cameras)} cameras{overrides} at {settings.inference_service_url.target}, "
         f"events to {destination}; "

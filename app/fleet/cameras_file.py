@@ -58,7 +58,7 @@ class CamerasFileWatcher:
                 if cameras is not None:
                     await changed(cameras)
             except Exception as error:  # noqa: BLE001 - the next change may be accepted
-                failures.again(type(error).__name__, error=error)
+                failures.report(type(error).__name__, error=error)
 
     def _content(self) -> _Content:
         try:

@@ -31,5 +31,5 @@ async def wait_while_deploying(
             if not await is_deploying():
                 return
         except Exception as error:  # noqa: BLE001 - the controller may be away for a while
-            failures.again(type(error).__name__)
+            failures.report(type(error).__name__)
         await asyncio.sleep(poll_s)

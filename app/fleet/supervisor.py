@@ -232,7 +232,7 @@ class CameraSupervisor:
                 self._restarts += 1
                 self._silence = "its process died; it is being started again" + _required_node(self.settings)
                 self._silent_since = datetime.now(UTC)
-                self._deaths.again(str(error))
+                self._deaths.report(str(error))
                 self._end_actor()  # it may only be out of reach
                 self._actors.actor_died(self.settings.id)
             if time.monotonic() - started >= self._timing.stable_s:

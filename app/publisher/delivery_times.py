@@ -74,7 +74,7 @@ class DeliveryTimes:
                 event.camera_id, age_ms / 1000, max(0.0, sent.spool_s), max(0.0, now - sent.began), breach
             )
         except Exception as error:  # noqa: BLE001 - metrics are no reason to stop sending
-            self._uncounted.again(type(error).__name__, error=error)
+            self._uncounted.report(type(error).__name__, error=error)
 
     def _is_late(self, pending: Pending, age_ms: float) -> bool:
         """Return whether the budget of the event's frame has passed, by one clock where the frame came with one."""

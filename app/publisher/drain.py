@@ -216,7 +216,7 @@ class Drain:
         try:
             rows = await self._spool.waiting(camera_id, queue.read_up_to, READ_AHEAD)
         except DeliveryUnavailable as error:
-            self._unread.again(str(error), camera_id=camera_id)
+            self._unread.report(str(error), camera_id=camera_id)
             await asyncio.sleep(LONGEST_PAUSE_S)
         else:
             # What is committed from here on comes into memory again: its id is above all that were read.
@@ -277,7 +277,7 @@ class Drain:
         if not isinstance(error, DeliveryError):
             logger.error("an event could not be handed to Kafka", exc_info=error)
         reason = str(error) or type(error).__name__
-        self._outage.again(reason)
+        self._outage.report(reason)
         self.trouble = reason
         pending.tried = True
         queue.failed.append(pending)
@@ -289,13 +289,13 @@ class Drain:
 
     def _record_answer(self) -> None:
         if self.trouble:
-            self._outage.over("events go to Kafka again")
+            self._outage.resolve("events go to Kafka again")
             self.trouble, self._waited_up_to = "", self._last_id
 
     def _set_aside(self, pending: Pending, error: DeliveryRefused) -> None:
         self._held -= 1
         camera_id = pending.event.camera_id if pending.event is not None else ""
-        self._refused.again(str(error), camera_id=camera_id, event_id=pending.event_id)
+        self._refused.report(str(error), camera_id=camera_id, event_id=pending.event_id)
         self._spool.refuse(Refusal(pending.id, str(error), self._wall_ns()))
 
     def _acknowledge(self, queue: CameraQueue, sent: Sent) -> None:

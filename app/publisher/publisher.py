@@ -291,7 +291,7 @@ class EventPublisher:
             except DeliveryUnavailable:
                 continue  # reported by whoever had something to write
             except Exception as error:  # noqa: BLE001 - gauges are no reason to stop
-                self._no_gauges.again(type(error).__name__, error=error)
+                self._no_gauges.report(type(error).__name__, error=error)
 
     def _oldest_s(self) -> float:
         accounts = self._spool.accounts

@@ -12,9 +12,11 @@ from pydantic import AfterValidator
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout (or, installed as a wheel, the folder that holds the packages)."""
-CONFIGS = ROOT / "configs"
-_bundled = CONFIGS / "models" / "street.pt"
-DEMO_MODEL = _bundled if _bundled.is_file() else ROOT / "app" / "_bundled" / "models" / "street.pt"
+IS_CHECKOUT = (ROOT / "serve_config.yaml").is_file()
+BUNDLED = ROOT if IS_CHECKOUT else ROOT / "app" / "_bundled"
+"""Where the files are that come with Sightline: in the checkout, or in the installed package."""
+CONFIGS = BUNDLED / "configs"
+DEMO_MODEL = CONFIGS / "models" / "street.pt"
 """The bundled model of the simulated street."""
 DEMO_CAMERAS = "configs/cameras.yaml"
 
@@ -32,12 +34,15 @@ Folder = Annotated[Path, AfterValidator(_folder)]
 
 
 def find_file(path: str | Path) -> Path:
-    """Return the path of a file named in a setting: as given, below the working directory, else below the checkout."""
+    """Return the path of a file named in a setting.
+
+    As given, below the working directory, else of the files that come with Sightline.
+    """
     try:
         given = Path(path).expanduser()
         if given.is_absolute() or given.exists():
             return given
-        return ROOT / given if (ROOT / given).exists() else given
+        return BUNDLED / given if (BUNDLED / given).exists() else given
     except (OSError, RuntimeError):  # too long for a path, or the home of an unknown user
         return Path(path)
 
@@ -46,4 +51,4 @@ def where_looked(path: str | Path) -> str:
     """Return where :func:`find_file` did not find a file, as the end of a sentence; empty for an absolute path."""
     if Path(path).is_absolute() or str(path).startswith("~"):
         return ""
-    return f"; it was looked for in {Path.cwd()} and in {ROOT}: give its absolute path"
+    return f"; it was looked for in {Path.cwd()} and in {BUNDLED}: give its absolute path"

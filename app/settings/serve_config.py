@@ -107,12 +107,12 @@ def listening_on(config: Mapping[str, Any], host: str | None) -> dict[str, Any]:
 
 
 def find_serve_config(given: str) -> Path:
-    """Return the path of the Serve configuration: as given, else in the checkout.
+    """Return the path of the Serve configuration: as given, else the one that comes with Sightline.
 
     Raises:
         SettingsError: it is in neither place.
     """
     path = find_file(given)
     if not path.is_file():
-        raise SettingsError(f"--config: {given!r} does not exist")
+        raise SettingsError(f"--config: {given!r} does not exist; 'sightline init' writes one")
     return path

@@ -69,7 +69,7 @@ class TroubleLog:
         self._reasons: set[str] = set()
         self._end_pending = False
 
-    def again(self, reason: str, /, *, error: BaseException | None = None, **fields: object) -> None:
+    def report(self, reason: str, /, *, error: BaseException | None = None, **fields: object) -> None:
         """Report an occurrence: log it, or count it.
 
         Args:
@@ -86,7 +86,7 @@ class TroubleLog:
         extra = {**self._fields, **fields, "repeats": count, "seconds": round(seconds, 1)}
         self._log.log(self._level, "%s%s: %s", self._subject, often, reason, exc_info=error, extra=extra)
 
-    def over(self, line: str) -> bool:
+    def resolve(self, line: str) -> bool:
         """Report the end of the trouble, if there was one: log ``line``, where the last line reported the trouble.
 
         Returns:

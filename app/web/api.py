@@ -78,7 +78,7 @@ def build_api(host: Callable[[], Host]) -> FastAPI:
 
     @api.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:
-        failures.again(f"{type(error).__name__} in {request.method} {request.url.path}", error=error)
+        failures.report(f"{type(error).__name__} in {request.method} {request.url.path}", error=error)
         return problem(500, "the service failed on this request; its log has the reason")
 
     return api

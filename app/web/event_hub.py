@@ -109,9 +109,9 @@ class EventHub:
         while True:
             try:
                 await self._collected.get()
-                self._failures.over("the cameras' frames are collected again")
+                self._failures.resolve("the cameras' frames are collected again")
             except Exception as error:  # noqa: BLE001 - the streams wait for the next try
-                self._failures.again(type(error).__name__, error=error)
+                self._failures.report(type(error).__name__, error=error)
             await asyncio.sleep(PERIOD_S)
 
     async def _collect(self) -> None:

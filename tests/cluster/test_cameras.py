@@ -118,6 +118,7 @@ def test_a_camera_whose_process_is_killed_is_back_with_its_id_in_a_new_epoch(man
     wait_for(lambda: manager.status("steady").ledger.accepted > 0, 60, "accepted frames in the new epoch")
 
 
+@pytest.mark.slow
 def test_a_camera_whose_process_dies_is_back_within_seconds_and_its_neighbour_keeps_its_rate(
     service: Service, topic: TopicReader, write_settings: Callable[..., Path], table: Table
 ):
@@ -150,6 +151,7 @@ def is_reborn(record: Record, before: dict[str, CameraStatus]) -> bool:
     return record.key in before and int(record.value["frame_id"].split("-")[0]) > before[record.key].epoch
 
 
+@pytest.mark.slow
 def test_a_camera_whose_service_is_not_there_is_live_and_blocked_and_readiness_says_so(
     write_settings: Callable[..., Path], cluster: None
 ):

@@ -294,6 +294,7 @@ class TestTheTableOfCodes:
         assert "\n" not in details
         assert "Traceback" not in details
 
+    @pytest.mark.slow
     def test_with_kafka_off_a_frame_is_answered_and_counted_and_nothing_is_published(
         self, quiet: Service, image: bytes
     ):

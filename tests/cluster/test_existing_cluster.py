@@ -65,6 +65,7 @@ def elsewhere(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_serve_deploy_from_another_folder_brings_events_to_the_embedded_broker_and_serve_shutdown_leaves_nothing(
     here: Path, elsewhere: Path
 ):

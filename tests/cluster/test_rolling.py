@@ -31,6 +31,7 @@ from tests.support.ray_cluster import MARK, Service
 from tests.support.topic import TopicReader
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.slow
 NAME, TOPIC = "rolling", "events.rolling"
 CALLERS = 3
 
@@ -221,7 +222,6 @@ def test_a_new_model_takes_over_under_load_in_the_replica_that_serves(
     every_event_names_the_model_that_answered(answers, topic_of_rolling)
 
 
-@pytest.mark.slow
 def test_frames_that_never_left_their_camera_bring_another_replica(rolling: Rolling, service: Service):
     """One frame in a hundred arrives: few calls, no queue, and yet 500 frames a second are offered."""
     rolling.deploy(max_replicas=2)
@@ -242,7 +242,6 @@ def test_frames_that_never_left_their_camera_bring_another_replica(rolling: Roll
     print(f"\na second replica serves {time.monotonic() - began:.1f} s after the first frame")
 
 
-@pytest.mark.slow
 def test_a_new_revision_of_all_settings_replaces_every_replica_and_loses_no_accepted_frame(
     rolling: Rolling, load: Load, settings: Path, topic_of_rolling: TopicReader, other_model: Path, tmp_path: Path
 ):

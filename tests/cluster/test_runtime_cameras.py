@@ -91,6 +91,7 @@ def test_a_camera_of_which_a_clock_that_was_ahead_left_an_epoch_of_the_future_is
     cameras.ask("DELETE", "/ahead")
 
 
+@pytest.mark.slow
 def test_another_budget_reaches_every_camera_and_restarts_none(cameras: Cameras):
     before = cameras.all()
 

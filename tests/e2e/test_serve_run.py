@@ -18,6 +18,7 @@ from app.simulation.spec import StreetSpec
 from app.simulation.sprites import LABELS
 from app.simulation.street import Street
 from tests.support.accounts import Account
+from tests.support.command import call
 from tests.support.http_server import HttpServer
 from tests.support.rtsp_server import RtspServer
 from tests.support.system import BIN, listening, running
@@ -87,6 +88,9 @@ def test_serve_run_shows_the_whole_system_at_work_and_ctrl_c_leaves_nothing(
             stamps = [record.value["timestamp"] for record in records if record.key == camera]
             assert stamps == sorted(stamps)
         assert share_found(records) >= 0.8
+        shown = call("status")
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert "embedded" in shown.stdout
         system.interrupt()
         wait_for(lambda: not system.survivors(), 30, "the end of every process")
         ports = [9000, 8000, int(broker.rsplit(":", 1)[1])]
@@ -219,6 +223,7 @@ def test_up_joins_a_running_cluster_hands_on_settings_without_showing_secrets_an
         assert any("raylet" in line for line in cluster.survivors())
 
 
+@pytest.mark.slow
 def test_a_wrong_setting_under_serve_run_is_one_line_that_names_it_and_no_traceback(tmp_path: Path):
     command = [str(BIN / "serve"), "run", "serve_config.yaml"]
     with running(command, tmp_path, RAY_USAGE_STATS_ENABLED="0", INFERENCE_FPS="fast") as system:

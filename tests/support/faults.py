@@ -24,7 +24,7 @@ from tests.support.verdict import TopicFollower, make_topic
 from tests.support.waiting import wait_for
 
 TOPIC = "events.detections"
-CAMERA = "street"
+CAMERA = "street-east"
 """The system's own camera."""
 PUBLISHER, DETECTOR, INGRESS = "KafkaPublisher", "ObjectDetector", "DetectionIngress"
 PROXY, CONTROLLER, CAMERA_ACTOR = "ProxyActor", "ServeController", "CameraActor"
@@ -57,11 +57,14 @@ class Network:
 class Ground:
     """A running system, the network below it, and what its topic shows."""
 
-    def __init__(self, system: System, network: Network, spool: Path, grpc_port: int) -> None:
+    def __init__(self, system: System, network: Network, spool: Path, config: Path, ports: tuple[int, int]) -> None:
+        grpc_port, http_port = ports
         self.system = system
         self.network = network
         self.spool = spool
+        self.config = config
         self.target = f"127.0.0.1:{grpc_port}"
+        self.api = f"http://127.0.0.1:{http_port}"
         self.follower = TopicFollower(network.bootstrap, TOPIC)
 
     def load(
@@ -141,7 +144,7 @@ def ground(
         "INFERENCE_SERVICE_URL": f"127.0.0.1:{grpc_port}",
     }
     with running(command, folder, **{**shell, **(environment or {})}) as system:
-        found = Ground(system, network, spool, grpc_port)
+        found = Ground(system, network, spool, config, (grpc_port, http_port))
         try:
             if wait:
                 found.wait_until_it_works()

@@ -47,12 +47,23 @@ class Prometheus:
 
 
 @contextlib.contextmanager
-def running_prometheus(folder: Path, targets: Path) -> Iterator[Prometheus]:
-    """Run Prometheus with the shipped configuration; only the place of Ray's list of targets is the test's own."""
+def running_prometheus(folder: Path, targets: Path, every: str | None = None) -> Iterator[Prometheus]:
+    """Run Prometheus with the shipped configuration; only the place of Ray's list of targets is the test's own.
+
+    Args:
+        folder: for its files.
+        targets: Ray's list.
+        every: how often it scrapes and evaluates, where not as shipped.
+    """
     binary = shutil.which("prometheus")
     assert binary, "apt-get install prometheus"
-    shutil.copy(CONFIGS / "rules.yml", folder)
+    rules = yaml.safe_load((CONFIGS / "rules.yml").read_text())
     config = yaml.safe_load((CONFIGS / "prometheus.yml").read_text())
+    if every:
+        config["global"].update(scrape_interval=every, evaluation_interval=every)
+        for group in rules["groups"]:
+            group["interval"] = every
+    (folder / "rules.yml").write_text(yaml.safe_dump(rules))
     (discovery,) = config["scrape_configs"][0]["file_sd_configs"]
     assert [Path(file).name for file in discovery["files"]] == [targets.name]
     discovery["files"] = [str(targets)]

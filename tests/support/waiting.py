@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from tests.support.idle import pytest_pyfunc_call  # noqa: F401  # a hook
-
 T = TypeVar("T")
 
 

@@ -13,6 +13,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 WORKERS = 2
 TIERS_WITH_RAY = ("tests/cluster/", "tests/e2e/", "tests/endurance/")
+ORDER = ("tests/cluster/", "tests/e2e/test_", "tests/e2e/seen/", "tests/e2e/faults/", *TIERS_WITH_RAY)
+"""What runs before all else, in this order: those who break the system of ``tests/e2e`` come after those who look."""
 DETECTION = "tests/unit/detection/"
 """Its models are made once a worker, which takes longer than most tests with them."""
 
@@ -47,5 +49,9 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the group with Ray first."""
-    items.sort(key=lambda item: group_of(item.nodeid) != "ray")
+    """Put the group with Ray first, and in it the tests that share the system of ``tests/e2e`` in their order."""
+    items.sort(key=lambda item: _order(item.nodeid))
+
+
+def _order(nodeid: str) -> int:
+    return next((rank for rank, place in enumerate(ORDER) if nodeid.startswith(place)), len(ORDER))

@@ -72,16 +72,16 @@ class OutcomeRecorder:
         if outcome.fate is Fate.ACCEPTED or outcome.committed_epoch is not None:
             self.committed_epoch = outcome.committed_epoch
         if outcome.fate is Fate.ACCEPTED:
-            self._drops.over(f"camera {self._camera_id}: frames are accepted again")
+            self._drops.resolve(f"camera {self._camera_id}: frames are accepted again")
         elif outcome.reason is not None and (
             outcome.reason in _PERSISTENT or (outcome.reason in _OCCASIONAL and self.blocked)
         ):
             reason = outcome.reason.value
-            self._drops.again(f"{outcome.detail} ({reason})" if outcome.detail else reason, reason=reason)
+            self._drops.report(f"{outcome.detail} ({reason})" if outcome.detail else reason, reason=reason)
 
     def report_fault(self, fault: Exception, when: str) -> None:
         """Log an exception that no stage should raise, with its stack; ``when`` says what was being done."""
-        self._faults.again(f"{type(fault).__name__} {when}", error=fault)
+        self._faults.report(f"{type(fault).__name__} {when}", error=fault)
 
     def _trouble_log(self, subject: str, level: int) -> TroubleLog:
         return TroubleLog(

@@ -268,7 +268,7 @@ class KafkaSink:
             except Exception as error:  # noqa: BLE001 - whatever it is, the next try may succeed
                 foreseen = isinstance(error, DeliveryError)
                 self._trouble = str(translate(error, self._settings.topic))
-                self._outage.again(self._trouble, error=None if foreseen else error)
+                self._outage.report(self._trouble, error=None if foreseen else error)
                 self._backoff.next()
             else:
                 self._report_connected(bootstrap)
@@ -277,7 +277,7 @@ class KafkaSink:
 
     def _report_connected(self, bootstrap: Sequence[str]) -> None:
         where = f"topic {self._settings.topic} on {', '.join(bootstrap)}"
-        reported = self._outage.over(f"connected to Kafka again: {where}")
+        reported = self._outage.resolve(f"connected to Kafka again: {where}")
         if not reported and not self._was_connected:
             logger.info("events go to %s", where)
         self._was_connected = True
@@ -310,7 +310,7 @@ class KafkaSink:
         if self._closed:
             return
         self._backoff.next()
-        self._outage.again(reason)
+        self._outage.report(reason)
         self._connecting = asyncio.get_running_loop().create_task(self._connect(producer))
 
 

@@ -151,7 +151,7 @@ class SpoolWriter:
             try:
                 await self._write_group()
             except SpoolUnavailable as error:
-                self._shut.again(str(error))
+                self._shut.report(str(error))
                 self._trouble = str(error)
                 await self._write_settled()
 
@@ -161,7 +161,7 @@ class SpoolWriter:
             try:
                 self._spool = await loop.run_in_executor(self._thread, self._open_spool)
             except DeliveryUnavailable as error:
-                self._shut.again(str(error))
+                self._shut.report(str(error))
                 self._trouble = str(error)
                 await asyncio.sleep(OPEN_AGAIN_S)
         order_keys = await self._ask(lambda spool: spool.order_keys())
@@ -169,7 +169,7 @@ class SpoolWriter:
         last = await self._ask(lambda spool: spool.last_id())
         self._accounts = await self._ask(lambda spool: spool.accounts())
         self._trouble = ""
-        self._shut.over("the spool is open")
+        self._shut.resolve("the spool is open")
         opened(order_keys, cameras, last)
         self._open.set()
 
@@ -186,7 +186,7 @@ class SpoolWriter:
                 raise
             self.groups += bool(arrivals)
             if arrivals and self._trouble:
-                self._shut.over("the spool can be written again")
+                self._shut.resolve("the spool can be written again")
                 self._trouble = ""
             for (_, committed), spool_id in zip(arrivals, ids, strict=True):
                 if not committed.done():

@@ -1,11 +1,11 @@
 // The live page: one stream of events and status, and one picture request at a time for each visible camera.
 "use strict";
 
-const STAGES = ["encode", "transport", "queue", "decode", "inference", "commit"];
 const MEANING = {
   encode: "encode (camera)", transport: "transport to the service", queue: "waiting for a detector",
   decode: "decode", inference: "inference", commit: "event made durable",
 };
+const STAGES = Object.keys(MEANING); // ANSWER_STAGES of app/core/stage.py: tests/unit/web/test_page.py compares them
 const SIGNS = { live: "●", starting: "◔", stalled: "▲", reconnecting: "▲", offline: "✖", ended: "■" };
 const LISTED = 100; // events in the list
 const PICTURE_MS = 500; // between two pictures of a camera

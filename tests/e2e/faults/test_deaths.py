@@ -82,7 +82,7 @@ def test_a_publisher_killed_with_unsent_events_loses_none(system: Ground, tell: 
 @pytest.mark.parametrize(
     ("kind", "within_s"),
     [
-        pytest.param(DETECTOR, 60, id="detector"),
+        pytest.param(DETECTOR, 60, id="detector", marks=pytest.mark.slow),
         pytest.param(INGRESS, 60, id="ingress", marks=pytest.mark.slow),
         pytest.param(PROXY, 60, id="proxy", marks=pytest.mark.slow),
         pytest.param(CONTROLLER, 60, id="controller", marks=pytest.mark.slow),

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.command import Done
 from tests.support.command import call as call_command
+from tests.support.faults import Network
 from tests.support.watched_system import SOURCE, STEADY, Watched
 
 
@@ -24,7 +25,7 @@ def both_live(watched: Watched) -> None:
         watched.wait_for_state(camera, "live")
 
 
-def test_status_is_one_screen_of_everything(watched: Watched):
+def test_status_is_one_screen_of_everything(watched: Watched, network: Network):
     done = call(watched, "status")
     assert (done.returncode, done.stderr) == (0, "")
     for word in (
@@ -37,7 +38,7 @@ def test_status_is_one_screen_of_everything(watched: Watched):
         "ObjectDetector 1",
         "queue",
         "spool",
-        "embedded",
+        network.bootstrap,
     ):
         assert word in done.stdout
     assert len(done.stdout.splitlines()) <= 24

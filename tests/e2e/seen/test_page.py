@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.browser import Page, browser
+from tests.support.faults import Network
 from tests.support.waiting import wait_for
 from tests.support.watched_system import SOURCE, STEADY, Watched
 
@@ -25,7 +26,7 @@ def page(watched: Watched, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield tab
 
 
-def test_the_page_shows_every_camera_the_system_and_its_events(page: Page):
+def test_the_page_shows_every_camera_the_system_and_its_events(page: Page, network: Network):
     page.wait(f"{BOXES}.length > 0")
     assert page.run("[...document.querySelectorAll('article')].map(tile => tile.id).sort()") == [
         f"camera-{SOURCE}",
@@ -38,7 +39,7 @@ def test_the_page_shows_every_camera_the_system_and_its_events(page: Page):
     for stage in ("encode", "transport", "queue", "decode", "inference", "commit"):
         assert stage in bar
     system = page.run("document.getElementById('system').textContent")
-    assert "embedded broker" in system
+    assert network.bootstrap in system
     assert "2 of 2" in page.wait("document.getElementById('system').textContent.includes('2 of 2') && '2 of 2'")
     for word in ("detectors", "ingress", "queue", "spool", "Kafka"):
         assert word in system

@@ -1,30 +1,24 @@
-"""Every expression of the rules and of the dashboard, in a real Prometheus beside a running system."""
+"""Every expression of the rules and of the dashboard, in a real Prometheus beside a running system.
+
+By default they are asked of a recording (``tests/io/prometheus``).
+"""
 
 from __future__ import annotations
 
 import json
-import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.support.paths import ROOT
+from tests.support.metrics_recording import ALERTS, NEEDS_A_GPU, PANELS, RECORDED, without_threshold
 from tests.support.prometheus import Prometheus
 from tests.support.system import BIN, running
 from tests.support.waiting import wait_for
 from tests.support.watched_system import SOURCE, Watched
 
-CONFIGS = ROOT / "configs"
-RULES = yaml.safe_load((CONFIGS / "prometheus" / "rules.yml").read_text())
-DASHBOARD = json.loads((CONFIGS / "grafana" / "dashboards" / "sightline.json").read_text())
-EVERY_RULE = [rule for group in RULES["groups"] for rule in group["rules"]]
-ALERTS = [rule for rule in EVERY_RULE if "alert" in rule]
-RECORDED = [rule for rule in EVERY_RULE if "record" in rule]
-PANELS = [(panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for target in panel["targets"]]
-NEEDS_A_GPU = re.compile(r"ray_node_(gpus|gram)")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +27,6 @@ def prometheus(scraping: Prometheus, watched: Watched) -> Prometheus:
     watched.wait_for_state(SOURCE, "live")
     wait_for(lambda: scraping.query("sightline:slo_breaches:burn"), 120, "recorded rates")
     return scraping
-
-
-def without_threshold(expression: str) -> str:
-    """Return what an alert looks at."""
-    bare, count = re.subn(r"\s*(?:>=|<=|==|>|<)\s*[\d.]+\s*$", "", expression)
-    assert count == 1, f"an alert ends with its threshold: {expression}"
-    return bare
 
 
 @pytest.mark.parametrize("rule", RECORDED, ids=lambda rule: rule["record"])
@@ -89,21 +76,3 @@ def test_a_camera_on_the_edge_stands_in_the_same_series_as_one_in_the_cluster(
     assert last["accepted"] > 0
     assert last["in_flight"] == 0
     assert last["sampled"] == last["accepted"] + last["unconfirmed"] + sum(last["dropped"].values())
-
-
-def test_every_alert_of_the_issue_is_there_and_fires_in_promtool_s_own_tests():
-    asked = {"CameraSlow", "CameraDown", "SpoolGrowing", "NoReplica", "Dropping"}
-    assert {rule["alert"] for rule in ALERTS} >= {f"Sightline{name}" for name in asked}
-    tests = yaml.safe_load((CONFIGS / "prometheus" / "rules_test.yml").read_text())["tests"]
-    fired = {one["alertname"] for test in tests for one in test["alert_rule_test"] if one.get("exp_alerts")}
-    assert fired == {rule["alert"] for rule in ALERTS}
-    for call in (["check", "rules", "rules.yml"], ["test", "rules", "rules_test.yml"]):
-        done = subprocess.run(
-            ["promtool", *call], cwd=CONFIGS / "prometheus", capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-    done = subprocess.run(
-        ["promtool", "check", "config", "--syntax-only", "prometheus.yml"],
-        cwd=CONFIGS / "prometheus", capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr

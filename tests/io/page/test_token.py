@@ -54,6 +54,7 @@ def test_the_page_asks_for_the_token_keeps_it_in_the_tab_and_sends_it_with_every
     page.wait("document.querySelector('#camera-gate img').naturalWidth === 64")  # a picture by fetch, as a blob
     page.wait("document.querySelectorAll('#camera-gate svg rect.box').length === 1")
     page.wait("document.querySelectorAll('#events li').length > 0")
+    page.wait("document.getElementById('system').textContent.includes('embedded broker')")
     page.call("Page.reload")
     page.wait(f"{LINKED} && !{ASKED}")
     assert page.run("Object.keys(localStorage).length") == 0

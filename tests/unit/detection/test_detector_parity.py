@@ -128,6 +128,7 @@ def test_a_jpeg_decoded_small_shows_the_objects_of_the_whole_picture_in_pixels_o
     assert pairs > 15
 
 
+@pytest.mark.slow
 def test_the_model_of_the_benchmark_s_other_contestants_sees_what_sightline_sees() -> None:
     before = torch.get_num_threads()
     try:

@@ -33,7 +33,7 @@ print(json.dumps({
 """
 
 
-@pytest.mark.parametrize("first", ["", "import ultralytics.nn.tasks\n"])
+@pytest.mark.parametrize("first", ["", pytest.param("import ultralytics.nn.tasks\n", marks=pytest.mark.slow)])
 def test_ultralytics_is_restrained_also_where_it_was_imported_before(tmp_path: Path, first: str) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("YOLO_", "ULTRALYTICS_"))}
     environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}

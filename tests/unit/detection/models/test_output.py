@@ -94,7 +94,12 @@ def test_rows_of_six_that_end_in_no_class_are_no_final_detections(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("task", "reason"), [("seg", "segmentation model"), ("pose", "outside 0 to 1"), ("obb", "OBB model")]
+    ("task", "reason"),
+    [
+        ("seg", "segmentation model"),
+        pytest.param("pose", "outside 0 to 1", marks=pytest.mark.slow),
+        pytest.param("obb", "OBB model", marks=pytest.mark.slow),
+    ],
 )
 def test_a_model_for_another_task_that_does_not_say_so_is_refused_at_load_by_doctor_and_by_up(
     other_tasks: dict[str, Path], tmp_path: Path, task: str, reason: str

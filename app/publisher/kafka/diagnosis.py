@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,30 @@ def diagnose(settings: KafkaSettings, bootstrap: Sequence[str]) -> str:
         except Exception as error:  # noqa: BLE001 - an answer that cannot be read raises anything
             found[Trouble.NOT_UNDERSTOOD.say(peer=address, why=one_line(error, 100))] = None
     return "; ".join(found)
+
+
+def first_to_answer(settings: KafkaSettings, bootstrap: Sequence[str]) -> tuple[str, ...]:
+    """Return the address that answers first, of several; all of them where none answers, or where there is one only.
+
+    kafka-python takes one at random, and waits for it until the whole time for a connection has passed. A broker that
+    is halted accepts connections and never answers: it would cost this time at every third try.
+    """
+    if len(bootstrap) < 2:
+        return tuple(bootstrap)
+    pool = ThreadPoolExecutor(len(bootstrap), thread_name_prefix="kafka-bootstrap")
+    asked = {pool.submit(_answers, settings, address): address for address in bootstrap}
+    pool.shutdown(wait=False)  # those that do not answer end by their own time-outs
+    return next(((asked[done],) for done in as_completed(asked) if done.result()), tuple(bootstrap))
+
+
+def _answers(settings: KafkaSettings, address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with _connected(settings, _Peer(host.strip("[]"), int(port))) as connection:
+            _ask(connection, ApiVersionsRequest(), ApiVersionsResponse, 0)
+            return True
+    except Exception:  # noqa: BLE001 - why it does not is found out by diagnose
+        return False
 
 
 def _check(settings: KafkaSettings, peer: _Peer) -> None:

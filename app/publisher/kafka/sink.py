@@ -30,6 +30,7 @@ from app.core.backoff import Backoff
 from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable
 from app.publisher.kafka.address_watch import AddressWatch
 from app.publisher.kafka.connection import ensure_topic, translate, translate_invalid
+from app.publisher.kafka.diagnosis import first_to_answer
 from app.publisher.kafka.producer import adopt_partitions, end_producer, make_producer
 from app.publisher.kafka.retention import Retention
 from app.publisher.kafka.timeouts import Timeouts
@@ -303,6 +304,7 @@ class KafkaSink:
             DeliveryUnavailable: no broker answers, or the topic is not there.
         """
         create = self._settings.embedded or self._settings.create_topic
+        bootstrap = first_to_answer(self._settings, bootstrap)
         topic = ensure_topic(self._settings, bootstrap, create=create, bootstrap_ms=self._timeouts.bootstrap_ms)
         self._retention = Retention.of(topic, self._settings)
         try:

@@ -21,6 +21,7 @@ from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.core.ports import free_port
 from app.errors import DeliveryRefused, DeliveryUnavailable
 from app.publisher import make_record
+from app.publisher.kafka.diagnosis import first_to_answer
 from app.publisher.kafka.embedded_broker import EmbeddedBroker
 from app.publisher.kafka.follower import ReceivedEvent, TopicFollower
 from app.publisher.kafka.sink import KafkaSink
@@ -260,6 +261,14 @@ async def test_an_embedded_broker_that_is_looked_for_is_what_is_waited_for_and_a
     assert "\n" not in sink.trouble
     await until(lambda: sink.connected)
     await sink.close()
+
+
+async def test_of_several_addresses_one_that_never_answers_is_not_waited_for(broker: str):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        settings = kafka(broker)
+        assert await asyncio.to_thread(first_to_answer, settings, (address, broker)) == (broker,)
+        assert await asyncio.to_thread(first_to_answer, settings, (address,)) == (address,)
 
 
 async def test_a_missing_topic_is_never_created_by_asking_for_it(broker: str):

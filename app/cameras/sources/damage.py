@@ -45,6 +45,7 @@ class LossTracker:
     def __init__(self) -> None:
         self._is_damaged = False
         self._missed = self._missed_before = False
+        self._is_lost = False
         self._recovers_in: int | None = None
         """Packets until the pictures are whole; ``None``: that was not said since the last loss."""
 
@@ -53,12 +54,17 @@ class LossTracker:
         """Whether a frame that is no key frame is damaged now."""
         return self._is_damaged
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether packets were lost since the last frame that was whole."""
+        return self._is_lost
+
     def packet(self, log: Log) -> None:
         """Take what FFmpeg wrote while it read a packet."""
         self._missed_before, self._missed = self._missed, any(_MISSED in text for _, _, text in log)
         self._is_damaged |= self._missed
         if self._missed:
-            self._recovers_in = None
+            self._is_lost, self._recovers_in = True, None
         elif self._recovers_in:
             self._recovers_in -= 1
 
@@ -72,5 +78,6 @@ class LossTracker:
         if is_corrupt:
             self._is_damaged, self._recovers_in = True, None
         elif self._recovers_in == 0 or (is_key and not (self._missed or self._missed_before)):
-            self._is_damaged, self._recovers_in = False, None
+            self._is_damaged = self._is_lost = False
+            self._recovers_in = None
         return self._is_damaged

@@ -218,7 +218,7 @@ class VideoDecoder:
                     is_damaged = loss.frame(is_key=bool(frame.key_frame), is_corrupt=frame.is_corrupt)
                     is_begun = True
                     yield DecodedFrame(_stamp(frame), partial(_converted, frame), damaged=is_damaged)
-                if is_begun and not pictures and loss.is_damaged and packet.stream_index == self._stream.index:
+                if is_begun and not pictures and loss.is_lost and packet.stream_index == self._stream.index:
                     # FFmpeg's decoder of H.265 returns nothing for a picture that refers to a lost one.
                     yield DecodedFrame(_seconds(packet), self._lost, damaged=True)
                 yield None

@@ -331,9 +331,9 @@ def test_a_live_playlist_is_paced_by_its_timestamps(tmp_path: Path, segment_s: i
         hls.serve_from(server)
         with Watched(server.url("live.m3u8"), fps=5) as camera:
             camera.until_live()
-            first = len(camera.sent)
+            first, sampled = len(camera.sent), camera.status().ledger.sampled
             camera.until(lambda: len(camera.sent) > first + 5 * (segment_s + 4))
-            sent = camera.sent[first:]
+            sent, sampled = camera.sent[first:], camera.status().ledger.sampled - sampled
             assert [state for state, _ in camera.history if state in DOWN] == []
             gaps = [b.at - a.at for a, b in itertools.pairwise(sent)]
             assert max(gaps) < max(1.5, segment_s / 2)
@@ -341,7 +341,7 @@ def test_a_live_playlist_is_paced_by_its_timestamps(tmp_path: Path, segment_s: i
             # A camera that was late may catch up by the segment that it has already.
             elapsed_s = sent[-1].at - sent[0].at
             assert shown_s == pytest.approx(elapsed_s, abs=segment_s + 0.25 * elapsed_s)
-            assert len(sent) / shown_s == pytest.approx(5, rel=0.1)
+            assert sampled / shown_s == pytest.approx(5, rel=0.1)  # a busy machine may leave one out that was sampled
     rows.add("HLS", f"a live playlist, segments of {segment_s} s", "paced by its timestamps, the rate as asked")
 
 

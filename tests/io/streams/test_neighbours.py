@@ -41,6 +41,8 @@ def test_a_camera_keeps_its_rate_while_others_flap_hang_and_babble(rows: Rows):
             camera.until_live()
             first = len(camera.sent)
             camera.until(lambda: len(camera.sent) > first + 50)
+            other.until(lambda: other.status().reconnects > 5)
+            third.until(lambda: third.status().reconnects > 5)
             over.set()
             flapper.join(10)
             sent = camera.sent[first:]
@@ -49,8 +51,6 @@ def test_a_camera_keeps_its_rate_while_others_flap_hang_and_babble(rows: Rows):
             # 25 a second. A neighbour that blocked this one for its own time-out, 4 s, is seen.
             assert 25 * (len(sent) - 1) / (sent[-1].number - sent[0].number) == pytest.approx(10, rel=0.2)
             assert max(gaps) < 3.0
-            assert other.status().reconnects > 5
-            assert third.status().reconnects > 5
             assert camera.status().reconnects == 0
             ledger = camera.status().ledger
             assert ledger.dropped_total == ledger.dropped[DropReason.SUPERSEDED] <= 0.1 * ledger.sampled

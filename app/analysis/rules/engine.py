@@ -125,7 +125,6 @@ def apply_rules(
     view = FrameView(
         camera_id=camera_id,
         now_ms=now_ms,
-        before_ms=state.time_ms,
         step_ms=gap_ms,
         max_gap_ms=max(MAX_GAP_MS, 3 * usual_ms),
         intervals=intervals,

@@ -32,8 +32,6 @@ class FrameView:
 
     camera_id: str
     now_ms: int
-    before_ms: int
-    """The frame before; NEVER: there is none."""
     step_ms: int
     """Since the frame before."""
     max_gap_ms: int

@@ -84,7 +84,8 @@ class RuleFields(Frozen):
     max_gap: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] | None = None
     """Timers advance by no more than so many seconds a frame; ``None``: max(1, three intervals between frames)."""
     flicker: Seconds = 0.5
-    """A condition that is false, or whose track is unseen, for no longer than this does not start again."""
+    """A condition that is false, or whose track is unseen, for no longer than this does not start again; it is counted
+    from the first such frame, and frames that were dropped are not counted as unseen."""
     cooldown: Seconds = 0.0
     """After an incident's end, seconds without a new one of the same rule and subject."""
     schedule: Annotated[tuple[ScheduleSettings, ...], BeforeValidator(_listed)] = ()

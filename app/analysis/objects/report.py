@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.analysis.objects.state import Crossing, Life, PathPoint
+from app.analysis.rules.anomaly import iso_time
 
 _NAMESPACE = uuid.UUID("3d6f3a52-2c0f-5a52-9d6e-5b1c3f6a7e02")
 """Never changes: object ids are derived under it."""
@@ -55,6 +56,32 @@ def make_object_id(camera_id: str, track_id: int) -> str:
     '0009ecf7-1205-5d93-bcbb-35a56cece5bf'
     """
     return str(uuid.uuid5(_NAMESPACE, f"{camera_id}|{track_id}"))
+
+
+def object_body(report: ObjectReport) -> dict[str, object]:
+    """Return the fields of an object as they are published, in their order.
+
+    Times are ISO 8601 in UTC; a point of the path is seconds since ``first_seen``, x and y.
+    """
+    return {
+        "object_id": report.object_id,
+        "camera_id": report.camera_id,
+        "track_id": report.track_id,
+        "state": report.state,
+        "reason": report.reason,
+        "class": report.label,
+        "confidence": report.confidence,
+        "first_seen": iso_time(report.first_ms),
+        "last_seen": iso_time(report.last_ms),
+        "bbox": list(report.bbox),
+        "moving": report.moving,
+        "path": [[(time_ms - report.first_ms) / 1000, x, y] for time_ms, x, y in report.path],
+        "zones": dict(report.zones),
+        "in_zones": list(report.in_zones),
+        "lines": [
+            {"line": line, "direction": direction, "at": iso_time(time_ms)} for line, direction, time_ms in report.lines
+        ],
+    }
 
 
 def make_report(camera_id: str, track_id: int, life: Life, state: State, reason: Reason | None = None) -> ObjectReport:

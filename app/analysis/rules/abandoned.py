@@ -55,7 +55,7 @@ class AbandonedRule(TrackRule[Abandoned]):
         )
 
     def _owners_in(self, frame: FrameView) -> list[Sample]:
-        since_ms = frame.now_ms - self.timing.flicker_ms
+        since_ms = self.still_seen_ms(frame)
         owners = [track.samples[-1] for track in frame.tracks.values() if track.label in self._owners]
         seen = [sample for sample in owners if sample.time_ms >= since_ms]
         return seen + [sample for label, sample in frame.untracked if label in self._owners]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 from app.analysis.rules.abandoned import AbandonedRule
@@ -107,13 +106,13 @@ def apply_rules(
     known = _end_changed(state, rules, camera_id, anomalies)
     gap_ms = 0 if state.time_ms == NEVER else now_ms - state.time_ms
     intervals = (*state.intervals[1 - _INTERVALS :], gap_ms) if gap_ms else state.intervals
-    usual_ms = 3 * int(median(intervals)) if len(intervals) >= 3 and max(intervals) * 3 > MAX_GAP_MS else 0
+    usual_ms = sorted(intervals)[len(intervals) // 2] if len(intervals) >= 3 else min(gap_ms, MAX_GAP_MS // 3)
     tracks: Mapping[int, Track] = state.tracks
-    if gap_ms > max(CAMERA_LOST_MS, usual_ms):
+    if gap_ms > max(CAMERA_LOST_MS, 3 * usual_ms):
         for rule_id, one in known.items():
             anomalies += _end_all(camera_id, rule_id, one, "camera_lost", state)
         known, tracks, intervals = {}, {}, ()
-    lost = _lost(tracks, state.time_ms, now_ms, max(LOST_MS, usual_ms))
+    lost = _lost(tracks, state.time_ms, now_ms, max(LOST_MS, 3 * usual_ms))
     followed, untracked = _follow(frame, tracks, lost)
     seen: list[tuple[Key, Track, Sample]] = []
     unseen: list[tuple[Key, Track]] = []
@@ -126,9 +125,10 @@ def apply_rules(
     view = FrameView(
         camera_id=camera_id,
         now_ms=now_ms,
-        before_ms=state.time_ms,
         step_ms=gap_ms,
-        max_gap_ms=max(MAX_GAP_MS, usual_ms),
+        max_gap_ms=max(MAX_GAP_MS, 3 * usual_ms),
+        intervals=intervals,
+        usual_ms=usual_ms,
         aspect=frame.width / frame.height,
         tracks=followed,
         seen=seen,

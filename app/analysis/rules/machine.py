@@ -36,6 +36,7 @@ def advance(
     memory: Any,
     ready: bool | None = None,
     began_ms: int | None = None,
+    unseen_ms: int | None = None,
 ) -> Subject:
     """Return a subject after one more frame.
 
@@ -48,6 +49,7 @@ def advance(
         memory: what the type of rule remembers after this frame.
         ready: whether a condition that holds has held for long enough; None: by ``timing.start_ms``.
         began_ms: when a condition that begins to hold with this frame began; None: with this frame.
+        unseen_ms: by how much the time advances for which the subject is unseen; None: as the other timers.
 
     Returns:
         A subject that was active and is idle has ended at its ``ended_ms``.
@@ -67,7 +69,7 @@ def advance(
                 status = ACTIVE
         else:
             # From the first frame in which it does not hold: in a gap before that it may have held.
-            false_ms = 0 if false_ms < 0 else false_ms + step_ms
+            false_ms = 0 if false_ms < 0 else false_ms + (step_ms if unseen_ms is None else unseen_ms)
             if false_ms > timing.flicker_ms:
                 return Subject(IDLE, 0, 0, 0, 0, ended_ms, None, memory)
     elif holds:

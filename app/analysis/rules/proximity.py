@@ -81,7 +81,15 @@ class ProximityRule(Rule[Proximity]):
         holds: bool | None,
         value: float | None,
     ) -> None:
-        subject = advance(before, frame.now_ms, self.step_ms(frame), holds, self.timing, None)
+        subject = advance(
+            before,
+            frame.now_ms,
+            self.step_ms(frame),
+            holds,
+            self.timing,
+            None,
+            unseen_ms=self.unseen_ms(frame) if holds is None else None,
+        )
         if value is None and before.incident is not None:
             value = before.incident.value
         if before.status >= ACTIVE or subject.status >= ACTIVE:

@@ -32,12 +32,14 @@ class FrameView:
 
     camera_id: str
     now_ms: int
-    before_ms: int
-    """The frame before; NEVER: there is none."""
     step_ms: int
     """Since the frame before."""
     max_gap_ms: int
     """By how much a timer advances at most, unless its rule has its own limit."""
+    intervals: Sequence[int]
+    """Between the last frames, oldest first."""
+    usual_ms: int
+    """The median of them."""
     aspect: float
     """Width by height of the frame."""
     tracks: dict[int, Track]
@@ -98,6 +100,20 @@ class Rule(ABC, Generic[S]):
     def step_ms(self, frame: FrameView) -> int:
         """Return by how much timers advance with a frame."""
         return min(frame.step_ms, frame.max_gap_ms if self._max_gap_ms is None else self._max_gap_ms)
+
+    def unseen_ms(self, frame: FrameView) -> int:
+        """Return by how much the time advances for which a track is unseen: frames that were dropped are no absence."""
+        return min(self.step_ms(frame), frame.usual_ms)
+
+    def still_seen_ms(self, frame: FrameView) -> int:
+        """Return since when a track must have been seen to be unseen for no longer than ``flicker``."""
+        since_ms, unseen_ms = frame.now_ms, 0
+        for interval_ms in reversed(frame.intervals):
+            unseen_ms += min(interval_ms, frame.usual_ms)
+            if unseen_ms > self.timing.flicker_ms:
+                return since_ms
+            since_ms -= interval_ms
+        return min(since_ms, frame.now_ms - self.timing.flicker_ms)
 
     def admits(self, label: str, height: float) -> bool:
         """Return whether the rule is about objects of a class and a height (in heights of the frame)."""

@@ -75,10 +75,11 @@ class TrackRule(Rule[S]):
                 subject = self.settle(frame, key, before, subject, value, ((key[0], track.label),))
             if subject.status != IDLE or memory is not None or self._is_cooling(subject):
                 after[key] = subject
+        unseen_ms = self.unseen_ms(frame) if frame.unseen else 0
         for key, track in frame.unseen:
             known = subjects.get(key)
             if known is not None:
-                subject = advance(known, now_ms, step_ms, None, timing, known.memory)
+                subject = advance(known, now_ms, step_ms, None, timing, known.memory, unseen_ms=unseen_ms)
                 if subject.status >= ACTIVE:
                     subject = self.settle(frame, key, known, subject, last_value(known), ((key[0], track.label),))
                 if subject.status != IDLE or subject.memory is not None or self._is_cooling(subject):

@@ -35,7 +35,7 @@ class ZoneRule(Rule[S]):
     def judge(self, frame: FrameView, subjects: Mapping[Key, Subject]) -> dict[Key, Subject]:
         """Return what is remembered of the zone after a frame."""
         before = subjects.get(ZONE, _BLANK)
-        since_ms = frame.now_ms - self.timing.flicker_ms
+        since_ms = self.still_seen_ms(frame) if frame.unseen else frame.now_ms
         were_inside = before.memory or ()
         tracks = []
         for track_id, track in frame.tracks.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgpack
 import pytest
 
 from app.analysis.objects.lives import CameraZones, end_objects, follow_objects
-from app.analysis.objects.report import ObjectReport
+from app.analysis.objects.report import ObjectReport, object_body
 from app.analysis.objects.state import VERSION, ObjectsState, decode_objects, encode_objects
 from app.analysis.rules.engine import apply_rules, make_camera_rules
 from app.analysis.rules.example import START_MS
@@ -106,6 +107,30 @@ def test_the_lines_it_crossed_are_in_its_end():
         ("gate", "left_to_right", 2.0),
         ("gate", "right_to_left", 6.0),
     ]
+
+
+def test_an_object_as_it_is_published():
+    path = along((0, 0.3, 0.6), (4, 0.7, 0.6))
+    _, found = followed(film({7: path}, 6), [YARD, GATE])
+    body = object_body(found[-1])
+    assert json.loads(json.dumps(body)) == body
+    assert body["path"][0] == [0.0, 0.3, 0.6]  # type: ignore[index]
+    assert body["path"][-1] == [4.0, 0.7, 0.6]  # type: ignore[index]
+    assert {name: value for name, value in body.items() if name not in ("path", "object_id")} == {
+        "camera_id": "cam",
+        "track_id": 7,
+        "state": "end",
+        "reason": "track_lost",
+        "class": "car",
+        "confidence": 0.9,
+        "first_seen": "2026-01-01T00:00:00.000Z",
+        "last_seen": "2026-01-01T00:00:04.000Z",
+        "bbox": [675.0, 500.0, 50.0, 100.0],
+        "moving": True,
+        "zones": {"yard": 4.0},
+        "in_zones": ["yard"],
+        "lines": [{"line": "gate", "direction": "left_to_right", "at": "2026-01-01T00:00:02.000Z"}],
+    }
 
 
 def test_a_gap_in_the_video_loses_the_camera():

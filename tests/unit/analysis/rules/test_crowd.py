@@ -53,3 +53,10 @@ def test_an_update_comes_every_half_minute():
     found = judged(RULE, film(people(*[(0, 999)] * 5), 100))
     assert [one.state for one in found] == ["new", "update", "update", "update"]
     assert len({one.anomaly_id for one in found}) == 1
+
+
+def test_one_who_is_missed_around_frames_that_were_dropped_still_counts():
+    scene = people(*[(0, 99)] * 4)
+    scene[5] = lambda now: None if now in (1.0, 2.0) else (0.5, 0.5)
+    found = judged(RULE, film(scene, 4, cut=lambda now: 1 < now < 2))
+    assert told(found) == [("new", (1, 2, 3, 4, 5), 0.0)]

@@ -67,3 +67,11 @@ def test_many_short_stays_are_joined_and_still_add_up():
 def test_two_objects_do_not_add_up():
     scene = film({7: stands(0.3, 0.8, until=12), 8: stands(0.6, 0.8, since=12, until=24)}, 30)
     assert judged(TOTAL, scene) == []
+
+
+def test_frames_that_were_dropped_are_no_absence():
+    """The object is missed in two frames a second apart, with no frame between them: it may have been there."""
+    missed = film({7: lambda now: None if now in (10.0, 11.0) else (0.5, 0.8)}, 22, cut=lambda now: 10 < now < 11)
+    assert told(judged(RULE, missed)) == [("new", (7,), 0.0)]
+    seen_without = film({7: lambda now: None if 10 <= now <= 11 else (0.5, 0.8)}, 22)
+    assert judged(RULE, seen_without) == []

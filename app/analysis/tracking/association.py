@@ -39,12 +39,13 @@ def overlaps(places: Floats, deviations: Floats, seen: Floats) -> Floats:
         deviations: (T, 2) standard deviations of the predicted centre, in pixels.
         seen: (N, 4) detected boxes in the same form.
     """
-    half = places[:, None, 2:] / 2 + GROWTH * deviations[:, None]
-    half_seen = seen[None, :, 2:] / 2 + GROWTH * deviations[:, None]
-    apart = np.abs(places[:, None, :2] - seen[None, :, :2])
-    sides = np.minimum(half + half_seen - apart, 2 * np.minimum(half, half_seen))
-    common = np.maximum(sides[..., 0], 0) * np.maximum(sides[..., 1], 0)
-    whole = 4 * (half[..., 0] * half[..., 1] + half_seen[..., 0] * half_seen[..., 1]) - common
+    # (2, T, N): NumPy is fast where the last axis is the long one.
+    grown = GROWTH * deviations.T[:, :, None]
+    half, half_seen = places.T[2:, :, None] / 2 + grown, seen.T[2:, None, :] / 2 + grown
+    apart = np.abs(places.T[:2, :, None] - seen.T[:2, None, :])
+    sides = np.maximum(np.minimum(half + half_seen - apart, 2 * np.minimum(half, half_seen)), 0)
+    common = sides[0] * sides[1]
+    whole = 4 * (half[0] * half[1] + half_seen[0] * half_seen[1]) - common
     high, high_seen = places[:, None, 3], seen[None, :, 3]
     alike = np.minimum(high, high_seen) / np.maximum(high, high_seen)
     overlap: Floats = common / whole * alike * alike

@@ -15,10 +15,12 @@ from datetime import timedelta
 from app.cameras import DecoderChoice, open_source
 from app.cameras.frame import Frame
 from app.cameras.masks import MaskPainter
+from app.cli.up import second_shell
 from app.detection import Detector, DetectorOptions
 from app.errors import SightlineError, SourceUnavailable
 from app.publisher.kafka.preflight import Needs, check_broker
 from app.settings.cameras import DEFAULT_STALL_S, CameraSettings
+from app.settings.environment import process_environment
 from app.settings.serve_config import ServePorts
 from app.settings.service_address import ServiceAddress
 from app.settings.settings import Settings
@@ -69,6 +71,8 @@ def check_system(settings: Settings, ports: ServePorts) -> Iterator[Finding]:
     yield _service(settings.inference_service_url, ports.grpc)
     yield _port(ports.grpc, "gRPC")
     yield _port(ports.http, "HTTP")
+    if note := second_shell(process_environment()):
+        yield Finding("second shell", State.NOTE, note)
 
 
 def _model(settings: Settings) -> Iterator[Finding]:

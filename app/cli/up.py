@@ -93,7 +93,19 @@ def up(
         "follow them with 'sightline events'; the dashboard is http://127.0.0.1:8265 (its token: ray get-auth-token)",
         markup=False,
     )
+    if note := second_shell(process_environment()):
+        out.print(note, markup=False)
     raise typer.Exit(serve_run(serve_config, settings, process_environment(), listen))
+
+
+def second_shell(environment: Mapping[str, str]) -> str:
+    """Return what Ray's own commands need in another shell; empty where Ray asks for no token.
+
+    Ray 2.60 turns its token authentication on for a local cluster, and its command line does not know of that.
+    """
+    if environment.get("RAY_AUTH_MODE", "token") != "token":
+        return ""
+    return "in another shell, 'serve status', 'ray status' and Ray's other commands need RAY_AUTH_MODE=token"
 
 
 def joins_a_cluster(environment: Mapping[str, str]) -> bool:

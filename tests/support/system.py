@@ -102,6 +102,15 @@ class System:
         """Return the ids of those processes below it that are a program of this name."""
         return [pid for pid, title in self._below().items() if Path(title.split(" ")[0]).name == name]
 
+    def cpu_s(self) -> float:
+        """Return the seconds of processor time that the running processes below it have used."""
+        ticks = 0
+        for pid in self._below():
+            with contextlib.suppress(OSError):
+                # Behind the name, which may hold anything: utime and stime (proc_pid_stat(5)).
+                ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def _below(self) -> dict[int, str]:
         found = {}
         for process in Path("/proc").iterdir():

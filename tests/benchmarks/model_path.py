@@ -186,7 +186,7 @@ def write_model(model: str, file: Path) -> None:
 
 
 class Worker:
-    """A process that holds one side's model and measures when told to."""
+    """A process that holds one side's model and measures when reported to."""
 
     def __init__(self, side: str, file: Path) -> None:
         command = [sys.executable, "-m", "tests.benchmarks.model_path", "--worker", side, str(file)]
@@ -259,7 +259,7 @@ def _predict(file: str) -> Callable[[list[bytes]], object]:
 
 
 def _image_size(file: str) -> int:
-    """Return what the weights were trained at, which both sides must be told of an export: they would take 640."""
+    """Return what the weights were trained at, which both sides must be reported of an export: they would take 640."""
     return 320 if Path(file).stem.startswith("street") else 640
 
 

@@ -168,7 +168,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of the others' model")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    told = {}
+    reported = {}
     with tempfile.TemporaryDirectory() as folder:
         questions = comparisons(Path(folder), given.seconds, given.threads)
         for key in given.only:
@@ -178,11 +178,11 @@ def main() -> int:
                 for name in question.contestants:
                     rounds[name].append(CONTESTANTS[name](question.ground))
                     print(f"  {name}: {dict(rounds[name][-1])}", file=sys.stderr, flush=True)
-            told[key] = rounds
+            reported[key] = rounds
             print("\n".join(table(question, rounds)), flush=True)
     print(machine())
     if given.json:
-        given.json.write_text(json.dumps({"machine": machine(), "rounds": told}, indent=1))
+        given.json.write_text(json.dumps({"machine": machine(), "rounds": reported}, indent=1))
     return 0
 
 

@@ -43,7 +43,7 @@ class Answer:
 
 
 class Load:
-    """Callers that ask one frame after the other, until they are told to stop."""
+    """Callers that ask one frame after the other, until they are reported to stop."""
 
     def __init__(self, service: Service) -> None:
         picture = Street(StreetSpec(seed=7)).frame(50).image

@@ -94,10 +94,10 @@ def test_a_frame_in_gives_an_event_out_that_says_the_same(
     assert record.timestamp_ms == captured.ToMilliseconds()
     assert record.headers["ce_id"] == answer.event_id
     assert record.headers["ce_source"] == "/cameras/one-frame"
-    for told, published in zip(answer.detections, event["detections"], strict=True):
-        assert published["class"] == told.label
-        assert published["confidence"] == pytest.approx(told.confidence, abs=1e-3)
-        box = told.bbox
+    for reported, published in zip(answer.detections, event["detections"], strict=True):
+        assert published["class"] == reported.label
+        assert published["confidence"] == pytest.approx(reported.confidence, abs=1e-3)
+        box = reported.bbox
         assert published["bbox"] == pytest.approx([box.x, box.y, box.width, box.height], abs=0.02)
 
 
@@ -136,7 +136,7 @@ def test_each_request_gets_the_detections_that_it_wants(service: Service, image:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "reported"),
     [
         ({"model": "ppe"}, "model 'ppe' is not served; there is default"),
         (
@@ -148,9 +148,9 @@ def test_each_request_gets_the_detections_that_it_wants(service: Service, image:
     ],
 )
 def test_what_cannot_be_wanted_is_an_invalid_argument(
-    service: Service, image: bytes, wanted: dict[str, Any], told: str
+    service: Service, image: bytes, wanted: dict[str, Any], reported: str
 ):
-    assert service.answer(request(image, **wanted)) == (grpc.StatusCode.INVALID_ARGUMENT, told)
+    assert service.answer(request(image, **wanted)) == (grpc.StatusCode.INVALID_ARGUMENT, reported)
 
 
 def test_boxes_are_in_pixels_of_the_source_frame(service: Service):

@@ -133,11 +133,11 @@ def test_a_named_kafka_gets_the_events_and_what_is_deployed_next_decides_whether
         assert len(some_events(kafka.address, "named", before + 3)) > before
 
         cluster.deploy(light(cluster.config(settings="nowhere.yaml")), elsewhere)
-        told = wait_for(
+        reported = wait_for(
             lambda: cluster.messages() if "nowhere.yaml" in cluster.messages() else None, 60, "what is wrong"
         )
-        assert f"it was looked for in {here} and in " in told
-        assert "Traceback" not in told
+        assert f"it was looked for in {here} and in " in reported
+        assert "Traceback" not in reported
         cluster.shut_down(elsewhere)
         cluster.gone()
 
@@ -184,12 +184,12 @@ def test_in_a_cluster_of_several_nodes_the_embedded_broker_is_on_the_head_with_t
         assert not [line for line in node.survivors() if "Serve" in line or "Camera" in line]
 
 
-async def test_a_broker_that_serve_has_not_started_is_told_as_what_is_waited_for(cluster: None):
+async def test_a_broker_that_serve_has_not_started_is_reported_as_what_is_waited_for(cluster: None):
     with pytest.raises(DeliveryUnavailable, match="waiting for the embedded broker: Serve has not started its actor"):
         await find_broker("nobody", patience_s=0)
 
 
-async def test_of_a_broker_for_which_no_node_has_room_the_command_that_tells_why_is_told(cluster: None):
+async def test_of_a_broker_for_which_no_node_has_room_the_command_that_tells_why_is_reported(cluster: None):
     @ray.remote(num_cpus=0, resources={"nowhere": 1})
     class Broker:
         def address(self) -> str:
@@ -202,7 +202,7 @@ async def test_of_a_broker_for_which_no_node_has_room_the_command_that_tells_why
 
 
 @pytest.mark.idle
-async def test_of_a_broker_whose_actor_failed_its_own_words_are_told(cluster: None):
+async def test_of_a_broker_whose_actor_failed_its_own_words_are_reported(cluster: None):
     @ray.remote(num_cpus=0)
     class Broker:
         def __init__(self) -> None:

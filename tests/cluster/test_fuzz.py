@@ -88,7 +88,7 @@ def fuzz(fuzzer: Fuzzer, inputs: int) -> None:
         max_examples=inputs // AT_ONCE,
         deadline=None,
         database=None,
-        phases=[Phase.generate],  # an input that fails is told as it is: shrinking would ask for hours
+        phases=[Phase.generate],  # an input that fails is reported as it is: shrinking would ask for hours
         suppress_health_check=list(HealthCheck),
     )
     @given(st.lists(fuzzing.messages, min_size=AT_ONCE, max_size=AT_ONCE))

@@ -94,7 +94,7 @@ class Rolling:
 
 
 class Load:
-    """Callers that ask one frame after the other, until they are told to stop."""
+    """Callers that ask one frame after the other, until they are reported to stop."""
 
     def __init__(self, service: Service) -> None:
         picture = Street(StreetSpec(seed=7)).frame(50).image
@@ -176,7 +176,7 @@ def labels(said: pb.DetectResponse) -> set[str]:
     return {seen.label for seen in said.detections}
 
 
-def told(answers: list[Answer], what: str) -> None:
+def reported(answers: list[Answer], what: str) -> None:
     waits = sorted(answer.took_s for answer in answers)
     moments = sorted(answer.at for answer in answers if answer.code is grpc.StatusCode.OK)
     gap = max(later - earlier for earlier, later in pairwise(moments))
@@ -200,7 +200,7 @@ def test_thresholds_change_under_load_without_a_restart_and_without_a_frame_that
     rolling.deploy()
     load.wait_for_answers(lambda said: len(labels(said)) > 1, "everything again")
     answers = load.stop()
-    told(answers, "thresholds changed")
+    reported(answers, "thresholds changed")
     assert {answer.code for answer in answers} == {grpc.StatusCode.OK}
     assert rolling.processes("ObjectDetector") == before
     assert len(before) == 1
@@ -216,7 +216,7 @@ def test_a_new_model_takes_over_under_load_in_the_replica_that_serves(
     rolling.deploy()
     load.wait_for_answers(lambda said: said.model == "street.pt", "an answer of the model before")
     answers = load.stop()
-    told(answers, "new model by user_config, and back")
+    reported(answers, "new model by user_config, and back")
     assert {answer.code for answer in answers} == {grpc.StatusCode.OK}
     assert rolling.processes("ObjectDetector") == before
     every_event_names_the_model_that_answered(answers, topic_of_rolling)
@@ -256,7 +256,7 @@ def test_a_new_revision_of_all_settings_replaces_every_replica_and_loses_no_acce
     wait_for(rolling.is_settled, what="Serve to be content")
     load.wait_for_answers(lambda said: said.model == "other.pt", "an answer of the new model")
     answers = load.stop()
-    told(answers, f"new revision, its first answer after {first - began:.1f} s")
+    reported(answers, f"new revision, its first answer after {first - began:.1f} s")
     assert {answer.code for answer in answers} == {grpc.StatusCode.OK}
     assert not before & (rolling.processes("ObjectDetector") | rolling.processes("DetectionIngress"))
     every_event_names_the_model_that_answered(answers, topic_of_rolling)

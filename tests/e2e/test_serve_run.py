@@ -68,9 +68,9 @@ def test_serve_run_shows_the_whole_system_at_work_and_ctrl_c_leaves_nothing(
     command = [str(BIN / "serve"), "run", "serve_config.yaml"]
     with running(command, tmp_path, RAY_USAGE_STATS_ENABLED="0") as system:
         broker = system.broker()
-        told = system.wait_for_line("embedded broker")
-        assert broker in told
-        assert "sightline events" in told
+        reported = system.wait_for_line("embedded broker")
+        assert broker in reported
+        assert "sightline events" in reported
         reader = TopicReader(broker, TOPIC)
         records = reader.read(
             lambda read: len(read) >= 40 and min(events_of(read).get(camera, 0) for camera in SEEDS) >= 10, 180
@@ -229,8 +229,8 @@ def test_a_wrong_setting_under_serve_run_is_one_line_that_names_it_and_no_traceb
     with running(command, tmp_path, RAY_USAGE_STATS_ENABLED="0", INFERENCE_FPS="fast") as system:
         for application in ("inference", "cameras"):
             system.wait_for_line(f"Deploying app '{application}' failed", 120)
-        told = system.wait_for_line("INFERENCE_FPS", 10)
-        assert "'fast'" in told
-        assert "valid number" in told
+        reported = system.wait_for_line("INFERENCE_FPS", 10)
+        assert "'fast'" in reported
+        assert "valid number" in reported
         system.interrupt()
         assert "Traceback" not in system.output

@@ -54,8 +54,8 @@ Epoch = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a camera's ledger told last of one of its lives."""
+class LastLedger:
+    """What a camera's ledger reported last of one of its lives."""
 
     accepted: int
     unconfirmed: int
@@ -100,12 +100,12 @@ class Cluster:
 
 
 class System:
-    """The two applications on the cluster, and what they told of each life of each camera."""
+    """The two applications on the cluster, and what they reported of each life of each camera."""
 
     def __init__(self, cluster: Cluster, folder: Path, bootstrap: str, grpc_port: int, http_port: int) -> None:
         self.cluster = cluster
         self.spool = folder / "spool"
-        self.told: dict[Epoch, Told] = {}
+        self.reported: dict[Epoch, LastLedger] = {}
         self._settings = folder / "sightline.yaml"
         self._grpc_port, self._http_port = grpc_port, http_port
         (folder / "cameras.yaml").write_text(yaml.safe_dump({"cameras": CAMERAS}))
@@ -145,16 +145,16 @@ class System:
         from ray import serve
 
         with contextlib.suppress(Exception):  # whatever keeps the manager away, it is asked again
-            told = serve.get_app_handle("cameras").statuses.remote().result(timeout_s=3)
-            for one in told:
+            reported = serve.get_app_handle("cameras").statuses.remote().result(timeout_s=3)
+            for one in reported:
                 dropped = {str(reason.value): count for reason, count in one.ledger.dropped.items() if count}
-                self.told[one.id, one.epoch] = Told(one.ledger.accepted, one.ledger.unconfirmed, dropped)
+                self.reported[one.id, one.epoch] = LastLedger(one.ledger.accepted, one.ledger.unconfirmed, dropped)
 
     def dropped(self) -> Counter[str]:
-        """Return the frames dropped so far, by reason, as far as they were told."""
+        """Return the frames dropped so far, by reason, as far as they were reported."""
         every: Counter[str] = Counter()
-        for told in self.told.values():
-            every.update(told.dropped)
+        for reported in self.reported.values():
+            every.update(reported.dropped)
         return every
 
     def settle(self, timeout_s: float) -> None:
@@ -231,7 +231,7 @@ def measure(kinds: list[str]) -> dict[str, Any]:
             "duplicated": verdict.duplicated,
             "out_of_order": verdict.out_of_order,
         },
-        "cameras_accepted": sum(told.accepted for told in made.told.values()),
+        "cameras_accepted": sum(reported.accepted for reported in made.reported.values()),
         "cameras_lacking": lacking,
         "accounts": at_rest,
     }
@@ -240,7 +240,7 @@ def measure(kinds: list[str]) -> dict[str, Any]:
 def _killed(kind: str, made: System, follower: TopicFollower, running: Load) -> dict[str, Any]:
     made.ask()
     there, dropped, calls = made.cluster.running()[kind], made.dropped(), len(running.calls)
-    lives = set(made.told)
+    lives = set(made.reported)
     killed = made.cluster.kill(kind)
     made.cluster.replace(kind)
     made.settle(180)
@@ -256,7 +256,7 @@ def _killed(kind: str, made: System, follower: TopicFollower, running: Load) -> 
     return {
         "killed": kind,
         "ran_there": there,
-        "cameras_anew": sorted(camera for camera, _ in set(made.told) - lives),
+        "cameras_anew": sorted(camera for camera, _ in set(made.reported) - lives),
         "interrupted": sorted(outages),
         "recovered_s": round(max(outages.values(), default=0.0), 1),
         "in_place_s": round(placed - killed, 1),
@@ -278,7 +278,7 @@ def _outages(follower: TopicFollower, killed: float) -> dict[str, float]:
 
 def _lacking(made: System, follower: TopicFollower) -> dict[str, int]:
     """Return what accepted events of the cameras' lives the topic lacks."""
-    told = dict(made.told)
+    reported = dict(made.reported)
 
     def lacking() -> dict[str, int]:
         have: Counter[Epoch] = Counter()
@@ -287,7 +287,7 @@ def _lacking(made: System, follower: TopicFollower) -> dict[str, int]:
             have[camera, epoch] += 1
         return {
             f"{camera} in {epoch}": one.accepted - have[camera, epoch]
-            for (camera, epoch), one in told.items()
+            for (camera, epoch), one in reported.items()
             if one.accepted > have[camera, epoch]
         }
 

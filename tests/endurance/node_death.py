@@ -77,8 +77,8 @@ def _moved(serve: Any, cluster: Any, victim: Any, folder: Path, stopped: list[in
     handle = serve.run(build_cameras(CamerasArgs(settings=settings)), name="cameras", route_prefix="/")
 
     def sampling() -> dict[str, int]:
-        told = handle.statuses.remote().result(timeout_s=30)
-        return {one.id: one.epoch for one in told if one.ledger.sampled}
+        reported = handle.statuses.remote().result(timeout_s=30)
+        return {one.id: one.epoch for one in reported if one.ledger.sampled}
 
     _wait(lambda: len(sampling()) == len(CAMERAS), 120)
     before, nodes = sampling(), _nodes()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.ray_apart import told_by
+from tests.support.ray_apart import reported_by
 from tests.support.table import Table
 
 HEADER = (
@@ -36,24 +36,24 @@ def row(one: dict[str, Any]) -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_node_of_each_kind_dies_and_no_accepted_event_is_lost(table: Table):
-    told = told_by("many_nodes", timeout_s=800)
-    load, accounts = told["load"], told["accounts"]
+    reported = reported_by("many_nodes", timeout_s=800)
+    load, accounts = reported["load"], reported["accounts"]
     table.write(
         [
             *HEADER,
-            *map(row, told["rows"]),
+            *map(row, reported["rows"]),
             "",
-            f"Accepted with `OK`: {load['accepted']} of own calls, {told['cameras_accepted']} of the cameras. "
-            f"Lost: {load['lost']} and {sum(told['cameras_lacking'].values())}; duplicated: {load['duplicated']}; "
+            f"Accepted with `OK`: {load['accepted']} of own calls, {reported['cameras_accepted']} of the cameras. "
+            f"Lost: {load['lost']} and {sum(reported['cameras_lacking'].values())}; duplicated: {load['duplicated']}; "
             f"out of order: {load['out_of_order']}. The spool at rest: {accounts}.",
         ]
     )
-    assert [one["killed"] for one in told["rows"]] == ["edge", "gpu", "spool", "plain"]
-    assert (load["lost"], load["out_of_order"], told["cameras_lacking"]) == (0, 0, {})
+    assert [one["killed"] for one in reported["rows"]] == ["edge", "gpu", "spool", "plain"]
+    assert (load["lost"], load["out_of_order"], reported["cameras_lacking"]) == (0, 0, {})
     assert accounts["accepted"] == accounts["published"] > load["accepted"]
-    assert accounts["accepted"] >= load["accepted"] + told["cameras_accepted"]
+    assert accounts["accepted"] >= load["accepted"] + reported["cameras_accepted"]
     # A node with cameras alone takes none but its own with it, and these come back as fast as after any node's death.
-    for one in told["rows"]:
+    for one in reported["rows"]:
         if not {"ObjectDetector", "DetectionIngress", "KafkaPublisher"} & set(one["ran_there"]):
             assert len(one["cameras_anew"]) == one["ran_there"].count("CameraActor")
             assert one["recovered_s"] < 15

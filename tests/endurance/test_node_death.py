@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.ray_apart import told_by
+from tests.support.ray_apart import reported_by
 from tests.support.table import Table
 
 
@@ -12,10 +12,10 @@ from tests.support.table import Table
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", [[], ["--silent"]], ids=["killed", "silent"])
 def test_a_node_s_cameras_are_back_on_other_nodes_within_15_s_in_a_new_epoch(how: list[str], table: Table):
-    told = told_by("node_death", *how, timeout_s=500)
-    table.write([f"A node {'fell silent' if how else 'was killed'}: {told}"])
-    assert told["cameras_by_node"] == [2, 2, 2]
-    assert told["lost"] > 0
-    assert told["left_there"] == 0
-    assert told["others_kept"] == sum(told["cameras_by_node"]) - told["lost"]
-    assert max(told["back_s"].values()) < 15
+    reported = reported_by("node_death", *how, timeout_s=500)
+    table.write([f"A node {'fell silent' if how else 'was killed'}: {reported}"])
+    assert reported["cameras_by_node"] == [2, 2, 2]
+    assert reported["lost"] > 0
+    assert reported["left_there"] == 0
+    assert reported["others_kept"] == sum(reported["cameras_by_node"]) - reported["lost"]
+    assert max(reported["back_s"].values()) < 15

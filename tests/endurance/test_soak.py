@@ -201,7 +201,7 @@ def soaking(service: Service, write_settings: Callable[..., Path], tmp_path: Pat
 @pytest.mark.slow
 def test_a_minute_of_flapping_and_changing_cameras_leave_everything_in_order(soaking: Soaking, table: Table):
     soak = soaking.run(MINUTE)
-    table.write(told(soak))
+    table.write(reported(soak))
     assert_in_order(soak)
     for trend in soak.trends:
         # What caches fill in a minute is no leak, and what grows by 15 MB in it is one.
@@ -213,7 +213,7 @@ def test_a_minute_of_flapping_and_changing_cameras_leave_everything_in_order(soa
 def test_thirty_minutes_of_flapping_and_changing_cameras_grow_nothing(soaking: Soaking, table: Table):
     with idle_ray():
         soak = soaking.run(THIRTY_MINUTES)
-    table.write(told(soak))
+    table.write(reported(soak))
     assert_in_order(soak)
     # The raylet's memory grows with each report of metrics in a cluster where nothing runs, too: there it is Ray's.
     (idle_raylet,) = [trend for trend in soak.idle if trend.title == "raylet"]
@@ -221,7 +221,7 @@ def test_thirty_minutes_of_flapping_and_changing_cameras_grow_nothing(soaking: S
     assert [trend for trend in soak.trends if trend.growth >= bounds.get(trend.title, 1.0)] == []
 
 
-def told(soak: Soak) -> list[str]:
+def reported(soak: Soak) -> list[str]:
     """Return the figures, for people."""
     recovered = sorted(soak.recoveries)
     ledgers = [

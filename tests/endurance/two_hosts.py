@@ -151,15 +151,15 @@ def measure() -> dict[str, Any]:
 
         def statuses() -> list[CameraStatus]:
             with contextlib.suppress(Exception):  # the application is being deployed
-                told: list[CameraStatus] = serve.get_app_handle("cameras").statuses.remote().result(timeout_s=10)
-                return told
+                reported: list[CameraStatus] = serve.get_app_handle("cameras").statuses.remote().result(timeout_s=10)
+                return reported
             return []
 
         wait_for(statuses, 90, "cameras")
         began = time.monotonic()
         with contextlib.suppress(TimeoutError):
             wait_for(lambda: sum(one.ledger.accepted >= 10 for one in statuses()) == len(CAMERAS), 45)
-        told = statuses()
+        reported = statuses()
         result = {
             "served_by_its_own_loopback": _answers_there(grpc_port),
             "proxies": len(serve.status().proxies),
@@ -169,7 +169,7 @@ def measure() -> dict[str, Any]:
                     "accepted": one.ledger.accepted,
                     "dropped": {reason.value: count for reason, count in one.ledger.dropped.items() if count},
                 }
-                for one in told
+                for one in reported
             },
         }
         serve.shutdown()

@@ -103,7 +103,7 @@ async def test_a_camera_trusts_a_server_whose_authority_it_was_given(server: Ser
     assert (await ask(server.port, authority.certificate)).fate is Fate.ACCEPTED
 
 
-async def test_a_server_of_another_authority_gets_no_frame_and_the_reason_is_told(server: Service, stranger: Authority):
+async def test_a_server_of_another_authority_gets_no_frame_and_is_named_as_that(server: Service, stranger: Authority):
     outcome = await ask(server.port, stranger.certificate)
     assert outcome.reason is DropReason.UNAVAILABLE
     assert "certificate" in outcome.detail.lower()
@@ -127,7 +127,7 @@ async def test_no_certificate_or_a_stranger_s_does_not_let_a_camera_in(
     assert mutual.requests == []
 
 
-def test_a_certificate_and_a_key_that_do_not_fit_are_told_before_anything_starts(
+def test_a_certificate_and_a_key_that_do_not_fit_are_reported_before_anything_starts(
     authority: Authority, stranger: Authority
 ):
     ours, theirs = authority.issue("camera"), stranger.issue("camera")

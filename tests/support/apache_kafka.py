@@ -237,7 +237,7 @@ class ApacheKafka:
             listeners: beside the plain one, which stays the way among the brokers and of the test itself.
             scram: users to begin with, such as ``SCRAM-SHA-512=[name=ann,password=secret]``.
             jvm: options of each broker's process, such as ``-Dname=value``.
-            advertised: by node and listener name the ``host:port`` told to clients instead of its own, for a proxy.
+            advertised: by node and listener name the ``host:port`` reported to clients instead of its own, for a proxy.
         """
         self._scram = scram
         names = ["PLAINTEXT", "CONTROLLER", *(listener.name for listener in listeners)]
@@ -313,8 +313,8 @@ class ApacheKafka:
         """
         pattern, allowed = ResourcePatternType.LITERAL, AclPermissionType.ALLOW
         binding = AclBinding(ResourceType.TOPIC, topic, pattern, principal, "*", operation, allowed)
-        for told in self.admin.create_acls([binding]).values():
-            told.result(30)
+        for reported in self.admin.create_acls([binding]).values():
+            reported.result(30)
 
     def add_scram_user(self, name: str, password: str) -> None:
         """Add a user of SCRAM-SHA-512, whose name may hold any character: that of ``StorageTool`` may not.
@@ -324,8 +324,8 @@ class ApacheKafka:
         """
         info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
         user = UserScramCredentialUpsertion(name, info, password.encode())
-        for told in self.admin.alter_user_scram_credentials([user]).values():
-            told.result(30)
+        for reported in self.admin.alter_user_scram_credentials([user]).values():
+            reported.result(30)
 
     def delete_topic(self, name: str) -> None:
         """Delete a topic.
@@ -345,14 +345,14 @@ class ApacheKafka:
             ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in config.items()
         ]
         resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=entries)
-        for told in self.admin.incremental_alter_configs([resource]).values():
-            told.result(30)
+        for reported in self.admin.incremental_alter_configs([resource]).values():
+            reported.result(30)
 
     def end_offset(self, topic: str, partition: int = 0) -> int:
         """Return how many records a partition has had."""
         offsets = self.admin.list_offsets({TopicPartition(topic, partition): OffsetSpec.latest()})
-        (told,) = offsets.values()
-        return int(told.result(30).offset)
+        (reported,) = offsets.values()
+        return int(reported.result(30).offset)
 
     def mend(self) -> None:
         """Start every broker that is down, let each that is halted go on, and wait until all are there."""
@@ -450,7 +450,7 @@ class ApacheKafka:
     def _settings(self, node: int, folder: Path) -> dict[str, str]:
         count = str(min(3, len(self._ports)))
         ports = self._ports[node]
-        told = {
+        reported = {
             name: self._advertised.get((node, name), f"{HOST}:{port}")
             for name, port in ports.items()
             if name != "CONTROLLER"
@@ -465,7 +465,7 @@ class ApacheKafka:
             ),
             "controller.listener.names": "CONTROLLER",
             "listeners": _list(f"{name}://{HOST}:{port}" for name, port in ports.items()),
-            "advertised.listeners": _list(f"{name}://{address}" for name, address in told.items()),
+            "advertised.listeners": _list(f"{name}://{address}" for name, address in reported.items()),
             "listener.security.protocol.map": _list(f"{name}:{protocol}" for name, protocol in protocols.items()),
             "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": str(folder / f"broker-{node}" / "data"),
@@ -501,10 +501,10 @@ def _java(*command: str) -> list[str]:
 def _require_java() -> None:
     if shutil.which("java") is None:
         raise KafkaMissing("Java is not installed")
-    told = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
-    version = re.search(r'version "(\d+)', told)
+    reported = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
+    version = re.search(r'version "(\d+)', reported)
     if version is None or int(version[1]) < 17:
-        raise KafkaMissing(f"Java 17 is needed, and this is {told.splitlines()[0] if told else 'unknown'}")
+        raise KafkaMissing(f"Java 17 is needed, and this is {reported.splitlines()[0] if reported else 'unknown'}")
 
 
 def _fetch(folder: Path) -> None:

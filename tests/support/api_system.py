@@ -67,12 +67,14 @@ def status(
     )
 
 
-def camera(told: CameraStatus | None, latencies: tuple[FrameLatency, ...] = (FINE,), restarts: int = 0) -> CameraFacts:
+def camera(
+    reported: CameraStatus | None, latencies: tuple[FrameLatency, ...] = (FINE,), restarts: int = 0
+) -> CameraFacts:
     return CameraFacts(
         "gate",
         "rtsp://viewer:***@gate.example/1",
         5.0,
-        told,
+        reported,
         "its process died",
         NOW,
         latencies,

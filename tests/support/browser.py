@@ -47,13 +47,13 @@ class Page:
             self._note(message)
 
     def _note(self, message: dict[str, Any]) -> None:
-        told = message.get("params", {})
+        reported = message.get("params", {})
         if message["method"] == "Runtime.exceptionThrown":
-            self.faults.append(json.dumps(told["exceptionDetails"])[:500])
-        elif message["method"] == "Log.entryAdded" and told["entry"]["level"] == "error":
-            self.faults.append(told["entry"]["text"] + " " + told["entry"].get("url", ""))
+            self.faults.append(json.dumps(reported["exceptionDetails"])[:500])
+        elif message["method"] == "Log.entryAdded" and reported["entry"]["level"] == "error":
+            self.faults.append(reported["entry"]["text"] + " " + reported["entry"].get("url", ""))
         elif message["method"] == "Network.requestWillBeSent":
-            self.requested.append(told["request"]["url"])
+            self.requested.append(reported["request"]["url"])
 
     def open(self, url: str) -> None:
         """Open an address."""

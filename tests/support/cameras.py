@@ -84,7 +84,7 @@ def write_video(
 
 
 class ScriptedSource:
-    """A live source told by the test what to do next: frames, failures, silence."""
+    """A live source reported by the test what to do next: frames, failures, silence."""
 
     live = True
 
@@ -144,7 +144,7 @@ async def accept(request: pb.DetectRequest, context: grpc.aio.ServicerContext) -
 
 
 class Service(rpc.InferenceServiceServicer):
-    """A real gRPC server on a free port of the loopback, which answers as it is told."""
+    """A real gRPC server on a free port of the loopback, which answers as it is reported."""
 
     def __init__(self, answer: Answer = accept) -> None:
         self.answer = answer

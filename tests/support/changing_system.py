@@ -31,10 +31,10 @@ class Changing(System):
         pass
 
     async def facts(self, viewers: int, seconds: float | None = None) -> SystemFacts:
-        told = tuple(
+        reported = tuple(
             replace(
                 camera(None), id=one.settings.id, url=str(one.settings.url), requested=one.settings, origin=one.origin
             )
             for one in self.changes.desired
         )
-        return replace(await super().facts(viewers, seconds), cameras=told)
+        return replace(await super().facts(viewers, seconds), cameras=reported)

@@ -132,15 +132,15 @@ class ExistingCluster:
     def trouble(self) -> str | None:
         """Return why events cannot be delivered now, by the HTTP API; none while that does not answer."""
         with contextlib.suppress(httpx.HTTPError):
-            told = httpx.get(f"http://{LOOPBACK}:{self.ports.http}/api/v1/status", timeout=10)
-            return str(told.json()["broker"]["trouble"]) if told.status_code == 200 else None
+            reported = httpx.get(f"http://{LOOPBACK}:{self.ports.http}/api/v1/status", timeout=10)
+            return str(reported.json()["broker"]["trouble"]) if reported.status_code == 200 else None
         return None
 
     def actors(self) -> list[dict[str, Any]]:
         """Return the living actors of a deployment."""
         answer = self._web.get(f"{self.dashboard}/api/v0/actors?detail=1&limit=10000")
-        told = answer.raise_for_status().json()["data"]["result"]["result"]
-        alive = [actor for actor in told if actor["state"] != "DEAD"]
+        reported = answer.raise_for_status().json()["data"]["result"]["result"]
+        alive = [actor for actor in reported if actor["state"] != "DEAD"]
         return [actor for actor in alive if any(name in actor["class_name"] for name in OUR_ACTORS)]
 
     def nodes_of(self, kind: str) -> set[str]:
@@ -207,7 +207,7 @@ def existing_cluster(folder: Path, *, cpus: int = 4, **environment: str) -> Iter
     gcs, dashboard, grpc, http, client, *node_ports = free_ports(5 + _NODE_PORTS)
     ports = Ports(gcs, dashboard, grpc, http)
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as short:  # sockets' paths are limited
-        told = {
+        reported = {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": uuid.uuid4().hex * 2,
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -223,8 +223,8 @@ def existing_cluster(folder: Path, *, cpus: int = 4, **environment: str) -> Iter
             *("--head", f"--port={gcs}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}"),
             *(f"--num-cpus={cpus}", f"--temp-dir={short}"),
         ]
-        with _node(folder, folder / "state", told, node_ports, *options) as head:
-            yield ExistingCluster(folder, head, ports, told)
+        with _node(folder, folder / "state", reported, node_ports, *options) as head:
+            yield ExistingCluster(folder, head, ports, reported)
 
 
 @contextlib.contextmanager

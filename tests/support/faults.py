@@ -41,7 +41,7 @@ class Network:
 
     @property
     def bootstrap(self) -> str:
-        """What clients are told."""
+        """What clients are reported."""
         return self.way.address
 
     def __enter__(self) -> Network:

@@ -18,7 +18,7 @@ AT_ONCE = 12
 """So many run beside each other at most: processes need memory, and a time-out needs a machine that is not flooded."""
 _Outcomes = dict[str, "Future[None]"]
 _OUTCOMES = pytest.StashKey[_Outcomes]()
-"""Of a module: what became of its tests, by node id, until each has told it."""
+"""Of a module: what became of its tests, by node id, until each has reported it."""
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,4 +1,4 @@
-"""Load: cameras of the test's own that call ``Detect`` and remember what they were told."""
+"""Load: cameras of the test's own that call ``Detect`` and remember what they were reported."""
 
 from __future__ import annotations
 

@@ -131,14 +131,14 @@ class Time:
 class Desk:
     """A publisher with all it needs, within reach."""
 
-    def __init__(self, options: SpoolOptions, topic: Topic, off: bool, time: Time, told: Any, **how: Any) -> None:
-        self.topic, self.time, self.told = topic, time, told
+    def __init__(self, options: SpoolOptions, topic: Topic, off: bool, time: Time, reported: Any, **how: Any) -> None:
+        self.topic, self.time, self.reported = topic, time, reported
         self.writer = SpoolWriter(lambda: Spool(options))
         self.publisher = EventPublisher(
             None if off else topic,
             self.writer,
             budget_ms=200,
-            observer=told,
+            observer=reported,
             wall_ns=time.wall_ns,
             monotonic=time.monotonic,
             **how,
@@ -177,12 +177,12 @@ async def desk(
     *,
     off: bool = False,
     time: Time | None = None,
-    told: Any = None,
+    reported: Any = None,
     max_bytes: int = 1 << 30,
     **how: Any,
 ) -> AsyncIterator[Desk]:
     """Set a publisher up, and close it; the spool in ``folder`` stays for the next one."""
-    made = Desk(SpoolOptions(folder, max_bytes), topic or Topic(), off, time or Time(), told or Told(), **how)
+    made = Desk(SpoolOptions(folder, max_bytes), topic or Topic(), off, time or Time(), reported or Told(), **how)
     try:
         yield made
     finally:

@@ -72,7 +72,7 @@ class ScriptedBroker:
     logs: dict[int, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     """By partition, the values that were taken."""
     advertised: int | None = None
-    """The port that clients are told, where it is not its own: of a proxy."""
+    """The port that clients are reported, where it is not its own: of a proxy."""
     requests: Counter[str] = field(default_factory=Counter)
     """How many of each kind came."""
 
@@ -188,8 +188,8 @@ class ScriptedBroker:
             for name, text in (self.config or {}).items()
         ]
         code = NO_RIGHT if self.config is None else 0
-        told = kind(error_code=code, error_message=None, resource_type=2, resource_name=self.topic, configs=values)
-        return DescribeConfigsResponse(throttle_time_ms=0, results=[told])
+        reported = kind(error_code=code, error_message=None, resource_type=2, resource_name=self.topic, configs=values)
+        return DescribeConfigsResponse(throttle_time_ms=0, results=[reported])
 
     def _produced(self, request: Any) -> Any:
         kind = ProduceResponse.TopicProduceResponse

@@ -11,7 +11,7 @@ _CHUNK = 65_536
 
 
 class TcpProxy:
-    """Forwards connections to one server until told otherwise.
+    """Forwards connections to one server until reported otherwise.
 
     ``cut`` ends all connections and refuses new ones, as a dead host does; ``hold`` keeps them open and moves nothing,
     as a lost route does; ``swallow_answers`` lets requests through and drops what the server says. ``mend`` ends

@@ -79,16 +79,16 @@ async def serve(port: int, model: Model, events: Events, warm_up_s: float, secon
     service.acknowledged.clear()
     began = time.monotonic()
     await asyncio.sleep(seconds)
-    told, passed = list(service.acknowledged), time.monotonic() - began
+    reported, passed = list(service.acknowledged), time.monotonic() - began
     work.cancel()
     await server.stop(0)
     print(
         json.dumps(
             {
-                "frames_per_s": len(told) / passed,
-                "capture_to_kafka_ms": statistics.median(total for total, _ in told),
-                "model_ms": statistics.median(model for _, model in told),
-                "within_200_ms": sum(total <= 200 for total, _ in told) / len(told),
+                "frames_per_s": len(reported) / passed,
+                "capture_to_kafka_ms": statistics.median(total for total, _ in reported),
+                "model_ms": statistics.median(model for _, model in reported),
+                "within_200_ms": sum(total <= 200 for total, _ in reported) / len(reported),
             }
         )
     )

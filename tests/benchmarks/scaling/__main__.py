@@ -134,11 +134,11 @@ def main() -> None:
     if given.command == "run":
         done = asyncio.run(run(given.policy, given.kill_controller_at))
         given.out.write_text(json.dumps(done.as_json()))
-        print(done.told(STEPS, END_S))
+        print(done.reported(STEPS, END_S))
     else:
         runs = [Run.from_json(json.loads(path.read_text())) for path in given.runs]
         for each in runs:
-            print(each.told(STEPS, END_S))
+            print(each.reported(STEPS, END_S))
         draw(runs, STEPS, END_S, BUDGET_MS, CAPTION, given.picture)
 
 

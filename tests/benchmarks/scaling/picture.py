@@ -53,7 +53,7 @@ class Run:
         """When the number of replicas asked for changed, from what and to what."""
         return [(now[0], before[2], now[2]) for before, now in pairwise(self.replicas) if now[2] != before[2]]
 
-    def told(self, steps: Steps, end_s: float) -> str:
+    def reported(self, steps: Steps, end_s: float) -> str:
         lines = [f"{TITLES[self.policy]}: {self.sampled} sampled, {len(self.latencies)} accepted, "
                  f"dropped {dict(Counter(reason for _, reason in self.drops))}"]  # fmt: skip
         for (begin, cameras), end in zip(steps, [step[0] for step in steps[1:]] + [end_s], strict=True):

@@ -47,18 +47,18 @@ def test_status_is_one_screen_of_everything(watched: Watched, network: Network):
 def test_status_for_programs_is_one_json_document(watched: Watched):
     done = call(watched, "status", "--json")
     assert done.returncode == 0
-    told = json.loads(done.stdout)
-    assert {camera["id"] for camera in told["cameras"]} == {STEADY, SOURCE}
-    counts = told["publisher"]
+    reported = json.loads(done.stdout)
+    assert {camera["id"] for camera in reported["cameras"]} == {STEADY, SOURCE}
+    counts = reported["publisher"]
     assert counts["accepted"] == (
-        counts["published"] + told["spool"]["events"] + counts["quarantined"] + counts["discarded"]
+        counts["published"] + reported["spool"]["events"] + counts["quarantined"] + counts["discarded"]
     )
 
 
 def test_cameras_are_listed_for_people_and_for_programs(watched: Watched):
-    told = call(watched, "cameras", "list")
-    assert (told.returncode, told.stderr) == (0, "")
-    assert STEADY in told.stdout
+    reported = call(watched, "cameras", "list")
+    assert (reported.returncode, reported.stderr) == (0, "")
+    assert STEADY in reported.stdout
     lines = call(watched, "cameras", "list", "--json").stdout.splitlines()
     assert [json.loads(line)["id"] for line in lines] == [STEADY, SOURCE]
 
@@ -75,19 +75,19 @@ def test_a_snapshot_for_programs_is_one_json_document(watched: Watched, tmp_path
     out = tmp_path / "seen.jpg"
     done = call(watched, "snapshot", STEADY, "--out", str(out), "--json")
     assert (done.returncode, done.stderr) == (0, "")
-    told = json.loads(done.stdout)
-    assert (told["path"], told["camera_id"]) == (str(out), STEADY)
-    assert told["frame_id"]
+    reported = json.loads(done.stdout)
+    assert (reported["path"], reported["camera_id"]) == (str(out), STEADY)
+    assert reported["frame_id"]
 
 
 def test_a_video_plays_and_shows_different_frames(watched: Watched, tmp_path: Path):
     out = tmp_path / "seen.mp4"
     done = call(watched, "video", STEADY, "--seconds", "4", "--out", str(out), "--json")
     assert (done.returncode, done.stderr) == (0, "")
-    told = json.loads(done.stdout)
+    reported = json.loads(done.stdout)
     with av.open(str(out)) as container:
         frames = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
-        assert told == {"path": str(out), "camera_id": STEADY, "frames": len(frames), "seconds": 4.0}
+        assert reported == {"path": str(out), "camera_id": STEADY, "frames": len(frames), "seconds": 4.0}
         assert len(frames) >= 3
         assert 1 <= float(container.duration or 0) / 1e6 <= 6
     assert any((frames[0] != frame).mean() > 0.001 for frame in frames[1:])

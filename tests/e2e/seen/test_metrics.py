@@ -126,10 +126,10 @@ def test_one_report_after_its_frames_end_a_camera_s_ledger_balances_in_the_metri
                 accepted=round(now.total("sightline_frames_accepted_total", camera_id=SOURCE)),
                 dropped=round(now.total("sightline_frames_dropped_total", camera_id=SOURCE)),
             )
-            told = Counter(
+            reported = Counter(
                 sampled=ledger["sampled"], accepted=ledger["accepted"], dropped=sum(ledger["dropped"].values())
             )
-            return now if counted == told and not ledger["in_flight"] else None
+            return now if counted == reported and not ledger["in_flight"] else None
 
         # Ray hands metrics on every ten seconds, and asks its processes every ten seconds.
         now = wait_for(balanced, 90, "the same counts in metrics and ledger")

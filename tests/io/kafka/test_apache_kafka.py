@@ -228,12 +228,12 @@ async def test_rights_that_are_taken_hold_events_back_and_given_again_let_them_t
     )
     async with connected(settings) as sink:
         await sink.send(record("before"))
-        for told in kafka.admin.create_acls([AclBinding(*rule, AclPermissionType.DENY)]).values():
-            told.result(30)
+        for reported in kafka.admin.create_acls([AclBinding(*rule, AclPermissionType.DENY)]).values():
+            reported.result(30)
         with pytest.raises(DeliveryUnavailable, match=r"denies access to"):
             await send_on(sink)  # the broker learns of the rule a moment after it is given
-        for told in kafka.admin.delete_acls([AclBindingFilter(*rule, AclPermissionType.DENY)]).values():
-            told.result(30)
+        for reported in kafka.admin.delete_acls([AclBindingFilter(*rule, AclPermissionType.DENY)]).values():
+            reported.result(30)
         async with asyncio.timeout(30):
             await send_until_taken(sink, record("after"))
 

@@ -230,12 +230,12 @@ async def test_rights_taken(cluster: Cluster, topic: str, tmp_path: Path, rows: 
     rule = (ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:ann", "*", AclOperation.WRITE)
     load = PublishedLoad(cluster.secured(topic), tmp_path)
     async with judged(rows, "right to write taken, and given back", cluster, load) as recoveries:
-        for told in cluster.kafka.admin.create_acls([AclBinding(*rule, AclPermissionType.DENY)]).values():
-            await away(told.result, 30)
+        for reported in cluster.kafka.admin.create_acls([AclBinding(*rule, AclPermissionType.DENY)]).values():
+            await away(reported.result, 30)
         await load.until_trouble("denies access to")
         await load.more(30)
-        for told in cluster.kafka.admin.delete_acls([AclBindingFilter(*rule, AclPermissionType.DENY)]).values():
-            await away(told.result, 30)
+        for reported in cluster.kafka.admin.delete_acls([AclBindingFilter(*rule, AclPermissionType.DENY)]).values():
+            await away(reported.result, 30)
         recoveries.append(await recovery(cluster, topic, load))
 
 

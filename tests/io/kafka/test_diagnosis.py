@@ -169,7 +169,7 @@ def account(cluster: Cluster, user: str, **fields: object) -> KafkaSettings:
     )
 
 
-def test_who_may_write_is_told_so_and_no_record_is_left_behind(cluster: Cluster):
+def test_who_may_write_is_reported_and_no_record_is_left_behind(cluster: Cluster):
     report = check_broker(account(cluster, "ann"), NEEDS)
     assert report.where.endswith("topic events has 1 partitions and may be written to")
     assert report.warnings == ("the topic 'events' has one replica: its events are lost with the disk of one broker",)
@@ -195,7 +195,7 @@ def test_a_missing_right_is_named_with_the_topic_and_the_user(
     )
 
 
-def test_settings_that_may_not_be_read_are_told_as_that(cluster: Cluster):
+def test_settings_that_may_not_be_read_are_reported_as_that(cluster: Cluster):
     report = check_broker(account(cluster, "dan"), NEEDS)
     assert report.warnings[1:] == (
         "the settings of the topic 'events' cannot be read (the right DescribeConfigs on it is missing): retention, "
@@ -239,7 +239,7 @@ async def test_a_publisher_that_may_not_write_says_which_right_is_missing(cluste
     await sink.close()
 
 
-def test_settings_of_a_topic_that_would_cost_events_are_told(cluster: Cluster):
+def test_settings_of_a_topic_that_would_cost_events_are_reported(cluster: Cluster):
     config = {
         "cleanup.policy": "compact,delete",
         "max.message.bytes": "20000",
@@ -255,7 +255,7 @@ def test_settings_of_a_topic_that_would_cost_events_are_told(cluster: Cluster):
     assert len(warnings) == 5
 
 
-def test_a_listener_that_asks_for_a_client_certificate_is_told_apart_from_one_that_refuses_it(
+def test_a_listener_that_asks_for_a_client_certificate_is_distinguished_from_one_that_refuses_it(
     cluster: Cluster, tmp_path: Path
 ):
     address, trusted = cluster.address("MUTUAL"), cluster.authority.certificate
@@ -279,7 +279,7 @@ async def test_a_certificate_for_another_host_name_is_named_as_that(tmp_path: Pa
     assert said == f"the certificate of {address} is for another host name: reach it by a name in the certificate"
 
 
-def test_an_unknown_host_and_a_port_where_nobody_listens_are_told_apart():
+def test_an_unknown_host_and_a_port_where_nobody_listens_are_distinguished():
     dead = f"127.0.0.1:{free_port()}"
     assert diagnose(settings(dead), (dead,)) == f"nothing listens on {dead}"
     assert (

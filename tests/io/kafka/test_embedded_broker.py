@@ -46,7 +46,7 @@ def test_two_brokers_share_one_machine():
         assert first.address != second.address
 
 
-def test_a_port_that_is_taken_is_told():
+def test_a_port_that_is_taken_is_reported():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -130,7 +130,7 @@ async def test_events_are_published_with_tokens_that_expire_meanwhile(cluster: C
 
 
 @pytest.mark.idle
-def test_a_token_that_kafka_does_not_take_is_told_as_that(cluster: Cluster):
+def test_a_token_that_kafka_does_not_take_is_reported_as_that(cluster: Cluster):
     with TokenServer(pair=cluster.tokens.pair) as stranger:  # it signs with another key
         asked = cluster.by_token(sasl_oauth_token_url=stranger.url)
         with pytest.raises(DeliveryUnavailable, match=r"refuses the token of client 'sightline' \(.+\)") as raised:
@@ -139,7 +139,7 @@ def test_a_token_that_kafka_does_not_take_is_told_as_that(cluster: Cluster):
 
 
 @pytest.mark.idle
-def test_a_secret_that_the_token_endpoint_refuses_is_told_as_that(cluster: Cluster):
+def test_a_secret_that_the_token_endpoint_refuses_is_reported_as_that(cluster: Cluster):
     asked = cluster.by_token(sasl_oauth_client_secret="hush-hush")
     with pytest.raises(DeliveryUnavailable, match=r"refuses client 'sightline' \(HTTP 401: unknown client") as raised:
         ensure_topic(asked, asked.bootstrap_servers, create=False)

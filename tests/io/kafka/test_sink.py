@@ -114,7 +114,7 @@ async def test_an_event_too_large_for_kafka_is_refused_and_the_next_goes_through
     await sink.send(record("small"))
 
 
-async def test_a_missing_topic_that_may_not_be_created_is_told_by_name(broker: str):
+async def test_a_missing_topic_that_may_not_be_created_is_reported_by_name(broker: str):
     sink = KafkaSink(kafka(broker, topic="nowhere", create=False), at(broker))
     sink.start()
     await until(lambda: "nowhere" in sink.trouble)
@@ -301,7 +301,7 @@ def logged() -> Iterator[io.StringIO]:
 
 
 @pytest.mark.idle
-async def test_credentials_that_do_not_fit_are_told_in_a_line_without_the_password(broker: str):
+async def test_credentials_that_do_not_fit_are_reported_in_a_line_without_the_password(broker: str):
     settings = KafkaSettings(
         bootstrap_servers=(broker,),
         security_protocol="SASL_PLAINTEXT",
@@ -337,7 +337,7 @@ async def test_a_follower_from_now_on_sees_what_is_written_after_it_was_made_and
 
 
 @pytest.mark.idle
-async def test_a_follower_waits_for_a_broker_that_is_away_and_ends_when_it_is_told():
+async def test_a_follower_waits_for_a_broker_that_is_away_and_ends_when_it_is_reported():
     with EmbeddedBroker(port=free_port()) as broker:
         settings = kafka(broker.address)
         sink = await connected(settings)

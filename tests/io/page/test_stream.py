@@ -56,7 +56,7 @@ def test_a_stream_that_dies_without_a_word_is_noticed_and_opened_again(page: Pag
         wait_for(lambda: system().readings.hub.viewers == 1, 10, "the dead stream to be gone")
 
 
-def test_one_viewer_too_many_is_told_so_and_let_in_when_another_leaves(page: Page):
+def test_one_viewer_too_many_is_refused_and_let_in_when_another_leaves(page: Page):
     with serving(Seen) as (address, system), ExitStack() as others:
         client = others.enter_context(httpx.Client(limits=httpx.Limits(max_connections=None), timeout=30))
         stream = f"{address}api/v1/events/stream"

@@ -215,11 +215,11 @@ def test_a_recording_of_any_pixels_is_shown(tmp_path: Path, name: str, rows: Row
     ],
     ids=["empty", "text", "a folder", "a link to itself"],
 )
-def test_what_is_no_video_is_told_in_one_line(tmp_path: Path, make: Callable[[Path], None], reason: str):
+def test_what_is_no_video_is_reported_in_one_line(tmp_path: Path, make: Callable[[Path], None], reason: str):
     make(tmp_path / "clip.mp4")
-    with pytest.raises(SourceUnavailable, match=reason) as told:
+    with pytest.raises(SourceUnavailable, match=reason) as reported:
         opened(str(tmp_path / "clip.mp4"))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(reported.value)
 
 
 def test_a_link_to_itself_in_a_folder_of_pictures_is_passed_over(tmp_path: Path):

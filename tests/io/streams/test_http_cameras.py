@@ -217,7 +217,7 @@ def test_a_snapshot_address_may_ask_for_an_account(scheme: str):
         assert "wrong" not in str(caught.value)
 
 
-def test_a_snapshot_address_that_fails_is_told_and_asked_again(rows: Rows):
+def test_a_snapshot_address_that_fails_is_reported_and_asked_again(rows: Rows):
     with keeping_alive() as server:
         server.answers["/snapshot.jpg"] = Snapshots()
         with Watched(server.url("snapshot.jpg"), timing=QUICK) as camera:
@@ -227,7 +227,7 @@ def test_a_snapshot_address_that_fails_is_told_and_asked_again(rows: Rows):
             assert all(reason for state, reason in camera.history if state in DOWN)
             server.listen()
             assert camera.until_live() < 10
-    rows.add("JPEG snapshots over HTTP", "its server goes away and returns", "told; live again")
+    rows.add("JPEG snapshots over HTTP", "its server goes away and returns", "reported; live again")
 
 
 SNAPSHOTS: dict[str, Callable[[int], Answer]] = {
@@ -264,7 +264,7 @@ def test_a_snapshot_is_known_by_its_bytes(name: str, rows: Rows):
         (b"", "Invalid data"),
     ],
 )
-def test_what_is_no_whole_picture_is_told(data: bytes, reason: str):
+def test_what_is_no_whole_picture_is_reported(data: bytes, reason: str):
     with keeping_alive() as server:
         encoding = {"Content_Encoding": "gzip"} if data.startswith(b"\x1f\x8b") else {}
         server.answers["/snapshot"] = sends(data, "image/jpeg", **encoding)

@@ -168,7 +168,7 @@ def test_tcp_is_tried_before_udp_unless_the_address_says_which(offered: set[str]
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_a_transport_that_the_server_refuses_is_told(transport: str):
+def test_a_transport_that_the_server_refuses_is_reported(transport: str):
     other = {"tcp": "udp", "udp": "tcp"}[transport]
     with (
         RtspServer(transports=frozenset({other})) as server,
@@ -188,7 +188,7 @@ def test_rtsps_is_spoken_over_tls(tmp_path: Path, rows: Rows):
         camera.until_down()
         again_s = camera.until_live()
         assert again_s < 10
-    rows.add("RTSPS", "reset, then silent", f"live again {again_s:.1f} s after the silence was told")
+    rows.add("RTSPS", "reset, then silent", f"live again {again_s:.1f} s after the silence was reported")
 
 
 def test_rtsps_over_udp_is_refused_by_name():
@@ -217,25 +217,25 @@ def test_an_account_over_http_is_honoured_or_refused(scheme: str, rows: Rows):
         with pytest.raises(SourceUnavailable, match="401") as caught:
             opened(server.url(user="viewer", password=f"not-{SECRET}"))
         assert SECRET not in str(caught.value)
-    rows.add("MJPEG over HTTP", "Basic and Digest accounts", "let in; a wrong one is told as 401, without the password")
+    rows.add("MJPEG over HTTP", "Basic and Digest accounts", "let in; a wrong one is a 401, without the password")
 
 
-def test_a_wrong_account_is_told_and_no_password_is_shown(
+def test_a_wrong_account_is_reported_and_no_password_is_shown(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], rows: Rows
 ):
     caplog.set_level(logging.DEBUG)
     accounts = [(scheme, *account) for scheme in ("Basic", "Digest") for account in (("viewer", SECRET), ("", ""))]
     with ThreadPoolExecutor(len(accounts)) as pool:
-        for told in pool.map(refused, *zip(*accounts, strict=True)):
-            assert "401" in told
-            assert SECRET not in told
+        for reported in pool.map(refused, *zip(*accounts, strict=True)):
+            assert "401" in reported
+            assert SECRET not in reported
     shown = capfd.readouterr()
     assert SECRET not in caplog.text + shown.out + shown.err
-    rows.add("RTSP over TCP", "a wrong account", "offline, told as 401, without the password")
+    rows.add("RTSP over TCP", "a wrong account", "offline, reported as 401, without the password")
 
 
 def refused(scheme: str, user: str, password: str) -> str:
-    """Return all that is told of a camera that refuses the account, then sends garbage, and goes away."""
+    """Return all that is reported of a camera that refuses the account, then sends garbage, and goes away."""
     with RtspServer(account=Account("viewer", "another", scheme)) as server:
         url = server.url(user=user, password=password, query=f"token={SECRET}")
         with Watched(url, timing=QUICK) as camera:

@@ -51,7 +51,7 @@ def test_a_refused_account_is_tried_three_times_and_then_seldom(rows: Rows):
         True
     ] * 6
     assert max(pauses) <= 600
-    rows.add("RTSP", "a refused account", "tried three times, then after 1, 2, 4 … 10 minutes; told as the account's")
+    rows.add("RTSP", "a refused account", "tried three times, then after 1, 2, 4 … 10 minutes; named as the account's")
 
 
 @pytest.mark.idle
@@ -118,7 +118,7 @@ def test_motion_jpeg_over_http_is_read_with_sha_256(rows: Rows):
         assert source.grab() is not None
         assert read(source.retrieve().image) == 0
         source.close()
-    rows.add("RTSP", "Digest with SHA-256 only, or last", "told: it is not supported, and the password was not sent")
+    rows.add("RTSP", "Digest with SHA-256 only, or last", "the reason: not supported, and the password was not sent")
     rows.add("MJPEG over HTTP", "Digest with SHA-256", "let in")
 
 

@@ -37,7 +37,7 @@ class Trial:
     states: frozenset[CameraState] = DOWN
     """One of these it must come into."""
     hold_s: float = 7.0
-    """How long the trouble lasts once the camera has told of it."""
+    """How long the trouble lasts once the camera has reported of it."""
     query: str = ""
     path: str = "live"
     from_the_start: bool = False
@@ -47,7 +47,7 @@ class Trial:
 class Report:
     """What became of a trial."""
 
-    told_s: float
+    reported_s: float
     """From the trouble's begin until the camera was no longer live."""
     recovered_s: float
     """From the trouble's end until it was live and a frame had come."""
@@ -166,11 +166,11 @@ def undergo(name: str) -> Report:
             trial.begin(server)
         began = time.monotonic()
         camera.until_down()
-        told_s = time.monotonic() - began
+        reported_s = time.monotonic() - began
         camera.until(lambda: has_been_in(camera, trial.states), 60, f"{trial.states} in {camera.history}")
         camera.until(lambda: time.monotonic() - began > trial.hold_s, 60)
         trial.end(server)
-        return Report(told_s, camera.until_live(), tuple(camera.history))
+        return Report(reported_s, camera.until_live(), tuple(camera.history))
 
 
 def has_been_in(camera: Watched, states: frozenset[CameraState]) -> bool:
@@ -190,8 +190,8 @@ def test_a_camera_tells_of_a_trouble_and_recovers_from_it(reports: Callable[[str
     assert any(trial.reason in reason for state, reason in report.history if state in DOWN), report.history
     assert all(reason for state, reason in report.history if state in DOWN)
     assert report.recovered_s <= RECOVERY_S
-    assert report.told_s <= 7.5
-    rows.add(kind_of(name), trial.name.removesuffix(" over udp").replace("*", "every request"), told(report))
+    assert report.reported_s <= 7.5
+    rows.add(kind_of(name), trial.name.removesuffix(" over udp").replace("*", "every request"), reported(report))
 
 
 def kind_of(name: str) -> str:
@@ -201,5 +201,5 @@ def kind_of(name: str) -> str:
     return "MPEG-TS over HTTP" if trial.path.endswith(".ts") else "MJPEG over HTTP"
 
 
-def told(report: Report) -> str:
-    return f"told after {report.told_s:.1f} s; live again {report.recovered_s:.1f} s after the trouble's end"
+def reported(report: Report) -> str:
+    return f"reported after {report.reported_s:.1f} s; live again {report.recovered_s:.1f} s after the trouble's end"

@@ -69,7 +69,7 @@ def test_a_command_that_does_not_exist_is_status_2_and_no_traceback():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (("up", "--config", "nowhere.yaml"), "nowhere.yaml"),
         (("up", "--no-such-option"), "no-such-option"),
@@ -80,10 +80,10 @@ def test_a_command_that_does_not_exist_is_status_2_and_no_traceback():
         (("cameras", "remove"), "camera"),
     ],
 )
-def test_a_wrong_call_is_status_2_and_no_traceback(arguments: tuple[str, ...], told: str):
+def test_a_wrong_call_is_status_2_and_no_traceback(arguments: tuple[str, ...], reported: str):
     done = call(*arguments)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert reported in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -172,7 +172,7 @@ def received(value: bytes) -> ReceivedEvent:
     return ReceivedEvent("gate-1", value, 0, 0.0, 3, 41)
 
 
-def test_an_event_is_told_in_one_line_with_labels_and_latency():
+def test_an_event_is_reported_in_one_line_with_labels_and_latency():
     event = {
         "timestamp": "2026-01-10T12:00:01.000Z",
         "detections": [{"class": "car"}, {"class": "car"}, {"class": "bus"}],
@@ -193,7 +193,7 @@ def test_a_stranger_s_record_on_the_topic_is_named_and_does_not_stop_the_followe
 def test_up_keeps_ray_from_sending_usage_statistics():
     code = "from ray._common.usage.usage_lib import usage_stats_enabled; print(usage_stats_enabled())"
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "1"}
-    told = {}
+    reported = {}
     for name, value in (("tuned", up.TUNED["RAY_USAGE_STATS_ENABLED"]), ("not", "1")):
         done = subprocess.run(
             [sys.executable, "-c", code],
@@ -202,8 +202,8 @@ def test_up_keeps_ray_from_sending_usage_statistics():
             text=True,
             check=True,
         )
-        told[name] = done.stdout.strip()
-    assert told == {"tuned": "False", "not": "True"}
+        reported[name] = done.stdout.strip()
+    assert reported == {"tuned": "False", "not": "True"}
 
 
 def test_up_lets_ray_s_own_processes_listen_on_loopback():

@@ -120,7 +120,7 @@ def test_serve_s_own_grpc_takes_no_proxy_under_up(head: str):
     assert found == ["lost", "reached"]
 
 
-def test_what_ray_s_commands_need_in_another_shell_is_told_where_ray_asks_for_a_token():
+def test_what_ray_s_commands_need_in_another_shell_is_reported_where_ray_asks_for_a_token():
     assert "RAY_AUTH_MODE=token" in up.second_shell({})
     assert "RAY_AUTH_MODE=token" in up.second_shell({"RAY_AUTH_MODE": "token"})
     assert up.second_shell({"RAY_AUTH_MODE": "disabled"}) == ""

@@ -74,9 +74,9 @@ def test_a_mistake_is_one_line_and_status_2(rules: Path):
 
 def test_the_same_rules_give_the_same_transitions_byte_for_byte(rules: Path, events: Path):
     done = call("rules", "test", str(rules), "--events", str(events), "--fail-on-diff", "--json")
-    told = [one for event in live(rules) for one in event["anomalies"] if one["state"] != "active"]
-    assert done.stdout == "".join(json.dumps(one, separators=(",", ":")) + "\n" for one in told)
-    assert [one["state"] for one in told] == ["instant", "new", "end"]
+    reported = [one for event in live(rules) for one in event["anomalies"] if one["state"] != "active"]
+    assert done.stdout == "".join(json.dumps(one, separators=(",", ":")) + "\n" for one in reported)
+    assert [one["state"] for one in reported] == ["instant", "new", "end"]
     assert done.returncode == 0
 
 

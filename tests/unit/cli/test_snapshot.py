@@ -52,24 +52,24 @@ class Showing(ApiClient):
 
 def test_a_moment_without_a_picture_does_not_end_a_recording(tmp_path: Path):
     client = Showing([None, "7-1", "7-2", None, "7-2", "7-3"])
-    told = write_video(client, "gate", tmp_path / "gate.mp4", 5.5, monotonic=lambda: client.seconds)
-    assert told.as_line() == f"{tmp_path / 'gate.mp4'}: 3 frames of gate in 5.5 s"
+    reported = write_video(client, "gate", tmp_path / "gate.mp4", 5.5, monotonic=lambda: client.seconds)
+    assert reported.as_line() == f"{tmp_path / 'gate.mp4'}: 3 frames of gate in 5.5 s"
     with av.open(str(tmp_path / "gate.mp4")) as container:
         assert len(list(container.decode(video=0))) == 3
 
 
-def test_a_camera_that_shows_nothing_at_all_is_told_in_a_line(tmp_path: Path):
+def test_a_camera_that_shows_nothing_at_all_is_reported_in_a_line(tmp_path: Path):
     client = Showing([None] * 10)
     with pytest.raises(SightlineError, match=r"showed no frame within 2\.5 s"):
         write_video(client, "gate", tmp_path / "gate.mp4", 2.5, monotonic=lambda: client.seconds)
 
 
-def test_a_snapshot_is_told_for_people_and_for_programs(tmp_path: Path):
+def test_a_snapshot_is_reported_for_people_and_for_programs(tmp_path: Path):
     path = tmp_path / "gate.png"
-    told = write_snapshot(Showing(["7-1"], EVENT), "gate", path)
+    reported = write_snapshot(Showing(["7-1"], EVENT), "gate", path)
     assert (cv2.imread(str(path)) != 128).any()  # a box was drawn
-    assert told.as_line() == f"{path}: frame 7-1 of gate, 1 objects, 21 ms"
-    assert json.loads(told.as_json()) == {
+    assert reported.as_line() == f"{path}: frame 7-1 of gate, 1 objects, 21 ms"
+    assert json.loads(reported.as_json()) == {
         "path": str(path),
         "camera_id": "gate",
         "frame_id": "7-1",
@@ -80,12 +80,12 @@ def test_a_snapshot_is_told_for_people_and_for_programs(tmp_path: Path):
 
 
 def test_a_snapshot_of_a_frame_without_an_event_says_so_and_counts_nothing(tmp_path: Path):
-    told = write_snapshot(Showing(["7-1"]), "gate", tmp_path / "gate.png")
-    assert told.as_line().endswith("frame 7-1 of gate, which became no event")
-    document = json.loads(told.as_json())
+    reported = write_snapshot(Showing(["7-1"]), "gate", tmp_path / "gate.png")
+    assert reported.as_line().endswith("frame 7-1 of gate, which became no event")
+    document = json.loads(reported.as_json())
     assert (document["event_id"], document["detections"], document["total_ms"]) == (None, None, None)
 
 
-def test_a_film_is_told_for_programs_too():
+def test_a_film_is_reported_for_programs_too():
     document = json.loads(SavedVideo("gate.mp4", "gate", 3, 5.5).as_json())
     assert document == {"path": "gate.mp4", "camera_id": "gate", "frames": 3, "seconds": 5.5}

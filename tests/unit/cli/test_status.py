@@ -99,7 +99,7 @@ async def test_a_camera_over_the_budget_is_named_with_the_stage_that_takes_most(
         (BrokerFacts(True, False, ("a:1", "b:2"), "t"), "broker    a:1, b:2; topic t"),
     ],
 )
-async def test_the_broker_is_told_as_it_is_configured(broker: BrokerFacts, line: str):
+async def test_the_broker_is_reported_as_it_is_configured(broker: BrokerFacts, line: str):
     assert line in lines(await screen_of(broker=broker))
 
 
@@ -108,7 +108,7 @@ async def test_replicas_that_start_are_counted_apart():
     assert "replicas  ObjectDetector 1 (+2 starting) updating" in lines(await screen_of(deployments=starting))
 
 
-async def test_a_configuration_of_cameras_that_is_not_taken_is_told():
+async def test_a_configuration_of_cameras_that_is_not_taken_is_reported():
     assert "cameras   the current configuration is not in force: no such file" in lines(
         await screen_of(cameras_trouble="no such file")
     )
@@ -133,14 +133,14 @@ def test_a_removed_camera_tells_where_its_frames_went():
     )
 
 
-@pytest.mark.parametrize(("away", "told"), [((), False), ((2,), True)])
-async def test_a_ledger_that_lacks_a_shard_s_part_says_so(away: tuple[int, ...], told: bool):
+@pytest.mark.parametrize(("away", "reported"), [((), False), ((2,), True)])
+async def test_a_ledger_that_lacks_a_shard_s_part_says_so(away: tuple[int, ...], reported: bool):
     text = " ".join((await shown(away=away)).split())
     assert "9 accepted = 7 published + 2 spooled + 0 quarantined + 0 discarded" in text
-    assert ("WITHOUT publisher 2, which does not answer" in text) == told
+    assert ("WITHOUT publisher 2, which does not answer" in text) == reported
 
 
-async def test_an_address_that_fails_while_another_takes_the_events_is_told_and_trouble_before_it():
+async def test_an_address_that_fails_while_another_takes_the_events_is_reported_and_trouble_before_it():
     assert "; but nothing listens on b:2" in " ".join((await shown(broker_warning="nothing listens on b:2")).split())
     both = await shown(broker_warning="nothing listens on b:2", trouble="no broker answers")
     assert "TROUBLE: no broker answers" in " ".join(both.split())

@@ -32,15 +32,15 @@ class Run:
         self.outcomes = tuple(ImageOutcome(Detections.empty(), None, 16, 16, 0.0, 0.0) for _ in images)
         self.over = False
         self._fault: Exception | None = None
-        self._told = threading.Event()
+        self._reported = threading.Event()
 
     def end(self, fault: Exception | None = None) -> None:
         """Have it answer, or raise."""
         self._fault = fault
-        self._told.set()
+        self._reported.set()
 
     def last(self) -> list[ImageOutcome]:
-        assert self._told.wait(30)
+        assert self._reported.wait(30)
         self.over = True
         if self._fault is not None:
             raise self._fault
@@ -362,7 +362,7 @@ async def test_a_model_is_not_closed_under_a_batch_whose_caller_has_gone(replica
 # A device that is lost
 
 
-async def test_serve_is_told_when_the_device_is_lost_to_the_process(replica: Any, old: HeldModel):
+async def test_serve_is_reported_when_the_device_is_lost_to_the_process(replica: Any, old: HeldModel):
     await replica.check_health()
     old.lost = True
     with pytest.raises(ModelUnavailable, match="the GPU is lost"):

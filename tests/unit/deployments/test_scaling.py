@@ -72,7 +72,7 @@ def test_an_application_without_detectors_is_left_alone():
 
 @pytest.fixture
 def said() -> Iterator[list[str]]:
-    """What is told to Serve's own log, which goes nowhere else."""
+    """What is reported to Serve's own log, which goes nowhere else."""
     lines: list[str] = []
 
     class Hear(logging.Handler):

@@ -118,7 +118,7 @@ def test_warming_up_prepares_the_shape_and_detects_once(batches: BatchPipeline, 
     assert events == ["prepared (64, 64)", "loaded 1", "ran 1"]
 
 
-def test_a_lost_device_is_told_and_all_is_closed(
+def test_a_lost_device_is_reported_and_all_is_closed(
     batches: BatchPipeline, loader: ShortOfMemory, runner: SeesOne
 ) -> None:
     batches.check()

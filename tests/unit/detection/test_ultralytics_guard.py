@@ -43,14 +43,14 @@ def test_ultralytics_is_restrained_also_where_it_was_imported_before(tmp_path: P
         [sys.executable, "-c", first + PROGRAM], env=environment, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["safe"] is True
-    assert told["install"] is told["online"] is told["sync"] is told["analytics"] is False
+    reported = json.loads(done.stdout.splitlines()[-1])
+    assert reported["safe"] is True
+    assert reported["install"] is reported["online"] is reported["sync"] is reported["analytics"] is False
     if not first:
-        assert told["light"] is True
-        assert told["omp"] is None
-        assert told["threads"] > 1 or len(os.sched_getaffinity(0)) == 1
-        assert told["file"].startswith(str(tmp_path / "cache"))
+        assert reported["light"] is True
+        assert reported["omp"] is None
+        assert reported["threads"] > 1 or len(os.sched_getaffinity(0)) == 1
+        assert reported["file"].startswith(str(tmp_path / "cache"))
         assert not (tmp_path / ".config").exists()
         assert done.stderr == ""
 
@@ -70,20 +70,20 @@ from app.settings.paths import DEMO_MODEL
 if sys.argv[1:] == ["work"]:
     detector = Detector(DetectorOptions(str(DEMO_MODEL), device="cpu"))
     detector.warm_up()
-    told = detector.model_name
+    reported = detector.model_name
     detector.close()  # its threads wait for work, and would be waited for below
 else:
-    told = []
+    reported = []
 for model in sys.argv[2:]:
     try:
         Detector(DetectorOptions(model, device="cpu"))
     except ModelUnavailable as error:
-        told.append(str(error))
+        reported.append(str(error))
 import threading
 for thread in threading.enumerate():  # what was to be sent in the background has been sent
     if thread is not threading.current_thread():
         thread.join(5)
-print(json.dumps({"told": told, "seen": seen}))
+print(json.dumps({"reported": reported, "seen": seen}))
 """
 
 
@@ -99,7 +99,7 @@ def watched(folder: Path, *arguments: str) -> dict[str, Any]:
 
 def test_a_model_is_loaded_and_run_without_a_word_to_the_network(tmp_path: Path) -> None:
     found = watched(tmp_path, "work")
-    assert found["told"] == "street.pt"
+    assert found["reported"] == "street.pt"
     assert [one for one in found["seen"] if one[0].startswith("socket")] == []
     assert not [one for one in found["seen"] if "pip" in one[1] or "uv" in one[1]]
 
@@ -110,6 +110,6 @@ def test_a_model_whose_package_is_missing_is_refused_and_nothing_is_installed(tm
     (folder / "some.xml").write_text("<net/>")
     (tmp_path / "some.engine").write_bytes(b"\0" * 64)
     found = watched(tmp_path, "refuse", str(folder), str(tmp_path / "some.engine"))
-    for told, package in zip(found["told"], ("openvino", "tensorrt"), strict=True):
-        assert package in told
+    for reported, package in zip(found["reported"], ("openvino", "tensorrt"), strict=True):
+        assert package in reported
     assert not [one for one in found["seen"] if "pip" in one[1] or one[0].startswith("socket")]

@@ -80,11 +80,11 @@ def test_the_log_shows_no_password(tmp_path: Path, caplog: pytest.LogCaptureFixt
 async def test_following_tells_of_each_change_and_survives_whoever_cannot_take_it(tmp_path: Path):
     looked, file = following(tmp_path, ONE)
     looked.read()
-    told: list[list[str]] = []
+    reported: list[list[str]] = []
     news = asyncio.Event()
 
     async def changed(found: ConfiguredCameras) -> None:
-        told.append(ids(found))
+        reported.append(ids(found))
         news.set()
         raise RuntimeError("no time")
 
@@ -93,7 +93,7 @@ async def test_following_tells_of_each_change_and_survives_whoever_cannot_take_i
         file.write_text(text)
         await asyncio.wait_for(news.wait(), 10)
         news.clear()
-        assert told[-1] == expected
+        assert reported[-1] == expected
     task.cancel()
 
 

@@ -57,9 +57,9 @@ class Watch:
         self._places.place(settings, NODES)
 
     def status(self) -> CameraStatus:
-        told = replace(status(), id=self.settings.id)
-        self._telemetry.report(told)
-        return told
+        reported = replace(status(), id=self.settings.id)
+        self._telemetry.report(reported)
+        return reported
 
     async def stop(self) -> CameraStatus:
         self._places.remove(self.settings.id)
@@ -97,11 +97,11 @@ class Manager(System):
         ]
 
     async def facts(self, viewers: int, seconds: float | None = None) -> SystemFacts:
-        told = tuple(
+        reported = tuple(
             replace(camera(watch.status()), id=name, requested=watch.settings)
             for name, watch in self._roster.running.items()
         )
-        return replace(await super().facts(viewers, seconds), cameras=told)
+        return replace(await super().facts(viewers, seconds), cameras=reported)
 
     def report(self) -> None:
         statuses = [watch.status() for watch in self._roster.running.values()]

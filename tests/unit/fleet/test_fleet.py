@@ -120,7 +120,7 @@ async def test_a_change_that_changes_nothing_touches_nothing(tmp_path: Path):
     await cameras.close()
 
 
-async def test_what_cannot_be_kept_is_not_done_and_the_reason_is_told(tmp_path: Path):
+async def test_what_cannot_be_kept_is_not_done_and_the_reason_is_reported(tmp_path: Path):
     runner = Runner()
     file = tmp_path / "cameras.json"
     file.write_text("{damaged")

@@ -1,4 +1,4 @@
-"""An actor that has fallen silent, told from all that only looks like it."""
+"""An actor that has fallen silent, distinguished from all that only looks like it."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_a_folder_that_is_not_there_is_made_for_its_owner_alone(tmp_path: Path):
      '{"version": 1, "cameras": {"a": {"over": 7, "wanted": null}}}',
      '{"version": 1, "cameras": {"a": {"over": null, "wanted": {"url": "ftp://x"}}}}', "\udcff"],
 )  # fmt: skip
-def test_a_file_that_cannot_be_understood_is_told_and_stays_as_it_is(tmp_path: Path, text: str):
+def test_a_file_that_cannot_be_understood_is_reported_and_stays_as_it_is(tmp_path: Path, text: str):
     kept = OverrideStore(tmp_path)
     kept.path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(ChangeNotKept, match="repair it, or move it away"):
@@ -63,7 +63,7 @@ def test_a_file_that_cannot_be_understood_is_told_and_stays_as_it_is(tmp_path: P
     assert kept.path.read_bytes() == text.encode(errors="surrogateescape")
 
 
-def test_where_nothing_can_be_written_the_reason_is_told_and_what_was_there_stays(tmp_path: Path):
+def test_where_nothing_can_be_written_the_reason_is_reported_and_what_was_there_stays(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ChangeNotKept, match="cannot be used"):
         OverrideStore(tmp_path / "file").acquire()

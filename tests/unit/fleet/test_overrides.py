@@ -9,17 +9,17 @@ from tests.support.fleet import camera, configured
 BOTH = configured(camera("a"), camera("b"))
 
 
-def told(changes: Overrides, said: ConfiguredCameras) -> dict[str, Origin]:
+def reported(changes: Overrides, said: ConfiguredCameras) -> dict[str, Origin]:
     return {one.settings.id: one.origin for one in changes.applied_to(said)}
 
 
 def test_without_changes_the_configured_cameras_are_wanted():
-    assert told(Overrides(), BOTH) == {"a": Origin.CONFIGURED, "b": Origin.CONFIGURED}
+    assert reported(Overrides(), BOTH) == {"a": Origin.CONFIGURED, "b": Origin.CONFIGURED}
 
 
 def test_a_camera_can_be_added_changed_and_removed():
     changes = Overrides().with_camera(camera("c"), BOTH).with_camera(camera("a", fps=2), BOTH).without_camera("b", BOTH)
-    assert told(changes, BOTH) == {"a": Origin.CHANGED, "c": Origin.ADDED}
+    assert reported(changes, BOTH) == {"a": Origin.CHANGED, "c": Origin.ADDED}
     assert changes.applied_to(BOTH)[0].settings.fps == 2
 
 
@@ -39,14 +39,14 @@ def test_a_camera_of_which_the_configuration_says_something_new_is_as_that_says(
 def test_a_camera_changed_at_run_time_and_then_taken_out_of_the_configuration_is_gone():
     changes = Overrides().with_camera(camera("a", fps=2), BOTH)
     now = configured(camera("b"))
-    assert told(changes.in_force(now), now) == {"b": Origin.CONFIGURED}
+    assert reported(changes.in_force(now), now) == {"b": Origin.CONFIGURED}
 
 
 def test_a_camera_removed_and_put_into_the_configuration_again_is_back():
     changes = Overrides().without_camera("a", BOTH)
     without = configured(camera("b"))
     forgotten = changes.in_force(without)
-    assert set(told(forgotten.in_force(BOTH), BOTH)) == {"a", "b"}
+    assert set(reported(forgotten.in_force(BOTH), BOTH)) == {"a", "b"}
 
 
 def test_adding_and_removing_leaves_nothing_behind():

@@ -41,9 +41,9 @@ def test_cameras_are_spread_over_the_proxies_and_one_that_goes_moves_few():
     assert moved == {camera for camera in cameras if before[camera] == "10.0.0.0:9000"}
 
 
-@pytest.mark.parametrize("told", ["10.1.1.1:9000", "gateway:9000", "grpcs://127.0.0.1:9443"])
-def test_any_other_address_stands_as_it_is(told: str):
-    configured = ServiceAddress.parse(told)
+@pytest.mark.parametrize("reported", ["10.1.1.1:9000", "gateway:9000", "grpcs://127.0.0.1:9443"])
+def test_any_other_address_stands_as_it_is(reported: str):
+    configured = ServiceAddress.parse(reported)
     assert addresses(configured, PROXIES, node="n3", camera_id="gate") == (configured,)
 
 

@@ -76,29 +76,29 @@ def test_a_camera_that_does_not_answer_still_counts_as_one_that_should_be_live()
     assert "cameras 1/2 live" in StatusLine(200).line(Observation(0.0, [camera()], publisher(1), A | {"b"}))
 
 
-def test_events_that_wait_are_told_while_kafka_is_away_and_not_else():
+def test_events_that_wait_are_reported_while_kafka_is_away_and_not_else():
     reporter = StatusLine(200)
     line = reporter.line(Observation(0.0, [], publisher(100, spooled=7, trouble="no broker answers"), A))
     assert line.endswith("7 events wait in the spool: no broker answers")
     assert "spool" not in reporter.line(Observation(10.0, [], publisher(100, spooled=7), A))
 
 
-def test_quarantined_events_are_told_with_the_newest_reason_for_as_long_as_they_are_there():
+def test_quarantined_events_are_reported_with_the_newest_reason_for_as_long_as_they_are_there():
     reporter = StatusLine(200)
-    told = [
+    reported = [
         reporter.line(
             Observation(at, [], replace(publisher(100), quarantined=count, refusal="too old" * bool(count)), A)
         )
         for at, count in ((0.0, 1), (10.0, 3), (20.0, 3), (30.0, 0))
     ]
     shows = " ('sightline quarantine list' shows what was set aside)"
-    assert told[0].endswith(f" | 1 event is in quarantine: too old{shows}")
-    assert told[1].endswith(f" | 3 events are in quarantine, the newest: too old{shows}")
-    assert told[2].endswith(told[1].rsplit("|", 1)[1])
-    assert "quarantine" not in told[3]
+    assert reported[0].endswith(f" | 1 event is in quarantine: too old{shows}")
+    assert reported[1].endswith(f" | 3 events are in quarantine, the newest: too old{shows}")
+    assert reported[2].endswith(reported[1].rsplit("|", 1)[1])
+    assert "quarantine" not in reported[3]
 
 
-def test_a_blocked_camera_is_told_apart_from_one_whose_source_is_away():
+def test_a_blocked_camera_is_distinguished_from_one_whose_source_is_away():
     def blocked(name: str, trouble: ServiceTrouble) -> CameraStatus:
         return replace(camera(name), blocked=Blocked(trouble, "", datetime(2026, 1, 1, tzinfo=UTC)))
 

@@ -24,7 +24,7 @@ FAST = SupervisorTiming(
 
 @dataclass
 class Actor:
-    """An actor that answers until it is told otherwise."""
+    """An actor that answers until it is reported otherwise."""
 
     epoch: int
     silent: bool = False

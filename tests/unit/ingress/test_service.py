@@ -90,7 +90,7 @@ class Observer:
         """Do nothing."""
 
 
-class Desk:
+class ServiceFixture:
     """A service with all it needs, within reach."""
 
     def __init__(self, slots: int = 1, token: str | None = None, **limits: int) -> None:
@@ -112,9 +112,9 @@ async def until(condition) -> None:
 
 
 async def test_an_accepted_frame_is_answered_with_the_event_that_was_published():
-    desk = Desk()
-    accepted = await desk.detect(frame_id="f", epoch=3, sequence=4)
-    (submission,) = desk.publisher.submissions
+    fixture = ServiceFixture()
+    accepted = await fixture.detect(frame_id="f", epoch=3, sequence=4)
+    (submission,) = fixture.publisher.submissions
     assert submission.event is accepted.event
     assert (submission.epoch, submission.sequence) == (3, 4)
     (detected,) = accepted.event.objects
@@ -123,162 +123,162 @@ async def test_an_accepted_frame_is_answered_with_the_event_that_was_published()
 
 
 async def test_what_a_request_wants_detected_goes_to_the_detector_with_its_image():
-    desk = Desk()
-    await desk.detect()
-    await desk.detect(confidence=0.5, classes=["car"])
-    assert [batch[0].wanted for batch in desk.detector.batches] == [AS_CONFIGURED, Wanted(0.5, ("car",))]
+    fixture = ServiceFixture()
+    await fixture.detect()
+    await fixture.detect(confidence=0.5, classes=["car"])
+    assert [batch[0].wanted for batch in fixture.detector.batches] == [AS_CONFIGURED, Wanted(0.5, ("car",))]
 
 
 async def test_a_model_that_is_not_served_is_an_invalid_argument_and_costs_the_detector_nothing():
-    desk = Desk()
-    await desk.detect(model="default")
+    fixture = ServiceFixture()
+    await fixture.detect(model="default")
     for name in ("ppe", "two\nlines" * 1000):
         with pytest.raises(RequestError, match="is not served; there is default") as refused:
-            await desk.detect(model=name)
+            await fixture.detect(model=name)
         code, details = status_of(refused.value)
         assert code is grpc.StatusCode.INVALID_ARGUMENT
         assert "\n" not in details
         assert len(details) < 200
-    assert len(desk.detector.batches) == 1
+    assert len(fixture.detector.batches) == 1
 
 
 async def test_a_label_that_the_model_has_not_is_an_invalid_argument():
-    desk = Desk()
-    desk.detector.fault = RequestError("classes: 'dog' is no label of m.pt; allowed are car")
+    fixture = ServiceFixture()
+    fixture.detector.fault = RequestError("classes: 'dog' is no label of m.pt; allowed are car")
     with pytest.raises(RequestError) as refused:
-        await desk.detect(classes=["dog"])
-    assert status_of(refused.value) == (grpc.StatusCode.INVALID_ARGUMENT, str(desk.detector.fault))
-    assert desk.publisher.submissions == []
+        await fixture.detect(classes=["dog"])
+    assert status_of(refused.value) == (grpc.StatusCode.INVALID_ARGUMENT, str(fixture.detector.fault))
+    assert fixture.publisher.submissions == []
 
 
 async def test_the_budget_goes_with_the_event_to_the_publisher_where_the_call_names_one():
-    desk = Desk()
+    fixture = ServiceFixture()
     before = time.time_ns()
-    await desk.detect(latency_budget_ms=5000)
-    await desk.detect()
-    first, second = desk.publisher.submissions
+    await fixture.detect(latency_budget_ms=5000)
+    await fixture.detect()
+    first, second = fixture.publisher.submissions
     assert first.due_at_ns is not None
     assert before <= first.due_at_ns - 5_000_000_000 <= time.time_ns()
     assert second.due_at_ns is None
 
 
 async def test_a_frame_that_reached_the_limit_of_detections_is_marked_and_counted():
-    meter, desk = PageMeter(), Desk()
+    meter, fixture = PageMeter(), ServiceFixture()
     telemetry = ServiceTelemetry(meter)
-    for desk.detector.truncated in (False, True):
-        accepted = await desk.detect()
+    for fixture.detector.truncated in (False, True):
+        accepted = await fixture.detect()
         telemetry.answered(accepted.event)
-        assert desk.publisher.submissions[-1].event.truncated is desk.detector.truncated
+        assert fixture.publisher.submissions[-1].event.truncated is fixture.detector.truncated
     with meter.served("127.0.0.1", 0) as address:
         page = await asyncio.to_thread(lambda: urllib.request.urlopen(address, timeout=10).read().decode())
     assert 'ray_sightline_frames_truncated_total{camera_id="cam"} 1.0' in page
 
 
 async def test_boxes_are_brought_to_the_size_of_the_source_and_clipped_to_it():
-    desk = Desk()
-    accepted = await desk.detect(source_width=1280, source_height=720)
+    fixture = ServiceFixture()
+    accepted = await fixture.detect(source_width=1280, source_height=720)
     assert accepted.event.objects[0].bbox == pytest.approx((40, 80, 400, 400))
     assert (accepted.event.width, accepted.event.height) == (1280, 720)
 
 
-async def test_the_time_of_a_frame_is_told_by_stage():
-    latency = (await Desk().detect(encode_ms=4.0)).event.latency
+async def test_the_time_of_a_frame_is_reported_by_stage():
+    latency = (await ServiceFixture().detect(encode_ms=4.0)).event.latency
     assert (latency.encode, latency.decode, latency.inference) == (4.0, 1.0, 2.0)
     assert latency.queue >= 0
     assert latency.transport >= 0
 
 
 async def test_a_wrong_token_is_refused_before_anything_is_looked_at():
-    desk = Desk(token="right")
+    fixture = ServiceFixture(token="right")
     for metadata in ({}, {"authorization": "Bearer wrong"}, {"authorization": "right"}):
         with pytest.raises(Unauthenticated):
-            await desk.detect(metadata, image=b"not even an image")
-    await desk.detect({"authorization": "Bearer right"})
+            await fixture.detect(metadata, image=b"not even an image")
+    await fixture.detect({"authorization": "Bearer right"})
 
 
 async def test_a_bad_image_costs_the_model_nothing():
-    desk = Desk()
+    fixture = ServiceFixture()
     with pytest.raises(ImageError):
-        await desk.detect(image=IMAGE[:100])
-    assert desk.detector.batches == []
+        await fixture.detect(image=IMAGE[:100])
+    assert fixture.detector.batches == []
 
 
 async def test_without_a_replica_a_frame_is_refused_at_once():
     with pytest.raises(ModelUnavailable):
-        await Desk(slots=0).detect()
+        await ServiceFixture(slots=0).detect()
 
 
 async def test_a_frame_whose_budget_runs_out_while_it_waits_costs_the_model_nothing():
-    desk = Desk()
-    desk.detector.gate.clear()
-    busy = asyncio.create_task(desk.detect())
-    await until(lambda: len(desk.detector.batches) == 1)
+    fixture = ServiceFixture()
+    fixture.detector.gate.clear()
+    busy = asyncio.create_task(fixture.detect())
+    await until(lambda: len(fixture.detector.batches) == 1)
     with pytest.raises(DeadlineExceeded):
-        await desk.detect(latency_budget_ms=20)
-    desk.detector.gate.set()
+        await fixture.detect(latency_budget_ms=20)
+    fixture.detector.gate.set()
     await busy
-    assert len(desk.detector.batches) == 1
+    assert len(fixture.detector.batches) == 1
 
 
 async def test_more_frames_than_may_wait_are_refused_at_once():
-    desk = Desk(max_waiting=1)
-    desk.detector.gate.clear()
-    taken = [asyncio.create_task(desk.detect()) for _ in range(2)]
-    await until(lambda: len(desk.detector.batches) == 1)
+    fixture = ServiceFixture(max_waiting=1)
+    fixture.detector.gate.clear()
+    taken = [asyncio.create_task(fixture.detect()) for _ in range(2)]
+    await until(lambda: len(fixture.detector.batches) == 1)
     with pytest.raises(Overloaded):
-        await desk.detect()
-    desk.detector.gate.set()
+        await fixture.detect()
+    fixture.detector.gate.set()
     await asyncio.gather(*taken)
 
 
 @pytest.mark.parametrize("error", [ModelUnavailable("gone"), Overloaded("full")])
 async def test_what_befalls_the_detector_befalls_the_call_and_nothing_is_published(error: SightlineError):
-    desk = Desk()
-    desk.detector.error = error
+    fixture = ServiceFixture()
+    fixture.detector.error = error
     with pytest.raises(type(error)):
-        await desk.detect()
-    assert desk.publisher.submissions == []
+        await fixture.detect()
+    assert fixture.publisher.submissions == []
 
 
 async def test_an_image_on_which_the_model_fails_is_its_own_fault_only():
-    desk = Desk()
-    desk.detector.fault = InferenceFailed("the model failed")
+    fixture = ServiceFixture()
+    fixture.detector.fault = InferenceFailed("the model failed")
     with pytest.raises(InferenceFailed):
-        await desk.detect()
-    desk.detector.fault = None
-    await desk.detect()
+        await fixture.detect()
+    fixture.detector.fault = None
+    await fixture.detect()
 
 
 async def test_a_frame_whose_event_cannot_be_made_durable_is_not_answered_ok():
-    desk = Desk()
-    desk.publisher.answer = DeliveryUnavailable("Kafka is away")
+    fixture = ServiceFixture()
+    fixture.publisher.answer = DeliveryUnavailable("Kafka is away")
     with pytest.raises(DeliveryUnavailable):
-        await desk.detect()
+        await fixture.detect()
 
 
 async def test_frames_that_wait_go_to_the_model_together():
-    desk = Desk(max_batch_size=8)
-    desk.detector.gate.clear()
-    calls = [asyncio.create_task(desk.detect())]
-    await until(lambda: len(desk.detector.batches) == 1)
-    calls += [asyncio.create_task(desk.detect()) for _ in range(3)]
-    await until(lambda: desk.service.load.frames_waiting == 3)
-    desk.detector.gate.set()
+    fixture = ServiceFixture(max_batch_size=8)
+    fixture.detector.gate.clear()
+    calls = [asyncio.create_task(fixture.detect())]
+    await until(lambda: len(fixture.detector.batches) == 1)
+    calls += [asyncio.create_task(fixture.detect()) for _ in range(3)]
+    await until(lambda: fixture.service.load.frames_waiting == 3)
+    fixture.detector.gate.set()
     await asyncio.gather(*calls)
-    assert [len(batch) for batch in desk.detector.batches] == [1, 3]
+    assert [len(batch) for batch in fixture.detector.batches] == [1, 3]
 
 
-async def test_how_many_frames_wait_for_a_detector_is_told_with_every_batch_and_when_asked():
-    desk = Desk(max_batch_size=2)
-    desk.detector.gate.clear()
-    calls = [asyncio.create_task(desk.detect()) for _ in range(5)]
-    await until(lambda: len(desk.detector.batches) == 1)
-    desk.service.report_waiting()
-    assert desk.observer.waits == [3, 3]
-    desk.detector.gate.set()
+async def test_how_many_frames_wait_for_a_detector_is_reported_with_every_batch_and_when_asked():
+    fixture = ServiceFixture(max_batch_size=2)
+    fixture.detector.gate.clear()
+    calls = [asyncio.create_task(fixture.detect()) for _ in range(5)]
+    await until(lambda: len(fixture.detector.batches) == 1)
+    fixture.service.report_waiting()
+    assert fixture.observer.waits == [3, 3]
+    fixture.detector.gate.set()
     await asyncio.gather(*calls)
-    assert [len(batch) for batch in desk.detector.batches] == [2, 2, 1]
-    assert desk.observer.waits == [3, 3, 1, 0]
+    assert [len(batch) for batch in fixture.detector.batches] == [2, 2, 1]
+    assert fixture.observer.waits == [3, 3, 1, 0]
 
 
 def test_a_replica_drops_what_expired_in_its_own_queue():
@@ -292,39 +292,39 @@ def test_a_replica_drops_what_expired_in_its_own_queue():
 
 
 async def test_an_event_that_waits_for_the_publisher_is_carried_through_when_its_caller_goes_away():
-    desk = Desk(publish_calls=1)
-    desk.publisher.gate.clear()
-    callers = [asyncio.create_task(desk.detect(frame_id=str(number))) for number in range(3)]
-    await until(lambda: sum(len(batch) for batch in desk.detector.batches) == 3)
+    fixture = ServiceFixture(publish_calls=1)
+    fixture.publisher.gate.clear()
+    callers = [asyncio.create_task(fixture.detect(frame_id=str(number))) for number in range(3)]
+    await until(lambda: sum(len(batch) for batch in fixture.detector.batches) == 3)
     for _ in range(10):
         await asyncio.sleep(0)
     for caller in callers:
         caller.cancel()
     await asyncio.wait(callers)
-    desk.publisher.gate.set()
-    await desk.service.close()
-    assert sorted(one.event.frame_id for one in desk.publisher.submissions) == ["0", "1", "2"]
+    fixture.publisher.gate.set()
+    await fixture.service.close()
+    assert sorted(one.event.frame_id for one in fixture.publisher.submissions) == ["0", "1", "2"]
 
 
 async def test_more_events_than_may_wait_for_the_publisher_are_unavailable_and_not_overload():
-    desk = Desk(max_waiting=2, publish_calls=1, publish_batch_size=1, slots=8, max_batch_size=1)
-    desk.publisher.gate.clear()
+    fixture = ServiceFixture(max_waiting=2, publish_calls=1, publish_batch_size=1, slots=8, max_batch_size=1)
+    fixture.publisher.gate.clear()
     callers = []
     for number in range(4):
-        callers.append(asyncio.create_task(desk.detect(frame_id=str(number))))
-        await until(lambda: len(desk.detector.batches) == len(callers))
+        callers.append(asyncio.create_task(fixture.detect(frame_id=str(number))))
+        await until(lambda: len(fixture.detector.batches) == len(callers))
         for _ in range(10):
             await asyncio.sleep(0)
     with pytest.raises(DeliveryUnavailable):
         await callers[3]
-    desk.publisher.gate.set()
+    fixture.publisher.gate.set()
     await asyncio.gather(*callers[:3])
 
 
 async def test_a_box_that_the_model_turned_inside_out_is_published_empty():
-    desk = Desk()
-    desk.detector.box = [110, 120, 10, 20]
-    (detected,) = (await desk.detect()).event.objects
+    fixture = ServiceFixture()
+    fixture.detector.box = [110, 120, 10, 20]
+    (detected,) = (await fixture.detect()).event.objects
     assert detected.bbox[2:] == (0.0, 0.0)
 
 
@@ -343,7 +343,7 @@ class OutOfStep(Detector):
         return DetectorAnswer(answer.outcomes, answer.model, self.busy_s)
 
 
-class DeskOutOfStep(Desk):
+class DeskOutOfStep(ServiceFixture):
     def __init__(self) -> None:
         super().__init__()
         self.detector = OutOfStep()
@@ -358,82 +358,82 @@ class DeskOutOfStep(Desk):
 
 
 async def test_frames_of_a_camera_are_committed_in_their_order_whichever_batch_is_back_first():
-    desk = DeskOutOfStep()
-    first = asyncio.create_task(desk.detect(epoch=1, sequence=1))
-    await until(lambda: len(desk.detector.batches) == 1)
-    second = asyncio.create_task(desk.detect(epoch=1, sequence=2))
-    other = asyncio.create_task(desk.detect(camera_id="other", epoch=1, sequence=7))
-    await until(lambda: len(desk.detector.batches) == 2)
-    for sign in desk.detector.signs[1:]:
+    fixture = DeskOutOfStep()
+    first = asyncio.create_task(fixture.detect(epoch=1, sequence=1))
+    await until(lambda: len(fixture.detector.batches) == 1)
+    second = asyncio.create_task(fixture.detect(epoch=1, sequence=2))
+    other = asyncio.create_task(fixture.detect(camera_id="other", epoch=1, sequence=7))
+    await until(lambda: len(fixture.detector.batches) == 2)
+    for sign in fixture.detector.signs[1:]:
         sign.set()
     await other
     assert not second.done()
-    desk.detector.signs[0].set()
+    fixture.detector.signs[0].set()
     await asyncio.gather(first, second)
-    assert desk.published == [7, 1, 2]
+    assert fixture.published == [7, 1, 2]
 
 
 async def test_a_frame_behind_one_that_does_not_come_back_waits_no_longer_than_its_own_budget():
-    desk = DeskOutOfStep()
-    stuck = asyncio.create_task(desk.detect(epoch=1, sequence=1))
-    await until(lambda: len(desk.detector.batches) == 1)
-    desk.detector.signs[1].set()
-    await asyncio.wait_for(desk.detect(epoch=1, sequence=2, latency_budget_ms=50), 10)
-    assert desk.published == [2]
-    desk.detector.signs[0].set()
+    fixture = DeskOutOfStep()
+    stuck = asyncio.create_task(fixture.detect(epoch=1, sequence=1))
+    await until(lambda: len(fixture.detector.batches) == 1)
+    fixture.detector.signs[1].set()
+    await asyncio.wait_for(fixture.detect(epoch=1, sequence=2, latency_budget_ms=50), 10)
+    assert fixture.published == [2]
+    fixture.detector.signs[0].set()
     await stuck
 
 
 async def test_a_slow_detector_gets_fewer_frames_at_a_time():
-    desk = DeskOutOfStep()
-    desk.detector.busy_s = 10.0
-    for sign in desk.detector.signs:
+    fixture = DeskOutOfStep()
+    fixture.detector.busy_s = 10.0
+    for sign in fixture.detector.signs:
         sign.set()
-    await desk.detect()
-    desk.service.resize(0)
-    desk.service.resize(1)
-    desk.detector.gate.clear()
-    calls = [asyncio.create_task(desk.detect(camera_id=f"cam-{number}")) for number in range(3)]
-    await until(lambda: len(desk.detector.batches) == 2)
-    desk.detector.gate.set()
+    await fixture.detect()
+    fixture.service.resize(0)
+    fixture.service.resize(1)
+    fixture.detector.gate.clear()
+    calls = [asyncio.create_task(fixture.detect(camera_id=f"cam-{number}")) for number in range(3)]
+    await until(lambda: len(fixture.detector.batches) == 2)
+    fixture.detector.gate.set()
     await asyncio.gather(*calls)
-    assert [len(batch) for batch in desk.detector.batches] == [1, 1, 1, 1]
+    assert [len(batch) for batch in fixture.detector.batches] == [1, 1, 1, 1]
 
 
 async def test_frames_are_offered_whatever_becomes_of_them():
-    desk = Desk(slots=0)
+    fixture = ServiceFixture(slots=0)
     for sequence in (1, 4):
         with pytest.raises(ModelUnavailable):
-            await desk.detect(epoch=1, sequence=sequence)
-    demand = desk.service.demand
+            await fixture.detect(epoch=1, sequence=sequence)
+    demand = fixture.service.demand
     assert demand.numbered_fps > 0
     assert demand.plain_fps == 0
     assert demand.cameras == 1
 
 
 async def test_a_frame_that_expires_or_waits_too_long_is_late_and_one_that_is_taken_at_once_is_not():
-    desk = Desk()
-    await desk.detect()
-    assert desk.service.demand.late_share == 0
-    desk.detector.fault = DeadlineExceeded("the budget ran out before the model was free")
+    fixture = ServiceFixture()
+    await fixture.detect()
+    assert fixture.service.demand.late_share == 0
+    fixture.detector.fault = DeadlineExceeded("the budget ran out before the model was free")
     with pytest.raises(DeadlineExceeded):
-        await desk.detect()
-    assert desk.service.demand.late_share == pytest.approx(0.5)
+        await fixture.detect()
+    assert fixture.service.demand.late_share == pytest.approx(0.5)
 
 
 async def test_a_frame_that_could_not_be_in_time_any_more_does_not_take_the_models_time():
-    desk = Desk()
-    desk.publisher.gate.clear()
-    calls = [asyncio.create_task(desk.detect(latency_budget_ms=20_000)) for _ in range(20)]
-    asyncio.get_running_loop().call_later(0.4, desk.publisher.gate.set)
+    fixture = ServiceFixture()
+    fixture.publisher.gate.clear()
+    calls = [asyncio.create_task(fixture.detect(latency_budget_ms=20_000)) for _ in range(20)]
+    asyncio.get_running_loop().call_later(0.4, fixture.publisher.gate.set)
     await asyncio.gather(*calls)
-    desk.detector.gate.clear()
-    first = asyncio.create_task(desk.detect(latency_budget_ms=20_000))
-    begun = len(desk.detector.batches)
-    await until(lambda: len(desk.detector.batches) > begun)
+    fixture.detector.gate.clear()
+    first = asyncio.create_task(fixture.detect(latency_budget_ms=20_000))
+    begun = len(fixture.detector.batches)
+    await until(lambda: len(fixture.detector.batches) > begun)
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded):
-        await desk.detect(latency_budget_ms=1000)
+        await fixture.detect(latency_budget_ms=1000)
     assert 0.45 < time.monotonic() - began < 0.8
-    desk.detector.gate.set()
+    fixture.detector.gate.set()
     await first

@@ -215,7 +215,7 @@ async def test_an_event_that_kafka_refuses_is_set_aside_and_can_be_sent_again(tm
         assert it.topic.frames == ["b", "a"]
 
 
-async def test_a_refusal_ends_the_trouble_that_kafka_is_away_and_is_told_itself_until_seen_to(tmp_path: Path):
+async def test_a_refusal_ends_the_trouble_that_kafka_is_away_and_is_reported_itself_until_seen_to(tmp_path: Path):
     async with desk(tmp_path) as it:
         it.topic.error = DeliveryUnavailable("no broker answers")
         await it.publish("a", 1, 1)
@@ -291,7 +291,7 @@ async def test_an_event_acknowledged_later_than_the_budget_is_a_breach(tmp_path:
         await it.until(lambda now: now.published == 1)
         await it.publish("slow", age_s=0.3)
         assert (await it.until(lambda now: now.published == 2)).breaches == 1
-        assert it.told.breaches == [False, True]
+        assert it.reported.breaches == [False, True]
 
 
 async def test_the_budget_of_a_breach_is_the_frame_s_own_where_it_came_with_one_whatever_the_camera_s_clock_says(
@@ -302,7 +302,7 @@ async def test_the_budget_of_a_breach_is_the_frame_s_own_where_it_came_with_one_
         await it.until(lambda now: now.published == 1)
         await it.publish("captured in the future, and late", age_s=-20, due_s=-0.001)
         await it.until(lambda now: now.published == 2)
-        assert it.told.breaches == [False, True]
+        assert it.reported.breaches == [False, True]
 
 
 async def test_the_budget_of_a_frame_is_kept_in_the_spool_with_its_event(tmp_path: Path):
@@ -315,7 +315,7 @@ async def test_the_budget_of_a_frame_is_kept_in_the_spool_with_its_event(tmp_pat
     async with desk(tmp_path, topic, time=time) as it:
         await it.until(lambda now: now.published == 2)
         assert topic.frames == ["patient", "hasty"]
-        assert it.told.breaches == [False, True]
+        assert it.reported.breaches == [False, True]
 
 
 async def test_in_a_long_outage_memory_holds_a_part_and_the_disk_the_rest_and_all_arrives_in_order(tmp_path: Path):
@@ -385,7 +385,7 @@ async def test_an_observer_that_fails_does_not_fail_the_event(tmp_path: Path):
         def spool(self, *_: object) -> None:
             raise RuntimeError("nor gauges")
 
-    async with desk(tmp_path, told=Broken()) as it:
+    async with desk(tmp_path, reported=Broken()) as it:
         await it.publish("a")
         await it.until(lambda now: now.published == 1)
 
@@ -395,7 +395,7 @@ async def test_quantiles_are_those_of_capture_to_acknowledgement(tmp_path: Path)
         assert it.now.latency is None
         for number, age_ms in zip(itertools.count(), range(1, 101), strict=False):
             await it.publish(str(number), age_s=age_ms / 1000)
-            await until(lambda done=number + 1: len(it.told.breaches) == done)
+            await until(lambda done=number + 1: len(it.reported.breaches) == done)
         latency = it.now.latency
         assert latency is not None
         assert (latency.count, round(latency.p50), round(latency.p95), round(latency.p99)) == (100, 51, 95, 99)

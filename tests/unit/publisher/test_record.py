@@ -39,9 +39,9 @@ def body(made: DetectionEvent, **how: Any) -> dict[str, Any]:
 
 
 def test_an_event_says_what_the_contract_shows(event_schema: jsonschema.Draft202012Validator):
-    told = body(event())
-    event_schema.validate(told)
-    assert told == {
+    reported = body(event())
+    event_schema.validate(reported)
+    assert reported == {
         "schema_version": 1,
         "event_id": event().event_id,
         "timestamp": "2026-01-10T12:00:01.000Z",
@@ -75,9 +75,9 @@ def test_an_event_says_what_the_contract_shows(event_schema: jsonschema.Draft202
 
 def test_a_tracked_object_bears_its_id(event_schema: jsonschema.Draft202012Validator):
     tracked = DetectedObject("car", 2, 0.95, (100.0, 200.0, 300.0, 400.0), track_id=176_000_000_000)
-    told = body(event(objects=(tracked,)))
-    event_schema.validate(told)
-    assert told["detections"][0]["track_id"] == 176_000_000_000
+    reported = body(event(objects=(tracked,)))
+    event_schema.validate(reported)
+    assert reported["detections"][0]["track_id"] == 176_000_000_000
 
 
 def test_a_record_has_the_camera_for_key_the_capture_time_and_cloudevents_headers():
@@ -139,9 +139,9 @@ def test_a_frame_that_reached_the_limit_of_detections_is_marked(event_schema: js
 
 @pytest.mark.parametrize("missing", ["event_id", "detections", "latency_ms", "replayed"])
 def test_the_schema_refuses_an_event_that_lacks_a_field(event_schema: jsonschema.Draft202012Validator, missing: str):
-    told = body(event())
-    del told[missing]
-    assert not event_schema.is_valid(told)
+    reported = body(event())
+    del reported[missing]
+    assert not event_schema.is_valid(reported)
 
 
 def test_the_asyncapi_document_describes_this_topic_with_this_schema():

@@ -66,7 +66,7 @@ def test_quantiles_are_those_of_all_latencies_and_not_a_mean_of_quantiles():
     assert merge_readings([reading(), reading()]).latency is None
 
 
-def test_a_shard_that_is_away_is_told_and_the_others_are_counted():
+def test_a_shard_that_is_away_is_reported_and_the_others_are_counted():
     merged = merge_readings([reading(), DeliveryUnavailable("it is being started"), reading()])
     assert merged.accepted == 20
     assert merged.away == (2,)
@@ -78,7 +78,7 @@ def test_where_no_shard_answers_there_is_no_reading():
         merge_readings([DeliveryUnavailable("first"), DeliveryUnavailable("second")])
 
 
-def test_what_ails_all_shards_is_told_once_and_what_ails_one_with_its_number():
+def test_what_ails_all_shards_is_reported_once_and_what_ails_one_with_its_number():
     assert merge_readings([reading(trouble="Kafka is away")] * 2).trouble == "Kafka is away"
     assert merge_readings([reading(), reading(broker_warning="a dead address")]).broker_warning == "a dead address"
     merged = merge_readings([reading(trouble="a full disk"), reading(), DeliveryUnavailable("gone")])

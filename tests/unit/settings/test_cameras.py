@@ -44,7 +44,7 @@ def test_a_comma_within_a_url_is_percent_encoded():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("a=rtsp://h/1,a=rtsp://h/2", "given twice"),
         ("bad id=rtsp://h/1", "pattern"),
@@ -55,10 +55,10 @@ def test_a_comma_within_a_url_is_percent_encoded():
         ("a=clip.mp4?loop=maybe", "true and false"),
     ],
 )
-def test_a_mistake_in_the_list_is_one_line(text: str, told: str):
+def test_a_mistake_in_the_list_is_one_line(text: str, reported: str):
     with pytest.raises(SettingsError) as caught:
         listed(text)
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -74,7 +74,7 @@ def test_a_cameras_file_takes_variables_in_its_urls(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("cameras: [{id: a, url: 'rtsp://u:${NOPE}@h/1'}]", "NOPE is not set"),
         ("cameras: [{id: a, url: rtsp://h/1, fsp: 5}]", "cameras[0].fsp"),
@@ -85,10 +85,10 @@ def test_a_cameras_file_takes_variables_in_its_urls(tmp_path: Path):
         ("other: []", "one key"),
     ],
 )
-def test_a_mistake_in_the_file_names_its_place(tmp_path: Path, text: str, told: str):
+def test_a_mistake_in_the_file_names_its_place(tmp_path: Path, text: str, reported: str):
     with pytest.raises(SettingsError) as caught:
         read_cameras_file(cameras_file(tmp_path, text), {})
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_the_transport_of_an_rtsp_stream_is_read_and_taken_off_the_address():
 
 
 @pytest.mark.parametrize("address", ["rtsp://h/1?transport=sctp", "rtsps://h/1?transport=udp"])
-def test_a_transport_that_cannot_be_is_told(address: str):
+def test_a_transport_that_cannot_be_is_reported(address: str):
     with pytest.raises(SettingsError, match="allowed is tcp"):
         SourceUrl.parse(address)
 

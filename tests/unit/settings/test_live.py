@@ -34,7 +34,7 @@ def test_an_empty_list_of_classes_keeps_all():
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "reported"),
     [
         ({"confidence": 1.7}, "user_config.confidence: 1.7: "),
         ({"iou": "high"}, "user_config.iou: 'high': "),
@@ -45,14 +45,14 @@ def test_an_empty_list_of_classes_keeps_all():
         ([0.5], "user_config is a list; allowed is a mapping of model, model_sha256, confidence, iou, classes"),
     ],
 )  # fmt: skip
-def test_a_wrong_one_is_one_line_that_names_the_key(given: object, told: str):
+def test_a_wrong_one_is_one_line_that_names_the_key(given: object, reported: str):
     with pytest.raises(SettingsError) as refused:
         parse_live(LiveDetector, given)
-    assert str(refused.value).startswith(told)
+    assert str(refused.value).startswith(reported)
     assert "\n" not in str(refused.value)
 
 
-def test_the_environment_wins_and_what_stands_there_in_vain_is_told():
+def test_the_environment_wins_and_what_stands_there_in_vain_is_reported():
     live = parse_live(LiveDetector, {"confidence": 0.9, "iou": 0.1})
     assert OPTIONS.changed_by(live, {"confidence"}) == replace(OPTIONS, iou=0.1)
     assert live.without_effect({"confidence", "classes"}) == ["confidence"]

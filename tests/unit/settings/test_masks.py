@@ -52,6 +52,6 @@ def test_a_polygon_that_hides_nothing_or_lies_outside_the_frame_is_refused_in_on
     assert "\n" not in str(refused.value)
 
 
-def test_a_command_is_told_which_option_is_wrong():
+def test_a_command_is_reported_which_option_is_wrong():
     with pytest.raises(SettingsError, match=r"^--mask: '0,0 1,0': allowed is x,y"):
         camera_by_options({"id": "a", "url": "rtsp://h/1", "masks": ["0,0 1,0"]}, {})

@@ -1,4 +1,4 @@
-"""What a cluster is told of this shell's settings, and what its dashboard must not show."""
+"""What a cluster is reported of this shell's settings, and what its dashboard must not show."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ CANARY = "canary-7f3a"
 
 def handed(environment: Mapping[str, str], folder: Path) -> list[dict[str, str]]:
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
-    told = with_environment(config, environment, load_settings(environment).cameras, folder)
-    return [application["runtime_env"]["env_vars"] for application in told["applications"]]
+    reported = with_environment(config, environment, load_settings(environment).cameras, folder)
+    return [application["runtime_env"]["env_vars"] for application in reported["applications"]]
 
 
 def test_every_application_gets_the_shell_s_settings_and_nothing_else_of_the_shell(tmp_path: Path):
@@ -82,8 +82,8 @@ def test_a_recording_named_relative_to_this_shell_is_found_from_anywhere(tmp_pat
 def test_the_settings_file_and_folders_named_relative_to_this_shell_are_the_same_from_anywhere(tmp_path: Path):
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     shell = {"SIGHTLINE_SPOOL_DIR": "not-there-yet/spool", "SIGHTLINE_STATE_DIR": "~/state"}
-    told = with_environment(config, shell, (), tmp_path)["applications"]
-    assert {one["args"]["settings"] for one in told} == {str(ROOT / "configs" / "sightline.yaml")}
-    variables = told[0]["runtime_env"]["env_vars"]
+    reported = with_environment(config, shell, (), tmp_path)["applications"]
+    assert {one["args"]["settings"] for one in reported} == {str(ROOT / "configs" / "sightline.yaml")}
+    variables = reported[0]["runtime_env"]["env_vars"]
     assert variables["SIGHTLINE_SPOOL_DIR"] == str(Path("not-there-yet/spool").absolute())
     assert variables["SIGHTLINE_STATE_DIR"] == str(Path.home() / "state")

@@ -83,7 +83,7 @@ def test_a_service_address_is_read_in_each_of_its_forms(text: str, target: str, 
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "told"),
+    ("variable", "value", "reported"),
     [
         ("INFERENCE_SERVICE_URL", "http://host:9000", "grpc://host:port"),
         ("INFERENCE_SERVICE_URL", "host", "host:port"),
@@ -109,14 +109,14 @@ def test_a_service_address_is_read_in_each_of_its_forms(text: str, target: str, 
         ("SIGHTLINE_CAMERAS", "nowhere.yaml", "cameras file"),
     ],
 )
-def test_an_impossible_value_is_one_line_with_key_value_and_what_is_allowed(variable, value, told):
+def test_an_impossible_value_is_one_line_with_key_value_and_what_is_allowed(variable, value, reported):
     with pytest.raises(SettingsError) as caught:
         load_settings({variable: value})
     line = str(caught.value)
     assert "\n" not in line
     assert variable in line
     assert repr(value) in line
-    assert told in line
+    assert reported in line
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_settings_file_that_is_not_there_is_one_line(tmp_path: Path):
         load_settings({}, tmp_path / "missing.yaml")
 
 
-def test_a_relative_file_that_is_not_there_is_told_with_the_folders_that_were_looked_in():
+def test_a_relative_file_that_is_not_there_is_reported_with_the_folders_that_were_looked_in():
     looked = f"it was looked for in {Path.cwd()} and in {ROOT}: give its absolute path"
     with pytest.raises(SettingsError) as caught:
         load_settings({}, Path("nowhere.yaml"))
@@ -263,7 +263,7 @@ def test_a_secret_in_the_wrong_place_is_not_shown(tmp_path: Path, text: str):
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("environment", "reported"),
     [
         ({"SIGHTLINE_TLS_CAFILE": "/nowhere/ca.pem"}, "SIGHTLINE_TLS_CAFILE: '/nowhere/ca.pem' does not exist"),
         ({"KAFKA_SSL_CAFILE": "/nowhere/ca.pem"}, "KAFKA_SSL_CAFILE: '/nowhere/ca.pem' does not exist"),
@@ -276,25 +276,27 @@ def test_a_secret_in_the_wrong_place_is_not_shown(tmp_path: Path, text: str):
         ),
     ],
 )
-def test_what_secures_a_connection_must_be_there_and_fit_together(environment: dict[str, str], told: str):
-    with pytest.raises(SettingsError, match=told):
+def test_what_secures_a_connection_must_be_there_and_fit_together(environment: dict[str, str], reported: str):
+    with pytest.raises(SettingsError, match=reported):
         load_settings(environment)
 
 
 def test_an_address_with_an_account_is_refused_and_not_shown():
     with pytest.raises(
         SettingsError, match=r"KAFKA_SASL_OAUTH_TOKEN_URL\): allowed is https.* without an account"
-    ) as told:
+    ) as reported:
         load_settings({"KAFKA_SASL_OAUTH_TOKEN_URL": "https://user:hunter2@login.example/token"})
-    assert "hunter2" not in str(told.value)
+    assert "hunter2" not in str(reported.value)
 
 
 @pytest.mark.skipif(find_spec("gssapi") is not None, reason="the package gssapi is installed")
 def test_gssapi_without_its_package_is_refused_as_a_setting():
     given = {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "GSSAPI"}
-    with pytest.raises(SettingsError, match=r"^KAFKA_SASL_MECHANISM: 'GSSAPI' needs the Python package gssapi") as told:
+    with pytest.raises(
+        SettingsError, match=r"^KAFKA_SASL_MECHANISM: 'GSSAPI' needs the Python package gssapi"
+    ) as reported:
         load_settings(given)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(reported.value)
 
 
 def test_the_client_credentials_of_oauthbearer_are_read_and_the_secret_is_not_shown(tmp_path: Path):

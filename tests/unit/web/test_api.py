@@ -109,18 +109,18 @@ async def test_without_a_token_nobody_else_may_write_and_no_page_of_another_site
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status", "told"),
+    ("method", "path", "status", "reported"),
     [
         ("GET", "/nowhere", 404, "Not Found"),
         ("DELETE", "/healthz", 405, "Method Not Allowed"),
         ("PUT", "/api/v1/numbers/x", 422, "path.number"),
     ],
 )
-async def test_every_error_is_a_problem_document(method: str, path: str, status: int, told: str):
+async def test_every_error_is_a_problem_document(method: str, path: str, status: int, reported: str):
     answer = await ask(Host(), method, path)
     assert answer.status_code == answer.json()["status"] == status
     assert answer.headers["content-type"] == PROBLEM
-    assert told in answer.json()["detail"]
+    assert reported in answer.json()["detail"]
 
 
 async def test_not_ready_is_a_problem_with_its_reasons():
@@ -129,7 +129,7 @@ async def test_not_ready_is_a_problem_with_its_reasons():
     assert answer.headers["content-type"] == PROBLEM
 
 
-async def test_a_fault_of_ours_is_told_without_what_went_wrong():
+async def test_a_fault_of_ours_is_reported_without_what_went_wrong():
     answer = await ask(Host(broken=True), "GET", "/readyz")
     assert answer.status_code == 500
     assert answer.headers["content-type"] == PROBLEM

@@ -80,7 +80,7 @@ def test_the_token_is_sent():
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "told"),
+    ("status", "body", "reported"),
     [
         (401, b"", "SIGHTLINE_TOKEN"),
         (503, PROBLEM, "the manager is being started"),
@@ -88,8 +88,8 @@ def test_the_token_is_sent():
         (200, b"<html>hello", "not Sightline"),
     ],
 )
-def test_an_answer_that_is_none_is_one_line(status: int, body: bytes, told: str):
-    with answering(status, body) as (address, _), pytest.raises(SystemRefused, match=told) as raised:
+def test_an_answer_that_is_none_is_one_line(status: int, body: bytes, reported: str):
+    with answering(status, body) as (address, _), pytest.raises(SystemRefused, match=reported) as raised:
         ApiClient(address).status()
     assert "\n" not in str(raised.value)
 
@@ -99,25 +99,27 @@ def refusal(status: int, detail: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("status", "detail", "told"),
+    ("status", "detail", "reported"),
     [
         (409, "there is a camera 'a' already", "there is a camera 'a' already"),
         (422, "body.fps: Input should be greater than 0", "fps: Input should be greater than 0"),
         (404, "there is no camera 'a'", "there is no camera 'a'"),
     ],
 )
-def test_a_change_that_is_wrong_is_its_user_s_mistake(status: int, detail: str, told: str):
+def test_a_change_that_is_wrong_is_its_user_s_mistake(status: int, detail: str, reported: str):
     with answering(status, refusal(status, detail)) as (address, _):
         for change in (lambda: ApiClient(address).add("a", {}), lambda: ApiClient(address).remove("a")):
             with pytest.raises(SettingsError) as raised:
                 change()
-            assert str(raised.value) == told
+            assert str(raised.value) == reported
 
 
-@pytest.mark.parametrize(("status", "told"), [(401, "SIGHTLINE_TOKEN"), (503, "cannot be written"), (403, "cannot")])
-def test_a_change_that_could_not_be_made_is_a_failure(status: int, told: str):
+@pytest.mark.parametrize(
+    ("status", "reported"), [(401, "SIGHTLINE_TOKEN"), (503, "cannot be written"), (403, "cannot")]
+)
+def test_a_change_that_could_not_be_made_is_a_failure(status: int, reported: str):
     body = refusal(status, "it cannot be written")
-    with answering(status, body) as (address, _), pytest.raises(SystemRefused, match=told):
+    with answering(status, body) as (address, _), pytest.raises(SystemRefused, match=reported):
         ApiClient(address).remove("a")
 
 

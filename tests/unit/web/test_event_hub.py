@@ -99,7 +99,7 @@ async def test_a_camera_that_is_no_more_is_forgotten():
     assert {seen.camera_id for seen in await hub.recent(None, 10)} == {"yard"}
 
 
-async def test_a_slow_viewer_misses_the_oldest_frames_and_is_told_how_many():
+async def test_a_slow_viewer_misses_the_oldest_frames_and_is_reported_how_many():
     hub = EventHub(Cameras())
     async with hub.watch() as viewer:
         viewer.put([frame(number) for number in range(QUEUE + 5)])

@@ -35,31 +35,31 @@ async def get(system: System, path: str, **headers: str) -> httpx.Response:
 
 
 async def test_the_status_tells_cameras_replicas_ledger_stages_spool_and_broker():
-    told = (await get(System(), "/api/v1/status")).json()
-    gate = told["cameras"][0]
+    reported = (await get(System(), "/api/v1/status")).json()
+    gate = reported["cameras"][0]
     assert (gate["state"], gate["reason"], gate["blocked"], gate["epoch"]) == ("live", "", "", 7)
     assert (gate["fps_sent"], gate["dropped_lately"]) == (5.1, {"by_reason": {}, "held_back": 0})
     assert datetime.fromisoformat(gate["since"]) == NOW
     ledger = gate["ledger"]
     settled = ledger["accepted"] + sum(ledger["dropped"].values()) + ledger["unconfirmed"] + ledger["in_flight"]
     assert ledger["sampled"] == settled == 10
-    assert list(told["latency"]["stages"]) == ["encode", "transport", "queue", "decode", "inference", "commit"]
-    assert told["latency"]["total"] == {"p50": 21.0, "p95": 21.0, "p99": 21.0}
-    assert told["capture_to_kafka_ms"] == {"p50": 20.0, "p95": 40.0, "p99": 60.0}
-    assert told["deployments"][0]["running"] == 1
-    assert told["queue"]["frames_waiting"] == 1
-    assert told["spool"] == {"events": 2, "bytes": 800, "oldest_s": 3.0}
-    assert (told["publisher"]["accepted"], told["publisher"]["published"]) == (9, 7)
-    assert told["publisher"]["quarantine_trouble"] == ""
-    assert told["broker"]["embedded"] is True
+    assert list(reported["latency"]["stages"]) == ["encode", "transport", "queue", "decode", "inference", "commit"]
+    assert reported["latency"]["total"] == {"p50": 21.0, "p95": 21.0, "p99": 21.0}
+    assert reported["capture_to_kafka_ms"] == {"p50": 20.0, "p95": 40.0, "p99": 60.0}
+    assert reported["deployments"][0]["running"] == 1
+    assert reported["queue"]["frames_waiting"] == 1
+    assert reported["spool"] == {"events": 2, "bytes": 800, "oldest_s": 3.0}
+    assert (reported["publisher"]["accepted"], reported["publisher"]["published"]) == (9, 7)
+    assert reported["publisher"]["quarantine_trouble"] == ""
+    assert reported["broker"]["embedded"] is True
 
 
 async def test_the_latencies_to_kafka_of_the_last_seconds_can_be_asked_for():
-    told = (await get(System(), "/api/v1/status?seconds=12.5")).json()
-    assert told["capture_to_kafka_ms"]["p50"] == 12.5
+    reported = (await get(System(), "/api/v1/status?seconds=12.5")).json()
+    assert reported["capture_to_kafka_ms"]["p50"] == 12.5
 
 
-async def test_cameras_are_listed_and_told_one_by_one():
+async def test_cameras_are_listed_and_reported_one_by_one():
     every, one = await get(System(), "/api/v1/cameras"), await get(System(), "/api/v1/cameras/gate")
     assert every.json() == [one.json()]
     assert "***" in one.json()["url"]
@@ -117,7 +117,7 @@ async def test_every_error_is_a_problem_document(method: str, path: str, code: i
     assert answer.json()["detail"]
 
 
-async def test_one_viewer_too_many_is_told_so_in_a_problem_document():
+async def test_one_viewer_too_many_is_refused_in_a_problem_document():
     system = System()
     async with contextlib.AsyncExitStack() as watching:
         for _ in range(MAX_VIEWERS):
@@ -133,7 +133,7 @@ async def test_a_camera_without_a_frame_has_no_picture_to_show():
     assert (answer.status_code, answer.headers["content-type"]) == (404, PROBLEM)
 
 
-async def test_a_camera_whose_process_died_is_told_of_all_the_same():
+async def test_a_camera_whose_process_died_is_reported_of_all_the_same():
     gate = (await get(System(camera(None, (), restarts=1)), "/api/v1/cameras/gate")).json()
     assert (gate["state"], gate["reason"], gate["ledger"]) == ("reconnecting", "its process died", None)
     assert gate["trouble"] == "its process died"
@@ -190,8 +190,8 @@ async def test_the_stream_tells_status_and_frames_and_leaves_nothing_when_its_vi
     gone.set()
     await asyncio.wait_for(answering, 10)
     assert system.readings.hub.viewers == 0
-    told = next(part for part in sent if "event: detection" in part)
-    assert json.loads(told.split("data: ")[1])["camera_id"] == "gate"
+    reported = next(part for part in sent if "event: detection" in part)
+    assert json.loads(reported.split("data: ")[1])["camera_id"] == "gate"
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ async def test_the_stream_tells_status_and_frames_and_leaves_nothing_when_its_vi
     ],
 )
 def test_a_camera_s_trouble_is_one_sentence_that_says_why(facts: CameraFacts, words: list[str]):
-    told = trouble_of(facts, 200)
-    assert bool(told) == bool(words)
-    assert all(word in told for word in words)
-    assert "\n" not in told
+    reported = trouble_of(facts, 200)
+    assert bool(reported) == bool(words)
+    assert all(word in reported for word in words)
+    assert "\n" not in reported

@@ -30,20 +30,20 @@ async def ask(system: Changing, method: str, path: str, client: str = "127.0.0.1
         return await asking.request(method, f"/api/v1/cameras{path}", **how)
 
 
-async def test_a_camera_is_added_told_at_once_and_its_password_by_nobody(system: Changing):
+async def test_a_camera_is_added_reported_at_once_and_its_password_by_nobody(system: Changing):
     added = await ask(system, "POST", "", json={**YARD, "fps": 2, "resources": {"edge": 0.5}})
     assert added.status_code == 201
     assert added.headers["location"] == "/api/v1/cameras/yard"
-    told = await ask(system, "GET", "/yard")
-    assert told.json() == added.json()
-    assert told.json()["origin"] == "added"
-    assert told.json()["settings"] == {
+    reported = await ask(system, "GET", "/yard")
+    assert reported.json() == added.json()
+    assert reported.json()["origin"] == "added"
+    assert reported.json()["settings"] == {
         "url": "rtsp://viewer:***@yard.example/1", "fps": 2.0, "max_side": None, "jpeg_quality": 85,
         "stall_s": None, "decode": "cpu", "masks": [], "model": "default",
         "confidence": None, "classes": [], "resources": {"edge": 0.5},
     }  # fmt: skip
     assert [one["id"] for one in (await ask(system, "GET", "")).json()] == ["gate", "yard"]
-    assert "pa55" not in added.text + told.text
+    assert "pa55" not in added.text + reported.text
 
 
 async def test_what_get_tells_put_takes_and_the_password_stays(system: Changing):
@@ -57,7 +57,7 @@ async def test_what_get_tells_put_takes_and_the_password_stays(system: Changing)
     assert "in the place of a secret" in elsewhere.json()["detail"]
 
 
-async def test_a_removed_camera_is_gone_at_once_and_its_last_word_is_told(system: Changing):
+async def test_a_removed_camera_is_gone_at_once_and_its_last_word_is_reported(system: Changing):
     await ask(system, "GET", "")
     removed = await ask(system, "DELETE", "/gate")
     assert (removed.status_code, removed.json()) == (200, {"id": "gate", "ledger": None})
@@ -74,7 +74,7 @@ async def test_variables_are_never_expanded(system: Changing, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body", "code", "told"),
+    ("method", "path", "body", "code", "reported"),
     [
         ("POST", "", {**YARD, "id": "gate"}, 409, "there is a camera 'gate' already"),
         ("POST", "", {"id": "yard"}, 422, "url"),
@@ -95,11 +95,11 @@ async def test_variables_are_never_expanded(system: Changing, monkeypatch: pytes
     ],
 )
 async def test_a_mistake_is_a_problem_and_changes_nothing(
-    system: Changing, method: str, path: str, body: object, code: int, told: str
+    system: Changing, method: str, path: str, body: object, code: int, reported: str
 ):
     answer = await ask(system, method, path, json=body)
     assert (answer.status_code, answer.headers["content-type"]) == (code, PROBLEM)
-    assert told in answer.json()["detail"]
+    assert reported in answer.json()["detail"]
     assert "\n" not in answer.json()["detail"]
     assert "pa55" not in answer.text
     assert [one.settings for one in system.changes.desired] == [GATE]
@@ -110,8 +110,8 @@ async def test_a_body_that_is_no_json_is_a_problem(system: Changing):
     assert (answer.status_code, answer.headers["content-type"]) == (422, PROBLEM)
 
 
-@pytest.mark.parametrize("told", [True, False])
-async def test_a_body_larger_than_any_camera_is_not_read_to_its_end(system: Changing, told: bool):
+@pytest.mark.parametrize("reported", [True, False])
+async def test_a_body_larger_than_any_camera_is_not_read_to_its_end(system: Changing, reported: bool):
     taken = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -120,7 +120,7 @@ async def test_a_body_larger_than_any_camera_is_not_read_to_its_end(system: Chan
             taken += 16384
             yield b" " * 16384
 
-    headers = {"content-type": "application/json", **({"content-length": "16384000"} if told else {})}
+    headers = {"content-type": "application/json", **({"content-length": "16384000"} if reported else {})}
     answer = await ask(system, "POST", "", content=endless(), headers=headers)
     assert (answer.status_code, answer.headers["content-type"]) == (413, PROBLEM)
     assert taken <= MAX_BODY + 2 * 16384

@@ -76,14 +76,14 @@ def test_a_car_that_is_parked_for_ten_minutes_is_one_object_of_at_most_twenty_up
     assert len(found[-1].path) <= 32
 
 
-def test_it_is_told_when_it_stops_and_moves_on():
+def test_it_is_reported_when_it_stops_and_moves_on():
     _, found = followed(film({7: along((0, 0.1, 0.3), (4, 0.5, 0.3), (14, 0.5, 0.3), (18, 0.9, 0.3))}, 18))
     assert [(one.state, one.moving) for one in found] == [("new", True), ("update", False), ("update", True)]
     assert seconds(found[1].last_ms) == pytest.approx(7, abs=0.5)
     assert seconds(found[2].last_ms) == pytest.approx(15.4, abs=0.5)
 
 
-def test_it_is_told_when_it_enters_and_leaves_a_zone_and_for_how_long_it_stayed():
+def test_it_is_reported_when_it_enters_and_leaves_a_zone_and_for_how_long_it_stayed():
     path = along((0, 0.1, 0.3), (5, 0.4, 0.49), (5.2, 0.4, 0.52), (9.2, 0.6, 0.52), (9.4, 0.6, 0.47), (14, 0.9, 0.3))
     _, found = followed(film({7: path}, 18), [YARD])
     assert [(one.state, one.in_zones) for one in found] == [
@@ -95,7 +95,7 @@ def test_it_is_told_when_it_enters_and_leaves_a_zone_and_for_how_long_it_stayed(
     assert found[-1].zones == {"yard": 4.0}
 
 
-def test_one_that_only_touches_a_zone_is_not_told():
+def test_one_that_only_touches_a_zone_is_not_reported():
     path = along((0, 0.1, 0.3), (5, 0.4, 0.49), (5.2, 0.4, 0.51), (5.8, 0.4, 0.47), (10, 0.9, 0.3))
     _, found = followed(film({7: path}, 10), [YARD])
     assert [one.state for one in found] == ["new"]

@@ -81,7 +81,7 @@ def judged(rules: Sequence[Mapping[str, Any]] | Mapping[str, Any], frames: Itera
     return found
 
 
-def told(anomalies: Iterable[Anomaly]) -> list[tuple[Any, ...]]:
+def reported(anomalies: Iterable[Anomaly]) -> list[tuple[Any, ...]]:
     """Return state, tracks and the time in seconds: of an end when it ended, else when it started."""
     return [
         (

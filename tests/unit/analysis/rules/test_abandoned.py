@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.analysis.rules.scenes import along, film, judged, stands, told
+from tests.unit.analysis.rules.scenes import along, film, judged, reported, stands
 
 RULE = {"type": "abandoned", "classes": ["suitcase"], "dwell": 20}
 LABELS = {1: "suitcase", 2: "person"}
@@ -12,7 +12,7 @@ LABELS = {1: "suitcase", 2: "person"}
 
 def test_it_starts_when_the_owner_is_out_of_reach_and_ends_when_someone_comes():
     owner = along((0, 0.5, 0.5), (5, 0.5, 0.5), (7, 0.9, 0.5), (40, 0.9, 0.5), (42, 0.5, 0.5), (50, 0.5, 0.5))
-    found = told(judged(RULE, film({1: stands(0.5, 0.5), 2: owner}, 50, labels=LABELS)))
+    found = reported(judged(RULE, film({1: stands(0.5, 0.5), 2: owner}, 50, labels=LABELS)))
     assert [(state, tracks) for state, tracks, _ in found] == [("new", (1,)), ("end", (1,))]
     assert found[0][2] == pytest.approx(6, abs=0.3)
     assert found[1][2] == pytest.approx(41, abs=0.3)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tests.unit.analysis.rules.scenes import LOWER_HALF, film, judged, stands, told
+from tests.unit.analysis.rules.scenes import LOWER_HALF, film, judged, reported, stands
 
 RULE = {"type": "absent", "zone": LOWER_HALF, "classes": ["guard"]}
 
 
 def test_it_starts_when_the_last_one_left():
     scene = film({1: stands(0.5, 0.8, until=10), 2: stands(0.5, 0.8, since=50)}, 60, label="guard")
-    assert [(state, round(time)) for state, _, time in told(judged(RULE, scene))] == [("new", 10), ("end", 50)]
+    assert [(state, round(time)) for state, _, time in reported(judged(RULE, scene))] == [("new", 10), ("end", 50)]
 
 
 def test_twenty_nine_seconds_are_not_thirty():

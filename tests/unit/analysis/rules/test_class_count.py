@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.analysis.rules.scenes import ALL, film, judged, stands, told
+from tests.unit.analysis.rules.scenes import ALL, film, judged, reported, stands
 
 RULE = {"type": "class_count", "zone": ALL, "counts": {"person": ">=1", "helmet": "==0"}}
 
@@ -12,7 +12,7 @@ RULE = {"type": "class_count", "zone": ALL, "counts": {"person": ">=1", "helmet"
 def test_a_person_without_a_helmet_is_an_incident_until_there_is_one():
     labels = {1: "person", 2: "helmet"}
     scene = film({1: stands(0.5, 0.5), 2: stands(0.5, 0.4, since=10)}, 20, labels=labels)
-    assert told(judged(RULE, scene)) == [("new", (1,), 0.0), ("end", (1,), 10.0)]
+    assert reported(judged(RULE, scene)) == [("new", (1,), 0.0), ("end", (1,), 10.0)]
 
 
 def test_a_person_with_a_helmet_is_none():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.analysis.rules.scenes import ALL, LOWER_HALF, Place, drives, film, judged, stands, told
+from tests.unit.analysis.rules.scenes import ALL, LOWER_HALF, Place, drives, film, judged, reported, stands
 
 RULE = {"type": "congestion", "zone": ALL, "count": 4}
 
@@ -15,7 +15,7 @@ def lanes(speed: float, count: int = 4) -> dict[int, Place]:
 
 def test_many_slow_objects_are_one_incident_of_the_zone():
     found = judged(RULE, film(lanes(0.02), 20))
-    assert told(found) == [("new", (1, 2, 3, 4), 0.8)]
+    assert reported(found) == [("new", (1, 2, 3, 4), 0.8)]
     assert (found[0].value, found[0].zone) == (4, "rule-0")
 
 

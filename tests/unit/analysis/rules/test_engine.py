@@ -13,7 +13,7 @@ from app.analysis.rules.example import START_MS, frame_at
 from app.analysis.rules.frame import Frame
 from app.analysis.rules.state import RulesState
 from app.settings.rule_lists import parse_rules
-from tests.unit.analysis.rules.scenes import ALL, FPS, LOWER_HALF, along, drives, film, judged, stands, told
+from tests.unit.analysis.rules.scenes import ALL, FPS, LOWER_HALF, along, drives, film, judged, reported, stands
 
 YARD: dict[str, Any] = {"id": "yard", "type": "intrusion", "zone": ALL}
 QUEUE: dict[str, Any] = {"id": "queue", "type": "crowd", "zone": ALL, "count": 2, "start_after": 1}
@@ -53,25 +53,25 @@ def test_a_rule_is_for_the_cameras_that_its_ids_and_globs_name(patterns: list[st
 
 def test_a_lost_track_ends_its_incident_when_it_was_last_seen():
     found = judged(YARD, film({7: stands(0.5, 0.5, until=5)}, 10))
-    assert told(found) == [("new", (7,), 0.0), ("end", (7,), 4.8, "track_lost")]
+    assert reported(found) == [("new", (7,), 0.0), ("end", (7,), 4.8, "track_lost")]
 
 
 def test_a_track_that_is_found_again_in_time_goes_on():
     scene = film({7: lambda now: None if 5 <= now < 6.2 else (0.5, 0.5)}, 10)
-    assert told(judged(YARD, scene)) == [("new", (7,), 0.0)]
+    assert reported(judged(YARD, scene)) == [("new", (7,), 0.0)]
 
 
 def test_a_track_that_comes_back_too_late_is_another_incident():
     scene = film({7: lambda now: None if 5 <= now < 7 else (0.5, 0.5)}, 10)
     found = judged(YARD, scene)
-    assert told(found) == [("new", (7,), 0.0), ("end", (7,), 4.8, "track_lost"), ("new", (7,), 7.0)]
+    assert reported(found) == [("new", (7,), 0.0), ("end", (7,), 4.8, "track_lost"), ("new", (7,), 7.0)]
     assert found[0].anomaly_id == found[1].anomaly_id != found[2].anomaly_id
 
 
 def test_a_track_that_left_and_is_lost_ended_when_it_left():
     path = along((0, 0.5, 0.7), (5, 0.5, 0.7), (5.1, 0.5, 0.3), (5.5, 0.5, 0.3))
     found = judged({**YARD, "zone": LOWER_HALF}, film({7: path}, 10))
-    assert told(found)[1] == ("end", (7,), 5.2, "track_lost")
+    assert reported(found)[1] == ("end", (7,), 5.2, "track_lost")
 
 
 def test_a_gap_in_the_video_is_no_dwell():
@@ -87,12 +87,12 @@ def test_the_same_id_after_a_gap_is_no_dwell_either():
 def test_a_gap_in_the_video_is_no_absence():
     """A crowd that is there before and after ten seconds without a frame is one incident."""
     scene = film({1: stands(0.3, 0.5), 2: stands(0.6, 0.5)}, 30, cut=lambda now: 8 < now < 18)
-    assert told(judged(QUEUE, scene)) == [("new", (1, 2), 0.0)]
+    assert reported(judged(QUEUE, scene)) == [("new", (1, 2), 0.0)]
 
 
 def test_a_camera_that_is_silent_for_long_ends_all_at_its_last_frame():
     scene = list(film({1: stands(0.3, 0.5), 2: stands(0.6, 0.5)}, 60, cut=lambda now: 8 < now < 50))
-    found = told(judged([YARD, QUEUE], scene))
+    found = reported(judged([YARD, QUEUE], scene))
     assert sorted(found[:3]) == [("new", (1,), 0.0), ("new", (1, 2), 0.0), ("new", (2,), 0.0)]
     assert found[3:6] == [
         ("end", (1,), 8.0, "camera_lost"),
@@ -106,7 +106,7 @@ def test_a_camera_that_is_removed_ends_all_at_its_last_frame():
     rules = ready(YARD, QUEUE)
     state, _ = run(RulesState(), film({1: stands(0.3, 0.5), 2: stands(0.6, 0.5, until=5)}, 5.4), rules)
     state, judgement = end_camera(state, "cam")
-    assert told(judgement.transitions) == [
+    assert reported(judgement.transitions) == [
         ("end", (1,), 5.4, "camera_lost"),
         ("end", (2,), 4.8, "camera_lost"),
         ("end", (1,), 5.4, "camera_lost"),  # of the crowd, which the second has left: it was two less one
@@ -126,7 +126,7 @@ def test_a_changed_rule_ends_its_incidents_and_starts_with_the_next_frame():
     state, first = run(RulesState(), film({7: stands(0.5, 0.5)}, 5), ready(YARD, WAIT))
     changed = ready({**YARD, "severity": "alarm"}, WAIT)
     state, judgement = apply_rules(state, later(5.2, 7), changed)
-    assert told(judgement.transitions) == [("end", (7,), 5.0, "rule_changed")]
+    assert reported(judgement.transitions) == [("end", (7,), 5.0, "rule_changed")]
     assert judgement.transitions[0].severity == "warning"  # it ends as what it was
     state, second = run(state, [later(5.2 + n / FPS, 7) for n in range(1, 80)], changed)
     assert [(one.rule, one.state, (one.started_ms - START_MS) / 1000) for one in second] == [
@@ -147,7 +147,7 @@ def test_a_rule_that_is_given_to_other_cameras_as_well_keeps_its_state():
 def test_a_removed_rule_ends_its_incidents(rules: CameraRules):
     state, _ = run(RulesState(), film({7: stands(0.5, 0.5)}, 5), ready(YARD))
     state, judgement = apply_rules(state, later(5.2, 7), rules)
-    assert told(judgement.transitions) == [("end", (7,), 5.0, "rule_changed")]
+    assert reported(judgement.transitions) == [("end", (7,), 5.0, "rule_changed")]
     assert "yard" not in state.rules
 
 
@@ -198,7 +198,7 @@ def test_a_rule_can_have_its_own_gap():
     assert len(judged(WAIT, scene)) == 1
 
 
-def test_an_incident_that_goes_on_is_told_with_every_frame():
+def test_an_incident_that_goes_on_is_reported_with_every_frame():
     rules = ready(YARD)
     state, _ = run(RulesState(), film({7: stands(0.5, 0.5)}, 5), rules)
     _, judgement = apply_rules(state, later(5.2, 7), rules)
@@ -221,4 +221,4 @@ def test_the_type_of_the_frame_is_that_of_the_most_severe():
 
 def test_a_track_id_that_a_frame_has_twice_is_its_first_objects():
     frames = [frame_at(n / FPS, [("car", 7, 0.5, 0.8), ("car", 7, 0.5, 0.2)]) for n in range(10)]
-    assert told(judged({**YARD, "zone": LOWER_HALF}, frames)) == [("new", (7,), 0.0)]
+    assert reported(judged({**YARD, "zone": LOWER_HALF}, frames)) == [("new", (7,), 0.0)]

@@ -1,4 +1,4 @@
-"""One scene a type in which something happened: told once, with boxes as they are and with boxes that jitter."""
+"""One scene a type in which something happened: reported once, with boxes as they are and with boxes that jitter."""
 
 from __future__ import annotations
 
@@ -94,13 +94,13 @@ def starts(kind: str, frames: Callable[[], Iterator[Frame]]) -> list[float]:
 
 
 @pytest.mark.parametrize("kind", SCENES)
-def test_an_incident_is_told_once_with_its_start(kind: str):
+def test_an_incident_is_reported_once_with_its_start(kind: str):
     scene = SCENES[kind]
     assert starts(kind, scene.frames) == [pytest.approx(scene.starts, abs=0.31)]
 
 
 @pytest.mark.parametrize("kind", SCENES)
-def test_an_incident_is_told_once_with_boxes_that_jitter(kind: str):
+def test_an_incident_is_reported_once_with_boxes_that_jitter(kind: str):
     """Two per cent, a twentieth missed, three tenths of the frames dropped."""
     scene = SCENES[kind]
     for seed in (1, 2, 3):  # with 0, one of the pair is missed four times in a row, which starts its time again

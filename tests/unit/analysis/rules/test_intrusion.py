@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.analysis.rules.scenes import LOWER_HALF, along, film, judged, stands, told
+from tests.unit.analysis.rules.scenes import LOWER_HALF, along, film, judged, reported, stands
 
 RULE = {"type": "intrusion", "zone": LOWER_HALF}
 
 
 def test_an_object_that_comes_in_and_leaves_is_one_incident():
     path = along((0, 0.5, 0.3), (2, 0.5, 0.3), (2.1, 0.5, 0.7), (5, 0.5, 0.7), (5.1, 0.5, 0.3), (9, 0.5, 0.3))
-    assert told(judged(RULE, film({7: path}, 9))) == [("new", (7,), 2.2), ("end", (7,), 5.2)]
+    assert reported(judged(RULE, film({7: path}, 9))) == [("new", (7,), 2.2), ("end", (7,), 5.2)]
 
 
 def test_an_object_that_touches_the_zone_and_leaves_is_none():
@@ -21,7 +21,7 @@ def test_an_object_that_touches_the_zone_and_leaves_is_none():
 
 def test_each_track_has_its_own_incident():
     found = judged(RULE, film({7: stands(0.2, 0.7), 8: stands(0.8, 0.7, since=1)}, 3))
-    assert told(found) == [("new", (7,), 0), ("new", (8,), 1)]
+    assert reported(found) == [("new", (7,), 0), ("new", (8,), 1)]
 
 
 def test_an_object_of_another_class_is_none():
@@ -76,7 +76,7 @@ def test_an_object_that_is_cut_off_at_the_edge_of_the_picture_is_in_a_zone_that_
 
 def test_a_wobble_at_the_edge_of_the_zone_ends_nothing():
     found = judged(RULE, film({7: lambda now: (0.5, 0.503 if int(now * 5) % 2 else 0.497)}, 20))
-    assert told(found) == [("new", (7,), 0.2)]
+    assert reported(found) == [("new", (7,), 0.2)]
 
 
 def test_without_a_margin_it_ends_and_begins():

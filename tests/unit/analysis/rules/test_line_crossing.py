@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from tests.unit.analysis.rules.scenes import Place, along, drives, film, jittered, judged, told
+from tests.unit.analysis.rules.scenes import Place, along, drives, film, jittered, judged, reported
 
 UPWARDS = [[0.5, 0.9], [0.5, 0.1]]
 """From the bottom up: left is left."""
@@ -20,7 +20,7 @@ def directions(rule: dict[str, object], scene: object) -> list[str | None]:
 
 def test_a_crossing_is_one_instant_with_its_time_between_the_frames():
     found = judged(RULE, film({7: drives(0.3, 0.5, 0.1)}, 4, fps=2))
-    assert told(found) == [("instant", (7,), 2.0)]
+    assert reported(found) == [("instant", (7,), 2.0)]
     assert (found[0].direction, found[0].classes, found[0].line, found[0].zone) == (
         "left_to_right",
         ("car",),
@@ -107,7 +107,7 @@ def test_a_box_that_is_high_needs_to_go_farther():
 def test_a_track_that_is_unseen_on_the_line_is_counted_when_it_is_found_again():
     path = drives(0.3, 0.5, 0.1)
     scene = film({7: lambda now: None if 1.6 < now < 2.6 else path(now)}, 4)
-    assert told(judged(RULE, scene)) == [("instant", (7,), 2.0)]
+    assert reported(judged(RULE, scene)) == [("instant", (7,), 2.0)]
 
 
 def test_a_track_that_was_lost_begins_anew():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.analysis.rules.scenes import LOWER_HALF, Place, film, judged, stands, told
+from tests.unit.analysis.rules.scenes import LOWER_HALF, Place, film, judged, reported, stands
 
 RULE = {"type": "loitering", "zone": LOWER_HALF, "dwell": 20}
 TOTAL = {**RULE, "mode": "total", "window": 60}
@@ -15,9 +15,9 @@ def comes_and_goes(*stays: tuple[float, float]) -> Place:
     return lambda now: (0.5, 0.8 if any(since <= now < until for since, until in stays) else 0.2)
 
 
-def test_it_starts_when_the_object_came_in_and_is_told_after_the_dwell():
+def test_it_starts_when_the_object_came_in_and_is_reported_after_the_dwell():
     found = judged(RULE, film({7: comes_and_goes((2, 30))}, 35))
-    assert told(found) == [("new", (7,), 2.0), ("end", (7,), 30.0)]
+    assert reported(found) == [("new", (7,), 2.0), ("end", (7,), 30.0)]
     assert [one.value for one in found] == [20.0, 28.0]
 
 
@@ -43,7 +43,7 @@ def test_an_object_unseen_for_no_longer_than_flicker_goes_on():
 
 def test_in_total_the_stays_are_added_up():
     found = judged(TOTAL, film({7: comes_and_goes((0, 10), (20, 28), (40, 45))}, 60))
-    assert told(found) == [("new", (7,), 0.0), ("end", (7,), 45.0)]
+    assert reported(found) == [("new", (7,), 0.0), ("end", (7,), 45.0)]
     assert found[0].value == 20.0
 
 
@@ -54,7 +54,7 @@ def test_in_total_what_is_older_than_the_window_does_not_count():
 
 def test_in_total_the_sum_begins_again_after_an_incident():
     found = judged(TOTAL, film({7: comes_and_goes((0, 25), (30, 45), (50, 60))}, 70))
-    assert told(found) == [("new", (7,), 0.0), ("end", (7,), 25.0), ("new", (7,), 30.0), ("end", (7,), 60.0)]
+    assert reported(found) == [("new", (7,), 0.0), ("end", (7,), 25.0), ("new", (7,), 30.0), ("end", (7,), 60.0)]
     assert len({one.anomaly_id for one in found}) == 2
 
 
@@ -72,6 +72,6 @@ def test_two_objects_do_not_add_up():
 def test_frames_that_were_dropped_are_no_absence():
     """The object is missed in two frames a second apart, with no frame between them: it may have been there."""
     missed = film({7: lambda now: None if now in (10.0, 11.0) else (0.5, 0.8)}, 22, cut=lambda now: 10 < now < 11)
-    assert told(judged(RULE, missed)) == [("new", (7,), 0.0)]
+    assert reported(judged(RULE, missed)) == [("new", (7,), 0.0)]
     seen_without = film({7: lambda now: None if 10 <= now <= 11 else (0.5, 0.8)}, 22)
     assert judged(RULE, seen_without) == []

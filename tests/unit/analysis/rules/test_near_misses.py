@@ -71,11 +71,11 @@ def rules_for(scene: object) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
-def test_nothing_is_told_of_a_near_miss(scene):
+def test_nothing_is_reported_of_a_near_miss(scene):
     assert judged(rules_for(scene), scene()) == []
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
-def test_nothing_is_told_of_a_near_miss_with_boxes_that_jitter(scene):
+def test_nothing_is_reported_of_a_near_miss_with_boxes_that_jitter(scene):
     for seed in range(3):
         assert judged(rules_for(scene), jittered(scene(), seed=seed)) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.analysis.rules.scenes import LOWER_HALF, along, film, judged, stands, told
+from tests.unit.analysis.rules.scenes import LOWER_HALF, along, film, judged, reported, stands
 
 RULE = {"type": "proximity", "distance": 1.5}
 
@@ -31,13 +31,13 @@ def test_the_distance_is_in_mean_heights_of_the_two():
 
 def test_a_pair_of_which_one_is_lost_ends_when_it_was_last_seen():
     found = judged(RULE, film({1: stands(0.5, 0.5), 2: stands(0.55, 0.5, until=5)}, 10))
-    assert told(found) == [("new", (1, 2), 0.0), ("end", (1, 2), 4.8, "track_lost")]
+    assert reported(found) == [("new", (1, 2), 0.0), ("end", (1, 2), 4.8, "track_lost")]
 
 
 def test_a_pair_that_leaves_the_zone_ends():
     rule = {**RULE, "zone": LOWER_HALF}
     leaves = along((0, 0.55, 0.6), (5, 0.55, 0.6), (5.1, 0.55, 0.4), (9, 0.55, 0.4))
-    assert told(judged(rule, film({1: stands(0.5, 0.55), 2: leaves}, 9)))[1][:2] == ("end", (1, 2))
+    assert reported(judged(rule, film({1: stands(0.5, 0.55), 2: leaves}, 9)))[1][:2] == ("end", (1, 2))
 
 
 def test_the_same_pair_waits_for_the_cooldown():

@@ -9,7 +9,7 @@ import pytest
 
 from app.analysis.rules.schedule import Schedule
 from app.settings.schedules import ScheduleSettings
-from tests.unit.analysis.rules.scenes import ALL, film, judged, stands, told
+from tests.unit.analysis.rules.scenes import ALL, film, judged, reported, stands
 
 
 def is_open(utc: str, *spans: dict[str, Any]) -> bool:
@@ -106,12 +106,12 @@ def test_the_start_counts_and_not_what_follows():
     """The scene begins at midnight UTC: the incident of 00:00 goes on after the span, that of 00:02 is none."""
     rule = {"type": "intrusion", "zone": ALL, "schedule": {"from": "00:00", "to": "00:01"}}
     scene = {1: stands(0.3, 0.5, until=90), 2: stands(0.6, 0.5, since=120, until=150)}
-    assert told(judged(rule, film(scene, 160))) == [("new", (1,), 0.0), ("end", (1,), 89.8, "track_lost")]
+    assert reported(judged(rule, film(scene, 160))) == [("new", (1,), 0.0), ("end", (1,), 89.8, "track_lost")]
 
 
 def test_what_was_there_before_the_span_starts_with_it():
     rule = {"type": "intrusion", "zone": ALL, "schedule": {"from": "00:01", "to": "00:02"}}
-    assert told(judged(rule, film({1: stands(0.3, 0.5)}, 70))) == [("new", (1,), 60.0)]
+    assert reported(judged(rule, film({1: stands(0.3, 0.5)}, 70))) == [("new", (1,), 60.0)]
 
 
 def test_a_capture_time_that_is_no_date_is_outside_every_span():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.analysis.rules.scenes import LOWER_HALF, along, film, jittered, judged, stands, told
+from tests.unit.analysis.rules.scenes import LOWER_HALF, along, film, jittered, judged, reported, stands
 
 RULE = {"type": "stopped", "dwell": 20}
 
@@ -34,7 +34,7 @@ def test_it_is_found_at_any_frame_rate(fps: float):
 
 def test_an_object_that_is_parked_from_the_start_is_none_unless_the_rule_asks_for_it():
     assert judged(RULE, film({7: stands(0.5, 0.5)}, 60)) == []
-    assert told(judged({**RULE, "include_parked": True}, film({7: stands(0.5, 0.5)}, 30))) == [("new", (7,), 0.0)]
+    assert reported(judged({**RULE, "include_parked": True}, film({7: stands(0.5, 0.5)}, 30))) == [("new", (7,), 0.0)]
 
 
 def test_boxes_that_jitter_change_nothing():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.analysis.rules.scenes import LOWER_HALF, along, drives, film, judged, told
+from tests.unit.analysis.rules.scenes import LOWER_HALF, along, drives, film, judged, reported
 
 RULE = {"type": "wrong_way", "direction": [[0.1, 0.5], [0.9, 0.5]]}
 
@@ -45,4 +45,4 @@ def test_a_car_that_backs_for_half_a_second_is_none():
 
 @pytest.mark.parametrize("fps", [2, 5, 10, 25])
 def test_it_is_found_at_any_frame_rate(fps: float):
-    assert told(judged(RULE, film({7: drives(0.9, 0.5, -0.1)}, 5, fps=fps)))[0][0] == "new"
+    assert reported(judged(RULE, film({7: drives(0.9, 0.5, -0.1)}, 5, fps=fps)))[0][0] == "new"

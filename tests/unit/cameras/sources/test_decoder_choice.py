@@ -71,10 +71,10 @@ def test_without_hardware_the_cpu_decodes_and_one_line_says_why(
 
 @pytest.mark.parametrize("name", hwdevices_available())
 def test_no_device_type_of_this_ffmpeg_is_found_where_there_is_none(name: str):
-    with pytest.raises(DeviceAbsent) as told:
+    with pytest.raises(DeviceAbsent) as reported:
         find_device(name)
-    assert str(told.value)
-    assert "\n" not in str(told.value)
+    assert str(reported.value)
+    assert "\n" not in str(reported.value)
 
 
 @pytest.mark.parametrize("name", hwdevices_available())

@@ -41,7 +41,7 @@ from tests.support.waiting import wait_for
         ({"recording": Path("/nowhere.mp4")}, "--recording: '/nowhere.mp4' is not a file"),
     ],
 )
-def test_an_impossible_load_is_told_in_a_line(values: dict[str, object], text: str):
+def test_an_impossible_load_is_reported_in_a_line(values: dict[str, object], text: str):
     with pytest.raises(SettingsError, match=text.replace("(", r"\(")):
         BenchPlan(**values)  # type: ignore[arg-type]
 
@@ -184,8 +184,8 @@ def test_a_report_is_plain_json_and_a_screen_that_names_every_figure():
         BenchPlan(cameras=1), "2 cores", 10.0, tally, 9.0, 0.9, 1.0, Spread(50, 100, 150), {"encode": Spread(1, 2, 3)},
         1, (ProcessCost("cameras", 1, 0.9, 100),), 10.0, 100.0,
     )  # fmt: skip
-    told = json.loads(json.dumps(report.as_json()))
-    assert told["tally"]["dropped"] == {"superseded": 10}
+    reported = json.loads(json.dumps(report.as_json()))
+    assert reported["tally"]["dropped"] == {"superseded": 10}
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(screen(report))
     text = console.export_text()

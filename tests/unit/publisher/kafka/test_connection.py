@@ -73,15 +73,15 @@ def test_an_event_at_fault_is_refused_for_good(error: type[Exception]):
     ],
 )
 def test_whatever_may_pass_is_unavailable_and_one_line(error: type[Exception]):
-    told = translate(error("first line\nsecond line"), SECURE)
-    assert isinstance(told, DeliveryUnavailable)
-    assert "\n" not in str(told)
+    reported = translate(error("first line\nsecond line"), SECURE)
+    assert isinstance(reported, DeliveryUnavailable)
+    assert "\n" not in str(reported)
 
 
 def test_a_missing_topic_says_its_name_and_what_to_do():
-    told = str(translate(errors.UnknownTopicOrPartitionError(), SECURE))
-    assert "events.detections" in told
-    assert "kafka.create_topic" in told
+    reported = str(translate(errors.UnknownTopicOrPartitionError(), SECURE))
+    assert "events.detections" in reported
+    assert "kafka.create_topic" in reported
 
 
 @pytest.mark.parametrize(
@@ -96,11 +96,11 @@ def test_a_missing_topic_says_its_name_and_what_to_do():
     ],
 )
 def test_a_denial_names_the_right_and_the_user(error: Exception, right: str):
-    told = str(translate(error, SECURE))
-    assert told == f"Kafka denies User:viewer the right {right}: grant it with an ACL"
+    reported = str(translate(error, SECURE))
+    assert reported == f"Kafka denies User:viewer the right {right}: grant it with an ACL"
 
 
-def test_a_record_that_the_client_cannot_take_is_told_from_a_broker_that_is_away():
+def test_a_record_that_the_client_cannot_take_is_distinguished_from_a_broker_that_is_away():
     assert isinstance(translate_invalid(TypeError("bad key")), DeliveryRefused)
     assert translate_invalid(errors.KafkaTimeoutError("no metadata")) is None
 

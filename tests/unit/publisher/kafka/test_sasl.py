@@ -106,7 +106,7 @@ def test_a_token_without_a_lifetime_is_used_once():
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "reported"),
     [
         ((200, b"<html>"), "gives no token (no access_token)"),
         ((200, b"[]"), "gives no token (no access_token)"),
@@ -116,14 +116,14 @@ def test_a_token_without_a_lifetime_is_used_once():
         ((400, b'{"error": "invalid_scope"}'), "refuses client 'sightline' (HTTP 400: invalid_scope)"),
     ],
 )
-def test_whatever_the_endpoint_answers_the_error_is_one_line(answer: tuple[int, bytes], told: str):
+def test_whatever_the_endpoint_answers_the_error_is_one_line(answer: tuple[int, bytes], reported: str):
     with TokenServer(answer=answer) as server, pytest.raises(DeliveryUnavailable) as raised:
         ClientCredentials(asking(server)).token()
-    assert str(raised.value).endswith(told) or told in str(raised.value)
+    assert str(raised.value).endswith(reported) or reported in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
-def test_a_wrong_secret_is_told_with_the_endpoint_s_reason_and_shown_nowhere():
+def test_a_wrong_secret_is_reported_with_the_endpoint_s_reason_and_shown_nowhere():
     with TokenServer() as server, pytest.raises(DeliveryUnavailable) as raised:
         ClientCredentials(asking(server, sasl_oauth_client_secret="hush-hush")).token()
     said = str(raised.value)
@@ -146,7 +146,7 @@ def asking_nobody() -> KafkaSettings:
     )
 
 
-def test_an_endpoint_that_is_not_there_is_told():
+def test_an_endpoint_that_is_not_there_is_reported():
     with pytest.raises(DeliveryUnavailable, match=r"does not answer \(.*refused\)"):
         ClientCredentials(asking_nobody()).token()
 

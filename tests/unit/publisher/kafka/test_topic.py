@@ -39,12 +39,12 @@ def test_a_topic_with_nothing_to_say_of_it_has_no_warning():
 
 @pytest.mark.parametrize("what", COSTLY)
 def test_each_setting_that_costs_events_has_one_sentence(what: str):
-    config, told = COSTLY[what]
+    config, reported = COSTLY[what]
     (warning,) = topic_warnings(replace(GOOD, config=config), KafkaSettings(), NEEDS)
-    assert re.search(told, warning)
+    assert re.search(reported, warning)
 
 
-def test_one_replica_unknown_rights_and_settings_that_cannot_be_read_are_told():
+def test_one_replica_unknown_rights_and_settings_that_cannot_be_read_are_reported():
     topic = replace(GOOD, replicas=1, rights=None, config=None, unreadable="no answer")
     warnings = list(topic_warnings(topic, KafkaSettings(), NEEDS))
     assert [len(warnings), *("\n" in one for one in warnings)] == [3, False, False, False]
@@ -53,7 +53,7 @@ def test_one_replica_unknown_rights_and_settings_that_cannot_be_read_are_told():
     assert "(no answer)" in warnings[2]
 
 
-def test_more_detections_than_the_client_s_record_holds_are_told():
+def test_more_detections_than_the_client_s_record_holds_are_reported():
     (warning, _) = topic_warnings(GOOD, KafkaSettings(), replace(NEEDS, detections=10_000))
     assert "lower DETECTOR_MAX_DETECTIONS" in warning
 
@@ -133,7 +133,7 @@ async def test_an_old_event_is_sent_where_the_topic_keeps_it(config: dict[str, s
 # Addresses
 
 
-async def test_a_dead_address_among_several_is_told_while_events_are_delivered(caplog: pytest.LogCaptureFixture):
+async def test_a_dead_address_among_several_is_reported_while_events_are_delivered(caplog: pytest.LogCaptureFixture):
     dead = f"127.0.0.1:{free_port()}"
     async with ScriptedBroker("events", lambda _: None, partitions=1) as broker:
         sink = await connected(KafkaSettings(bootstrap_servers=(dead, broker.address), topic="events"))

@@ -313,7 +313,7 @@ def test_commands_see_no_half_of_a_move(tmp_path: Path):
     world.check(2)
 
 
-def test_a_layout_that_cannot_be_understood_is_told_and_nothing_is_touched(tmp_path: Path):
+def test_a_layout_that_cannot_be_understood_is_reported_and_nothing_is_touched(tmp_path: Path):
     World(tmp_path, random.Random(8)).live(2)
     (tmp_path / LAYOUT).write_text("{")
     before = sorted(tmp_path.rglob("*"))

@@ -117,7 +117,7 @@ def test_only_one_publisher_has_a_spool(tmp_path: Path):
     Spool(SpoolOptions(tmp_path)).close()
 
 
-def test_a_folder_that_cannot_be_is_told_in_one_line(tmp_path: Path):
+def test_a_folder_that_cannot_be_is_reported_in_one_line(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SpoolUnavailable, match="cannot be written"):
         Spool(SpoolOptions(tmp_path / "file" / "spool"))
@@ -142,14 +142,15 @@ def test_what_a_killed_process_had_committed_is_there(tmp_path: Path):
         [sys.executable, "-c", COMMITTER, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=environment
     )
     assert process.stdout is not None
-    told = [int(line) for line in itertools.islice(process.stdout, 200)]
+    reported = [int(line) for line in itertools.islice(process.stdout, 200)]
     process.send_signal(signal.SIGKILL)
-    told += [int(line) for line in process.stdout.read().split()]
+    reported += [int(line) for line in process.stdout.read().split()]
     process.wait()
     spool = Spool(SpoolOptions(tmp_path))
-    assert all(spool.knows(f"e{number}-{part}") for number in told for part in range(3))
+    assert all(spool.knows(f"e{number}-{part}") for number in reported for part in range(3))
     assert spool.accounts().balanced
-    assert spool.accounts().spooled in (3 * len(told), 3 * len(told) + 3)  # one may have been committed, and not told
+    # One more may have been committed, and not reported.
+    assert spool.accounts().spooled in (3 * len(reported), 3 * len(reported) + 3)
     spool.close()
 
 
@@ -278,5 +279,5 @@ def test_commits_cut_off_with_the_end_of_the_log_are_counted_and_the_log_is_kept
     assert list(tmp_path.glob(f"{FILE}-wal.damaged-*"))
     spool.close()
     again = Spool(SpoolOptions(tmp_path))
-    assert again.accounts() == accounts  # told once
+    assert again.accounts() == accounts  # reported once
     again.close()

@@ -100,7 +100,7 @@ class FickleTopic(Topic):
         self.records.append(record)
 
 
-class Told:
+class RecordingObserver:
     """An observer that remembers."""
 
     def __init__(self) -> None:
@@ -128,17 +128,17 @@ class Time:
         return self.seconds
 
 
-class Desk:
+class PublisherFixture:
     """A publisher with all it needs, within reach."""
 
-    def __init__(self, options: SpoolOptions, topic: Topic, off: bool, time: Time, reported: Any, **how: Any) -> None:
-        self.topic, self.time, self.reported = topic, time, reported
+    def __init__(self, options: SpoolOptions, topic: Topic, off: bool, time: Time, observer: Any, **how: Any) -> None:
+        self.topic, self.time, self.observer = topic, time, observer
         self.writer = SpoolWriter(lambda: Spool(options))
         self.publisher = EventPublisher(
             None if off else topic,
             self.writer,
             budget_ms=200,
-            observer=reported,
+            observer=observer,
             wall_ns=time.wall_ns,
             monotonic=time.monotonic,
             **how,
@@ -171,18 +171,20 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def desk(
+async def running_publisher(
     folder: Path,
     topic: Topic | None = None,
     *,
     off: bool = False,
     time: Time | None = None,
-    reported: Any = None,
+    observer: Any = None,
     max_bytes: int = 1 << 30,
     **how: Any,
-) -> AsyncIterator[Desk]:
+) -> AsyncIterator[PublisherFixture]:
     """Set a publisher up, and close it; the spool in ``folder`` stays for the next one."""
-    made = Desk(SpoolOptions(folder, max_bytes), topic or Topic(), off, time or Time(), reported or Told(), **how)
+    made = PublisherFixture(
+        SpoolOptions(folder, max_bytes), topic or Topic(), off, time or Time(), observer or RecordingObserver(), **how
+    )
     try:
         yield made
     finally:

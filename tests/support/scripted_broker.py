@@ -49,7 +49,7 @@ class Answer:
 
 
 Judge = Callable[[Sequence[bytes]], Answer | None]
-"""Told the values of a batch; ``None``: the batch is taken, if its producer's numbers are right."""
+"""It is given the values of a batch; ``None``: the batch is taken, if its producer's numbers are right."""
 
 
 @dataclass

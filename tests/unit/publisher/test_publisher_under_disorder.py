@@ -10,14 +10,14 @@ import pytest
 
 from app.errors import DeliveryUnavailable, OrderError
 from app.publisher import Submission, read_accounts
-from tests.support.publisher import FickleTopic, desk, event
+from tests.support.publisher import FickleTopic, event, running_publisher
 
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_every_event_is_in_exactly_one_place_at_any_instant(tmp_path: Path, seed: int):
     topic = FickleTopic(seed, failing=0.2)
     names = [f"poison-{number}" if number % 10 == 0 else str(number) for number in range(60)]
-    async with desk(tmp_path, topic) as it:
+    async with running_publisher(tmp_path, topic) as it:
         calls = [
             asyncio.create_task(it.publisher.publish(Submission(event(name, f"cam-{number % 20}"))))
             for number, name in enumerate(names)
@@ -48,7 +48,7 @@ async def test_the_topic_rises_in_epoch_and_sequence_whatever_fails_is_repeated_
     turns.sort(key=lambda turn: turn[0] * 15 + turn[1] + chance.uniform(0, 6))
     accepted: set[str] = set()
     for life in range(3):  # three publishers, one after the other, on one spool
-        async with desk(tmp_path, topic) as it:
+        async with running_publisher(tmp_path, topic) as it:
             mine = turns[life * len(turns) // 3 : (life + 1) * len(turns) // 3]
 
             async def publish(turn: tuple[int, int], it=it) -> None:
@@ -65,7 +65,7 @@ async def test_the_topic_rises_in_epoch_and_sequence_whatever_fails_is_repeated_
                 for _ in range(chance.randrange(3)):
                     await asyncio.sleep(0)
             await asyncio.gather(*calls)
-    async with desk(tmp_path, topic) as it:
+    async with running_publisher(tmp_path, topic) as it:
         await it.until(lambda now: now.accepted and now.spooled == 0)
     first = list(dict.fromkeys(topic.frames))
     assert len(first) > 10

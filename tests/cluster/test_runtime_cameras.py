@@ -19,6 +19,7 @@ from tests.support.ray_cluster import Service, processes
 from tests.support.runtime_cameras import STEADY_FPS, STREET, Cameras, listed
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.slow
 MANAGER = "ray::ServeReplica:cameras:CameraManager"
 
 
@@ -27,7 +28,6 @@ def balanced(ledger: Mapping[str, Any]) -> bool:
     return bool(ledger["sampled"] == settled)
 
 
-@pytest.mark.slow
 def test_cameras_come_change_and_go_while_the_others_lose_nothing_and_so_they_stay_after_a_restart(cameras: Cameras):
     before, began, classes = cameras.all()["steady"], time.monotonic(), actor_classes()
 
@@ -91,7 +91,6 @@ def test_a_camera_of_which_a_clock_that_was_ahead_left_an_epoch_of_the_future_is
     cameras.ask("DELETE", "/ahead")
 
 
-@pytest.mark.slow
 def test_another_budget_reaches_every_camera_and_restarts_none(cameras: Cameras):
     before = cameras.all()
 

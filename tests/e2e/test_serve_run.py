@@ -25,7 +25,7 @@ from tests.support.system import BIN, listening, running
 from tests.support.topic import Record, TopicReader
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 TOPIC = "events.detections"
 SEEDS = {"street-east": 7, "street-west": 11}
 
@@ -170,7 +170,6 @@ def gates() -> Iterator[Gates]:
         )
 
 
-@pytest.mark.slow
 def test_up_joins_a_running_cluster_hands_on_settings_without_showing_secrets_and_leaves_it_as_it_was(
     tmp_path: Path, gates: Gates
 ):
@@ -223,7 +222,6 @@ def test_up_joins_a_running_cluster_hands_on_settings_without_showing_secrets_an
         assert any("raylet" in line for line in cluster.survivors())
 
 
-@pytest.mark.slow
 def test_a_wrong_setting_under_serve_run_is_one_line_that_names_it_and_no_traceback(tmp_path: Path):
     command = [str(BIN / "serve"), "run", "serve_config.yaml"]
     with running(command, tmp_path, RAY_USAGE_STATS_ENABLED="0", INFERENCE_FPS="fast") as system:

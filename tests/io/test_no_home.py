@@ -27,13 +27,6 @@ HOMELESS = [
 ]
 
 
-WITH_A_MODEL = [
-    HOMELESS[0],
-    *(pytest.param(*each.values, marks=[*each.marks, pytest.mark.slow], id=each.id) for each in HOMELESS[1:]),
-]
-"""The same; each loads a model's libraries, which takes ten seconds."""
-
-
 def _become(user: str) -> list[str]:
     if user == "same" or SETPRIV is None:
         return []
@@ -77,7 +70,8 @@ def test_without_a_home_one_line_says_what_to_set(user: str, home: str | None, c
     )
 
 
-@pytest.mark.parametrize(("user", "home"), WITH_A_MODEL)
+@pytest.mark.slow
+@pytest.mark.parametrize(("user", "home"), HOMELESS)
 def test_with_both_folders_set_no_home_is_needed(user: str, home: str | None, tmp_path: Path, rows: Rows):
     done = run_as(
         user,
@@ -95,7 +89,8 @@ def test_with_both_folders_set_no_home_is_needed(user: str, home: str | None, tm
     rows.add("environment", "no home, both folders set", "no home is looked up")
 
 
-@pytest.mark.parametrize(("user", "home"), WITH_A_MODEL)
+@pytest.mark.slow
+@pytest.mark.parametrize(("user", "home"), HOMELESS)
 def test_a_model_to_download_is_refused_in_one_line_where_there_is_no_home(user: str, home: str | None, tmp_path: Path):
     done = run_as(
         user,

@@ -203,7 +203,8 @@ def _authenticate(settings: KafkaSettings, peer: _Peer, connection: socket.socke
     if answer.error_code == _ILLEGAL_SASL_STATE:
         wanted = settings.security_protocol.removeprefix("SASL_")
         raise _Wrong(Trouble.CREDENTIALS_UNASKED, peer=peer, protocol=wanted)
-    if answer.error_code == _UNSUPPORTED_MECHANISM:
+    # Tansu refuses SASL so, and lists the very mechanism that was asked for.
+    if answer.error_code == _UNSUPPORTED_MECHANISM and name not in answer.mechanisms:
         enabled = ", ".join(answer.mechanisms)
         raise _Wrong(Trouble.MECHANISM, mechanism=name, peer=peer, mechanisms=enabled)
     if name not in ("PLAIN", "OAUTHBEARER", *SCRAM):

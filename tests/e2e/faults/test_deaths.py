@@ -103,6 +103,7 @@ def test_a_killed_process_costs_no_accepted_event_and_is_replaced(
     assert recovery <= within_s
 
 
+@pytest.mark.slow
 def test_a_killed_camera_actor_is_back_with_its_id_in_a_new_epoch(system: Ground, tell: Tell):
     def epochs() -> set[int]:
         return {seen.epoch for seen in system.follower.of([CAMERA])}

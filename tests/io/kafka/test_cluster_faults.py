@@ -232,7 +232,7 @@ async def test_rights_taken(cluster: Cluster, topic: str, tmp_path: Path, rows: 
     async with judged(rows, "right to write taken, and given back", cluster, load) as recoveries:
         for reported in cluster.kafka.admin.create_acls([AclBinding(*rule, AclPermissionType.DENY)]).values():
             await away(reported.result, 30)
-        await load.until_trouble("denies access to")
+        await load.until_trouble("the right Write on the topic")
         await load.more(30)
         for reported in cluster.kafka.admin.delete_acls([AclBindingFilter(*rule, AclPermissionType.DENY)]).values():
             await away(reported.result, 30)

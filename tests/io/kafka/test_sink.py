@@ -129,7 +129,7 @@ async def test_it_comes_up_without_a_broker_and_connects_when_one_comes():
     address = f"127.0.0.1:{port}"
     sink = KafkaSink(kafka(address), at(address), BRIEF)
     sink.start()
-    await until(lambda: "answers" in sink.trouble)
+    await until(lambda: sink.trouble == f"nothing listens on {address}")
     with pytest.raises(DeliveryUnavailable):
         await sink.send(record("a"))
     with EmbeddedBroker(port=port):

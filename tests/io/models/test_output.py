@@ -125,6 +125,7 @@ def test_a_model_that_can_be_used_passes_the_check_of_up(models: dict[str, Path]
     check_model(options, {"gate": Wanted(0.4, ("car", "person"))})
 
 
+@pytest.mark.slow
 def test_a_label_of_a_camera_that_the_model_has_not_is_named_with_the_camera_by_up(models: dict[str, Path]) -> None:
     options = DetectorOptions(str(models["yolo11-static.onnx"]), device="cpu")
     with pytest.raises(SettingsError, match=r"^camera yard: classes: 'dog' is no label of yolo11-static\.onnx"):

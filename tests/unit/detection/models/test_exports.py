@@ -26,9 +26,11 @@ from tests.support.scenes import PICTURES, png, predict, scene
 
 STREET = ROOT / "configs" / "models" / "street.pt"
 MADE = [
-    "street-openvino",
     "street-onnx",
-    *(pytest.param(name, marks=pytest.mark.slow) for name in ("yolo11-openvino", "yolo11-onnx", "yolo26-openvino")),
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("street-openvino", "yolo11-openvino", "yolo11-onnx", "yolo26-openvino")
+    ),
 ]
 JPEGS = [
     cv2.imencode(".jpg", Street(StreetSpec(seed=7, width=width, height=height)).frame(frame).image)[1].tobytes()

@@ -28,7 +28,7 @@ from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.settings.loading import load_settings
 from app.telemetry.prometheus_page import PageMeter
 from tests.support.cameras import Service, until
-from tests.support.publisher import Told, Topic
+from tests.support.publisher import RecordingObserver, Topic
 from tests.support.rows import Rows
 
 EIGHT_HOURS = 8 * 3600.0
@@ -95,7 +95,7 @@ async def system(folder: Path, machine: Machine) -> AsyncIterator[System]:
     """Serve; the spool stays for the next one."""
     topic = Topic()
     writer = SpoolWriter(lambda: Spool(SpoolOptions(folder)))
-    publisher = EventPublisher(topic, writer, budget_ms=5000, observer=Told(), wall_ns=machine.wall_ns)
+    publisher = EventPublisher(topic, writer, budget_ms=5000, observer=RecordingObserver(), wall_ns=machine.wall_ns)
     publisher.start()
     observer = _Silent()
     service = DetectionService(

@@ -118,9 +118,12 @@ def test_one_report_after_its_frames_end_a_camera_s_ledger_balances_in_the_metri
     try:
         watched.wait_for_state(SOURCE, "reconnecting", "offline", "stalled")
 
+        last: list[object] = []
+
         def balanced() -> Samples | None:
             now = read(watched)
-            ledger = watched.camera(SOURCE)["ledger"]
+            camera = watched.camera(SOURCE)
+            ledger = camera["ledger"]
             counted = Counter(
                 sampled=round(now.total("sightline_frames_sampled_total", camera_id=SOURCE)),
                 accepted=round(now.total("sightline_frames_accepted_total", camera_id=SOURCE)),
@@ -129,10 +132,14 @@ def test_one_report_after_its_frames_end_a_camera_s_ledger_balances_in_the_metri
             reported = Counter(
                 sampled=ledger["sampled"], accepted=ledger["accepted"], dropped=sum(ledger["dropped"].values())
             )
+            last[:] = [counted, reported, camera["restarts"], camera["reconnects"], ledger["in_flight"]]
             return now if counted == reported and not ledger["in_flight"] else None
 
         # Ray hands metrics on every ten seconds, and asks its processes every ten seconds.
-        now = wait_for(balanced, 90, "the same counts in metrics and ledger")
+        try:
+            now = wait_for(balanced, 90, "the same counts in metrics and ledger")
+        except TimeoutError as error:
+            raise AssertionError(f"{error}: metrics, ledger, restarts, reconnects, in flight are {last}") from None
         ledger = watched.camera(SOURCE)["ledger"]
         sampled = now.total("sightline_frames_sampled_total", camera_id=SOURCE)
         accepted = now.total("sightline_frames_accepted_total", camera_id=SOURCE)

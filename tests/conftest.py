@@ -18,6 +18,7 @@ from tests.support.rows import Rows, RowsOfWorkers, rows_of  # noqa: E402
 from tests.support.table import Table  # noqa: E402
 from tests.support.workers import (  # noqa: E402, F401  # hooks
     pytest_collection_modifyitems,
+    pytest_runtest_setup,
     pytest_xdist_auto_num_workers,
     pytest_xdist_make_scheduler,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from tests.support.waiting import wait_for
 NAME, TOPIC = "sharded", "events.sharded"
 CAMERAS = [f"gate-{number}" for number in range(6)]
 GREY = cv2.imencode(".jpg", np.full((64, 64, 3), 128, np.uint8))[1].tobytes()
-CAPTURED_NS = 1_700_000_000_000_000_000
+CAPTURED_NS = time.time_ns()
 
 
 @dataclass

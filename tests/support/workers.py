@@ -6,6 +6,7 @@ longest. The other worker has the rest meanwhile. Tests that were named on the c
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ WORKERS = 2
 TIERS_WITH_RAY = ("tests/cluster/", "tests/e2e/", "tests/endurance/")
 ORDER = ("tests/cluster/", "tests/e2e/test_", "tests/e2e/seen/", "tests/e2e/faults/", *TIERS_WITH_RAY)
 """What runs before all else, in this order: those who break the system of ``tests/e2e`` come after those who look."""
+NICENESS = 5
+"""Of the worker without Ray: a system that is being started, and what measures its seconds, comes first."""
 DETECTION = ("tests/unit/detection/", "tests/io/models/")
 """Their models are made once a worker, which takes longer than most tests with them."""
 
@@ -51,6 +54,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the group with Ray first, and in it the tests that share the system of ``tests/e2e`` in their order."""
     items.sort(key=lambda item: _order(item.nodeid))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Lower a worker's priority from its first test without Ray on; it runs none with Ray after it."""
+    is_worker = hasattr(item.config, "workerinput")
+    if is_worker and group_of(item.nodeid) != "ray" and os.nice(0) < NICENESS:
+        os.nice(NICENESS - os.nice(0))
 
 
 def _order(nodeid: str) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from app.core.event import DetectedObject, DetectionEvent, StageLatencies
+from app.core.iso_time import iso_time
 from app.errors import DeliveryRefused
 
 SCHEMA_VERSION = 1
@@ -59,7 +59,7 @@ def crowded_record(detections: int) -> EventRecord:
 
 
 def _record(event: DetectionEvent, total_ms: float, replayed: bool) -> EventRecord:
-    timestamp = _timestamp(event.captured_at_ns)
+    timestamp = iso_time(event.captured_at_ns // 1_000_000)
     headers = {
         "content-type": "application/json",
         "ce_specversion": "1.0",
@@ -118,9 +118,3 @@ def _object(found: DetectedObject) -> dict[str, object]:
 def _milliseconds(value: float) -> float:
     """Round to microseconds; clocks may disagree, but no time is negative or endless."""
     return round(max(0.0, value), 3) if math.isfinite(value) else 0.0
-
-
-def _timestamp(ns: int) -> str:
-    seconds, rest = divmod(ns, 1_000_000_000)
-    moment = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
-    return f"{moment.isoformat()}.{rest // 1_000_000:03d}Z"

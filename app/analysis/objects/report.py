@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.analysis.objects.state import Crossing, Life, PathPoint
-from app.analysis.rules.anomaly import iso_time
+from app.core.iso_time import iso_time
 
 _NAMESPACE = uuid.UUID("3d6f3a52-2c0f-5a52-9d6e-5b1c3f6a7e02")
 """Never changes: object ids are derived under it."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import msgpack
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from app.analysis.rules.motion import Stay
 from app.analysis.rules.state import NEVER
-from app.errors import StateUnreadable
+from app.analysis.stored_state import dump_state, load_state
 
 VERSION = 1
 """Of the bytes; raised when the meaning of a field changes."""
@@ -62,8 +61,7 @@ class ObjectsState(NamedTuple):
 
 def encode_objects(state: ObjectsState) -> bytes:
     """Return a state as bytes (MessagePack)."""
-    packed: bytes = msgpack.packb((VERSION, *state))
-    return packed
+    return dump_state(VERSION, state)
 
 
 def decode_objects(data: bytes) -> ObjectsState:
@@ -72,14 +70,8 @@ def decode_objects(data: bytes) -> ObjectsState:
     Raises:
         StateUnreadable: the bytes are damaged, or of another version.
     """
-    try:
-        version, *fields = msgpack.unpackb(data, use_list=False, strict_map_key=False)
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise StateUnreadable(f"the state of a camera's objects cannot be read: {type(error).__name__}") from None
-    if version != VERSION:
-        raise StateUnreadable(f"the state of a camera's objects has version {version!r}; version {VERSION} is read")
-    try:
-        time_ms, lives = fields
-        return ObjectsState(time_ms, {track_id: Life(*life) for track_id, life in lives.items()})
-    except (AttributeError, TypeError, ValueError) as error:
-        raise StateUnreadable(f"the state of a camera's objects cannot be read: {type(error).__name__}") from None
+    return load_state(data, VERSION, "objects", _build)
+
+
+def _build(time_ms: int, lives: Mapping[int, Iterable[Any]]) -> ObjectsState:
+    return ObjectsState(time_ms, {track_id: Life(*life) for track_id, life in lives.items()})

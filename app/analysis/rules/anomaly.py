@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Literal
 
 from app.analysis.rules.state import Key
+from app.core.iso_time import iso_time
 
 _NAMESPACE = uuid.UUID("0d5c5d0a-5f0e-5b0c-8a39-0b8f3b6b7c11")
 """Never changes: anomaly ids are derived under it."""
@@ -67,16 +67,6 @@ def anomaly_body(anomaly: Anomaly) -> dict[str, object]:
         "direction": anomaly.direction,
         "value": anomaly.value,
     }
-
-
-def iso_time(time_ms: int) -> str:
-    """Return a time in milliseconds since 1970 UTC as events have it.
-
-    >>> iso_time(1_767_225_600_042)
-    '2026-01-01T00:00:00.042Z'
-    """
-    moment = datetime.fromtimestamp(time_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"
 
 
 def make_anomaly_id(camera_id: str, rule_id: str, subject: Key, started_ms: int) -> str:

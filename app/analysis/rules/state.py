@@ -6,11 +6,10 @@ Lengths are in heights of the frame, times in milliseconds of capture time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import msgpack
-
-from app.errors import StateUnreadable
+from app.analysis.stored_state import dump_state, load_state
 
 VERSION = 1
 """Of the bytes; raised when the meaning of a field changes."""
@@ -103,9 +102,8 @@ class RulesState(NamedTuple):
 
 
 def encode_state(state: RulesState) -> bytes:
-    """Return a state as bytes (MessagePack, which keeps 64-bit floats and integers exactly)."""
-    packed: bytes = msgpack.packb((VERSION, *state))
-    return packed
+    """Return a state as bytes (MessagePack)."""
+    return dump_state(VERSION, state)
 
 
 def decode_state(data: bytes) -> RulesState:
@@ -114,28 +112,22 @@ def decode_state(data: bytes) -> RulesState:
     Raises:
         StateUnreadable: the bytes are damaged, or of another version.
     """
-    try:
-        version, *fields = msgpack.unpackb(data, use_list=False, strict_map_key=False)
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise StateUnreadable(f"the state of a camera's rules cannot be read: {type(error).__name__}") from None
-    if version != VERSION:
-        raise StateUnreadable(f"the state of a camera's rules has version {version!r}; version {VERSION} is read")
-    try:
-        time_ms, intervals, tracks, rules = fields
-        return RulesState(
-            time_ms,
-            intervals,
-            {
-                track_id: Track(label, votes, tuple(Sample(*sample) for sample in samples))
-                for track_id, (label, votes, samples) in tracks.items()
-            },
-            {
-                rule_id: RuleState._make((*fixed, {key: _subject(*subject) for key, subject in subjects.items()}))
-                for rule_id, (*fixed, subjects) in rules.items()
-            },
-        )
-    except (AttributeError, TypeError, ValueError) as error:
-        raise StateUnreadable(f"the state of a camera's rules cannot be read: {type(error).__name__}") from None
+    return load_state(data, VERSION, "rules", _build)
+
+
+def _build(time_ms: int, intervals: tuple[int, ...], tracks: Mapping[int, Any], rules: Mapping[str, Any]) -> RulesState:
+    return RulesState(
+        time_ms,
+        intervals,
+        {
+            track_id: Track(label, votes, tuple(Sample(*sample) for sample in samples))
+            for track_id, (label, votes, samples) in tracks.items()
+        },
+        {
+            rule_id: RuleState._make((*fixed, {key: _subject(*subject) for key, subject in subjects.items()}))
+            for rule_id, (*fixed, subjects) in rules.items()
+        },
+    )
 
 
 def _subject(*fields: Any) -> Subject:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from app.analysis.rules.anomaly import anomaly_body, iso_time
+from app.analysis.rules.anomaly import anomaly_body
 from app.analysis.rules.engine import apply_rules, make_camera_rules
 from app.analysis.rules.frame import Frame
 from app.analysis.rules.state import RulesState
+from app.core.iso_time import iso_time
 from app.settings.rule_lists import read_rules_file
 from tests.support.command import call
 from tests.unit.analysis.rules.scenes import along, film

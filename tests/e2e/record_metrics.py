@@ -17,21 +17,14 @@ from tests.support.http_server import HttpServer
 from tests.support.metrics_recording import RECORDING, names_asked_for, record
 from tests.support.system import BIN, running
 from tests.support.waiting import wait_for
-from tests.support.watched_system import Watched, on_ports
+from tests.support.watched_system import Watched, apart, on_ports
 
 
 def main(folder: Path) -> None:
     """Start, read, write, end."""
     grpc_port, http_port = free_ports(2)
     config = on_ports(folder, grpc_port, http_port)
-    shell = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_AUTH_MODE": "disabled",
-        "RAY_TMPDIR": str(folder / "ray"),
-        "SIGHTLINE_SPOOL_DIR": str(folder / "spool"),
-        "SIGHTLINE_STATE_DIR": str(folder),
-        "INFERENCE_SERVICE_URL": f"127.0.0.1:{grpc_port}",
-    }
+    shell = apart(folder, grpc_port)
     asked = names_asked_for()
     with HttpServer() as source, running([str(BIN / "serve"), "run", str(config)], folder, **shell) as system:
         watched = Watched(system, config, f"http://127.0.0.1:{http_port}", folder / "ray" / "ray", source)

@@ -16,7 +16,7 @@ from app.core.ports import free_ports
 from tests.support.browser import browser
 from tests.support.paths import ROOT
 from tests.support.system import BIN, running
-from tests.support.watched_system import on_ports
+from tests.support.watched_system import apart, on_ports
 
 SETTLED_S = 45
 """How long it runs before it is looked at: the first frames of a fresh system are slow."""
@@ -27,14 +27,7 @@ def main(folder: Path) -> None:
     pictures = ROOT / "configs" / "pictures"
     grpc_port, http_port = free_ports(2)
     config = on_ports(folder, grpc_port, http_port)
-    shell = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_AUTH_MODE": "disabled",
-        "RAY_TMPDIR": str(folder / "ray"),
-        "SIGHTLINE_SPOOL_DIR": str(folder / "spool"),
-        "SIGHTLINE_STATE_DIR": str(folder),
-        "INFERENCE_SERVICE_URL": f"127.0.0.1:{grpc_port}",
-    }
+    shell = apart(folder, grpc_port)
     with running([str(BIN / "serve"), "run", str(config)], folder, **shell) as system, browser(folder) as page:
         system.wait_for_line("events/s", 240)
         page.size(1280, 760)

@@ -71,3 +71,15 @@ def on_ports(folder: Path, grpc_port: int, http_port: int) -> Path:
     path = folder / "serve_config.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
+
+
+def apart(folder: Path, grpc_port: int) -> dict[str, str]:
+    """Return the environment of a system that shares no folder and no port with another one."""
+    return {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_TMPDIR": str(folder / "ray"),
+        "SIGHTLINE_SPOOL_DIR": str(folder / "spool"),
+        "SIGHTLINE_STATE_DIR": str(folder),
+        "INFERENCE_SERVICE_URL": f"127.0.0.1:{grpc_port}",
+    }

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from tests.support.metrics_recording import ALERTS, NEEDS_A_GPU, PANELS, RECORDED, without_threshold
+from tests.support.every_expression import EveryExpression
 from tests.support.prometheus import Prometheus
 from tests.support.system import BIN, running
 from tests.support.waiting import wait_for
@@ -29,23 +28,8 @@ def prometheus(scraping: Prometheus, watched: Watched) -> Prometheus:
     return scraping
 
 
-@pytest.mark.parametrize("rule", RECORDED, ids=lambda rule: rule["record"])
-def test_every_recording_rule_returns_data(prometheus: Prometheus, rule: dict[str, Any]):
-    assert wait_for(lambda: prometheus.query(rule["expr"]), 60, rule["record"])
-    assert wait_for(lambda: prometheus.query(rule["record"]), 60, rule["record"])
-
-
-@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
-def test_what_every_alert_looks_at_returns_data(prometheus: Prometheus, rule: dict[str, Any]):
-    assert wait_for(lambda: prometheus.numbers(without_threshold(rule["expr"])), 90, rule["alert"])
-
-
-@pytest.mark.parametrize(("title", "expression"), PANELS)
-def test_every_query_of_every_panel_returns_data(prometheus: Prometheus, title: str, expression: str):
-    if NEEDS_A_GPU.search(expression) and not Path("/dev/nvidia0").exists():
-        pytest.skip("no GPU here")
-    asked = expression.replace("$camera", ".*")
-    assert wait_for(lambda: prometheus.numbers(asked), 90, title)
+class TestEveryExpressionOnARunningSystem(EveryExpression):
+    """As the module says."""
 
 
 def test_the_numbers_are_those_of_the_running_system(prometheus: Prometheus, watched: Watched):

@@ -7,26 +7,20 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
+from tests.support.every_expression import EveryExpression
 from tests.support.metrics_recording import (
     ALERTS,
-    NEEDS_A_GPU,
-    PANELS,
-    RECORDED,
     RECORDING,
     RecordedPage,
     names_asked_for,
     serving,
     targets_file,
-    without_threshold,
 )
 from tests.support.prometheus import CONFIGS, Prometheus, running_prometheus
-from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -46,23 +40,8 @@ def test_the_recording_has_every_metric_that_a_rule_or_a_panel_asks_for():
     assert recorded == names_asked_for()
 
 
-@pytest.mark.parametrize("rule", RECORDED, ids=lambda rule: rule["record"])
-def test_every_recording_rule_returns_data(prometheus: Prometheus, rule: dict[str, Any]):
-    assert wait_for(lambda: prometheus.query(rule["expr"]), 60, rule["record"])
-    assert wait_for(lambda: prometheus.query(rule["record"]), 60, rule["record"])
-
-
-@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
-def test_what_every_alert_looks_at_returns_data(prometheus: Prometheus, rule: dict[str, Any]):
-    assert wait_for(lambda: prometheus.numbers(without_threshold(rule["expr"])), 90, rule["alert"])
-
-
-@pytest.mark.parametrize(("title", "expression"), PANELS)
-def test_every_query_of_every_panel_returns_data(prometheus: Prometheus, title: str, expression: str):
-    if NEEDS_A_GPU.search(expression) and not Path("/dev/nvidia0").exists():
-        pytest.skip("no GPU here")
-    asked = expression.replace("$camera", ".*")
-    assert wait_for(lambda: prometheus.numbers(asked), 90, title)
+class TestEveryExpressionOnARecording(EveryExpression):
+    """As the module says."""
 
 
 def test_every_alert_of_the_issue_is_there_and_fires_in_promtool_s_own_tests():

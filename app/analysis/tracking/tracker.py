@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from app.analysis.tracking.association import associate
 from app.analysis.tracking.frame import NO_TRACK, ObservedFrame, TrackedFrame
 from app.analysis.tracking.motion import Floats, Motion
-from app.analysis.tracking.options import TrackingOptions
 from app.analysis.tracking.state import MOST_TRACKS, TRACK, CameraTracks
+from app.settings.tracking import TrackingSettings
 
 SECOND_MATCH_WITHIN_S = 1.2
 """Seconds within which a new track must be matched again to get an id."""
@@ -17,7 +17,7 @@ _MOST_CLASS_WEIGHT = 3.0
 """Sum of scores that a track keeps for its class: so many against it change the class."""
 
 
-def track(state: CameraTracks, frame: ObservedFrame, options: TrackingOptions) -> tuple[CameraTracks, TrackedFrame]:
+def track(state: CameraTracks, frame: ObservedFrame, options: TrackingSettings) -> tuple[CameraTracks, TrackedFrame]:
     """Return a camera's tracks after a frame, and the ids of the frame's boxes.
 
     A pure function: equal arguments give equal results, and the order of the boxes makes no difference. A frame
@@ -66,14 +66,14 @@ def _with(
     return joined[np.sort(newest)]
 
 
-def _alive(tracks: NDArray[np.void], now_ns: int, options: TrackingOptions) -> NDArray[np.void]:
+def _alive(tracks: NDArray[np.void], now_ns: int, options: TrackingSettings) -> NDArray[np.void]:
     """Return a copy of the tracks that have not ended by a time."""
     unseen = (now_ns - tracks["seen_at_ns"]) / 1e9
     limit = np.where(tracks["id"] == NO_TRACK, min(SECOND_MATCH_WITHIN_S, options.lost_after), options.lost_after)
     return tracks[unseen <= limit]
 
 
-def _canonical_order(frame: ObservedFrame, options: TrackingOptions) -> NDArray[np.intp]:
+def _canonical_order(frame: ObservedFrame, options: TrackingSettings) -> NDArray[np.intp]:
     """Return the indices of the boxes that take part, in an order that does not depend on theirs."""
     keys = (frame.class_ids, frame.scores, *frame.boxes.T[::-1])
     order = np.lexsort(keys)

@@ -81,7 +81,7 @@ def _observed(frame: JudgedFrame) -> ObservedFrame:
     """Return all boxes of a frame, those of its event first."""
     seen = (*frame.event.objects, *frame.weak)
     # One array takes half the time of three.
-    table = np.array([(*one.bbox, one.confidence, one.class_id) for one in seen], float).reshape(-1, 6)
+    table = np.array([(*one.bbox, one.confidence, one.class_id) for one in seen], np.float64).reshape(-1, 6)
     boxes = table[:, :4]
     boxes[:, 2:] += boxes[:, :2]
     return ObservedFrame(frame.event.captured_at_ns, boxes, table[:, 4], table[:, 5].astype(np.int64))

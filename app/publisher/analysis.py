@@ -14,6 +14,7 @@ import numpy as np
 from app.analysis.tracking.frame import NO_TRACK, ObservedFrame
 from app.analysis.tracking.state import CameraTracks
 from app.analysis.tracking.tracker import track
+from app.core.event import DetectedObject, WeakDetection
 from app.errors import StateUnreadable
 from app.publisher.spool.analysis import Analysed, FrameTracks, JudgedFrame
 from app.settings.tracking import TrackingSettings
@@ -79,7 +80,7 @@ class FrameAnalysis:
 
 def _observed(frame: JudgedFrame) -> ObservedFrame:
     """Return all boxes of a frame, those of its event first."""
-    seen = (*frame.event.objects, *frame.weak)
+    seen: tuple[DetectedObject | WeakDetection, ...] = (*frame.event.objects, *frame.weak)
     # One array takes half the time of three.
     table = np.array([(*one.bbox, one.confidence, one.class_id) for one in seen], np.float64).reshape(-1, 6)
     boxes = table[:, :4]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from app.analysis.rules.state import Key
 from app.core.iso_time import iso_time
@@ -17,9 +16,8 @@ State = Literal["new", "update", "active", "end", "instant"]
 Reason = Literal["track_lost", "camera_lost", "rule_changed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Anomaly:
-    """One incident as of one frame."""
+class Anomaly(NamedTuple):
+    """One incident as of one frame; a named tuple, as each active incident makes one of each frame."""
 
     anomaly_id: str
     camera_id: str

@@ -99,11 +99,6 @@ def note_movement(stay: Stay, x: float, y: float, height: float) -> Stay:
     return (stay[0], stay[1], True, *stay[3:])
 
 
-def has_moved(stay: Stay) -> bool:
-    """Return whether the object has moved a box height since it was first seen."""
-    return stay[2]
-
-
 def stays(stay: Stay, x: float, y: float, diagonal: float, was_staying: bool) -> bool:
     """Return whether a place is near enough to the median of a stay; for an object that stands, twice as far is."""
     limit = (_LEAVES_BEYOND if was_staying else _STAYS_WITHIN) * diagonal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ JUMP_MS = 5_000
 """Between two updates of which the second tells a value that changed much."""
 _JUMP = 0.5
 """A value that changed by so much of itself changed much."""
+Bounds = tuple[float, float, float, float]
+_EVERYWHERE: Bounds = (-math.inf, math.inf, -math.inf, math.inf)
 _HEIGHTS = {"bottom_center": 1.0, "any": 1.0, "center": 0.5, "top_center": 0.0}
 
 
@@ -128,13 +131,22 @@ class Rule(ABC, Generic[S]):
             not least or mean_confidence(track) >= least - 1e-9
         )
 
-    def is_inside(self, frame: FrameView, sample: Sample, was_inside: bool) -> bool:
-        """Return whether an object is in the zone; without a zone, everything is."""
+    def area_in(self, frame: FrameView) -> Area | None:
+        """Return the zone in the frame's format, if the rule has one."""
         if frame.aspect != self._aspect:
             zone = self.settings.zone
             self._area = Area(zone.points, frame.aspect, self.settings.margin) if zone else None
             self._aspect = frame.aspect
-        area = self._area
+        return self._area
+
+    def bounds_in(self, frame: FrameView) -> Bounds:
+        """Return the left, right, top and bottom beyond which no anchor is in the zone; without a zone: infinite."""
+        area = self.area_in(frame)
+        return _EVERYWHERE if area is None or self._by_share else area.bounds
+
+    def is_inside(self, frame: FrameView, sample: Sample, was_inside: bool) -> bool:
+        """Return whether an object is in the zone; without a zone, everything is."""
+        area = self._area if frame.aspect == self._aspect else self.area_in(frame)
         if area is None:
             return True
         _, x, top, width, height, _ = sample

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from app.analysis.tracking.frame import NO_TRACK, ObservedFrame
-from app.analysis.tracking.options import TrackingOptions
 from app.analysis.tracking.state import CameraTracks
 from app.analysis.tracking.tracker import track
-from app.core.event import DetectionEvent
 from app.errors import StateUnreadable
-from app.publisher.spool.analysis import Analysed, JudgedFrame
+from app.publisher.spool.analysis import Analysed, FrameTracks, JudgedFrame
+from app.settings.tracking import TrackingSettings
 from app.telemetry.trouble_log import TroubleLog
 
 logger = logging.getLogger(__name__)
@@ -39,8 +38,8 @@ class CameraStates:
 class FrameAnalysis:
     """Follows the objects of cameras, and puts their ids into the events."""
 
-    def __init__(self, tracking: TrackingOptions | None) -> None:
-        """Set up; ``tracking`` is ``None`` where objects are not tracked."""
+    def __init__(self, tracking: TrackingSettings) -> None:
+        """Begin with no camera."""
         self._tracking = tracking
         self._unread = TroubleLog(logger, "the objects of a camera begin anew", unit="times", level=logging.ERROR)
         self._failed = TroubleLog(logger, "a frame's objects are not tracked", unit="frames", level=logging.ERROR)
@@ -58,7 +57,7 @@ class FrameAnalysis:
     def analyse(self, states: CameraStates, frame: JudgedFrame) -> tuple[CameraStates, Analysed]:
         """Return the states after a camera's next frame, and its event with the ids of its objects."""
         event = frame.event
-        if self._tracking is None or not frame.tracked:
+        if not (self._tracking.enabled and frame.tracked):
             return states, Analysed(event, frame.stored(event))
         before = states.tracks.skip_ids(event.captured_at_ns) if states.reread else states.tracks
         try:
@@ -66,8 +65,11 @@ class FrameAnalysis:
         except Exception as error:  # noqa: BLE001 - an event is not held back by what is only known of it
             self._failed.report(f"{type(error).__name__}: {error}", error=error, camera_id=event.camera_id)
             return states, Analysed(event, frame.stored(event))
-        event = _with_ids(event, tracked.ids.tolist())
-        analysed = Analysed(event, frame.stored(event), tracks.active, tracked.started, tracked.late)
+        event = event.with_track_ids(
+            [None if one == NO_TRACK else one for one in tracked.ids[: len(event.objects)].tolist()]
+        )
+        counts = FrameTracks(tracks.active, tracked.started, tracked.late)
+        analysed = Analysed(event, frame.stored(event), counts)
         return CameraStates(tracks, reread=states.reread and tracked.late), analysed
 
     def dump(self, states: CameraStates, before: CameraStates) -> Mapping[str, bytes]:
@@ -86,11 +88,3 @@ def _observed(frame: JudgedFrame) -> ObservedFrame:
         scores=np.array([one.confidence for one in objects] + [one.confidence for one in weak], float),
         class_ids=np.array([one.class_id for one in objects] + [one.class_id for one in weak], np.int64),
     )
-
-
-def _with_ids(event: DetectionEvent, ids: list[int]) -> DetectionEvent:
-    objects = tuple(
-        one if track_id == NO_TRACK else replace(one, track_id=track_id)
-        for one, track_id in zip(event.objects, ids, strict=False)  # those of the weak boxes are left over
-    )
-    return replace(event, objects=objects)

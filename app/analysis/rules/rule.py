@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
-from app.analysis.rules.anomaly import Anomaly, Reason, State, make_anomaly_id
+from app.analysis.rules.anomaly import Anomaly, Reason, State, make_anomaly_id, make_from_all
 from app.analysis.rules.geometry import Area
 from app.analysis.rules.machine import Timing
 from app.analysis.rules.schedule import Schedule
@@ -184,8 +184,12 @@ class Rule(ABC, Generic[S]):
         if incident is not None and after.status == ENDING:
             track_ids, labels, value = incident.track_ids, incident.labels, incident.value
         else:
-            track_ids = tuple([track_id for track_id, _ in tracks])
-            labels = (tracks[0][1],) if len(tracks) == 1 else tuple(sorted({label for _, label in tracks}))
+            if len(tracks) == 1:
+                ((track_id, label),) = tracks
+                track_ids, labels = (track_id,), (label,)
+            else:
+                track_ids = tuple([track_id for track_id, _ in tracks])
+                labels = tuple(sorted({label for _, label in tracks}))
         shown = value
         if shown is None:
             shown = ((after.false_at_ms if after.status == ENDING else now_ms) - after.since_ms) / 1000
@@ -243,22 +247,26 @@ def make_anomaly(
     """Return a subject's incident as it is published."""
     incident = subject.incident
     assert incident is not None
-    return Anomaly(
-        incident.anomaly_id,
-        camera_id,
-        rule_id,
-        rule.type,
-        rule.severity,
-        state,
-        subject.since_ms,
-        ended_ms,
-        reason,
-        incident.track_ids,
-        incident.labels,
-        rule.zone,
-        rule.line,
-        None,
-        round(value, 3),
+    anomaly_id, _, _, _, track_ids, labels = incident
+    _, kind, severity, zone, line, _ = rule
+    return make_from_all(
+        (
+            anomaly_id,
+            camera_id,
+            rule_id,
+            kind,
+            severity,
+            state,
+            subject.since_ms,
+            ended_ms,
+            reason,
+            track_ids,
+            labels,
+            zone,
+            line,
+            None,
+            round(value, 3),
+        )
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from app.analysis.rules.machine import advance
-from app.analysis.rules.motion import Stay, begin_stay, extend_stay, note_movement, restart_stay, stays
+from app.analysis.rules.motion import begin_stay, follow_stay
 from app.analysis.rules.rule import FrameView, Rule, S
 from app.analysis.rules.state import ACTIVE, HOLDING, IDLE, NEVER, PENDING, Key, Sample, Subject, Track, make_subject
 
@@ -73,7 +73,13 @@ class TrackRule(Rule[S]):
                 if memory is not None or self._is_cooling(before):
                     after[key] = before if memory is before.memory else make_subject((*before[:-1], memory))
                 continue
-            if hints is None:
+            if hints is None and holds and before.status == ACTIVE:
+                # What `advance` would return, without the call: an incident that goes on is the usual case.
+                _, since_ms, held_ms, _, false_at_ms, ended_ms, incident, _ = before
+                subject = make_subject(
+                    (ACTIVE, since_ms, held_ms + step_ms, HOLDING, false_at_ms, ended_ms, incident, memory)
+                )
+            elif hints is None:
                 subject = advance(before, now_ms, step_ms, holds, timing, memory)
             else:
                 subject = advance(before, now_ms, step_ms, holds, timing, memory, hints.ready, hints.began_ms)
@@ -106,17 +112,13 @@ class TrackRule(Rule[S]):
         y = top + self.anchor_share * height
         if subject.memory is None:
             return include_parked, begin_stay(x, y, now_ms), True
-        stay: Stay = subject.memory[0]
-        if not stay[2]:
-            stay = note_movement(stay, x, y, height)
-        diagonal = (width * width + height * height) ** 0.5
-        was_active = subject.status >= ACTIVE
-        may_stand = include_parked or stay[2]
-        if stays(stay, x, y, diagonal, was_active):
-            return may_stand, stay if was_active else extend_stay(stay, x, y, now_ms), False
-        if subject.status == IDLE or (subject.status == PENDING and subject.held_ms <= self.timing.flicker_ms):
-            return may_stand, restart_stay(stay, x, y, now_ms), True  # it moves: each frame may be where it stops
-        return False, stay, False
+        status = subject.status
+        # While it moves, each frame may be the one in which it stops.
+        may_restart = status == IDLE or (status == PENDING and subject.held_ms <= self.timing.flicker_ms)
+        stays, restarts, stay = follow_stay(
+            subject.memory[0], x, y, now_ms, width, height, status >= ACTIVE, may_restart
+        )
+        return (stays or restarts) and (include_parked or stay[2]), stay, restarts
 
 
 def last_value(subject: Subject) -> float | None:

@@ -14,6 +14,7 @@ from typing import Literal
 from app.errors import SpoolDamaged, SpoolUnavailable
 from app.publisher.spool.high_water_mark import BEFORE, LOG, MARK
 from app.publisher.spool.incidents import INCIDENT_TABLES
+from app.publisher.spool.outbox import OUTBOX_TABLES
 from app.publisher.spool.rows import Quarantined, SpoolAccounts
 
 FILE, LOCK, RESERVE = "spool.db", "spool.lock", "reserve"
@@ -39,6 +40,7 @@ SCHEMA: tuple[str, ...] = (
         wish TEXT NOT NULL DEFAULT '');
     """,
     INCIDENT_TABLES,
+    OUTBOX_TABLES,
 )
 """Each entry takes the file from the version of its index to the next one."""
 KEEP_ORDER_KEY = (
@@ -60,7 +62,14 @@ def quarantined(folder: Path) -> list[Quarantined]:
         rows = database.execute(
             "SELECT event_id, camera_id, at_ns, reason, LENGTH(body) FROM quarantine WHERE wish = '' ORDER BY id"
         )
-        return [Quarantined(*row) for row in rows]
+        events = [Quarantined(*row) for row in rows]
+        if not _has_outbox(database):
+            return events
+        rows = database.execute(
+            "SELECT record_id, camera_id, stored_at_ns, reason, LENGTH(body), channel FROM outbox "
+            "WHERE reason IS NOT NULL AND wish = '' ORDER BY id"
+        )
+        return sorted([*events, *(Quarantined(*row) for row in rows)], key=lambda each: each.at_ns)
 
 
 def ask_quarantine(folder: Path, action: Literal["resend", "drop"], event_ids: Sequence[str]) -> int:
@@ -72,12 +81,16 @@ def ask_quarantine(folder: Path, action: Literal["resend", "drop"], event_ids: S
         SpoolUnavailable: there is no spool, or it cannot be written.
     """
     with _connected(folder) as database:
-        if not event_ids:
-            return database.execute("UPDATE quarantine SET wish = ? WHERE wish = ''", (action,)).rowcount
-        return sum(
-            database.execute("UPDATE quarantine SET wish = ? WHERE event_id = ?", (action, event_id)).rowcount
-            for event_id in event_ids
-        )
+        places = ["quarantine SET wish = ? WHERE event_id"]
+        if _has_outbox(database):
+            places.append("outbox SET wish = ? WHERE reason IS NOT NULL AND record_id")
+        count = 0
+        for place in places:
+            if not event_ids:
+                count += database.execute(f"UPDATE {place} IS NOT NULL AND wish = ''", (action,)).rowcount  # noqa: S608
+            for event_id in event_ids:
+                count += database.execute(f"UPDATE {place} = ?", (action, event_id)).rowcount  # noqa: S608
+        return count
 
 
 def read_accounts(folder: Path) -> SpoolAccounts:
@@ -90,6 +103,11 @@ def read_accounts(folder: Path) -> SpoolAccounts:
         database.execute("BEGIN")
         row = database.execute("SELECT MIN(stored_at_ns) FROM event").fetchone()
         return accounts_of(read_totals(database), row[0], newest_refusal(database))
+
+
+def _has_outbox(database: sqlite3.Connection) -> bool:
+    """Return whether a publisher of this version has opened the file."""
+    return database.execute("SELECT 1 FROM sqlite_master WHERE name = 'outbox'").fetchone() is not None
 
 
 @contextlib.contextmanager

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Literal
+
+from app.core.channel import DETECTIONS, Channel
 
 
 @dataclass(frozen=True)
@@ -42,32 +44,85 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class OutboxRecord:
+    """A record for another topic, to be committed with the frame that it is of."""
+
+    channel: Channel
+    record_id: str
+    """Its ``ce_id``."""
+    camera_id: str
+    time_ms: int
+    """Capture time of the frame in milliseconds since 1970 UTC."""
+    body: bytes
+    """As it is published: JSON."""
+
+
+@dataclass(frozen=True)
+class WaitingRecord:
+    """A record that waits for its topic."""
+
+    id: int
+    """Rising in the order of commit."""
+    stored_at_ns: int
+    record: OutboxRecord
+
+
+@dataclass(frozen=True)
+class OutboxAccounts:
+    """One reading of the numbers of a channel; ``accepted = published + waiting + quarantined + discarded``."""
+
+    accepted: int = 0
+    published: int = 0
+    waiting: int = 0
+    quarantined: int = 0
+    discarded: int = 0
+    """Given up, as too many waited; or dropped from quarantine; or destroyed on disk."""
+    bytes: int = 0
+    """Of what waits."""
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every record is in exactly one place."""
+        return self.accepted == self.published + self.waiting + self.quarantined + self.discarded
+
+    def __add__(self, other: OutboxAccounts) -> OutboxAccounts:
+        """Return the sum of two shards' numbers."""
+        return OutboxAccounts(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
+
+
+@dataclass(frozen=True)
 class Refusal:
-    """An event that Kafka refuses for good, and why."""
+    """An event or record that Kafka refuses for good, and why."""
 
     id: int
     reason: str
     at_ns: int
+    channel: Channel | None = None
+    """``None``: it is an event."""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """An event that the topic has."""
+    """An event or record that its topic has."""
 
     id: int
     event_id: str
     at_ns: int
+    channel: Channel | None = None
+    """``None``: it is an event."""
 
 
 @dataclass(frozen=True)
 class Quarantined:
-    """An event that was set aside."""
+    """An event or record that was set aside."""
 
     event_id: str
+    """Or the record's id."""
     camera_id: str
     at_ns: int
     reason: str
     bytes: int
+    channel: str = DETECTIONS
 
 
 @dataclass(frozen=True)

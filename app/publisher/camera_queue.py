@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from app.core.backoff import Backoff
 from app.core.event import DetectionEvent
-from app.publisher.spool.rows import OutboxRecord, WaitingRecord
+from app.publisher.spool.outbox import OutboxRecord, WaitingRecord
 
 
 @dataclass

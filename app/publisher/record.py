@@ -11,7 +11,7 @@ from app.core.channel import Channel
 from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.core.iso_time import iso_time
 from app.errors import DeliveryRefused
-from app.publisher.spool.rows import OutboxRecord
+from app.publisher.spool.outbox import OutboxRecord
 
 SCHEMA_VERSION = 1
 EVENT_TYPE = "sightline.detection.v1"
@@ -106,7 +106,8 @@ def _body(event: DetectionEvent, timestamp: str, total_ms: float, replayed: bool
         "frame": {"width": event.width, "height": event.height},
         "model": event.model,
         "detections": [_object(one) for one in event.objects],
-        "anomaly_type": None,
+        "anomaly_type": event.anomaly_type,
+        "anomalies": event.anomalies,
         "image_url": None,
         "inference_latency_ms": _milliseconds(latency.inference),
         "latency_ms": {

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 from app.core.channel import Channel
 from app.core.quantiles import Quantiles
-from app.publisher.spool.rows import OutboxAccounts
+from app.publisher.spool.outbox import OutboxAccounts
 
 
 @dataclass(frozen=True)
 class ChannelSnapshot:
     """One reading of what goes to another topic than the events."""
 
-    accounts: OutboxAccounts = OutboxAccounts()
+    accounts: OutboxAccounts = field(default_factory=OutboxAccounts)
     trouble: str = ""
     """Why its records cannot be delivered now; empty while they can."""
 

@@ -4,8 +4,8 @@ They wait, are acknowledged, and are set aside like events, and have a ledger of
 ``accepted = published + waiting + quarantined + discarded``. A frame's ledger knows nothing of them.
 
 A channel whose topic does not take its records holds back itself alone: it may keep an eighth of ``spool.max_bytes``,
-beside the events; beyond that it loses its oldest records, which are counted as discarded. Where all of Kafka is away the
-events are more by far, and no frame is accepted any more before that comes to pass.
+beside the events; beyond that it loses its oldest records, which are counted as discarded. Where all of Kafka is away
+the events are more by far, and no frame is accepted any more before that comes to pass.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass
 
 from app.core.channel import Channel
 from app.publisher.spool.codec import digest
-from app.publisher.spool.rows import Delivery, OutboxAccounts, OutboxRecord, Refusal, WaitingRecord
 from app.telemetry.trouble_log import TroubleLog
 
 logger = logging.getLogger(__name__)
@@ -42,10 +42,58 @@ OUTBOX_TABLES = """
 OUTBOX_COLUMNS = "channel, record_id, camera_id, time_ms, stored_at_ns, body, digest, reason, wish"
 """All but the id."""
 ADD_TO_ACCOUNT = (
-    "INSERT INTO outbox_account VALUES (?, ?, ?) ON CONFLICT (channel, name) DO UPDATE SET count = count + excluded.count"
+    "INSERT INTO outbox_account VALUES (?, ?, ?) "
+    "ON CONFLICT (channel, name) DO UPDATE SET count = count + excluded.count"
 )
 _WRITTEN = ("accepted", "published", "discarded")
 """Numbers of the ledger that no count of rows tells."""
+
+
+@dataclass(frozen=True)
+class OutboxRecord:
+    """A record for another topic, to be committed with the frame that it is of."""
+
+    channel: Channel
+    record_id: str
+    """Its ``ce_id``."""
+    camera_id: str
+    time_ms: int
+    """Capture time of the frame in milliseconds since 1970 UTC."""
+    body: bytes
+    """As it is published: JSON."""
+
+
+@dataclass(frozen=True)
+class WaitingRecord:
+    """A record that waits for its topic."""
+
+    id: int
+    """Rising in the order of commit."""
+    stored_at_ns: int
+    record: OutboxRecord
+
+
+@dataclass(frozen=True)
+class OutboxAccounts:
+    """One reading of the numbers of a channel; ``accepted = published + waiting + quarantined + discarded``."""
+
+    accepted: int = 0
+    published: int = 0
+    waiting: int = 0
+    quarantined: int = 0
+    discarded: int = 0
+    """Given up, as too many waited; or dropped from quarantine; or destroyed on disk."""
+    bytes: int = 0
+    """Of what waits."""
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every record is in exactly one place."""
+        return self.accepted == self.published + self.waiting + self.quarantined + self.discarded
+
+    def __add__(self, other: OutboxAccounts) -> OutboxAccounts:
+        """Return the sum of two shards' numbers."""
+        return OutboxAccounts(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
 
 class Outbox:
@@ -71,7 +119,9 @@ class Outbox:
             if not quarantined:
                 self._totals[channel, "bytes"] = size + count * ROW_BYTES
 
-    def put(self, database: sqlite3.Connection, records: Iterable[OutboxRecord], at_ns: int) -> list[WaitingRecord]:
+    def put(
+        self, database: sqlite3.Connection, records: Iterable[OutboxRecord], at_ns: int
+    ) -> tuple[WaitingRecord, ...]:
         """Have records wait after those of their camera and channel."""
         waiting = []
         for one in records:
@@ -80,21 +130,19 @@ class Outbox:
             given = database.execute(f"INSERT INTO outbox ({OUTBOX_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608
             self._count(one.channel, accepted=1, waiting=1, bytes=len(one.body) + ROW_BYTES)
             waiting.append(WaitingRecord(int(given.lastrowid or 0), at_ns, one))
-        return waiting
+        return tuple(waiting)
 
-    def forget(self, database: sqlite3.Connection, delivery: Delivery) -> None:
+    def forget(self, database: sqlite3.Connection, row_id: int) -> None:
         """Delete a record that its topic has; one that was given up meanwhile is counted as that."""
-        row = database.execute(
-            "DELETE FROM outbox WHERE id = ? RETURNING channel, LENGTH(body)", (delivery.id,)
-        ).fetchone()
+        row = database.execute("DELETE FROM outbox WHERE id = ? RETURNING channel, LENGTH(body)", (row_id,)).fetchone()
         if row is not None:
             self._count(row[0], waiting=-1, published=1, bytes=-row[1] - ROW_BYTES)
 
-    def set_aside(self, database: sqlite3.Connection, refusal: Refusal) -> None:
+    def set_aside(self, database: sqlite3.Connection, row_id: int, reason: str) -> None:
         """Move a record to quarantine."""
         row = database.execute(
             "UPDATE outbox SET reason = ? WHERE id = ? AND reason IS NULL RETURNING channel, LENGTH(body)",
-            (refusal.reason, refusal.id),
+            (reason, row_id),
         ).fetchone()
         if row is not None:
             self._count(row[0], waiting=-1, quarantined=1, bytes=-row[1] - ROW_BYTES)
@@ -150,8 +198,8 @@ class Outbox:
         key = (record.channel, "bytes")
         while self._totals[key] + self._change[key] + len(record.body) + ROW_BYTES > self._limit:
             gone = database.execute(
-                "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE channel = ? AND reason IS NULL ORDER BY id "
-                "LIMIT ?) RETURNING LENGTH(body)",
+                "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE channel = ? AND reason IS NULL "
+                "ORDER BY id LIMIT ?) RETURNING LENGTH(body)",
                 (record.channel, _GIVEN_UP_AT_ONCE),
             ).fetchall()
             if not gone:

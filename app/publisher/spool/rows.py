@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from app.core.channel import DETECTIONS, Channel
+from app.publisher.spool.analysis import Analysed, JudgedFrame
+from app.publisher.spool.outbox import OutboxAccounts, WaitingRecord
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,39 @@ class Arrival:
     epoch: int
     sequence: int
     body: bytes
-    """Empty: the event is accepted and counted, but not to be published."""
+    """The event's stored form; empty: it is accepted and counted, but not to be published."""
     at_ns: int
+    frame: JudgedFrame | None = None
+    """What the analysis takes; the event's stored form is then what comes of that, and ``body`` counts for nothing."""
+
+
+@dataclass(frozen=True)
+class Committed:
+    """An event that is durable."""
+
+    id: int
+    """Under which it waits for Kafka; 0: it does not wait."""
+    analysed: Analysed | None = None
+    """What came of its frame; ``None`` where it came without one."""
+    records: tuple[WaitingRecord, ...] = ()
+    """What waits for other topics."""
+
+
+@dataclass(frozen=True)
+class LeftOver:
+    """What a publisher finds in its spool."""
+
+    order_keys: Sequence[OrderKey]
+    """Each camera's last committed frame."""
+    cameras: Sequence[str]
+    """Those of which events wait."""
+    last_id: int
+    """The highest id of an event that waits."""
+    records: Sequence[tuple[Channel, str]]
+    """Channel and camera of the records that wait for other topics."""
+    last_record_id: int
+    analysed: Sequence[str]
+    """Cameras of which something is known: it may have to end."""
 
 
 @dataclass(frozen=True)
@@ -41,53 +75,6 @@ class Waiting:
     camera_id: str
     stored_at_ns: int
     body: bytes
-
-
-@dataclass(frozen=True)
-class OutboxRecord:
-    """A record for another topic, to be committed with the frame that it is of."""
-
-    channel: Channel
-    record_id: str
-    """Its ``ce_id``."""
-    camera_id: str
-    time_ms: int
-    """Capture time of the frame in milliseconds since 1970 UTC."""
-    body: bytes
-    """As it is published: JSON."""
-
-
-@dataclass(frozen=True)
-class WaitingRecord:
-    """A record that waits for its topic."""
-
-    id: int
-    """Rising in the order of commit."""
-    stored_at_ns: int
-    record: OutboxRecord
-
-
-@dataclass(frozen=True)
-class OutboxAccounts:
-    """One reading of the numbers of a channel; ``accepted = published + waiting + quarantined + discarded``."""
-
-    accepted: int = 0
-    published: int = 0
-    waiting: int = 0
-    quarantined: int = 0
-    discarded: int = 0
-    """Given up, as too many waited; or dropped from quarantine; or destroyed on disk."""
-    bytes: int = 0
-    """Of what waits."""
-
-    @property
-    def balanced(self) -> bool:
-        """Whether every record is in exactly one place."""
-        return self.accepted == self.published + self.waiting + self.quarantined + self.discarded
-
-    def __add__(self, other: OutboxAccounts) -> OutboxAccounts:
-        """Return the sum of two shards' numbers."""
-        return OutboxAccounts(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -143,6 +130,8 @@ class SpoolAccounts:
     """Of the discarded: lost with a damaged file."""
     refusal: str = ""
     """Why the newest of the quarantined events was refused; empty where none is."""
+    channels: Mapping[str, OutboxAccounts] = field(default_factory=dict)
+    """The ledgers of the other topics."""
 
     @property
     def balanced(self) -> bool:

@@ -23,6 +23,7 @@ _KEYS = {
     "quarantine": "id",
     "camera": "rowid",
     "acknowledged": "event_id",
+    "analysis": "rowid",
     "rule_set": "id",
     "incident": "anomaly_id",
     "rule_count": "rule",
@@ -92,6 +93,7 @@ def rescue(aside: Path, fresh: sqlite3.Connection) -> Rescued:
         set_aside = _carry(damaged, fresh, "quarantine", "id, event_id, camera_id, at_ns, reason, body, digest", body=5)
         _carry(damaged, fresh, "camera", "camera_id, epoch, sequence, at_ns")
         _carry(damaged, fresh, "acknowledged", "event_id, at_ns")
+        _carry(damaged, fresh, "analysis", "camera_id, kind, at_ns, state, digest", body=3)
         _carry_outbox(damaged, fresh)
         _carry(damaged, fresh, "rule_set", "id, rules")
         _carry(damaged, fresh, "incident", "anomaly_id, camera_id, started_ms, ended_ms, body")

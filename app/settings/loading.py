@@ -22,7 +22,7 @@ from app.settings.environment import ENVIRONMENT, SECRETS, from_environment
 from app.settings.paths import DEMO_CAMERAS, find_file, where_looked
 from app.settings.settings import Settings
 
-_SECTIONS = frozenset({"cameras", "tls", "kafka", "detector", "spool", "publisher", "token"})
+_SECTIONS = frozenset({"cameras", "tls", "kafka", "detector", "spool", "publisher", "tracking", "token"})
 
 
 def load_settings(

@@ -88,6 +88,9 @@ class DetectionModel(Model):
         tuple[float, float, float, float],
         Field(description="x, y, width, height in pixels of the captured frame."),
     ]
+    track_id: Annotated[
+        int | None, Field(description="Which object of its camera it is; null: not tracked, or not known yet.")
+    ] = None
 
     @classmethod
     def of(cls, detected: DetectedObject) -> DetectionModel:
@@ -98,6 +101,7 @@ class DetectionModel(Model):
             class_id=detected.class_id,
             confidence=round(detected.confidence, 4),
             bbox=(x, y, width, height),
+            track_id=detected.track_id,
         )
 
 

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from app.analysis.tracking.options import TrackingOptions
 from app.core.channel import CHANNELS, Channel
 from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.publisher import Receipt, Submission
 from app.publisher.analysis import FrameAnalysis
 from app.settings.rule_lists import dump_rules, parse_rules
+from app.settings.tracking import TrackingSettings
 from tests.support.publisher import PublisherFixture, Time, Topic, running_publisher
 
 START_S = 1_700_000_000
@@ -89,6 +89,6 @@ async def running_street(
     topics = topics or {channel: Topic() for channel in CHANNELS}
     time = how.pop("time", None) or Time()
     time.seconds = max(time.seconds, start_s)
-    analysis = FrameAnalysis(TrackingOptions(), CHANNELS)
+    analysis = FrameAnalysis(TrackingSettings(), CHANNELS)
     async with running_publisher(folder, topic, time=time, analysis=analysis, channels=topics, **how) as it:
         yield Street(it, topics, start_s)

@@ -12,7 +12,7 @@ import pytest
 
 from app.errors import SpoolFull, SpoolUnavailable
 from app.publisher import Shard, Spool, SpoolOptions, open_shard, shard_of
-from app.publisher.spool.analysis import MAX_CAMERAS, Analysed, JudgedFrame
+from app.publisher.spool.analysis import MAX_CAMERAS, Analysed, Judged, JudgedFrame
 from app.publisher.spool.file import FILE, SCHEMA
 from app.publisher.spool.rows import Arrival, Delivery
 from app.publisher.spool.spool import CAMERA_MEMORY_S
@@ -38,6 +38,12 @@ class Counting:
     def dump(self, states: int, before: int) -> Mapping[str, bytes]:
         self.dumped += 1
         return {} if states == before else {"track": b"%d" % states}
+
+    def end(self, states: int, camera_id: str, silent_s: float | None) -> tuple[int, Judged]:
+        return states, Judged()
+
+    def set_rules(self, rules: str) -> None:
+        assert rules == "[]"
 
 
 def frame(name: str, camera: str = "cam", at_ns: int = NOW) -> Arrival:

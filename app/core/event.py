@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -63,6 +63,10 @@ class DetectionEvent:
     latency: StageLatencies
     truncated: bool = False
     """Whether the limit of detections a frame was reached, so that there may be more objects."""
+    anomaly_type: str | None = None
+    """The type of the most severe incident that goes on or is momentary; None: there is none."""
+    anomalies: tuple[Mapping[str, object], ...] = ()
+    """Incidents that begin, change, end or go on, as they are published."""
 
     @functools.cached_property
     def event_id(self) -> str:

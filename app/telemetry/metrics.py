@@ -50,6 +50,10 @@ TRACKS_STARTED = Metric("sightline_tracks_started", "Objects that got an id.", _
 FRAMES_UNTRACKED = Metric(
     "sightline_frames_untracked", "Frames captured no later than the one before, whose objects got no ids.", _CAMERA
 )
+OUTBOX_RECORDS = Metric("sightline_outbox_records", "Records that wait for another topic.", ("channel",))
+ANOMALIES = Metric("sightline_anomalies", "Transitions of incidents.", (*_CAMERA, "rule", "state"))
+CROSSINGS = Metric("sightline_crossings", "Crossings of lines.", (*_CAMERA, "rule", "direction", "label"))
+ZONE_OBJECTS = Metric("sightline_zone_objects", "Objects in a rule's zone.", (*_CAMERA, "rule"))
 FRAMES_SAMPLED = Metric("sightline_frames_sampled", "Frames picked by the sampling grid.", _CAMERA)
 FRAMES_ACCEPTED = Metric("sightline_frames_accepted", "Frames the service answered OK.", _CAMERA)
 FRAMES_DROPPED = Metric("sightline_frames_dropped", "Sampled frames that became no event.", (*_CAMERA, "reason"))

@@ -12,8 +12,9 @@ import pytest
 
 from app.errors import SpoolFull, SpoolUnavailable
 from app.publisher import Shard, Spool, SpoolOptions, open_shard, shard_of
-from app.publisher.spool.analysis import Analysed, AnalysisStates, JudgedFrame
+from app.publisher.spool.analysis import Analysed, AnalysisStates, Judged, JudgedFrame
 from app.publisher.spool.file import FILE, SCHEMA, connect, upgrade
+from app.publisher.spool.outbox import Outbox
 from app.publisher.spool.rows import Arrival, Delivery
 from app.publisher.spool.spool import CAMERA_MEMORY_S
 from tests.support.publisher import NOW, event
@@ -38,6 +39,12 @@ class Counting:
     def dump(self, states: int, before: int) -> Mapping[str, bytes]:
         self.dumped += 1
         return {} if states == before else {"track": b"%d" % states}
+
+    def end(self, states: int, camera_id: str, silent_s: float | None) -> tuple[int, Judged]:
+        return states, Judged()
+
+    def set_rules(self, rules: str) -> None:
+        assert rules == "[]"
 
 
 def frame(name: str, camera: str = "cam", at_ns: int = NOW) -> Arrival:
@@ -150,10 +157,10 @@ def test_of_many_cameras_those_used_lately_are_in_memory_and_all_are_on_disk(tmp
     analysis = Counting()
     with closing(connect(tmp_path / FILE, "normal")) as database:
         upgrade(database)
-        states = AnalysisStates(analysis, max_cameras=2)
+        states = AnalysisStates(analysis, Outbox(1 << 20), max_cameras=2)
 
         def see(*cameras: str) -> list[int | None]:
-            seen = [states.analyse(database, one, JudgedFrame(event("f", one)), NOW) for one in cameras]
+            seen = [states.analyse(database, one, JudgedFrame(event("f", one)), NOW)[0] for one in cameras]
             states.write(database)
             states.committed()
             return [each.event.objects[0].track_id for each in seen]

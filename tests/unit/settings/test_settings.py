@@ -335,6 +335,6 @@ def test_the_other_topics_can_be_named_and_turned_off_and_no_two_have_one_name()
     named = load_settings({"KAFKA_ANOMALIES_TOPIC": "incidents", "KAFKA_OBJECTS_TOPIC": "null"}).kafka
     assert named.channel_topics == {"anomalies": "incidents"}
     assert named.of_topic("incidents").topic == "incidents"
-    with pytest.raises(SettingsError, match="name 'events.objects' twice") as caught:
+    with pytest.raises(SettingsError, match=r"name 'events\.objects' twice") as caught:
         load_settings({"KAFKA_TOPIC": "events.objects"})
     assert "\n" not in str(caught.value)

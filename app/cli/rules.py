@@ -1,13 +1,14 @@
-"""``sightline rules``: whether a rules file is right, and what its rules would have said of past events."""
+"""``sightline rules``: the rules of the running system; and what a rules file would have said of past events."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.console import FAILED, Json, out, wide_console
+from app.cli.console import CONFIG, FAILED, Config, Json, api_client, out, wide_console
 from app.core.read_failure import read_failure
 from app.errors import SettingsError
 
@@ -15,11 +16,55 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from app.analysis.rules.replay import Replay
+    from app.web.rule_fields import RuleModel
 
 rules_app = typer.Typer(help="The rules.", no_args_is_help=True)
 RulesFile = Annotated[Path, typer.Argument(metavar="RULES", help="A rules file.")]
 _DIFFERENCES = 20
 """Differences that are shown one by one."""
+
+
+@rules_app.command("list")
+def rules_list(json: Json = False, config: Config = CONFIG) -> None:
+    """List the rules of the running system."""
+    rules = api_client(config).rules()
+    if json:
+        for rule in rules:
+            print(rule.model_dump_json(by_alias=True))
+    else:
+        wide_console().print(_rules_table(rules))
+
+
+@rules_app.command("add")
+def rules_add(
+    file: RulesFile,
+    replace: Annotated[bool, typer.Option("--replace", help="Change the rules whose ids there are already.")] = False,
+    json: Json = False,
+    config: Config = CONFIG,
+) -> None:
+    """Add the rules of a rules file to the running system; they remain after a restart."""
+    from app.settings.rule_lists import read_rules_file
+
+    rules = read_rules_file(file)  # a mistake in one of them adds none
+    client = api_client(config)
+    present = [] if replace else [rule.id for rule in client.rules()]
+    taken = [rule.id for rule in rules if rule.id in present]
+    if taken:
+        raise SettingsError(f"there is a rule {taken[0]!r} already; nothing was added (--replace changes it)")
+    for rule in rules:
+        fields = rule.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        added = client.add_rule(fields, replace=replace)
+        line = f"{added.id} ({added.type}) is {added.origin}, for {', '.join(added.applies_to) or 'no present camera'}"
+        out.print(added.model_dump_json(by_alias=True) if json else line, markup=False)
+
+
+@rules_app.command("remove")
+def rules_remove(
+    rule: Annotated[str, typer.Argument(help="Its id.")], json: Json = False, config: Config = CONFIG
+) -> None:
+    """Remove a rule from the running system; it stays removed after a restart."""
+    removed = api_client(config).remove_rule(rule)
+    out.print(removed.model_dump_json() if json else f"{removed.id} is removed; its incidents have ended", markup=False)
 
 
 @rules_app.command("check")
@@ -56,6 +101,19 @@ def rules_test(
             out.print(line, markup=False)
     if fail_on_diff and any(outcome.differs for outcome in replay.outcomes.values()):
         raise typer.Exit(FAILED)
+
+
+def _rules_table(rules: Sequence[RuleModel]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table()
+    for name in ("rule", "type", "severity", "origin", "cameras"):
+        table.add_column(name)
+    for rule in rules:
+        cameras = ", ".join(rule.applies_to) or "none of those present"
+        table.add_row(escape(rule.id), rule.type, rule.severity, rule.origin, escape(cameras))
+    return table
 
 
 def _print_json(transition: dict[str, object]) -> None:

@@ -35,6 +35,7 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "DETECTOR_IMAGE_SIZE": ("detector", "image_size"),
     "DETECTOR_MAX_DETECTIONS": ("detector", "max_detections"),
     "SIGHTLINE_CAMERAS": ("cameras",),
+    "SIGHTLINE_RULES": ("rules",),
     "SIGHTLINE_LATENCY_BUDGET_MS": ("latency_budget_ms",),
     "SIGHTLINE_SPOOL_DIR": ("spool", "dir"),
     "SIGHTLINE_STATE_DIR": ("state_dir",),

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from app.cameras import AnsweredFrame, CameraState, CameraStatus, DroppedLately, FrameLatency, Picture
 from app.cameras.ledger import CameraLedger, DropReason
 from app.core.event import DetectedObject
 from app.core.quantiles import Quantiles
 from app.fleet import Origin
-from app.publisher import PublisherSnapshot
+from app.publisher import IncidentQuery, PublisherSnapshot, RuleCount
 from app.settings.cameras import camera_of
 from app.web import (
     BrokerFacts,
@@ -20,6 +21,7 @@ from app.web import (
     Cursor,
     DeploymentFacts,
     Health,
+    Incidents,
     LoadFacts,
     NewFrames,
     Readings,
@@ -95,6 +97,24 @@ PUBLISHER = PublisherSnapshot(
 )  # fmt: skip
 
 
+class Found:
+    """Stands in for the publisher's shards: incidents and counts."""
+
+    def __init__(self) -> None:
+        self.bodies: list[Mapping[str, Any]] | None = []
+        """The incidents; ``None``: the publisher is away."""
+        self.counted: list[RuleCount] = []
+        self.asked: list[object] = []
+
+    async def incidents(self, query: IncidentQuery) -> Sequence[Mapping[str, Any]] | None:
+        self.asked.append(query)
+        return self.bodies
+
+    async def rule_counts(self, rule: str, from_ms: int, to_ms: int, step_ms: int) -> Sequence[RuleCount] | None:
+        self.asked.append((rule, from_ms, to_ms, step_ms))
+        return None if self.bodies is None else self.counted
+
+
 class System:
     """A system with one camera, which counts how often it is asked."""
 
@@ -102,6 +122,8 @@ class System:
         self.camera_ids: Sequence[str] = ("gate",)
         self.token: str | None = None
         self.readings = Readings(self)
+        self.found = Found()
+        self.incidents = Incidents(self.found)
         self.pictures = 0
         self._camera = camera_facts or camera(status())
         self._picture = picture

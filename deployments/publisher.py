@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from ray.serve._private.constants import SERVE_NAMESPACE
 from app.errors import DeliveryUnavailable, SightlineError
 from app.publisher import (
     EventPublisher,
+    IncidentQuery,
     Receipt,
+    RuleCount,
     Shard,
     ShardReading,
     Spool,
@@ -200,6 +202,18 @@ class KafkaPublisher:
         reading = (await self._started()).reading(seconds)
         warning = self._sink.warning if self._sink is not None else ""
         return replace(reading, snapshot=replace(reading.snapshot, broker_warning=warning))
+
+    async def set_rules(self, rules: str) -> None:
+        """Put rules, a JSON list, into force from the next committed frame on, and keep them."""
+        await (await self._started()).rules.set_rules(rules)
+
+    async def incidents(self, query: IncidentQuery) -> list[Mapping[str, Any]]:
+        """Return incidents as they were published last, the newest first."""
+        return await (await self._started()).rules.incidents(query)
+
+    async def rule_counts(self, rule: str, from_ms: int, to_ms: int, step_ms: int) -> list[RuleCount]:
+        """Return how often a rule found something, by steps of time."""
+        return await (await self._started()).rules.counts(rule, from_ms, to_ms, step_ms)
 
     async def _started(self) -> EventPublisher:
         """Start at the first call: an actor's constructor runs outside its event loop."""

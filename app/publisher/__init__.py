@@ -10,6 +10,7 @@ from app.publisher.record import EventRecord, make_record
 from app.publisher.shards import Shard, ShardReading, merge_readings, shard_of, shards_of
 from app.publisher.snapshot import PublisherSnapshot
 from app.publisher.spool.folder import ask_quarantine, quarantined, read_accounts
+from app.publisher.spool.incidents import IncidentQuery, RuleCount
 from app.publisher.spool.resharding import open_shard
 from app.publisher.spool.rows import Quarantined, SpoolAccounts, SpoolOptions
 from app.publisher.spool.spool import Spool
@@ -18,10 +19,12 @@ from app.publisher.spool.writer import SpoolWriter
 __all__ = [
     "EventPublisher",
     "EventRecord",
+    "IncidentQuery",
     "PublishObserver",
     "PublisherSnapshot",
     "Quarantined",
     "Receipt",
+    "RuleCount",
     "Shard",
     "ShardReading",
     "Sink",

@@ -23,6 +23,7 @@ from app.errors import DeliveryUnavailable, EpochSuperseded, FrameRepeated, Orde
 from app.publisher.camera_queue import Pending
 from app.publisher.delivery_times import DeliveryTimes, PublishObserver
 from app.publisher.drain import CAMERA_IDLE_S, MAX_CAMERAS, MAX_HELD, Drain, Sink
+from app.publisher.rule_book import RuleBook
 from app.publisher.shards import ShardReading
 from app.publisher.snapshot import PublisherSnapshot
 from app.publisher.spool.codec import dump
@@ -107,6 +108,8 @@ class EventPublisher:
             monotonic: seconds.
         """
         self._spool = spool
+        self.rules = RuleBook(spool)
+        """The rules in force, and what they found."""
         self._observer = observer
         self._no_gauges = TroubleLog(
             logger, "the spool's gauges cannot be set", level=logging.ERROR, monotonic=monotonic

@@ -41,7 +41,7 @@ class RuleListSource:
         """
         return "" if self.file is None else _read(self.file)
 
-    def parse(self, text: str, environment: Mapping[str, str]) -> ConfiguredRules:  # noqa: ARG002 - nothing is secret
+    def parse(self, text: str, environment: Mapping[str, str]) -> ConfiguredRules:
         """Parse what :meth:`text` returned.
 
         Raises:

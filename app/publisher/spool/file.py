@@ -13,6 +13,7 @@ from typing import Literal
 
 from app.errors import SpoolDamaged, SpoolUnavailable
 from app.publisher.spool.high_water_mark import BEFORE, LOG, MARK
+from app.publisher.spool.incidents import INCIDENT_TABLES
 from app.publisher.spool.rows import Quarantined, SpoolAccounts
 
 FILE, LOCK, RESERVE = "spool.db", "spool.lock", "reserve"
@@ -37,6 +38,7 @@ SCHEMA: tuple[str, ...] = (
         at_ns INTEGER NOT NULL, reason TEXT NOT NULL, body BLOB NOT NULL, digest INTEGER NOT NULL,
         wish TEXT NOT NULL DEFAULT '');
     """,
+    INCIDENT_TABLES,
 )
 """Each entry takes the file from the version of its index to the next one."""
 KEEP_ORDER_KEY = (

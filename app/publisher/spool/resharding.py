@@ -1,9 +1,10 @@
 """Resharding: a shard's spool is opened; where the folder has another number of shards, all spools are moved first.
 
 What is moved: the waiting events, each camera's in their order; each camera's last (epoch, sequence); the ids that were
-acknowledged lately; the quarantine, with what was asked of it; the ledger. A camera's rows go to the one shard that has
-it from now on. An acknowledged id names no camera, so every shard gets it. The ledger's past (published, discarded)
-belongs to no camera, so the first shard gets it: the sums over all shards stay what they were.
+acknowledged lately; the quarantine, with what was asked of it; rules, incidents and counts; the ledger. A camera's rows
+go to the one shard that has it from now on. An acknowledged id names no camera, and rules may be of any, so every shard
+gets them. The ledger's past (published, discarded) belongs to no camera, so the first shard gets it: the sums over all
+shards stay what they were.
 
 What is guaranteed, whenever and however often the process is killed, or power fails: before the one write of the
 layout file that decides, the old spools are whole and count, and the attempt is thrown away by the next one; after it
@@ -211,6 +212,14 @@ def _copy_rows(old: Sequence[sqlite3.Connection], fresh: Sequence[sqlite3.Connec
         for row in database.execute("SELECT event_id, at_ns FROM acknowledged"):
             for target in fresh:
                 target.execute("INSERT OR IGNORE INTO acknowledged VALUES (?, ?)", row)
+        for row in database.execute("SELECT anomaly_id, camera_id, started_ms, ended_ms, body FROM incident"):
+            home(row[1]).execute("INSERT OR REPLACE INTO incident VALUES (?, ?, ?, ?, ?)", row)
+        for row in database.execute("SELECT rule, minute, camera_id, direction, label, count FROM rule_count"):
+            home(row[2]).execute("INSERT OR REPLACE INTO rule_count VALUES (?, ?, ?, ?, ?, ?)", row)
+        # Every shard has all rules; those of a shard that was down when they changed are corrected by the manager.
+        for row in database.execute("SELECT id, rules FROM rule_set"):
+            for target in fresh:
+                target.execute("INSERT OR IGNORE INTO rule_set VALUES (?, ?)", row)
 
 
 def _in_order(databases: Sequence[sqlite3.Connection], table: str, columns: str) -> Iterator[Row]:

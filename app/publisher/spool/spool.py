@@ -14,7 +14,8 @@ import logging
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from app.errors import SpoolDamaged, SpoolFull, SpoolUnavailable
 from app.publisher.spool import salvage
@@ -32,6 +33,15 @@ from app.publisher.spool.file import (
     upgrade,
 )
 from app.publisher.spool.high_water_mark import HighWaterMark
+from app.publisher.spool.incidents import (
+    IncidentQuery,
+    RuleCount,
+    count_rule,
+    find_incidents,
+    forget_incidents,
+    read_rule_set,
+    write_rule_set,
+)
 from app.publisher.spool.rows import Arrival, Delivery, OrderKey, Refusal, SpoolAccounts, SpoolOptions, Waiting
 
 logger = logging.getLogger(__name__)
@@ -43,6 +53,9 @@ REPEAT_WINDOW_S = 600.0
 """How long an acknowledged id is remembered (``proto/README.md``, "Delivery")."""
 CAMERA_MEMORY_S = 30 * 86_400.0
 """How long the order of a camera of which nothing comes is remembered."""
+
+FORGET_INCIDENTS_NS = 60_000_000_000
+"""How often old incidents are forgotten."""
 
 
 class Spool:
@@ -58,6 +71,7 @@ class Spool:
         self._lock = lock(options.folder)
         self._disk_full, self._ledger_known = False, True
         self._change: Counter[str] = Counter()
+        self._forget_incidents_at_ns = 0
         try:
             self._mark = HighWaterMark(options.folder)
             self._database = self._open()
@@ -137,11 +151,35 @@ class Spool:
         refusal = newest_refusal(self._database) if self._totals["quarantined"] else ""
         return accounts_of(self._totals, row[0] if row else None, refusal)
 
+    def rule_set(self) -> str:
+        """Return the rules in force, a JSON list."""
+        return read_rule_set(self._database)
+
+    def set_rules(self, rules: str) -> None:
+        """Keep rules, a JSON list; they are in force from the next commit on.
+
+        Raises:
+            SpoolUnavailable: the file cannot be written now; those before stay in force.
+        """
+        with self._transaction() as database:
+            write_rule_set(database, rules)
+
+    def incidents(self, query: IncidentQuery) -> list[Mapping[str, Any]]:
+        """Return incidents as they were published last, the newest first."""
+        return find_incidents(self._database, query)
+
+    def rule_counts(self, rule: str, from_ms: int, to_ms: int, step_ms: int) -> list[RuleCount]:
+        """Return how often a rule found something; see :func:`count_rule`."""
+        return count_rule(self._database, rule, from_ms, to_ms, step_ms)
+
     def tidy(self, now_ns: int) -> list[str]:
         """Forget what is too old, and act on requests to the quarantine; return the cameras that have events again."""
         with self._transaction() as database:
             database.execute("DELETE FROM acknowledged WHERE at_ns < ?", (now_ns - int(REPEAT_WINDOW_S * 1e9),))
             database.execute("DELETE FROM camera WHERE at_ns < ?", (now_ns - int(CAMERA_MEMORY_S * 1e9),))
+            if now_ns >= self._forget_incidents_at_ns:
+                forget_incidents(database, now_ns // 1_000_000)
+                self._forget_incidents_at_ns = now_ns + FORGET_INCIDENTS_NS
             dropped = database.execute("DELETE FROM quarantine WHERE wish = 'drop'").rowcount
             self._change["discarded"] += dropped
             self._change["quarantined"] -= dropped

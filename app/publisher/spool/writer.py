@@ -112,16 +112,16 @@ class SpoolWriter:
 
     async def knows(self, event_id: str) -> bool:
         """Return whether an event was committed before."""
-        return await self._ask(lambda spool: spool.knows(event_id))
+        return await self.ask(lambda spool: spool.knows(event_id))
 
     async def waiting(self, camera_id: str, after: int, limit: int) -> list[Waiting]:
         """Return a camera's next waiting events."""
-        return await self._ask(lambda spool: spool.waiting(camera_id, after, limit))
+        return await self.ask(lambda spool: spool.waiting(camera_id, after, limit))
 
     async def tidy(self, now_ns: int) -> list[str]:
         """Forget what is too old; return the cameras that have events again by what was asked of the quarantine."""
-        cameras = await self._ask(lambda spool: spool.tidy(now_ns))
-        self._accounts = await self._ask(lambda spool: spool.accounts())
+        cameras = await self.ask(lambda spool: spool.tidy(now_ns))
+        self._accounts = await self.ask(lambda spool: spool.accounts())
         return cameras
 
     async def close(self) -> None:
@@ -164,10 +164,10 @@ class SpoolWriter:
                 self._shut.report(str(error))
                 self._trouble = str(error)
                 await asyncio.sleep(OPEN_AGAIN_S)
-        order_keys = await self._ask(lambda spool: spool.order_keys())
-        cameras = await self._ask(lambda spool: spool.cameras_waiting())
-        last = await self._ask(lambda spool: spool.last_id())
-        self._accounts = await self._ask(lambda spool: spool.accounts())
+        order_keys = await self.ask(lambda spool: spool.order_keys())
+        cameras = await self.ask(lambda spool: spool.cameras_waiting())
+        last = await self.ask(lambda spool: spool.last_id())
+        self._accounts = await self.ask(lambda spool: spool.accounts())
         self._trouble = ""
         self._shut.resolve("the spool is open")
         opened(order_keys, cameras, last)
@@ -198,7 +198,7 @@ class SpoolWriter:
         def transact(spool: Spool) -> tuple[list[int | None], SpoolAccounts]:
             return spool.commit(arrivals, deliveries, refusals), spool.accounts()
 
-        ids, self._accounts = await self._ask(transact)
+        ids, self._accounts = await self.ask(transact)
         del self._deliveries[: len(deliveries)]
         del self._refusals[: len(refusals)]
         return ids
@@ -213,7 +213,7 @@ class SpoolWriter:
             await asyncio.sleep(RETRY_S)
             self._work.set()
 
-    async def _ask(self, question: Callable[[Spool], T]) -> T:
+    async def ask(self, question: Callable[[Spool], T]) -> T:
         """Use the spool in its thread.
 
         Raises:

@@ -14,7 +14,7 @@ from ray import serve
 
 from app.cameras import CameraStatus
 from app.cameras.telemetry import CameraTelemetry, ReportedTelemetry
-from app.fleet import Fleet, Reconciler, DesiredRules, RuleSender, camera_store, rule_store
+from app.fleet import DesiredRules, Fleet, Reconciler, RuleSender, camera_store, rule_store
 from app.fleet.configuration import ConfiguredDefaults, FleetConfiguration
 from app.fleet.startup import wait_while_deploying
 from app.fleet.status_line import StatusLine

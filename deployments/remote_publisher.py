@@ -123,7 +123,6 @@ class RemotePublishers:
         asked = await asyncio.gather(*(_reading(shard, seconds, patience_s) for shard in self.shards))
         return merge_readings(asked)
 
-
     async def set_rules(self, rules: str) -> list[str]:
         """Put rules, a JSON list, into force in every shard, and return why those that do not have them do not."""
         asked = await asyncio.gather(*(shard.set_rules(rules) for shard in self.shards), return_exceptions=True)

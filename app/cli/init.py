@@ -34,7 +34,10 @@ def init(
     for path, text in texts.items():
         _write(path, text)
     out.print(f"written: {', '.join(map(str, texts))}", markup=False)
-    out.print("name your cameras in cameras.yaml and your rules in rules.yaml, then start 'sightline up' in that folder", markup=False)
+    out.print(
+        "name your cameras in cameras.yaml and your rules in rules.yaml, then start 'sightline up' in that folder",
+        markup=False,
+    )
 
 
 def _text(source: str) -> str:

@@ -1,12 +1,12 @@
 """Fleet: which cameras and rules there should be, and bringing that about."""
 
+from app.fleet.desired_rules import DesiredRule, DesiredRules
 from app.fleet.fleet import Fleet
 from app.fleet.list_watcher import ListWatcher
 from app.fleet.liveness import LivenessProbe
 from app.fleet.override_store import OverrideStore, camera_store, describe_overrides, rule_store
 from app.fleet.overrides import Desired, DesiredCamera, Origin, Override, Overrides
 from app.fleet.reconciler import CameraHandle, Reconciler
-from app.fleet.desired_rules import DesiredRule, DesiredRules
 from app.fleet.rule_sender import RuleSender
 from app.fleet.supervisor import CameraSupervisor
 
@@ -16,6 +16,7 @@ __all__ = [
     "Desired",
     "DesiredCamera",
     "DesiredRule",
+    "DesiredRules",
     "Fleet",
     "ListWatcher",
     "LivenessProbe",
@@ -24,7 +25,6 @@ __all__ = [
     "OverrideStore",
     "Overrides",
     "Reconciler",
-    "DesiredRules",
     "RuleSender",
     "camera_store",
     "describe_overrides",

@@ -1,4 +1,4 @@
-"""FleetConfiguration: which cameras and rules are configured, by settings and ``user_config``, while the system runs."""
+"""FleetConfiguration: which cameras and rules are configured, while the system runs."""
 
 from __future__ import annotations
 
@@ -129,9 +129,7 @@ class FleetConfiguration:
         self._user_config_trouble = ""
         defaults, fixed = self._defaults, self._defaults.by_environment
         try:
-            cameras = configured_camera_list(
-                user_config, defaults.source, by_environment="SIGHTLINE_CAMERAS" in fixed
-            )
+            cameras = configured_camera_list(user_config, defaults.source, by_environment="SIGHTLINE_CAMERAS" in fixed)
             rules = configured_rule_list(user_config, defaults.rules, by_environment="SIGHTLINE_RULES" in fixed)
             budget_ms = configured_budget_ms(
                 user_config, defaults.budget_ms, by_environment="SIGHTLINE_LATENCY_BUDGET_MS" in fixed

@@ -1,4 +1,4 @@
-"""The HTTP API: liveness, readiness, status, events, cameras, rules, incidents, live page (``proto/README.md``, "The HTTP API")."""
+"""The HTTP API: health, status, events, cameras, rules, incidents, live page (``proto/README.md``, "The HTTP API")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules in the HTTP API: read, added, changed and removed while the system runs (``proto/README.md``, "The HTTP API")."""
+"""Rules in the HTTP API: read, and changed while the system runs (``proto/README.md``, "The HTTP API")."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from app.cameras import CameraStatus, Picture
-from app.fleet import DesiredCamera, Fleet, DesiredRules
+from app.fleet import DesiredCamera, DesiredRules, Fleet
 from app.fleet.status_line import Observation
 from app.fleet.supervisor import SupervisedCamera
 from app.publisher import PublisherSnapshot

@@ -8,7 +8,7 @@ from pathlib import Path
 from app.settings.cameras import CameraSettings
 from app.web import SystemFacts
 from tests.support.api_system import System, camera
-from tests.support.fleet import Runner, Shards, fleet, desired_rules
+from tests.support.fleet import Runner, Shards, desired_rules, fleet
 from tests.support.fleet import camera as wanted
 
 GATE = wanted("gate", "rtsp://viewer:pa55@gate.example/1", fps=5)

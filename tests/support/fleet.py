@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.cameras import CameraStatus
-from app.fleet import Fleet, Reconciler, DesiredRules, RuleSender, camera_store, rule_store
+from app.fleet import DesiredRules, Fleet, Reconciler, RuleSender, camera_store, rule_store
 from app.settings.camera_lists import ConfiguredCameras, parse_cameras
 from app.settings.cameras import CameraSettings, camera_of
 from app.settings.rule_lists import ConfiguredRules, configure_rules

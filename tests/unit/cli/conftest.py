@@ -39,6 +39,6 @@ def system(tmp_path: Path) -> Iterator[Changing]:
 
 
 @pytest.fixture
-def config(system: Changing, tmp_path: Path) -> str:  # noqa: ARG001 - it must run
+def config(system: Changing, tmp_path: Path) -> str:
     """The path of the Serve configuration of a running system."""
     return str(tmp_path / "serve_config.yaml")

@@ -110,9 +110,7 @@ def test_the_file_is_json_with_a_version(tmp_path: Path):
 def test_changes_of_rules_are_kept_in_a_file_of_their_own(tmp_path: Path):
     night = {"id": "night", "type": "intrusion", "zone": [[0, 0], [1, 0], [1, 1]], "schedule": {"from": "22:00"}}
     configured_rules = configure_rules([{"id": "stop", "type": "stopped"}])
-    changes = (
-        Overrides().with_entry(parse_rule(night), configured_rules).without_entry("stop", configured_rules)
-    )
+    changes = Overrides().with_entry(parse_rule(night), configured_rules).without_entry("stop", configured_rules)
     kept = rule_store(tmp_path)
     kept.save(changes)
     assert kept.load() == changes

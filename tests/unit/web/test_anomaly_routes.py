@@ -75,9 +75,7 @@ async def test_one_incident_is_found_by_its_id(system: Changing):
 
 async def test_counts_are_returned_by_steps_of_time(system: Changing):
     system.found.counted = [RuleCount(NOON_MS, "gate", "left_to_right", "car", 3)]
-    reported = await get(
-        system, "/rules/stop/counts?from=2026-01-10T12:00:00Z&to=2026-01-10T13:00:00Z&step=600"
-    )
+    reported = await get(system, "/rules/stop/counts?from=2026-01-10T12:00:00Z&to=2026-01-10T13:00:00Z&step=600")
     assert reported.json() == {
         "rule": "stop", "from": "2026-01-10T12:00:00Z", "to": "2026-01-10T13:00:00Z", "step": 600,
         "counts": [

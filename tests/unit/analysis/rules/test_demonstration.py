@@ -40,7 +40,11 @@ def frame_at(camera_id: str, street: Street, seconds: float) -> Frame:
 
 @pytest.mark.parametrize("camera", STREETS, ids=lambda camera: camera.id)
 def test_each_demonstration_street_has_an_incident_of_every_rule_within_two_minutes(camera: CameraSettings):
-    street, rules, state = Street(StreetSpec.parse(camera.url.reveal())), make_camera_rules(RULES, camera.id), RulesState()
+    street, rules, state = (
+        Street(StreetSpec.parse(camera.url.reveal())),
+        make_camera_rules(RULES, camera.id),
+        RulesState(),
+    )
     missing = {rule.id for rule in rules.rules}
     assert missing == {"roadway", "near-pavement"}
     found: list[Anomaly] = []

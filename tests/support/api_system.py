@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from app.cameras import AnsweredFrame, CameraState, CameraStatus, DroppedLately, FrameLatency, Picture
@@ -27,6 +28,7 @@ from app.web import (
     Readings,
     SystemFacts,
 )
+from tests.support.fleet import Shards, desired_rules
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
 
@@ -124,12 +126,17 @@ class System:
         self.readings = Readings(self)
         self.found = Found()
         self.incidents = Incidents(self.found)
+        self.rules = desired_rules(Shards(), Path("/nowhere"))
         self.pictures = 0
         self._camera = camera_facts or camera(status())
         self._picture = picture
 
     async def health(self) -> Health:
         return Health(True)
+
+    def objects(self, number: int) -> tuple[DetectedObject, ...]:
+        """Return what is detected in a frame, by its number."""
+        return (DetectedObject("car", 2, 0.91234, (1.006, 2.0, 3.0, 4.0)),)
 
     async def new_frames(self, after: Mapping[str, Cursor]) -> Sequence[NewFrames]:
         number = after["gate"].number + 1
@@ -142,7 +149,7 @@ class System:
             width=640,
             height=360,
             model="street.pt",
-            objects=(DetectedObject("car", 2, 0.91234, (1.006, 2.0, 3.0, 4.0)),),
+            objects=self.objects(number),
             latency=FINE,
         )
         return [NewFrames("gate", 7, (seen,))]
@@ -162,4 +169,6 @@ class System:
             load=LoadFacts(1, 2, 3),
             broker=BrokerFacts(True, True, (), "events.detections"),
             viewers=viewers,
+            rules_trouble=self.rules.trouble,
+            rules_version=self.rules.version,
         )

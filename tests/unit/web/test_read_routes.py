@@ -154,7 +154,14 @@ async def test_the_openapi_document_names_every_path_of_the_contract():
 
 
 @pytest.mark.parametrize(
-    ("path", "kind"), [("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "text/javascript")]
+    ("path", "kind"),
+    [
+        ("/", "text/html"),
+        ("/page.css", "text/css"),
+        ("/page.js", "text/javascript"),
+        ("/incidents.js", "text/javascript"),
+        ("/elements.js", "text/javascript"),
+    ],
 )
 async def test_the_page_is_ours_alone(path: str, kind: str):
     answer = await get(System(), path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from app.publisher.spool.incidents import IncidentQuery, RuleCount
+from app.publisher.spool.incidents import IncidentQuery, RuleCount, count_rule, find_incidents, read_rule_set
 from app.publisher.spool.writer import SpoolWriter
 from app.settings.rule_lists import load_rules
 
@@ -41,7 +41,7 @@ class RuleBook:
             DeliveryUnavailable: the spool is not open.
         """
         await self._spool.ready(OPEN_PATIENCE_S)
-        return await self._spool.ask(lambda spool: spool.rule_set())
+        return await self._spool.read(read_rule_set)
 
     async def incidents(self, query: IncidentQuery) -> list[Mapping[str, Any]]:
         """Return incidents as they were published last, the newest first.
@@ -50,7 +50,7 @@ class RuleBook:
             DeliveryUnavailable: the spool is not open.
         """
         await self._spool.ready(OPEN_PATIENCE_S)
-        return await self._spool.ask(lambda spool: spool.incidents(query))
+        return await self._spool.read(lambda database: find_incidents(database, query))
 
     async def counts(self, rule: str, from_ms: int, to_ms: int, step_ms: int) -> list[RuleCount]:
         """Return how often a rule found something, by steps of time.
@@ -65,4 +65,4 @@ class RuleBook:
             DeliveryUnavailable: the spool is not open.
         """
         await self._spool.ready(OPEN_PATIENCE_S)
-        return await self._spool.ask(lambda spool: spool.rule_counts(rule, from_ms, to_ms, step_ms))
+        return await self._spool.read(lambda database: count_rule(database, rule, from_ms, to_ms, step_ms))

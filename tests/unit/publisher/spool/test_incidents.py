@@ -44,6 +44,14 @@ def found(database: sqlite3.Connection, **wanted: Any) -> list[tuple[str, str]]:
     return [(one["anomaly_id"], one["state"]) for one in incidents.find_incidents(database, IncidentQuery(**wanted))]
 
 
+def everything(database: sqlite3.Connection) -> list[Any]:
+    return incidents.find_incidents(database, IncidentQuery())
+
+
+def counts(database: sqlite3.Connection) -> list[RuleCount]:
+    return incidents.count_rule(database, "no-parking", 0, BEGAN_MS + HOUR_MS, HOUR_MS)
+
+
 def test_an_incident_is_found_as_it_was_published_last(database: sqlite3.Connection):
     keep_transitions(database, [transition("a"), transition("b", at_ms=10, camera_id="cam-2")])
     keep_transitions(database, [transition("a", "end", at_ms=5_000, started_ms=BEGAN_MS)])
@@ -94,11 +102,11 @@ def test_incidents_counts_and_rules_survive_a_damaged_file_and_another_number_of
     with closing(sqlite3.connect(tmp_path / "spool" / FILE, isolation_level=None)) as opened:
         keep_transitions(opened, [transition(f"b{number}", camera_id=f"cam-{number}") for number in range(8)])
     parts = [open_shard(SpoolOptions(tmp_path / "spool"), Shard(number, 2)) for number in (1, 2)]
-    assert [part.rule_set() for part in parts] == ['[{"rule":1}]'] * 2
-    assert sum(len(part.incidents(IncidentQuery())) for part in parts) == 8
-    counts = [one for part in parts for one in part.rule_counts("no-parking", 0, BEGAN_MS + HOUR_MS, HOUR_MS)]
-    assert sum(one.count for one in counts) == 8
-    waiting = len(parts[0].incidents(IncidentQuery()))
+    assert [part.read(incidents.read_rule_set) for part in parts] == ['[{"rule":1}]'] * 2
+    assert sum(len(part.read(everything)) for part in parts) == 8
+    found_counts = [one for part in parts for one in part.read(counts)]
+    assert sum(one.count for one in found_counts) == 8
+    waiting = len(parts[0].read(everything))
     for part in parts:
         part.close()
     with closing(sqlite3.connect(tmp_path / "fresh.db", isolation_level=None)) as fresh:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.console import CONFIG, FAILED, Config, Json, api_client, out, wide_console
+from app.cli.anomalies import moment
+from app.cli.console import CONFIG, FAILED, Config, Json, api_client, out, resolve_settings, wide_console
 from app.core.read_failure import read_failure
 from app.errors import SettingsError
+from app.settings.settings import Settings
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -79,28 +82,50 @@ def rules_check(file: RulesFile) -> None:
 @rules_app.command("test")
 def rules_test(
     file: RulesFile,
-    events: Annotated[Path, typer.Option(help="Past events, as 'sightline events --json' writes them.")],
+    events: Annotated[Path | None, typer.Option(help="Past events, as 'sightline events --json' writes them.")] = None,
+    from_topic: Annotated[bool, typer.Option("--from-topic", help="The past events that the topic has.")] = False,
+    since: Annotated[
+        str | None, typer.Option(help="With --from-topic: 90s, 30m, 12h or 7d ago, or an ISO 8601 time; else all.")
+    ] = None,
     fail_on_diff: Annotated[bool, typer.Option("--fail-on-diff", help="Exit with 1 on a difference.")] = False,
     json: Json = False,
+    config: Config = CONFIG,
 ) -> None:
     """Apply rules to past events: what they give, beside what the rules of then gave."""
     from app.analysis.rules.replay import Replay
     from app.settings.rule_lists import read_rules_file
 
+    if (events is None) == (not from_topic):
+        raise SettingsError("--events FILE, --from-topic: allowed is one of them, and one is needed")
+    if since is not None and not from_topic:
+        raise SettingsError("--since: it goes with --from-topic; of a file all events are read")
     replay = Replay(read_rules_file(file))
-    try:
-        with events.open() as lines:
-            for transition in replay.apply(lines, str(events)):
-                if json:
-                    _print_json(transition)
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"events file {str(events)!r} cannot be read: {read_failure(error)}") from None
+    for transition in _from_file(replay, events) if events else _from_topic(replay, since, resolve_settings(config)):
+        if json:
+            _print_json(transition)
     if not json:
         wide_console().print(_table(replay))
         for line in _differences(replay):
             out.print(line, markup=False)
     if fail_on_diff and any(outcome.differs for outcome in replay.outcomes.values()):
         raise typer.Exit(FAILED)
+
+
+def _from_file(replay: Replay, file: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with file.open() as lines:
+            yield from replay.apply(lines, str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"events file {str(file)!r} cannot be read: {read_failure(error)}") from None
+
+
+def _from_topic(replay: Replay, since: str | None, settings: Settings) -> Iterator[dict[str, Any]]:
+    from app.cli.event_lines import connected
+
+    since_ms = None if since is None else int(moment(since, "--since", datetime.now(UTC)).timestamp() * 1000)
+    with connected(settings, from_beginning=since is None, since_ms=since_ms) as follower:
+        lines = (received.value.decode(errors="replace") for received in follower.until_now())
+        yield from replay.apply(lines, f"topic {settings.kafka.topic}")
 
 
 def _rules_table(rules: Sequence[RuleModel]) -> Table:

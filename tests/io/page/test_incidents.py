@@ -119,7 +119,9 @@ def test_an_incident_that_goes_on_is_on_top_with_its_time_and_marks_its_zone_and
 
 def test_past_incidents_and_counts_are_listed_by_rule(page):
     tab, _ = page
-    tab.wait("document.querySelectorAll('#past li').length === 2 && document.querySelectorAll('#counts tr').length === 3")
+    tab.wait(
+        "document.querySelectorAll('#past li').length === 2 && document.querySelectorAll('#counts tr').length === 3"
+    )
     assert text_of(tab, "#past .what") == [
         "● gate-line, line crossing left to right (car)",
         "▲ no-parking, stopped (car) (track lost)",

@@ -137,3 +137,18 @@ def test_a_mistake_in_one_rule_of_a_file_adds_none_of_it(config: str, rules: Pat
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith("sightline: rule 'gate': line")
     assert "yard" not in call("rules", "list", "--json", "--config", config).stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "reported"),
+    [
+        ((), "--events FILE, --from-topic: allowed is one of them, and one is needed"),
+        (("--events", "x", "--from-topic"), "--events FILE, --from-topic: allowed is one of them, and one is needed"),
+        (("--events", "x", "--since", "1h"), "--since: it goes with --from-topic; of a file all events are read"),
+        (("--from-topic", "--since", "soon"), "--since: 'soon'; allowed are 90s, 30m, 12h and 7d ago, and an ISO 860"),
+    ],
+)
+def test_where_the_events_come_from_is_one_thing(rules: Path, options: tuple[str, ...], reported: str):
+    done = call("rules", "test", str(rules), *options)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"sightline: {reported}")

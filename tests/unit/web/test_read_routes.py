@@ -67,7 +67,9 @@ async def test_cameras_are_listed_and_reported_one_by_one():
 
 async def test_events_have_the_names_of_the_topic():
     (event,) = (await get(System(), "/api/v1/events?camera=gate")).json()
-    assert event["detections"] == [{"class": "car", "class_id": 2, "confidence": 0.9123, "bbox": [1.01, 2.0, 3.0, 4.0]}]
+    assert event["detections"] == [
+        {"class": "car", "class_id": 2, "confidence": 0.9123, "bbox": [1.01, 2.0, 3.0, 4.0], "track_id": None}
+    ]
     assert (event["frame_id"], event["frame"]) == ("7-1", {"width": 640, "height": 360})
     latency = event["latency_ms"]
     assert sum(latency.values()) == 2 * latency["total"]

@@ -31,11 +31,13 @@ from app.publisher import (
     Submission,
     open_shard,
 )
+from app.publisher.analysis import FrameAnalysis
 from app.publisher.kafka.embedded_broker import EmbeddedBroker, announcement_file
 from app.publisher.kafka.sink import KafkaSink
 from app.publisher.telemetry import PublisherTelemetry
 from app.settings.connections import KafkaSettings
 from app.settings.settings import SpoolSettings
+from app.settings.tracking import TrackingSettings
 from deployments.logs import log_beside_serve
 from deployments.metrics import RayMeter
 
@@ -63,6 +65,7 @@ class PublisherOptions:
     """Of frames that come without one; from capture to acknowledgement."""
     shard: Shard
     """Which of the publishers it is."""
+    tracking: TrackingSettings
 
 
 def publisher_name(shard: Shard) -> str:
@@ -242,11 +245,13 @@ class KafkaPublisher:
         }
         for each in (*((sink,) if sink is not None else ()), *self._channels.values()):
             each.start()
+        telemetry = PublisherTelemetry(RayMeter(), shard=None if shard.alone else shard.number)
         publisher = EventPublisher(
             sink,
             SpoolWriter(self._open_spool),
             budget_ms=self._options.budget_ms,
-            observer=PublisherTelemetry(RayMeter(), shard=None if shard.alone else shard.number),
+            observer=telemetry,
+            tracks=telemetry,
             publish_empty=kafka.publish_empty,
             channels=self._channels,
         )
@@ -256,7 +261,7 @@ class KafkaPublisher:
     def _open_spool(self) -> Spool:
         spool = self._options.spool
         options = SpoolOptions(spool.dir, spool.max_bytes, spool.synchronous)
-        return open_shard(options, self._options.shard)
+        return open_shard(options, self._options.shard, FrameAnalysis(self._options.tracking, tuple(self._channels)))
 
     async def _bootstrap(self) -> Sequence[str]:
         return self._options.kafka.bootstrap_servers or (await self._find_broker(),)

@@ -23,7 +23,7 @@ from app.settings.paths import DEMO_CAMERAS, DEMO_RULES, find_file, where_looked
 from app.settings.rule_lists import RuleListSource
 from app.settings.settings import Settings
 
-_SECTIONS = frozenset({"cameras", "rules", "tls", "kafka", "detector", "spool", "publisher", "token"})
+_SECTIONS = frozenset({"cameras", "rules", "tls", "kafka", "detector", "spool", "publisher", "tracking", "token"})
 
 
 def load_settings(

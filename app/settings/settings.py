@@ -16,6 +16,7 @@ from app.settings.homes import user_state
 from app.settings.paths import DEMO_MODEL, Folder
 from app.settings.rules import RuleFields
 from app.settings.service_address import ServiceAddress
+from app.settings.tracking import TrackingSettings
 
 MAX_BUDGET_MS = 600_000
 """The longest latency budget; milliseconds."""
@@ -113,5 +114,6 @@ class Settings(Frozen):
     detector: DetectorSettings = DetectorSettings()
     spool: SpoolSettings = Field(default_factory=SpoolSettings)
     publisher: PublisherSettings = PublisherSettings()
+    tracking: TrackingSettings = TrackingSettings()
     state_dir: Folder = Field(default_factory=user_state)
     """Folder of the changes of cameras and rules made at run time; one running system's own."""

@@ -135,7 +135,8 @@ def test_a_track_leaves_a_trail_behind_its_box(page):
     tab.wait("document.querySelector('#camera-gate svg.boxes .trail')?.getAttribute('points').split(' ').length > 1")
     trail, box = tab.run(
         "(() => { const tile = document.querySelector('#camera-gate svg.boxes'), box = tile.querySelector('rect.box');"
-        " return [tile.querySelector('.trail').getAttribute('points').split(' ').map(one => one.split(',').map(Number)),"
+        " const points = tile.querySelector('.trail').getAttribute('points').split(' ');"
+        " return [points.map(one => one.split(',').map(Number)),"
         " ['x', 'y', 'width', 'height'].map(name => Number(box.getAttribute(name)))]; })()"
     )
     left, top, width, height = box

@@ -11,10 +11,19 @@ from ray import serve
 from ray.exceptions import RayActorError, RayError
 
 from app.errors import DeliveryUnavailable, SightlineError
-from app.publisher import PublisherSnapshot, Receipt, ShardReading, Submission, merge_readings, shards_of
+from app.publisher import (
+    Closing,
+    PublisherSnapshot,
+    Receipt,
+    ShardReading,
+    Submission,
+    closing_line,
+    merge_readings,
+    shards_of,
+)
 from app.rpc.codes import LOST_COMMIT
 from app.telemetry.trouble_log import TroubleLog
-from deployments.publisher import last_line, publisher_name
+from deployments.publisher import SETTLE_S, last_line, publisher_name
 
 logger = logging.getLogger("ray.serve")
 
@@ -22,6 +31,10 @@ CALL_TIMEOUT_S = 10.0
 """What a call to the publisher may take before its events are given up."""
 READING_TIMEOUT_S = 2.0
 """What one of several shards may take to return its accounts: whoever asks for all of them has little more time."""
+
+
+CLOSE_TIMEOUT_S = 2 * SETTLE_S + 1.0
+"""What a publisher may take to be closed: it waits for the events on their way, then for its connection to end."""
 
 
 class RemotePublisher:
@@ -49,6 +62,15 @@ class RemotePublisher:
         """
         reading: ShardReading = await self._call("reading", seconds, timeout_s=timeout_s)
         return reading
+
+    async def close(self) -> Closing | None:
+        """Close the publisher; ``None`` where it was closed before.
+
+        Raises:
+            DeliveryUnavailable: the publisher is not there, or did not answer.
+        """
+        closing: Closing | None = await self._call("close", timeout_s=CLOSE_TIMEOUT_S)
+        return closing
 
     async def _call(self, method: str, *arguments: object, timeout_s: float = CALL_TIMEOUT_S) -> Any:
         try:
@@ -83,6 +105,13 @@ class RemotePublishers:
         patience_s = READING_TIMEOUT_S if len(self.shards) > 1 else CALL_TIMEOUT_S
         asked = await asyncio.gather(*(_reading(shard, seconds, patience_s) for shard in self.shards))
         return merge_readings(asked)
+
+    async def close(self) -> str:
+        """Close all shards; return one line on what they published and what waits, or nothing if they were closed."""
+        closed = await asyncio.gather(*(shard.close() for shard in self.shards), return_exceptions=True)
+        if all(one is None for one in closed):
+            return ""
+        return closing_line([one if isinstance(one, Closing) else None for one in closed])
 
 
 async def _reading(shard: RemotePublisher, seconds: float | None, timeout_s: float) -> ShardReading | SightlineError:

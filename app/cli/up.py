@@ -178,7 +178,8 @@ def serve_run(config_path: Path, settings: Settings, environment: Mapping[str, s
 
 
 def _foreground(arguments: list[str], environment: Mapping[str, str]) -> int:
-    command = [sys.executable, "-m", "ray.serve.scripts", "run", *arguments]
+    # 'serve run', but that it stops the cameras before anything else.
+    command = [sys.executable, "-m", "deployments.driver", "run", *arguments]
     # A session of its own: the terminal's Ctrl-C reaches only this process, and the child gets exactly one interrupt,
     # for a second one would abort its shutdown.
     process: subprocess.Popen[bytes] | None = None

@@ -3,6 +3,7 @@
 Importing this package loads no Kafka client: ``app.publisher.kafka`` is imported by name, where it is used.
 """
 
+from app.publisher.closing import Closing, closing_line
 from app.publisher.delivery_times import PublishObserver
 from app.publisher.drain import Sink
 from app.publisher.publisher import EventPublisher, Receipt, Submission
@@ -16,6 +17,7 @@ from app.publisher.spool.spool import Spool
 from app.publisher.spool.writer import SpoolWriter
 
 __all__ = [
+    "Closing",
     "EventPublisher",
     "EventRecord",
     "PublishObserver",
@@ -31,6 +33,7 @@ __all__ = [
     "SpoolWriter",
     "Submission",
     "ask_quarantine",
+    "closing_line",
     "make_record",
     "merge_readings",
     "open_shard",

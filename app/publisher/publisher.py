@@ -21,6 +21,7 @@ from app.core.event import DetectionEvent
 from app.core.quantiles import quantiles
 from app.errors import DeliveryUnavailable, EpochSuperseded, FrameRepeated, OrderError
 from app.publisher.camera_queue import Pending
+from app.publisher.closing import Closing
 from app.publisher.delivery_times import DeliveryTimes, PublishObserver
 from app.publisher.drain import CAMERA_IDLE_S, MAX_CAMERAS, MAX_HELD, Drain, Sink
 from app.publisher.shards import ShardReading
@@ -130,6 +131,7 @@ class EventPublisher:
         self._known: OrderedDict[str, float] = OrderedDict()
         self._counts: Counter[str] = Counter()
         self._maintenance: asyncio.Task[None] | None = None
+        self._published_before = 0
 
     def start(self) -> None:
         """Open the spool, and begin to send what it holds; never waits."""
@@ -183,6 +185,20 @@ class EventPublisher:
         """Read all accounts at one instant, with the latencies that their quantiles are taken of."""
         return ShardReading(self.snapshot(seconds), self._times.latencies_ms(seconds))
 
+    async def finish(self, patience_s: float) -> Closing:
+        """Let what is being committed and sent be settled, for at most ``patience_s`` seconds, and close.
+
+        Nothing is waited for that cannot be delivered now; it stays in the spool.
+        """
+        end = self._monotonic() + patience_s
+        if self._committing:
+            await asyncio.wait(set(self._committing.values()), timeout=patience_s)
+        if self._drain is not None:
+            await self._drain.flush(max(0.0, end - self._monotonic()))
+        await self.close()
+        last = self.snapshot()
+        return Closing(max(0, last.published - self._published_before), last.spooled, last.quarantined)
+
     async def close(self) -> None:
         """Stop sending, write down what was acknowledged, and close the spool; what waits there stays."""
         if self._maintenance is not None:
@@ -196,6 +212,7 @@ class EventPublisher:
 
     def _opened(self, order_keys: Sequence[OrderKey], cameras: Sequence[str], last_id: int) -> None:
         """Resume where the previous publisher ended."""
+        self._published_before = self.snapshot().published
         for key in order_keys:
             self._order(key.camera_id).committed = (key.epoch, key.sequence)
         if self._drain is not None:

@@ -1,0 +1,61 @@
+"""The driver of ``sightline up``: ``serve run`` that stops the cameras before Serve ends anything.
+
+``serve run`` ends on SIGINT by ``serve.shutdown()``, which ends the proxies first (Ray 2.60): cameras that still send
+then lose the frames in flight. Here the camera manager is asked first to stop its cameras, which settles those frames.
+
+    python -m deployments.driver run serve_config.yaml
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from types import FrameType
+
+import ray
+from ray import serve
+from ray.serve.scripts import cli
+
+CAMERAS = "cameras"
+"""Name of the cameras application in ``serve_config.yaml``."""
+MANAGER = "CameraManager"
+"""The deployment there that owns the cameras."""
+PATIENCE_S = 6.0
+"""How long the cameras may take to stop: each waits 2 s for answers and 3 s for its source at most."""
+
+
+def stop_cameras(patience_s: float = PATIENCE_S) -> None:
+    """Stop the cameras of the running system, if there are any.
+
+    Raises:
+        Exception: the manager did not answer in time, or anything that Ray and Serve raise.
+    """
+    application = serve.status().applications.get(CAMERAS)
+    manager = None if application is None else application.deployments.get(MANAGER)
+    running = manager is not None and any(state == "RUNNING" for state in manager.replica_states)
+    if running:
+        serve.get_app_handle(CAMERAS).stop_cameras.remote().result(timeout_s=patience_s)
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not ray.is_initialized():
+        raise KeyboardInterrupt
+    # Not here: this may have interrupted a call of Ray's.
+    threading.Thread(target=_stop_and_interrupt, name="stop-cameras", daemon=True).start()
+
+
+def _stop_and_interrupt() -> None:
+    try:
+        stop_cameras()
+    except Exception as error:  # noqa: BLE001 - for whatever reason: the system ends all the same
+        print(f"sightline: the cameras were not stopped first: {type(error).__name__}", file=sys.stderr, flush=True)
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    signal.pthread_kill(main_thread, signal.SIGINT)  # there it interrupts a sleep
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, _interrupted)
+    cli()

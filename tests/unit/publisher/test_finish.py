@@ -30,9 +30,10 @@ async def test_what_kafka_has_not_acknowledged_yet_is_waited_for(tmp_path: Path)
 
 async def test_an_event_that_is_being_committed_is_published_too(tmp_path: Path):
     async with running_publisher(tmp_path) as it:
-        committing = asyncio.create_task(it.publish("a", 1, 1))
+        await it.publish("first", 1, 1)  # now the spool is open, and the next one waits only to be committed
+        committing = asyncio.create_task(it.publish("a", 1, 2))
         await until(lambda: it.now.in_flight == 1)
-        assert await it.publisher.finish(PATIENCE_S) == Closing(1, 0, 0)
+        assert await it.publisher.finish(PATIENCE_S) == Closing(2, 0, 0)
         await committing
 
 

@@ -83,9 +83,9 @@ class System:
 
         return wait_for(address, timeout_s, "the embedded broker")
 
-    def interrupt(self, timeout_s: float = 90.0) -> int:
-        """Press Ctrl-C once; give the exit status."""
-        self._process.send_signal(signal.SIGINT)
+    def interrupt(self, timeout_s: float = 90.0, number: signal.Signals = signal.SIGINT) -> int:
+        """Press Ctrl-C once, or send another signal; give the exit status."""
+        self._process.send_signal(number)
         status = self._process.wait(timeout_s)
         self._reader.join(5)
         return status

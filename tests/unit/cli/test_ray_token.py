@@ -62,7 +62,7 @@ def test_who_gives_a_token_or_wants_none_gets_none(given: dict[str, str], no_hom
 
 
 def test_a_folder_that_cannot_be_written_either_is_one_line(no_home: dict[str, str], tmp_path: Path):
-    with pytest.raises(SettingsError, match=f"{PATH}: Ray's token cannot be kept in .*: Not a directory"):
+    with pytest.raises(SettingsError, match=f"{PATH}: Ray's token cannot be kept in .*: File exists"):
         asked(no_home, tmp_path / "file")
 
 

@@ -8,13 +8,16 @@ then lose the frames in flight. Here the camera manager is asked first to stop i
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 import threading
 from types import FrameType
+from typing import Any
 
 import ray
 from ray import serve
+from ray.serve.handle import DeploymentHandle
 from ray.serve.scripts import cli
 
 CAMERAS = "cameras"
@@ -25,7 +28,7 @@ PATIENCE_S = 6.0
 """How long the cameras may take to stop: each waits 2 s for answers and 3 s for its source at most."""
 
 
-def stop_cameras(patience_s: float = PATIENCE_S) -> None:
+async def stop_cameras(patience_s: float = PATIENCE_S) -> None:
     """Stop the cameras of the running system, if there are any.
 
     Raises:
@@ -35,7 +38,13 @@ def stop_cameras(patience_s: float = PATIENCE_S) -> None:
     manager = None if application is None else application.deployments.get(MANAGER)
     running = manager is not None and any(state == "RUNNING" for state in manager.replica_states)
     if running:
-        serve.get_app_handle(CAMERAS).stop_cameras.remote().result(timeout_s=patience_s)
+        # Awaited: with the tuned environment a handle works on the event loop of its caller alone. Made here: Serve would
+        # keep one of its own, and try to end that on this loop once it is closed.
+        handle: DeploymentHandle[Any] = DeploymentHandle(MANAGER, CAMERAS)
+        try:
+            await asyncio.wait_for(handle.stop_cameras.remote(), patience_s)
+        finally:
+            await handle.shutdown_async()
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> None:
@@ -48,9 +57,13 @@ def _interrupted(_number: int, _frame: FrameType | None) -> None:
 
 def _stop_and_interrupt() -> None:
     try:
-        stop_cameras()
+        asyncio.run(stop_cameras())
     except Exception as error:  # noqa: BLE001 - for whatever reason: the system ends all the same
-        print(f"sightline: the cameras were not stopped first: {type(error).__name__}", file=sys.stderr, flush=True)
+        print(
+            f"sightline: the cameras were not stopped first: {type(error).__name__}: {error}",
+            file=sys.stderr,
+            flush=True,
+        )
     main_thread = threading.main_thread().ident
     assert main_thread is not None
     signal.pthread_kill(main_thread, signal.SIGINT)  # there it interrupts a sleep

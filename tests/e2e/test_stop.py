@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.machine_share import MachineShare
 from tests.support.system import BIN, System, running
 from tests.support.topic import TopicReader
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 TOPIC = "events.detections"
 SOON_S = 10.0
+"""What a stop may take where nothing else runs on the machine."""
 SERVE_RUN, UP = [str(BIN / "serve"), "run", "serve_config.yaml"], [str(BIN / "sightline"), "up"]
 WAYS = [
     pytest.param(SERVE_RUN, signal.SIGINT, id="Ctrl-C of serve run"),
@@ -58,17 +60,20 @@ def test_a_normal_stop_settles_everything_warns_of_nothing_and_says_what_was_pub
     command: list[str], number: signal.Signals, tmp_path: Path, ray_folder: Path
 ):
     with running(command, tmp_path, RAY_USAGE_STATS_ENABLED="0", RAY_TMPDIR=str(ray_folder)) as system:
+        system.broker()
+        share = MachineShare(system)
         read = has_seen_both_cameras(system)
+        left = share.now()  # measured before the stop: processes that have ended tell nothing of the time they took
         before, printed = logged(ray_folder), len(system.output)
         began = time.monotonic()
         assert system.interrupt(number=number) == 0
         took_s = time.monotonic() - began
         said = system.output[printed:]
-        print(f"{took_s:.1f} s\n{said}")
+        print(f"{took_s:.1f} s, with {left:.0%} of the machine\n{said}")
         closings = CLOSING.findall(said)
         assert len(closings) == 1, said
         assert int(closings[0][0]) >= read
         assert closings[0][1] == "0"
         assert [line for line in said.splitlines() if _TERMINAL.search(line)] == []
         assert logged(ray_folder) - before == set()
-        assert took_s < SOON_S
+        assert took_s < SOON_S / left, f"{left:.0%} of the machine was left to it"

@@ -72,7 +72,10 @@ class System:
 
     def broker(self, timeout_s: float = 180.0) -> str:
         """Wait for the embedded broker, and give its address."""
-        announcement = self.state / "sightline" / "broker.json"
+        return self.wait_for_broker(self.state / "sightline" / "broker.json", timeout_s)
+
+    def wait_for_broker(self, announcement: Path, timeout_s: float = 180.0) -> str:
+        """Wait for the embedded broker that is announced in a file, and give its address."""
 
         def address() -> str | None:
             if self.has_ended:

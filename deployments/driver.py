@@ -38,13 +38,13 @@ async def stop_cameras(patience_s: float = PATIENCE_S) -> None:
     manager = None if application is None else application.deployments.get(MANAGER)
     running = manager is not None and any(state == "RUNNING" for state in manager.replica_states)
     if running:
-        # Awaited: with the tuned environment a handle works on the event loop of its caller alone. Made here: Serve would
-        # keep one of its own, and try to end that on this loop once it is closed.
+        # Awaited: with the tuned environment a handle works on the event loop of its caller alone. Made here: Serve
+        # would keep one of its own, and try to end that on this loop once it is closed.
         handle: DeploymentHandle[Any] = DeploymentHandle(MANAGER, CAMERAS)
         try:
             await asyncio.wait_for(handle.stop_cameras.remote(), patience_s)
         finally:
-            await handle.shutdown_async()
+            await handle.shutdown_async()  # type: ignore[no-untyped-call]
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> None:

@@ -103,7 +103,9 @@ class DetectionIngress:
         )
         self._faults = TroubleLog(logger, "Detect failed", unit="calls", level=logging.ERROR)
         self._uncounted = TroubleLog(logger, "the detector replicas cannot be counted", unit="tries")
-        self._counting = asyncio.get_running_loop().create_task(self._count_replicas())
+        self._slots = 0
+        self._counted = asyncio.Event()
+        self._counting = asyncio.get_running_loop().create_task(self._follow_replicas())
 
     async def Detect(  # noqa: N802 - the proto file names it
         self, request: pb.DetectRequest | UnreadableRequest, grpc_context: Any
@@ -157,30 +159,32 @@ class DetectionIngress:
         """Return what the cameras offer; Serve carries it to its controller, where ``deployments.scaling`` reads it."""
         return self._service.demand.as_stats()
 
-    async def _count_replicas(self) -> None:
-        """Follow the autoscaler: the batcher may have as many batches under way as the replicas can take."""
-        with contextlib.suppress(DeliveryUnavailable):
-            await self._publishers.snapshot()  # so that they connect before the first event
-        slots = 0
-        while True:
-            try:
-                slots = await asyncio.to_thread(self._slots, slots)
-                self._service.resize(slots)
-                self._uncounted.resolve("the detector replicas are counted again")
-            except Exception as error:  # noqa: BLE001 - the controller may be away for a while
-                self._uncounted.report(f"{type(error).__name__}; the last count is used")
-                slots = slots or 1  # no reason to call a controller in trouble more often
-            self._service.report_waiting()
-            await asyncio.sleep(COUNT_PERIOD_S if slots else FIRST_COUNT_PERIOD_S)
+    async def check_health(self) -> None:
+        """Wait for the first count of the replicas; Serve sends no call here before the first answer.
 
-    def _slots(self, last: int) -> int:
-        here = serve.get_replica_context()
-        application = serve.status().applications.get(here.app_name)
-        if application is None or not {"ObjectDetector", here.deployment} <= application.deployments.keys():
-            return last  # it is being deleted, and this replica with it
-        detectors = _running(application.deployments["ObjectDetector"])
-        ingresses = max(1, _running(application.deployments[here.deployment]))
-        return -(-detectors * self._slots_per_replica // ingresses)
+        A new revision's first frames would be refused otherwise, though the detectors are there.
+        """
+        await self._counted.wait()
+
+    async def _follow_replicas(self) -> None:
+        """Follow the autoscaler: the batcher may have as many batches under way as the replicas can take."""
+        await self._count_slots()
+        self._counted.set()
+        with contextlib.suppress(DeliveryUnavailable):
+            await self._publishers.snapshot()  # so that they are connected before the first event
+        while True:
+            self._service.report_waiting()
+            await asyncio.sleep(COUNT_PERIOD_S if self._slots else FIRST_COUNT_PERIOD_S)
+            await self._count_slots()
+
+    async def _count_slots(self) -> None:
+        try:
+            self._slots = await asyncio.to_thread(_slots, self._slots_per_replica, self._slots)
+            self._service.resize(self._slots)
+            self._uncounted.resolve("the detector replicas are counted again")
+        except Exception as error:  # noqa: BLE001 - the controller may be away for a while
+            self._uncounted.report(f"{type(error).__name__}; the last count is used")
+            self._slots = self._slots or 1  # no reason to call a controller in trouble more often
 
     async def __del__(self) -> None:
         self._counting.cancel()
@@ -200,6 +204,20 @@ class DetectionIngress:
             return False
         application = status.applications.get(name)
         return application is None or application.status == ApplicationStatus.DELETING
+
+
+def _slots(per_replica: int, last: int) -> int:
+    """Return how many batches the detectors may have under way for this ingress replica; 0: no replica is there.
+
+    It is ``last``, the number before, where the application is being deleted.
+    """
+    here = serve.get_replica_context()
+    application = serve.status().applications.get(here.app_name)
+    if application is None or not {"ObjectDetector", here.deployment} <= application.deployments.keys():
+        return last
+    detectors = _running(application.deployments["ObjectDetector"])
+    ingresses = max(1, _running(application.deployments[here.deployment]))
+    return -(-detectors * per_replica // ingresses)
 
 
 def _running(deployment: DeploymentStatusOverview) -> int:

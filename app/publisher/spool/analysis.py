@@ -146,12 +146,9 @@ class AnalysisStates:
     """The states of all cameras: as the last transaction left them, and as the present one changes them."""
 
     def __init__(self, analysis: Analysis, outbox: Outbox, max_cameras: int = MAX_CAMERAS) -> None:
-        """Begin with nothing in memory; records for other topics go to the outbox.
+        """Begin with nothing in memory; of more cameras those used lately are kept there.
 
-        Args:
-            analysis: what is to be known of cameras.
-            outbox: takes the records of a frame for other topics.
-            max_cameras: of more cameras those used lately are kept in memory.
+        Records for other topics go to the outbox.
         """
         self._analysis = analysis
         self._outbox = outbox

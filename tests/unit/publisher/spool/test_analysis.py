@@ -157,7 +157,7 @@ def test_of_many_cameras_those_used_lately_are_in_memory_and_all_are_on_disk(tmp
     analysis = Counting()
     with closing(connect(tmp_path / FILE, "normal")) as database:
         upgrade(database)
-        states = AnalysisStates(analysis, Outbox(1 << 20), max_cameras=2)
+        states = AnalysisStates(analysis, Outbox(10**6), max_cameras=2)
 
         def see(*cameras: str) -> list[int | None]:
             seen = [states.analyse(database, one, JudgedFrame(event("f", one)), NOW)[0] for one in cameras]

@@ -46,11 +46,11 @@ class Reconciler(Generic[K]):
         """
         self._start_camera = start_camera
         self._removed = removed
-        self._closing = False
         self._desired: dict[str, CameraSettings] = {}
         self._running: dict[str, K] = {}
         self._converging: dict[str, asyncio.Task[CameraStatus | None]] = {}
         self._started = False
+        self._closed = False
 
     @property
     def running(self) -> Mapping[str, K]:
@@ -73,9 +73,9 @@ class Reconciler(Generic[K]):
         return None if task is None else await asyncio.shield(task)
 
     async def close(self) -> None:
-        """Stop every camera, all at the same time."""
-        self._closing = True
-        self.set_desired(())
+        """Stop every camera, all at the same time; none is started after that, whatever is desired."""
+        self._closed = True
+        self._reconcile()
         await asyncio.gather(*self._converging.values())
 
     def _reconcile(self) -> None:
@@ -91,13 +91,13 @@ class Reconciler(Generic[K]):
         while self._differs(camera_id):
             if camera_id in self._running:
                 last_status = await self._stop(camera_id)
-            desired = self._desired.get(camera_id)  # it may have changed meanwhile
+            desired = self._wanted(camera_id)  # it may have changed meanwhile
             if desired is not None:
                 about = {"camera_id": camera_id}
                 logger.info("camera %s: %s at %g fps", camera_id, desired.url, desired.fps, extra=about)
                 self._running[camera_id] = self._start_camera(desired)
         del self._converging[camera_id]
-        if camera_id not in self._running and self._removed is not None and not self._closing:
+        if camera_id not in self._running and self._removed is not None and not self._closed:
             self._removed(camera_id)
         return last_status
 
@@ -112,4 +112,7 @@ class Reconciler(Generic[K]):
 
     def _differs(self, camera_id: str) -> bool:
         running = self._running.get(camera_id)
-        return (None if running is None else running.settings) != self._desired.get(camera_id)
+        return (None if running is None else running.settings) != self._wanted(camera_id)
+
+    def _wanted(self, camera_id: str) -> CameraSettings | None:
+        return None if self._closed else self._desired.get(camera_id)

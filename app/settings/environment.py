@@ -37,6 +37,7 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "DETECTOR_IMAGE_SIZE": ("detector", "image_size"),
     "DETECTOR_MAX_DETECTIONS": ("detector", "max_detections"),
     "SIGHTLINE_CAMERAS": ("cameras",),
+    "SIGHTLINE_RULES": ("rules",),
     "SIGHTLINE_TRACKING": ("tracking", "enabled"),
     "SIGHTLINE_TRACKING_LOW": ("tracking", "low"),
     "SIGHTLINE_TRACKING_HIGH": ("tracking", "high"),

@@ -302,6 +302,8 @@ class StatusModel(Model):
     budget_ms: Annotated[float, Field(description="From capture to Kafka.")]
     cameras: tuple[CameraModel, ...]
     cameras_trouble: Annotated[str, Field(description="Why the current configuration is not in force; empty: it is.")]
+    rules_trouble: Annotated[str, Field(description="Why the current rules are not in force; empty: they are.")] = ""
+    rules_version: Annotated[str, Field(description="Another one whenever the rules have changed.")] = ""
     latency: Annotated[LatencyModel, Field(description="Of all cameras together.")]
     capture_to_kafka_ms: Annotated[
         QuantilesModel | None, Field(description="Capture until Kafka's acknowledgement, by the publisher.")
@@ -325,6 +327,8 @@ class StatusModel(Model):
             budget_ms=facts.budget_ms,
             cameras=tuple(CameraModel.of(camera, facts.budget_ms) for camera in facts.cameras),
             cameras_trouble=facts.cameras_trouble,
+            rules_trouble=facts.rules_trouble,
+            rules_version=facts.rules_version,
             latency=LatencyModel.of(tuple(one for camera in facts.cameras for one in camera.latencies)),
             capture_to_kafka_ms=QuantilesModel.of(publisher.latency) if publisher else None,
             deployments=tuple(DeploymentModel.of(one) for one in facts.deployments),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from app.cli.checks import State, check_kafka, outage_bridged
+from app.cli.checks import State, check_kafka, check_rules, outage_bridged
 from app.settings.loading import load_settings
 from tests.support.scripted_broker import ScriptedBroker
 
@@ -44,3 +46,13 @@ async def test_each_topic_is_checked_and_one_that_is_missing_is_named_with_the_s
         assert "kafka.anomalies_topic" in failed.mend
         assert not [one for one in findings[2:] if one.state is State.FAILED]
         assert broker.requests["ProduceRequest"] == 0
+
+
+def test_a_rule_that_is_for_none_of_the_cameras_is_named(tmp_path: Path):
+    file = tmp_path / "rules.yaml"
+    file.write_text("rules: [{id: stop, type: stopped, cameras: [gate-*]}, {id: yard, type: stopped, cameras: [yard]}]")
+    shell = {"SIGHTLINE_CAMERAS": "gate-1=synthetic://street", "SIGHTLINE_RULES": str(file)}
+    idle, used = check_rules(load_settings(shell))
+    assert (idle.state, idle.detail) == (State.NOTE, "yard: no configured camera has an id that these name")
+    assert (used.state, used.detail) == (State.PASSED, "1 for the configured cameras")
+    assert list(check_rules(load_settings({}))) == [replace(used, detail="3 for the configured cameras")]

@@ -19,6 +19,7 @@ from ray.serve._private.constants import SERVE_NAMESPACE
 from app.core.channel import Channel
 from app.errors import DeliveryUnavailable, SightlineError
 from app.publisher import (
+    Closing,
     EventPublisher,
     IncidentQuery,
     Receipt,
@@ -51,6 +52,8 @@ BROKER_WATCH_S = 0.5
 """How often the embedded broker is checked."""
 BROKER_LOOKUP_S = 0.25
 """Pause between two tries to find the embedded broker."""
+SETTLE_S = 2.0
+"""How long a publisher that is closed may still send what waits."""
 BROKER_PATIENCE_S = 15.0
 """How long one search for the embedded broker goes on before it fails and is reported; a start takes 2 to 6 s."""
 
@@ -176,7 +179,8 @@ class KafkaPublisher:
     """The one that commits events, or one of several that share the cameras; a shell around ``app.publisher``.
 
     Serve ends it without notice (``ray.kill``). That loses no event that was answered: ``OK`` follows the commit to
-    the spool, and the next publisher on this node sends what Kafka has not.
+    the spool, and the next publisher on this node sends what Kafka has not. Where the whole application ends, its
+    ingress ends first and calls :meth:`close`.
     """
 
     def __init__(self, sealed: Sealed) -> None:
@@ -228,6 +232,24 @@ class KafkaPublisher:
     async def rule_counts(self, rule: str, from_ms: int, to_ms: int, step_ms: int) -> list[RuleCount]:
         """Return how often a rule found something, by steps of time."""
         return await (await self._started()).rules.counts(rule, from_ms, to_ms, step_ms)
+
+    async def close(self) -> Closing | None:
+        """Send what waits, close the spool and the connection to Kafka, and return the last accounts.
+
+        Called where the application ends, before Serve kills this actor. A call that comes later all the same starts
+        the publisher again.
+
+        Returns:
+            ``None`` where it was closed before, or never used.
+        """
+        async with self._starting:
+            (publisher, self._publisher), (sink, self._sink) = (self._publisher, None), (self._sink, None)
+            if publisher is None:
+                return None
+            closing: Closing = await publisher.finish(SETTLE_S)
+            if sink is not None:
+                await sink.close(SETTLE_S)
+            return closing
 
     async def _started(self) -> EventPublisher:
         """Start at the first call: an actor's constructor runs outside its event loop."""

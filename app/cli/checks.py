@@ -65,7 +65,7 @@ class Finding:
 def check_system(settings: Settings, ports: ServePorts) -> Iterator[Finding]:
     """Check model, Kafka, cameras and ports, one after the other; whatever is started for it is stopped again."""
     yield from _model(settings)
-    yield from _kafka(settings)
+    yield from check_kafka(settings)
     yield from (_camera(camera) for camera in settings.cameras)
     if not settings.cameras:
         yield Finding("cameras", State.NOTE, "none is configured", "name some in SIGHTLINE_CAMERAS")
@@ -120,7 +120,8 @@ def _model(settings: Settings) -> Iterator[Finding]:
             yield Finding(f"camera {camera.id}", State.FAILED, str(error), "correct the camera's classes")
 
 
-def _kafka(settings: Settings) -> Iterator[Finding]:
+def check_kafka(settings: Settings) -> Iterator[Finding]:
+    """Check that each topic is there, or can be made, and may be written to; nothing is written."""
     if not settings.kafka.enabled:
         yield Finding("kafka", State.NOTE, "off: detections are answered and counted, nothing is published")
         return

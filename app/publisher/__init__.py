@@ -3,6 +3,7 @@
 Importing this package loads no Kafka client: ``app.publisher.kafka`` is imported by name, where it is used.
 """
 
+from app.publisher.closing import Closing, closing_line
 from app.publisher.delivery_times import PublishObserver
 from app.publisher.drain import Sink
 from app.publisher.publisher import EventPublisher, Receipt, Submission
@@ -18,6 +19,7 @@ from app.publisher.spool.writer import SpoolWriter
 
 __all__ = [
     "ChannelSnapshot",
+    "Closing",
     "EventPublisher",
     "EventRecord",
     "IncidentQuery",
@@ -35,6 +37,7 @@ __all__ = [
     "SpoolWriter",
     "Submission",
     "ask_quarantine",
+    "closing_line",
     "make_record",
     "merge_readings",
     "open_shard",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,6 +39,14 @@ class RayCluster:
         except Exception:  # noqa: BLE001 - for whatever reason, it cannot be reached
             return None
         return snapshot
+
+    async def end_camera(self, camera_id: str) -> None:
+        """End the incidents and objects of a camera that was removed.
+
+        A publisher that does not answer ends them by itself, once the camera has been silent for long enough.
+        """
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(serve.get_app_handle(INFERENCE).end_camera.remote(camera_id), TIMEOUT_S)
 
     async def set_rules(self, rules: tuple[RuleFields, ...]) -> Sequence[str]:
         """Send all rules to all shards of the publisher, and return why those that do not have them now do not."""

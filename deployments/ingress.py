@@ -151,6 +151,14 @@ class DetectionIngress:
         """
         return await self._publishers.snapshot(seconds)
 
+    async def end_camera(self, camera_id: str) -> None:
+        """End the incidents and objects of a camera that was removed.
+
+        Raises:
+            DeliveryUnavailable: its publisher is away.
+        """
+        await self._publishers.end_camera(camera_id)
+
     async def set_rules(self, rules: str) -> list[str]:
         """Put rules, a JSON list, into force in every shard, and return why those that do not have them do not."""
         return await self._publishers.set_rules(rules)

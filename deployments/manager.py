@@ -72,7 +72,9 @@ class CameraManagerBase:
         self._cluster = RayCluster()
         self._actors = RayCameraActors(options)
         self._reconciler = Reconciler(self._supervise)
-        self.changes = Fleet(plan.configured, camera_store(plan.state_dir), self._reconciler, plan.fps)
+        self.changes = Fleet(
+            plan.configured, camera_store(plan.state_dir), self._reconciler, plan.fps, self._cluster.end_camera
+        )
         self.rules = DesiredRules(plan.rules, rule_store(plan.state_dir), RuleSender(self._cluster.set_rules))
         self._configuration = FleetConfiguration(
             plan.defaults,

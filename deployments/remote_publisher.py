@@ -21,6 +21,7 @@ from app.publisher import (
     Submission,
     closing_line,
     merge_readings,
+    shard_of,
     shards_of,
 )
 from app.rpc.codes import LOST_COMMIT
@@ -74,6 +75,14 @@ class RemotePublisher:
         """
         closing: Closing | None = await self._call("close", timeout_s=CLOSE_TIMEOUT_S)
         return closing
+
+    async def end_cameras(self, camera_ids: Sequence[str]) -> None:
+        """End the incidents and objects of cameras that were removed.
+
+        Raises:
+            DeliveryUnavailable: the publisher is not there, or did not answer.
+        """
+        await self._call("end_cameras", list(camera_ids), timeout_s=READING_TIMEOUT_S)
 
     async def set_rules(self, rules: str) -> None:
         """Put rules, a JSON list, into force from the next committed frame on; the publisher keeps them.
@@ -137,6 +146,14 @@ class RemotePublishers:
         patience_s = READING_TIMEOUT_S if len(self.shards) > 1 else CALL_TIMEOUT_S
         asked = await asyncio.gather(*(_reading(shard, seconds, patience_s) for shard in self.shards))
         return merge_readings(asked)
+
+    async def end_camera(self, camera_id: str) -> None:
+        """End the incidents and objects of a camera that was removed.
+
+        Raises:
+            DeliveryUnavailable: its shard is not there, or did not answer.
+        """
+        await self.shards[shard_of(camera_id, len(self.shards))].end_cameras([camera_id])
 
     async def set_rules(self, rules: str) -> list[str]:
         """Put rules, a JSON list, into force in every shard, and return why those that do not have them do not."""

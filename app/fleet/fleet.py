@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
 from app.cameras import CameraStatus
 from app.errors import CameraExists, CameraUnknown
@@ -16,6 +17,10 @@ from app.settings.cameras import CameraSettings
 CAMERA = EntryKind("camera", "camera_id", CameraUnknown, CameraExists)
 
 
+async def _nobody(_camera_id: str) -> None:
+    """Notify nobody."""
+
+
 class Fleet:
     """The desired cameras: those configured, with the overrides made at run time applied. For one event loop."""
 
@@ -25,10 +30,22 @@ class Fleet:
         store: OverrideStore[CameraSettings],
         reconciler: Reconciler[K],
         fps: float,
+        removed: Callable[[str], Awaitable[None]] = _nobody,
     ) -> None:
-        """Set the configured cameras as desired; ``fps`` is the frame rate of a camera without one of its own."""
+        """Set the configured cameras as desired.
+
+        Args:
+            configured: the cameras that are configured now.
+            store: keeps the overrides.
+            reconciler: starts and stops cameras.
+            fps: the frame rate of a camera without one of its own.
+            removed: awaited with the id of each camera that was removed, its last frames settled; the end of the
+                process removes none.
+        """
         self._reconciler = reconciler
         self._fps = fps
+        self._removed = removed
+        self._ending: set[asyncio.Task[CameraStatus | None]] = set()
         self._list = DesiredList(CAMERA, configured, store, self._reconcile)
 
     @property
@@ -83,16 +100,28 @@ class Fleet:
             ChangeNotKept: the change could not be written, so it was not made.
         """
         await self._list.remove(camera_id)
-        return await self._reconciler.settled(camera_id)
+        return await self._ended(camera_id)
 
     async def configure(self, configured: ConfiguredCameras) -> None:
         """Set the configured cameras; an override of a camera whose configuration has changed is dropped."""
+        before = {camera.settings.id for camera in self.desired}
         await self._list.configure(configured)
+        for camera_id in before - {camera.settings.id for camera in self.desired}:
+            task = asyncio.get_running_loop().create_task(self._ended(camera_id))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
 
     async def close(self) -> None:
         """Stop every camera, and release the store."""
         await self._reconciler.close()
         self._list.close()
+
+    async def _ended(self, camera_id: str) -> CameraStatus | None:
+        """Wait until the last frames of a removed camera are settled, and notify of its removal."""
+        last_status = await self._reconciler.settled(camera_id)
+        if camera_id not in [camera.settings.id for camera in self.desired]:  # it may be there again
+            await self._removed(camera_id)
+        return last_status
 
     def _reconcile(self, desired: Sequence[DesiredCamera]) -> None:
         self._reconciler.set_desired(self.resolved(camera) for camera in desired)

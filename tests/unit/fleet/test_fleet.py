@@ -196,3 +196,25 @@ async def test_cameras_without_a_rate_of_their_own_take_the_usual_one(tmp_path: 
     await reconciler.settled("b")
     assert runner.take() == ["start b 7"]
     await cameras.close()
+
+
+async def test_a_removed_camera_is_reported_once_it_has_settled_and_the_end_of_the_process_removes_none(tmp_path: Path):
+    removed: list[str] = []
+    runner = Runner()
+
+    async def note(camera_id: str) -> None:
+        assert f"settled {camera_id}" in runner.done
+        removed.append(camera_id)
+
+    reconciler = Reconciler(runner.start)
+    cameras = Fleet(configured(A, B, camera("c"), camera("d")), camera_store(tmp_path), reconciler, 5, note)
+    reconciler.start()
+    await cameras.open(0)
+    for name in "abcd":
+        await reconciler.settled(name)
+    await cameras.remove("a")
+    await cameras.configure(configured(A, B, camera("d", fps=9)))
+    await asyncio.gather(*cameras._ending)
+    assert removed == ["a", "c"]
+    await cameras.close()
+    assert removed == ["a", "c"]

@@ -14,10 +14,10 @@ from app.analysis.rules.example import START_MS
 from app.analysis.rules.frame import Frame, SeenObject
 from app.analysis.rules.state import RulesState
 from app.analysis.tracking.frame import NO_TRACK, ObservedFrame
-from app.analysis.tracking.options import TrackingOptions
 from app.analysis.tracking.state import CameraTracks
 from app.analysis.tracking.tracker import track
 from app.settings.rule_lists import parse_rules
+from app.settings.tracking import TrackingSettings
 from app.simulation.sprites import LABELS, THINGS
 from app.simulation.street import Street
 from tests.support.trials.trial import Trial
@@ -114,7 +114,7 @@ def judge(trial: Trial, sights: Iterable[Sight], *, tracked: bool) -> Verdict:
         if tracked:
             moment = START_MS * 10**6 + round(sight.seconds * 1e9)
             observed = ObservedFrame(moment, sight.boxes, sight.scores, sight.class_ids)
-            tracks, answer = track(tracks, observed, TrackingOptions())
+            tracks, answer = track(tracks, observed, TrackingSettings())
             ids = answer.ids
         for one, identity in zip(ids.tolist(), sight.identities.tolist(), strict=True):
             if one != NO_TRACK and identity:

@@ -21,7 +21,7 @@ from app.errors import DeliveryUnavailable, ModelUnavailable, Overloaded
 from app.ingress.service import DetectionService, ServiceLimits, ServiceLoad
 from app.ingress.telemetry import ServiceTelemetry
 from app.ingress.tracing import DetectedFrame, ServiceTracing
-from app.publisher import PublisherSnapshot
+from app.publisher import IncidentQuery, PublisherSnapshot, RuleCount
 from app.rpc.codes import UNKNOWN_FAULT, metadata_of, status_of
 from app.rpc.conversion import write_response
 from app.rpc.serving import UnreadableRequest
@@ -150,6 +150,26 @@ class DetectionIngress:
             DeliveryUnavailable: the publisher is away, with all its shards.
         """
         return await self._publishers.snapshot(seconds)
+
+    async def set_rules(self, rules: str) -> list[str]:
+        """Put rules, a JSON list, into force in every shard, and return why those that do not have them do not."""
+        return await self._publishers.set_rules(rules)
+
+    async def incidents(self, query: IncidentQuery) -> list[Mapping[str, Any]]:
+        """Return incidents as they were published last, the newest first.
+
+        Raises:
+            DeliveryUnavailable: the publisher is away, with all its shards.
+        """
+        return await self._publishers.incidents(query)
+
+    async def rule_counts(self, rule: str, from_ms: int, to_ms: int, step_ms: int) -> list[RuleCount]:
+        """Return how often a rule found something, by steps of time.
+
+        Raises:
+            DeliveryUnavailable: the publisher is away, with all its shards.
+        """
+        return await self._publishers.rule_counts(rule, from_ms, to_ms, step_ms)
 
     async def load(self) -> ServiceLoad:
         """Return what waits and runs in this replica."""

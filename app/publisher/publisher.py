@@ -202,7 +202,7 @@ class EventPublisher:
         return ShardReading(self.snapshot(seconds), self._times.latencies_ms(seconds))
 
     async def finish(self, patience_s: float) -> Closing:
-        """Wait for commits, then for Kafka where it takes events, for ``patience_s`` seconds each at most; then close."""
+        """Wait for commits, then for Kafka where it takes events, ``patience_s`` seconds each at most; then close."""
         if self._committing:
             await asyncio.wait(set(self._committing.values()), timeout=patience_s)
         flushed = [] if self._drain is None else [self._drain.flush(patience_s)]

@@ -28,7 +28,7 @@ from app.rpc.serving import UnreadableRequest
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.telemetry.tracing import TRACEPARENT
 from app.telemetry.trouble_log import TroubleLog
-from deployments.logs import log_as_serve
+from deployments.actor_logs import log_as_serve
 from deployments.metrics import RayMeter
 from deployments.remote_publisher import RemotePublishers
 from deployments.tracing import service_tracing

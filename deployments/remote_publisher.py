@@ -14,7 +14,7 @@ from app.errors import DeliveryUnavailable, SightlineError
 from app.publisher import PublisherSnapshot, Receipt, ShardReading, Submission, merge_readings, shards_of
 from app.rpc.codes import LOST_COMMIT
 from app.telemetry.trouble_log import TroubleLog
-from deployments.publisher import last_line, publisher_name
+from deployments.actors import last_line, publisher_name
 
 logger = logging.getLogger("ray.serve")
 

@@ -4,11 +4,9 @@ from app.web.api import build_api
 from app.web.facts import (
     BrokerFacts,
     CameraFacts,
-    Cursor,
     DeploymentFacts,
     Health,
     LoadFacts,
-    NewFrames,
     SystemFacts,
 )
 from app.web.read_routes import Readings
@@ -18,11 +16,9 @@ __all__ = [
     "BrokerFacts",
     "CameraChanges",
     "CameraFacts",
-    "Cursor",
     "DeploymentFacts",
     "Health",
     "LoadFacts",
-    "NewFrames",
     "Readings",
     "SystemFacts",
     "build_api",

@@ -16,6 +16,7 @@ from app.settings.homes import user_cache
 _RELEASE = "https://github.com/ultralytics/assets/releases/download/v8.4.0"
 _CONNECT_S = 5.0
 _DOWNLOAD_S = 300.0
+_RENAMED = ("yolov3", "yolov5")  # no other names are changed, nor is torch loaded for them here
 _REMEDY = "give a file in DETECTOR_MODEL"
 
 
@@ -73,7 +74,7 @@ def check_pin(path: Path, sha256: str | None) -> None:
 
 def _check_name(path: Path) -> None:
     """Refuse a name that Ultralytics would replace by another, and search for that."""
-    if path.suffix.lower() != ".pt":
+    if path.suffix.lower() != ".pt" or not any(name in str(path) for name in _RENAMED):
         return
     import_ultralytics()
     from ultralytics.utils.checks import check_yolov5u_filename

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from app.detection.options import DetectorOptions
-from app.detection.postprocessing import Postprocessor, top_anchors
+from app.detection.postprocessing import Postprocessor
+from app.detection.runners import top_anchors
 
 ANCHORS, CLASSES = 500, 3
 

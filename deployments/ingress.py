@@ -14,7 +14,6 @@ from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
-from ray.serve.schema import DeploymentStatusOverview
 
 from app.detection.messages import DetectorAnswer, DetectorJob
 from app.errors import DeliveryUnavailable, ModelUnavailable, Overloaded
@@ -31,16 +30,14 @@ from app.telemetry.trouble_log import TroubleLog
 from deployments.actor_logs import log_as_serve
 from deployments.metrics import RayMeter
 from deployments.remote_publisher import RemotePublishers
+from deployments.replica_counts import PushedChanges, SlotCounter, running
+from deployments.scaling import DETECTOR
 from deployments.tracing import service_tracing
 
 logger = logging.getLogger("ray.serve")
 
 CALL_TIMEOUT_S = 10.0
 """Seconds that a call to a detector may take before its frames are given up."""
-COUNT_PERIOD_S = 3.0
-"""Seconds between two counts of the replicas: a count costs some 20 ms of processor time, in which frames wait."""
-FIRST_COUNT_PERIOD_S = 0.1
-"""Seconds between two counts while there is no replica: the first one is to get work at once."""
 
 
 class RemoteDetectors:
@@ -100,8 +97,9 @@ class DetectionIngress:
             token=token.get_secret_value() if token else None,
         )
         self._faults = TroubleLog(logger, "Detect failed", unit="calls", level=logging.ERROR)
-        self._uncounted = TroubleLog(logger, "the detector replicas cannot be counted", unit="tries")
-        self._counting = asyncio.get_running_loop().create_task(self._count_replicas())
+        self._changes = PushedChanges((DETECTOR, serve.get_replica_context().deployment))
+        counter = SlotCounter(self._slots, self._service.resize, self._changes, self._service.report_waiting)
+        self._counting = asyncio.get_running_loop().create_task(self._follow_replicas(counter))
 
     async def Detect(  # noqa: N802 - the proto file names it
         self, request: pb.DetectRequest | UnreadableRequest, grpc_context: Any
@@ -155,34 +153,20 @@ class DetectionIngress:
         """Return what the cameras offer; Serve carries it to its controller, where ``deployments.scaling`` reads it."""
         return self._service.demand.as_stats()
 
-    async def _count_replicas(self) -> None:
+    async def _follow_replicas(self, counter: SlotCounter) -> None:
         """Follow the autoscaler: the batcher may have as many batches under way as the replicas can take."""
         with contextlib.suppress(DeliveryUnavailable):
             await self._publishers.snapshot()  # so that they connect before the first event
-        slots = 0
-        while True:
-            try:
-                slots = await asyncio.to_thread(self._slots)
-                self._service.resize(slots)
-                self._uncounted.resolve("the detector replicas are counted again")
-            except Exception as error:  # noqa: BLE001 - the controller may be away for a while
-                self._uncounted.report(f"{type(error).__name__}; the last count is used")
-                slots = slots or 1  # no reason to call a controller in trouble more often
-            self._service.report_waiting()
-            await asyncio.sleep(COUNT_PERIOD_S if slots else FIRST_COUNT_PERIOD_S)
+        await counter.run()
 
     def _slots(self) -> int:
         here = serve.get_replica_context()
         deployments = serve.status().applications[here.app_name].deployments
-        detectors = _running(deployments["ObjectDetector"])
-        ingresses = max(1, _running(deployments[here.deployment]))
+        detectors = running(deployments[DETECTOR])
+        ingresses = max(1, running(deployments[here.deployment]))
         return -(-detectors * self._slots_per_replica // ingresses)
 
     async def __del__(self) -> None:
         self._counting.cancel()
+        self._changes.close()
         await self._service.close()
-
-
-def _running(deployment: DeploymentStatusOverview) -> int:
-    """Count the replicas that take requests; one that takes another ``user_config`` is ``UPDATING`` meanwhile."""
-    return sum(count for state, count in deployment.replica_states.items() if state in ("RUNNING", "UPDATING"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,10 +88,10 @@ class Detector:
         network, postprocess = self._network, self._make_postprocessor(options)
         if network.session is not None:
             return ImagePipeline(network.session, self._letterbox, postprocess, self.model_name)
-        assert not isinstance(network, OpenVinoNetwork)  # it always has a session
         from app.detection.batch_pipeline import make_batch_pipeline  # it loads torch
 
-        return make_batch_pipeline(network, self._letterbox, options, postprocess)
+        # An OpenVinoNetwork always has a session.
+        return make_batch_pipeline(cast("Network", network), self._letterbox, options, postprocess)
 
     def _make_postprocessor(self, options: DetectorOptions) -> Postprocessor:
         class_ids = _class_ids(options.classes, self.labels, self.model_name)

@@ -74,12 +74,15 @@ def check_pin(path: Path, sha256: str | None) -> None:
 
 def _check_name(path: Path) -> None:
     """Refuse a name that Ultralytics would replace by another, and search for that."""
-    if path.suffix.lower() != ".pt" or not any(name in str(path) for name in _RENAMED):
+    if path.suffix.lower() != ".pt":
         return
-    import_ultralytics()
-    from ultralytics.utils.checks import check_yolov5u_filename
+    cleaned = str(path).strip().replace("'", "")
+    if any(name in cleaned for name in _RENAMED):
+        import_ultralytics()
+        from ultralytics.utils.checks import check_yolov5u_filename
 
-    if check_yolov5u_filename(str(path).strip().replace("'", "")) != str(path):
+        cleaned = check_yolov5u_filename(cleaned)
+    if cleaned != str(path):
         raise SettingsError(f"the model {str(path)!r} has a name that Ultralytics changes; rename the file")
 
 

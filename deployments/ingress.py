@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -88,7 +89,6 @@ class DetectionIngress:
         log_as_serve()
         self._tracing = service_tracing()
         self._publishers = RemotePublishers(shards)
-        self._slots_per_replica = slots_per_replica
         self._service = DetectionService(
             RemoteDetectors(detector, self._tracing),
             self._publishers.shards,
@@ -98,7 +98,9 @@ class DetectionIngress:
         )
         self._faults = TroubleLog(logger, "Detect failed", unit="calls", level=logging.ERROR)
         self._changes = PushedChanges((DETECTOR, serve.get_replica_context().deployment))
-        counter = SlotCounter(self._slots, self._service.resize, self._changes, self._service.report_waiting)
+        slots = functools.partial(_slots, slots_per_replica)
+        counter = SlotCounter(slots, self._service.resize, self._changes, self._service.report_waiting)
+        self._counted = asyncio.Event()
         self._counting = asyncio.get_running_loop().create_task(self._follow_replicas(counter))
 
     async def Detect(  # noqa: N802 - the proto file names it
@@ -153,20 +155,31 @@ class DetectionIngress:
         """Return what the cameras offer; Serve carries it to its controller, where ``deployments.scaling`` reads it."""
         return self._service.demand.as_stats()
 
+    async def check_health(self) -> None:
+        """Wait for the first count of the replicas; Serve sends no call here before the first answer.
+
+        A new revision's first frames would be refused otherwise, though the detectors are there.
+        """
+        await self._counted.wait()
+
     async def _follow_replicas(self, counter: SlotCounter) -> None:
         """Follow the autoscaler: the batcher may have as many batches under way as the replicas can take."""
+        await counter.count()
+        self._counted.set()
         with contextlib.suppress(DeliveryUnavailable):
-            await self._publishers.snapshot()  # so that they connect before the first event
+            await self._publishers.snapshot()  # so that they are connected before the first event
         await counter.run()
-
-    def _slots(self) -> int:
-        here = serve.get_replica_context()
-        deployments = serve.status().applications[here.app_name].deployments
-        detectors = running(deployments[DETECTOR])
-        ingresses = max(1, running(deployments[here.deployment]))
-        return -(-detectors * self._slots_per_replica // ingresses)
 
     async def __del__(self) -> None:
         self._counting.cancel()
         self._changes.close()
         await self._service.close()
+
+
+def _slots(per_replica: int) -> int:
+    """Return how many batches the detectors may have under way for this ingress replica; 0: no replica is there."""
+    here = serve.get_replica_context()
+    deployments = serve.status().applications[here.app_name].deployments
+    detectors = running(deployments[DETECTOR])
+    ingresses = max(1, running(deployments[here.deployment]))
+    return -(-detectors * per_replica // ingresses)

@@ -116,32 +116,34 @@ class SlotCounter:
         self._report = report
         self._uncounted = TroubleLog(logger, "the detector replicas cannot be counted", unit="tries")
         self._slots = 0
+        self._failed = False
 
-    async def run(self) -> None:
-        """Count for as long as the replica lives."""
-        while True:
-            counted = await self._count_again()
-            await self._rest(PUSHED_PERIOD_S if counted and self._changes.works else PERIOD_S)
-
-    async def _count_again(self) -> bool:
+    async def count(self) -> None:
+        """Count now; where that fails, the last count is used."""
         try:
             self._slots = await asyncio.to_thread(self._count)
+            self._resize(self._slots)
+            self._uncounted.resolve("the detector replicas are counted again")
+            self._failed = False
         except Exception as error:  # noqa: BLE001 - the controller may be away for a while
             self._uncounted.report(f"{type(error).__name__}; the last count is used")
             self._slots = self._slots or 1  # no reason to call a controller in trouble more often
-            return False
-        self._resize(self._slots)
-        self._uncounted.resolve("the detector replicas are counted again")
-        return True
+            self._failed = True
 
-    async def _rest(self, period_s: float) -> None:
-        """Wait for the next count, and report meanwhile."""
+    async def run(self) -> None:
+        """Count again and again, for as long as the replica lives."""
+        while True:
+            await self._rest()
+            await self.count()
+
+    async def _rest(self) -> None:
+        """Wait until there is a reason to count, and report meanwhile."""
         if not self._slots:
             self._report()
             await asyncio.sleep(NO_REPLICA_PERIOD_S)
             return
         loop = asyncio.get_running_loop()
-        end = loop.time() + period_s
+        end = loop.time() + (PUSHED_PERIOD_S if self._changes.works and not self._failed else PERIOD_S)
         while (left := end - loop.time()) > 0:
             self._report()
             if await self._changes.wait(min(left, PERIOD_S)):

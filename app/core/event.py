@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import uuid
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _NAMESPACE = uuid.UUID("6f2b9c1e-6a55-5d0e-9a43-1d6f0c1c7b52")
 """Never changes: event ids are derived under it."""
@@ -33,6 +34,16 @@ class DetectedObject:
     """x, y, width, height in pixels of the source frame; (x, y) is the top-left corner."""
     track_id: int | None = None
     """Which object of its camera it is, below 2⁵³; None where it is not tracked."""
+
+
+class WeakDetection(NamedTuple):
+    """A box that the model is not sure of: no event shows it, and it only helps to follow an object."""
+
+    class_id: int
+    confidence: float
+    """In [0, 1]."""
+    bbox: tuple[float, float, float, float]
+    """x, y, width, height in pixels of the source frame; (x, y) is the top-left corner."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from app.core.event import DetectionEvent
+from app.core.event import DetectionEvent, WeakDetection
 from app.core.quantiles import quantiles
 from app.errors import DeliveryUnavailable, EpochSuperseded, FrameRepeated, OrderError
 from app.publisher.camera_queue import Pending
@@ -25,7 +25,7 @@ from app.publisher.delivery_times import DeliveryTimes, PublishObserver
 from app.publisher.drain import CAMERA_IDLE_S, MAX_CAMERAS, MAX_HELD, Drain, Sink
 from app.publisher.shards import ShardReading
 from app.publisher.snapshot import PublisherSnapshot
-from app.publisher.spool.codec import dump
+from app.publisher.spool.analysis import JudgedFrame
 from app.publisher.spool.rows import Arrival, OrderKey
 from app.publisher.spool.spool import REPEAT_WINDOW_S
 from app.publisher.spool.writer import SpoolWriter
@@ -55,6 +55,10 @@ class Submission:
     due_at_ns: int | None = None
     """When the event should be at Kafka, by the budget that its frame came with; nanoseconds since 1970 UTC by this
     system's clock, not the camera's. ``None``: the frame came without one."""
+    weak: tuple[WeakDetection, ...] = ()
+    """Boxes that the event does not show; they help to follow its objects."""
+    tracked: bool = True
+    """Whether the camera's objects are to be tracked."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,9 @@ class Receipt:
     event_id: str
     repeated: bool = False
     """It had been committed before, and is not published again."""
+    track_ids: tuple[int | None, ...] = ()
+    """Of the event's objects, in their order; empty where they are not known any more: of an event that an earlier
+    publisher committed."""
 
 
 @dataclass
@@ -127,7 +134,8 @@ class EventPublisher:
         self._monotonic = monotonic
         self._orders: OrderedDict[str, _Order] = OrderedDict()
         self._committing: dict[str, asyncio.Task[Receipt]] = {}
-        self._known: OrderedDict[str, float] = OrderedDict()
+        self._known: OrderedDict[str, tuple[float, tuple[int | None, ...]]] = OrderedDict()
+        """Until when an id is known, in monotonic seconds, and the tracks of its objects."""
         self._counts: Counter[str] = Counter()
         self._maintenance: asyncio.Task[None] | None = None
 
@@ -150,7 +158,7 @@ class EventPublisher:
         self._evict_idle()
         if event_id in self._known:
             self._counts["repeated"] += 1
-            return Receipt(event_id, repeated=True)
+            return Receipt(event_id, repeated=True, track_ids=self._known[event_id][1])
         task = self._committing.get(event_id)
         if task is None:
             task = self._begin(submission, event_id)
@@ -249,26 +257,36 @@ class EventPublisher:
     async def _commit(self, submission: Submission, event_id: str, key: tuple[int, int] | None) -> Receipt:
         event, now_ns = submission.event, self._wall_ns()
         published = self._drain is not None and bool(event.objects or self._publish_empty)
-        body = dump(event, submission.due_at_ns) if published else b""
-        arrival = Arrival(event_id, event.camera_id, submission.epoch, submission.sequence, body, now_ns)
-        committed = False
+        frame = JudgedFrame(event, submission.weak, submission.tracked, published, submission.due_at_ns)
+        arrival = Arrival(event_id, event.camera_id, submission.epoch, submission.sequence, b"", now_ns, frame)
+        track_ids: tuple[int | None, ...] | None = None
         try:
-            spool_id = await self._spool.commit(arrival)
-            committed = True
+            committed = await self._spool.commit(arrival)
+            if committed is not None and committed.analysed is not None:
+                event = committed.analysed.event
+            track_ids = tuple([one.track_id for one in event.objects])
         finally:
             # Settled in one step, without an await: so any snapshot counts each event exactly once.
-            self._settle(event.camera_id, event_id, key, committed)
-        if spool_id is None:
+            self._settle(event.camera_id, event_id, key, track_ids)
+        if committed is None:
             self._counts["repeated"] += 1
             return Receipt(event_id, repeated=True)
-        if spool_id and self._drain is not None:
-            self._drain.queue(event.camera_id, Pending(spool_id, now_ns, event_id, event, submission.due_at_ns))
-        return Receipt(event_id)
+        if committed.id and self._drain is not None:
+            self._drain.queue(event.camera_id, Pending(committed.id, now_ns, event_id, event, submission.due_at_ns))
+        return Receipt(event_id, track_ids=track_ids)
 
-    def _settle(self, camera_id: str, event_id: str, key: tuple[int, int] | None, committed: bool) -> None:
+    def _settle(
+        self,
+        camera_id: str,
+        event_id: str,
+        key: tuple[int, int] | None,
+        track_ids: tuple[int | None, ...] | None,
+    ) -> None:
+        """Settle an event; ``track_ids`` is ``None`` where it was not committed."""
         del self._committing[event_id]
-        if committed:
-            self._known[event_id] = self._monotonic() + REPEAT_WINDOW_S
+        committed = track_ids is not None
+        if track_ids is not None:
+            self._known[event_id] = self._monotonic() + REPEAT_WINDOW_S, track_ids
         else:
             self._counts["failed"] += 1
         if key is not None:
@@ -309,7 +327,7 @@ class EventPublisher:
         if self._drain is not None:
             self._drain.evict_idle()
         now = self._monotonic()
-        while self._known and (len(self._known) > MAX_REMEMBERED or next(iter(self._known.values())) <= now):
+        while self._known and (len(self._known) > MAX_REMEMBERED or next(iter(self._known.values()))[0] <= now):
             self._known.popitem(last=False)
         while self._orders:
             camera_id, order = next(iter(self._orders.items()))

@@ -22,6 +22,7 @@ from app.publisher import (
     SpoolWriter,
     Submission,
 )
+from app.publisher.spool.analysis import Analysis
 from app.publisher.spool.codec import dump
 from app.publisher.spool.rows import Arrival
 
@@ -131,9 +132,18 @@ class Time:
 class PublisherFixture:
     """A publisher with all it needs, within reach."""
 
-    def __init__(self, options: SpoolOptions, topic: Topic, off: bool, time: Time, observer: Any, **how: Any) -> None:
+    def __init__(
+        self,
+        options: SpoolOptions,
+        topic: Topic,
+        off: bool,
+        time: Time,
+        observer: Any,
+        analysis: Analysis | None,
+        **how: Any,
+    ) -> None:
         self.topic, self.time, self.observer = topic, time, observer
-        self.writer = SpoolWriter(lambda: Spool(options))
+        self.writer = SpoolWriter(lambda: Spool(options, analysis))
         self.publisher = EventPublisher(
             None if off else topic,
             self.writer,
@@ -179,11 +189,18 @@ async def running_publisher(
     time: Time | None = None,
     observer: Any = None,
     max_bytes: int = 1 << 30,
+    analysis: Analysis | None = None,
     **how: Any,
 ) -> AsyncIterator[PublisherFixture]:
     """Set a publisher up, and close it; the spool in ``folder`` stays for the next one."""
     made = PublisherFixture(
-        SpoolOptions(folder, max_bytes), topic or Topic(), off, time or Time(), observer or RecordingObserver(), **how
+        SpoolOptions(folder, max_bytes),
+        topic or Topic(),
+        off,
+        time or Time(),
+        observer or RecordingObserver(),
+        analysis,
+        **how,
     )
     try:
         yield made

@@ -37,6 +37,11 @@ SCHEMA: tuple[str, ...] = (
         at_ns INTEGER NOT NULL, reason TEXT NOT NULL, body BLOB NOT NULL, digest INTEGER NOT NULL,
         wish TEXT NOT NULL DEFAULT '');
     """,
+    """
+    CREATE TABLE analysis (
+        camera_id TEXT NOT NULL, kind TEXT NOT NULL, at_ns INTEGER NOT NULL, state BLOB NOT NULL,
+        digest INTEGER NOT NULL, PRIMARY KEY (camera_id, kind));
+    """,
 )
 """Each entry takes the file from the version of its index to the next one."""
 KEEP_ORDER_KEY = (

@@ -1,9 +1,10 @@
 """Resharding: a shard's spool is opened; where the folder has another number of shards, all spools are moved first.
 
-What is moved: the waiting events, each camera's in their order; each camera's last (epoch, sequence); the ids that were
-acknowledged lately; the quarantine, with what was asked of it; the ledger. A camera's rows go to the one shard that has
-it from now on. An acknowledged id names no camera, so every shard gets it. The ledger's past (published, discarded)
-belongs to no camera, so the first shard gets it: the sums over all shards stay what they were.
+What is moved: the waiting events, each camera's in their order; each camera's last (epoch, sequence), and the states of
+its analysis, so that its objects keep their ids; the ids that were acknowledged lately; the quarantine, with what was
+asked of it; the ledger. A camera's rows go to the one shard that has it from now on. An acknowledged id names no
+camera, so every shard gets it. The ledger's past (published, discarded) belongs to no camera, so the first shard gets
+it: the sums over all shards stay what they were.
 
 What is guaranteed, whenever and however often the process is killed, or power fails: before the one write of the
 layout file that decides, the old spools are whole and count, and the attempt is thrown away by the next one; after it
@@ -37,6 +38,7 @@ from pathlib import Path
 from app.core.files import sync
 from app.errors import SpoolUnavailable
 from app.publisher.shards import Shard, shard_of, shards_of
+from app.publisher.spool.analysis import KEEP_STATE, Analysis
 from app.publisher.spool.file import FILE, KEEP_ORDER_KEY, LOCK, lock, remove_spool, upgrade
 from app.publisher.spool.layout import STAGING, Layout, folder_of, hold, read_layout, spools_in, write_layout
 from app.publisher.spool.rows import SpoolOptions
@@ -53,12 +55,15 @@ def _no_step(_: str) -> None:
     """Do nothing between two steps."""
 
 
-def open_shard(options: SpoolOptions, shard: Shard, *, step: Callable[[str], None] = _no_step) -> Spool:
+def open_shard(
+    options: SpoolOptions, shard: Shard, analysis: Analysis | None = None, *, step: Callable[[str], None] = _no_step
+) -> Spool:
     """Open a shard's spool; move all spools of the folder first, where it has another number of shards.
 
     Args:
         options: the folder of all shards, and what they may hold together; each may hold its equal part.
         shard: the one to open.
+        analysis: what is to be known of its cameras, frame by frame; ``None``: nothing.
         step: called after each step of a move that a death could follow.
 
     Raises:
@@ -70,12 +75,12 @@ def open_shard(options: SpoolOptions, shard: Shard, *, step: Callable[[str], Non
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         with hold(root, alone=False):
             if _fits(root, shard.count):
-                return Spool(own)
+                return Spool(own, analysis)
         with hold(root, alone=True):
             _finish(root, step)
             if not _fits(root, shard.count):
                 _move(options, shard.count, step)
-            return Spool(own)
+            return Spool(own, analysis)
     except OSError as error:
         raise SpoolUnavailable(f"the spool's folder {str(root)!r} cannot be written: {error.strerror}") from None
     except sqlite3.Error as error:
@@ -208,6 +213,8 @@ def _copy_rows(old: Sequence[sqlite3.Connection], fresh: Sequence[sqlite3.Connec
     for database in old:
         for row in database.execute("SELECT camera_id, epoch, sequence, at_ns FROM camera"):
             home(row[0]).execute(KEEP_ORDER_KEY, row)
+        for row in database.execute("SELECT camera_id, kind, at_ns, state, digest FROM analysis"):
+            home(row[0]).execute(KEEP_STATE, row)
         for row in database.execute("SELECT event_id, at_ns FROM acknowledged"):
             for target in fresh:
                 target.execute("INSERT OR IGNORE INTO acknowledged VALUES (?, ?)", row)

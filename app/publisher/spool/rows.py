@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from app.publisher.spool.analysis import Analysed, JudgedFrame
+
 
 @dataclass(frozen=True)
 class SpoolOptions:
@@ -25,8 +27,20 @@ class Arrival:
     epoch: int
     sequence: int
     body: bytes
-    """Empty: the event is accepted and counted, but not to be published."""
+    """The event's stored form; empty: it is accepted and counted, but not to be published."""
     at_ns: int
+    frame: JudgedFrame | None = None
+    """What the analysis takes; the event's stored form is then what comes of that, and ``body`` counts for nothing."""
+
+
+@dataclass(frozen=True)
+class Committed:
+    """An event that is durable."""
+
+    id: int
+    """Under which it waits for Kafka; 0: it does not wait."""
+    analysed: Analysed | None = None
+    """What came of its frame; ``None`` where it came without one."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from app.errors import SpoolDamaged
 from app.publisher.spool.codec import digest
 
 _COMPANIONS = ("", "-wal", "-shm")
-_KEYS = {"event": "id", "quarantine": "id", "camera": "rowid", "acknowledged": "event_id"}
+_KEYS = {"event": "id", "quarantine": "id", "camera": "rowid", "acknowledged": "event_id", "analysis": "rowid"}
 """The order in which each table lies in the file."""
 _LARGEST = 1 << 40
 """A header that claims more bytes is itself damaged."""
@@ -81,6 +81,7 @@ def rescue(aside: Path, fresh: sqlite3.Connection) -> Rescued:
         set_aside = _carry(damaged, fresh, "quarantine", "id, event_id, camera_id, at_ns, reason, body, digest", body=5)
         _carry(damaged, fresh, "camera", "camera_id, epoch, sequence, at_ns")
         _carry(damaged, fresh, "acknowledged", "event_id, at_ns")
+        _carry(damaged, fresh, "analysis", "camera_id, kind, at_ns, state, digest", body=3)
         counts = _accounts(damaged)
         lost = None
         if counts is None:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 
 from app.errors import SpoolDamaged, SpoolFull, SpoolUnavailable
 from app.publisher.spool import salvage
+from app.publisher.spool.analysis import Analysis, AnalysisStates, NoAnalysis, forget_states
 from app.publisher.spool.codec import digest
 from app.publisher.spool.file import (
     FILE,
@@ -32,7 +33,16 @@ from app.publisher.spool.file import (
     upgrade,
 )
 from app.publisher.spool.high_water_mark import HighWaterMark
-from app.publisher.spool.rows import Arrival, Delivery, OrderKey, Refusal, SpoolAccounts, SpoolOptions, Waiting
+from app.publisher.spool.rows import (
+    Arrival,
+    Committed,
+    Delivery,
+    OrderKey,
+    Refusal,
+    SpoolAccounts,
+    SpoolOptions,
+    Waiting,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +52,9 @@ _LEDGER = ("accepted", "published", "discarded", "destroyed")
 REPEAT_WINDOW_S = 600.0
 """How long an acknowledged id is remembered (``proto/README.md``, "Delivery")."""
 CAMERA_MEMORY_S = 30 * 86_400.0
-"""How long the order of a camera of which nothing comes is remembered."""
+"""How long the order of a camera of which nothing comes is remembered, and the states of its analysis."""
+_SWEEP_NS = 3_600 * 10**9
+"""How often states are looked through for those of such cameras: that reads the whole table."""
 
 
 class Spool:
@@ -52,11 +64,13 @@ class Spool:
         SpoolUnavailable: another publisher has it, a newer Sightline wrote it, or its folder cannot be written.
     """
 
-    def __init__(self, options: SpoolOptions) -> None:
+    def __init__(self, options: SpoolOptions, analysis: Analysis | None = None) -> None:
         self._options = options
+        self._states = AnalysisStates(analysis or NoAnalysis())
         self._path = options.folder / FILE
         self._lock = lock(options.folder)
         self._disk_full, self._ledger_known = False, True
+        self._swept_ns = 0
         self._change: Counter[str] = Counter()
         try:
             self._mark = HighWaterMark(options.folder)
@@ -73,31 +87,27 @@ class Spool:
 
     def commit(
         self, arrivals: Sequence[Arrival], deliveries: Sequence[Delivery] = (), refusals: Sequence[Refusal] = ()
-    ) -> list[int | None]:
-        """Write down, in one transaction, all that has come together.
+    ) -> list[Committed | None]:
+        """Write down, in one transaction, all that has come together, and what the analysis makes of it.
 
         Returns:
-            For each arrival the id under which it waits; 0 where it does not wait; ``None`` where it had been
-            committed before.
+            For each arrival what became of it; ``None`` where it had been committed before.
 
         Raises:
             SpoolFull: there is no room for the arrivals. Nothing was written.
             SpoolUnavailable: the file cannot be written now. Nothing was written.
         """
-        needed = sum(len(arrival.body) + ROW_BYTES for arrival in arrivals if arrival.body)
-        if needed and self._totals["bytes"] + needed > self._options.max_bytes:
-            raise SpoolFull(
-                f"the spool is full: it holds {self._totals['bytes'] >> 20} MiB, the limit of spool.max_bytes"
-            )
         if arrivals and self._disk_full and not self._hold_reserve():
             raise SpoolFull("the spool's disk is full")
         with self._transaction() as database:
-            ids = [self._take(database, arrival) for arrival in arrivals]
+            taken = [self._take(database, arrival) for arrival in arrivals]
+            self._require_room()
+            self._states.write(database)
             for delivery in deliveries:
                 self._forget(database, delivery)
             for refusal in refusals:
                 self._set_aside(database, refusal)
-        return ids
+        return taken
 
     def knows(self, event_id: str) -> bool:
         """Return whether an event was committed, and waits, or was acknowledged or set aside lately."""
@@ -156,6 +166,9 @@ class Spool:
                     "at_ns, body, digest FROM quarantine WHERE wish = 'resend' ORDER BY id"
                 )
                 database.execute("DELETE FROM quarantine WHERE wish = 'resend'")
+            if now_ns - self._swept_ns >= _SWEEP_NS:
+                self._swept_ns = now_ns
+                forget_states(database, now_ns - int(CAMERA_MEMORY_S * 1e9))
         if self._disk_full:
             self._hold_reserve()
         return [row[0] for row in again]
@@ -207,15 +220,19 @@ class Spool:
             self._write_ledger()
             self._database.execute("COMMIT")
             self._totals.update(self._change)
+            self._states.committed()
             self._mark.write(self._totals["accepted"])
         except sqlite3.Error as error:
-            with contextlib.suppress(sqlite3.Error):
-                self._database.execute("ROLLBACK")
+            self._roll_back()
             self._fail(error)
         except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                self._database.execute("ROLLBACK")
+            self._roll_back()
             raise
+
+    def _roll_back(self) -> None:
+        self._states.rolled_back()
+        with contextlib.suppress(sqlite3.Error):
+            self._database.execute("ROLLBACK")
 
     def _fail(self, error: sqlite3.Error) -> None:
         """Translate what SQLite says, and do what can be done about it."""
@@ -225,6 +242,7 @@ class Spool:
                 self._database.close()
             self._database = self._start_over(str(error))
             self._totals = read_totals(self._database)
+            self._states.forget()
             raise SpoolDamaged(f"the spool was damaged and was made anew: {error}") from None
         if code == sqlite3.SQLITE_FULL:
             self._disk_full = True
@@ -233,17 +251,27 @@ class Spool:
             raise SpoolFull("the spool's disk is full") from None
         raise SpoolUnavailable(f"the spool cannot be written: {error}") from None
 
-    def _take(self, database: sqlite3.Connection, arrival: Arrival) -> int | None:
+    def _require_room(self) -> None:
+        """Raise SpoolFull where what has arrived is more than may be held."""
+        if self._change["bytes"] and self._totals["bytes"] + self._change["bytes"] > self._options.max_bytes:
+            raise SpoolFull(
+                f"the spool is full: it holds {self._totals['bytes'] >> 20} MiB, the limit of spool.max_bytes"
+            )
+
+    def _take(self, database: sqlite3.Connection, arrival: Arrival) -> Committed | None:
         if self.knows(arrival.event_id):
             return None
-        given = 0
-        if arrival.body:
+        given, body, analysed = 0, arrival.body, None
+        if arrival.frame is not None:
+            analysed = self._states.analyse(database, arrival.camera_id, arrival.frame, arrival.at_ns)
+            body = analysed.body
+        if body:
             inserted = database.execute(
                 "INSERT INTO event (event_id, camera_id, stored_at_ns, body, digest) VALUES (?, ?, ?, ?, ?)",
-                (arrival.event_id, arrival.camera_id, arrival.at_ns, arrival.body, digest(arrival.body)),
+                (arrival.event_id, arrival.camera_id, arrival.at_ns, body, digest(body)),
             )
             given = int(inserted.lastrowid or 0)
-            self._change.update(spooled=1, bytes=len(arrival.body) + ROW_BYTES)
+            self._change.update(spooled=1, bytes=len(body) + ROW_BYTES)
         else:
             _remember(database, arrival.event_id, arrival.at_ns)
             self._change["discarded"] += 1
@@ -253,7 +281,7 @@ class Spool:
             # The publisher decides the order. Where it has forgotten a camera that was idle, a lower epoch may come;
             # the higher one must not come back at the next start and refuse the frames that were accepted since.
             database.execute(SET_ORDER_KEY, key)
-        return given
+        return Committed(given, analysed)
 
     def _forget(self, database: sqlite3.Connection, delivery: Delivery) -> None:
         row = database.execute("DELETE FROM event WHERE id = ? RETURNING LENGTH(body)", (delivery.id,)).fetchone()

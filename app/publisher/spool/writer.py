@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from app.errors import DeliveryUnavailable, SpoolDamaged, SpoolUnavailable
-from app.publisher.spool.rows import Arrival, Delivery, OrderKey, Refusal, SpoolAccounts, Waiting
+from app.publisher.spool.rows import Arrival, Committed, Delivery, OrderKey, Refusal, SpoolAccounts, Waiting
 from app.publisher.spool.spool import Spool
 from app.telemetry.trouble_log import TroubleLog
 
@@ -35,7 +35,7 @@ class SpoolWriter:
         self._open_spool = open_spool
         self._spool: Spool | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
-        self._arrivals: list[tuple[Arrival, asyncio.Future[int | None]]] = []
+        self._arrivals: list[tuple[Arrival, asyncio.Future[Committed | None]]] = []
         self._deliveries: list[Delivery] = []
         self._refusals: list[Refusal] = []
         self._writing_down: asyncio.TimerHandle | None = None
@@ -81,13 +81,13 @@ class SpoolWriter:
         if not self._open.is_set():
             raise SpoolUnavailable(self._trouble)
 
-    async def commit(self, arrival: Arrival) -> int | None:
+    async def commit(self, arrival: Arrival) -> Committed | None:
         """Commit an event with whatever else has gathered; see :meth:`Spool.commit` for the answer.
 
         Raises:
             SpoolUnavailable: it was not committed.
         """
-        committed: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        committed: asyncio.Future[Committed | None] = asyncio.get_running_loop().create_future()
         self._arrivals.append((arrival, committed))
         self._work.set()
         return await committed
@@ -178,7 +178,7 @@ class SpoolWriter:
         while self._arrivals or self._deliveries or self._refusals:
             arrivals, self._arrivals = self._arrivals[:MAX_GROUP], self._arrivals[MAX_GROUP:]
             try:
-                ids = await self._write([arrival for arrival, _ in arrivals])
+                taken = await self._write([arrival for arrival, _ in arrivals])
             except SpoolUnavailable as error:
                 for _, committed in arrivals:
                     if not committed.done():
@@ -188,20 +188,20 @@ class SpoolWriter:
             if arrivals and self._trouble:
                 self._shut.resolve("the spool can be written again")
                 self._trouble = ""
-            for (_, committed), spool_id in zip(arrivals, ids, strict=True):
+            for (_, committed), one in zip(arrivals, taken, strict=True):
                 if not committed.done():
-                    committed.set_result(spool_id)
+                    committed.set_result(one)
 
-    async def _write(self, arrivals: Sequence[Arrival]) -> list[int | None]:
+    async def _write(self, arrivals: Sequence[Arrival]) -> list[Committed | None]:
         deliveries, refusals = tuple(self._deliveries), tuple(self._refusals)
 
-        def transact(spool: Spool) -> tuple[list[int | None], SpoolAccounts]:
+        def transact(spool: Spool) -> tuple[list[Committed | None], SpoolAccounts]:
             return spool.commit(arrivals, deliveries, refusals), spool.accounts()
 
-        ids, self._accounts = await self._ask(transact)
+        taken, self._accounts = await self._ask(transact)
         del self._deliveries[: len(deliveries)]
         del self._refusals[: len(refusals)]
-        return ids
+        return taken
 
     async def _write_settled(self) -> None:
         """Write acknowledgements down where arrivals have no room: they make it."""

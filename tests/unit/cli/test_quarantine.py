@@ -19,8 +19,8 @@ from tests.support.publisher import NOW, arrival
 def settings(tmp_path: Path) -> Settings:
     """Settings whose spool has two events in quarantine."""
     spool = Spool(SpoolOptions(tmp_path))
-    ids = spool.commit([arrival("a"), arrival("b")])
-    spool.commit([], [], [Refusal(given or 0, "too large", NOW) for given in ids])
+    taken = spool.commit([arrival("a"), arrival("b")])
+    spool.commit([], [], [Refusal(one.id, "too large", NOW) for one in taken if one])
     spool.close()
     return Settings(spool=SpoolSettings(dir=tmp_path))
 

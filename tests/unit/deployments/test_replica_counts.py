@@ -59,7 +59,12 @@ class Cluster:
 async def cluster() -> AsyncIterator[Cluster]:
     cluster = Cluster()
     counter = SlotCounter(cluster.count, cluster.seen.append, cluster.changes, cluster.report)
-    task = asyncio.create_task(counter.run())
+
+    async def follow() -> None:
+        await counter.count()
+        await counter.run()
+
+    task = asyncio.create_task(follow())
     yield cluster
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -58,7 +58,7 @@ class PushedChanges:
         from ray.serve._private.long_poll import LongPollClient, LongPollNamespace
 
         here = serve.get_replica_context()
-        keys = [
+        keys: list[Any] = [
             (LongPollNamespace.DEPLOYMENT_TARGETS, DeploymentID(name=name, app_name=here.app_name))
             for name in deployments
         ]

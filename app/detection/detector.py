@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +91,7 @@ class Detector:
         from app.detection.batch_pipeline import make_batch_pipeline  # it loads torch
 
         # An OpenVinoNetwork always has a session.
-        return make_batch_pipeline(cast("Network", network), self._letterbox, options, postprocess)
+        return make_batch_pipeline(network, self._letterbox, options, postprocess)
 
     def _make_postprocessor(self, options: DetectorOptions) -> Postprocessor:
         class_ids = _class_ids(options.classes, self.labels, self.model_name)

@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from app.cameras import AnsweredFrame, CameraState, CameraStatus, DroppedLately, FrameLatency, Picture
+from app.cameras import (
+    AnsweredFrame,
+    CameraState,
+    CameraStatus,
+    Cursor,
+    DroppedLately,
+    FrameLatency,
+    NewFrames,
+    Picture,
+)
 from app.cameras.ledger import CameraLedger, DropReason
 from app.core.event import DetectedObject
 from app.core.quantiles import Quantiles
@@ -17,11 +26,9 @@ from app.settings.cameras import camera_of
 from app.web import (
     BrokerFacts,
     CameraFacts,
-    Cursor,
     DeploymentFacts,
     Health,
     LoadFacts,
-    NewFrames,
     Readings,
     SystemFacts,
 )

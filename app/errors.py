@@ -25,9 +25,11 @@ SightlineError
 │   │       └── SpoolDamaged      its file was damaged
 │   ├── DeliveryRefused           the broker refuses this event for good
 │   └── BrokerUnavailable         the embedded broker did not come up
-├── CamerasError                  a change of the cameras of the running system
+├── ChangeError                   a change of the cameras, or of the rules, of the running system
 │   ├── CameraUnknown             there is no such camera
 │   ├── CameraExists              its id is taken
+│   ├── RuleUnknown               there is no such rule
+│   ├── RuleExists                its id is taken
 │   └── ChangeNotKept             the change could not be kept, so it was not made
 ├── StateUnreadable               the kept state of a camera's analysis is damaged, or of another version
 ├── ActorDied                     a camera's actor died, or cannot be reached
@@ -146,19 +148,27 @@ class BrokerUnavailable(DeliveryError):
     """The embedded broker did not come up."""
 
 
-class CamerasError(SightlineError):
-    """The cameras of the running system could not be changed as asked."""
+class ChangeError(SightlineError):
+    """The cameras, or the rules, of the running system could not be changed as asked."""
 
 
-class CameraUnknown(CamerasError):
+class CameraUnknown(ChangeError):
     """There is no camera of that id."""
 
 
-class CameraExists(CamerasError):
+class CameraExists(ChangeError):
     """There is a camera of that id."""
 
 
-class ChangeNotKept(CamerasError):
+class RuleUnknown(ChangeError):
+    """There is no rule of that id."""
+
+
+class RuleExists(ChangeError):
+    """There is a rule of that id."""
+
+
+class ChangeNotKept(ChangeError):
     """The change could not be kept for the next start, so it was not made; the text says why."""
 
 

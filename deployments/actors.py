@@ -10,6 +10,8 @@ BROKER = "broker"
 """Name of the embedded broker among the ingress's actors."""
 PUBLISHER = "publisher"
 """Name of the publisher among the ingress's actors; of several it is what their names begin with."""
+SETTLE_S = 2.0
+"""How long a publisher that is closed may still send what waits."""
 
 
 def publisher_name(shard: Shard) -> str:

@@ -15,13 +15,13 @@ from ray.serve.exceptions import RayServeException
 
 from app.detection import DetectorFactory, DetectorOptions, make_detector, make_no_op_detector
 from app.errors import SettingsError
-from app.fleet.configuration import ConfiguredDefaults
+from app.fleet.configuration import OVERRIDING, ConfiguredDefaults
 from app.ingress.service import ServiceLimits
 from app.publisher import shards_of
 from app.scaling import ScalingNumbers
 from app.settings.connections import KafkaSettings
 from app.settings.environment import named_by_the_environment, process_environment
-from app.settings.loading import camera_list_source, load_settings
+from app.settings.loading import camera_list_source, load_settings, rule_list_source
 from app.settings.settings import DetectorSettings, Settings
 from app.web import BrokerFacts
 from deployments.actors import BROKER, publisher_name
@@ -75,7 +75,7 @@ def build_inference(args: InferenceArgs) -> serve.Application:
     configure_proxy_logs()
     gpus = _gpus(settings.detector)
     resources = _detector_resources(settings.detector, args, gpus)
-    return _inference(args, settings, _detector_options(settings.detector, args, gpus), make_detector, resources)
+    return _inference(args, settings, _detector_options(settings, args, gpus), make_detector, resources)
 
 
 def build_inference_without_model(args: InferenceArgs) -> serve.Application:
@@ -85,7 +85,7 @@ def build_inference_without_model(args: InferenceArgs) -> serve.Application:
         RayServeException: a setting is wrong; one line.
     """
     settings = _settings(args.settings)
-    options = DetectorOptions.of(settings.detector)
+    options = DetectorOptions.of(settings.detector, settings.tracking)
     return _inference(args, settings, options, make_no_op_detector, {"num_cpus": args.detector_cpus})
 
 
@@ -145,16 +145,19 @@ def _plan(file: Path | None, settings: Settings) -> CameraPlan:
     try:
         source = camera_list_source(environment, file)
         configured = source.read(environment)
+        rule_source = rule_list_source(environment, file)
+        rules = rule_source.read()
     except SettingsError as error:  # the file changed since the settings were read
         raise RayServeException(str(error)) from None
     return CameraPlan(
         defaults=ConfiguredDefaults(
             source=source,
+            rules=rule_source,
             budget_ms=settings.latency_budget_ms,
-            cameras_by_environment=bool(environment.get("SIGHTLINE_CAMERAS")),
-            budget_by_environment=bool(environment.get("SIGHTLINE_LATENCY_BUDGET_MS")),
+            by_environment=frozenset(name for name in OVERRIDING if environment.get(name)),
         ),
         configured=configured,
+        rules=rules,
         fps=settings.inference_fps,
         state_dir=settings.state_dir,
     )
@@ -162,7 +165,11 @@ def _plan(file: Path | None, settings: Settings) -> CameraPlan:
 
 def _broker(kafka: KafkaSettings) -> BrokerFacts:
     return BrokerFacts(
-        enabled=kafka.enabled, embedded=kafka.embedded, servers=kafka.bootstrap_servers, topic=kafka.topic
+        enabled=kafka.enabled,
+        embedded=kafka.embedded,
+        servers=kafka.bootstrap_servers,
+        topic=kafka.topic,
+        channel_topics=kafka.channel_topics,
     )
 
 
@@ -178,7 +185,11 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
             name=publisher_name(shard),
             actor_class=KafkaPublisher,
             init_kwargs={
-                "sealed": Sealed(PublisherOptions(settings.kafka, settings.spool, settings.latency_budget_ms, shard))
+                "sealed": Sealed(
+                    PublisherOptions(
+                        settings.kafka, settings.spool, settings.latency_budget_ms, shard, settings.tracking
+                    )
+                )
             },
             actor_options={"num_cpus": 0, "resources": node},
         )
@@ -233,9 +244,10 @@ def _detector_resources(detector: DetectorSettings, args: InferenceArgs, gpus: f
     return resources
 
 
-def _detector_options(detector: DetectorSettings, args: InferenceArgs, gpus: float) -> DetectorOptions:
+def _detector_options(settings: Settings, args: InferenceArgs, gpus: float) -> DetectorOptions:
     return DetectorOptions.of(
-        detector,
-        device="cpu" if detector.device == "auto" and not gpus else None,
+        settings.detector,
+        settings.tracking,
+        device="cpu" if settings.detector.device == "auto" and not gpus else None,
         threads=None if gpus else max(1, int(args.detector_cpus)),
     )

@@ -15,13 +15,14 @@ from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import ApplicationStatus
 
 from app.detection.messages import DetectorAnswer, DetectorJob
 from app.errors import DeliveryUnavailable, ModelUnavailable, Overloaded
 from app.ingress.service import DetectionService, ServiceLimits, ServiceLoad
 from app.ingress.telemetry import ServiceTelemetry
 from app.ingress.tracing import DetectedFrame, ServiceTracing
-from app.publisher import PublisherSnapshot
+from app.publisher import IncidentQuery, PublisherSnapshot, RuleCount
 from app.rpc.codes import UNKNOWN_FAULT, metadata_of, status_of
 from app.rpc.conversion import write_response
 from app.rpc.serving import UnreadableRequest
@@ -29,6 +30,7 @@ from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.telemetry.tracing import TRACEPARENT
 from app.telemetry.trouble_log import TroubleLog
 from deployments.actor_logs import log_as_serve
+from deployments.logs import print_to_terminal
 from deployments.metrics import RayMeter
 from deployments.remote_publisher import RemotePublishers
 from deployments.replica_counts import PushedChanges, SlotCounter, running
@@ -39,6 +41,8 @@ logger = logging.getLogger("ray.serve")
 
 CALL_TIMEOUT_S = 10.0
 """Seconds that a call to a detector may take before its frames are given up."""
+STATUS_TIMEOUT_S = 2.0
+"""Seconds that Serve's controller may take to say whether the application ends."""
 
 
 class RemoteDetectors:
@@ -147,6 +151,26 @@ class DetectionIngress:
         """
         return await self._publishers.snapshot(seconds)
 
+    async def set_rules(self, rules: str) -> list[str]:
+        """Put rules, a JSON list, into force in every shard, and return why those that do not have them do not."""
+        return await self._publishers.set_rules(rules)
+
+    async def incidents(self, query: IncidentQuery) -> list[Mapping[str, Any]]:
+        """Return incidents as they were published last, the newest first.
+
+        Raises:
+            DeliveryUnavailable: the publisher is away, with all its shards.
+        """
+        return await self._publishers.incidents(query)
+
+    async def rule_counts(self, rule: str, from_ms: int, to_ms: int, step_ms: int) -> list[RuleCount]:
+        """Return how often a rule found something, by steps of time.
+
+        Raises:
+            DeliveryUnavailable: the publisher is away, with all its shards.
+        """
+        return await self._publishers.rule_counts(rule, from_ms, to_ms, step_ms)
+
     async def load(self) -> ServiceLoad:
         """Return what waits and runs in this replica."""
         return self._service.load
@@ -174,12 +198,32 @@ class DetectionIngress:
         self._counting.cancel()
         self._changes.close()
         await self._service.close()
+        if await self._is_being_deleted() and (line := await self._publishers.close()):
+            print_to_terminal(f"sightline: stopped; {line}")
+
+    async def _is_being_deleted(self) -> bool:
+        """Return whether the whole application ends, and not only this replica of it.
+
+        Then the publishers, which Serve ends after the last ingress, have nothing more to do.
+        """
+        name = serve.get_replica_context().app_name
+        try:
+            status = await asyncio.wait_for(asyncio.to_thread(serve.status), STATUS_TIMEOUT_S)
+        except Exception:  # noqa: BLE001 - a controller that does not answer ends nothing in order
+            return False
+        application = status.applications.get(name)
+        return application is None or application.status == ApplicationStatus.DELETING
 
 
-def _slots(per_replica: int) -> int:
-    """Return how many batches the detectors may have under way for this ingress replica; 0: no replica is there."""
+def _slots(per_replica: int, last: int) -> int:
+    """Return how many batches the detectors may have under way for this ingress replica; 0: no replica is there.
+
+    It is ``last``, the number before, where the application is being deleted.
+    """
     here = serve.get_replica_context()
-    deployments = serve.status().applications[here.app_name].deployments
-    detectors = running(deployments[DETECTOR])
-    ingresses = max(1, running(deployments[here.deployment]))
+    application = serve.status().applications.get(here.app_name)
+    if application is None or not {DETECTOR, here.deployment} <= application.deployments.keys():
+        return last
+    detectors = running(application.deployments[DETECTOR])
+    ingresses = max(1, running(application.deployments[here.deployment]))
     return -(-detectors * per_replica // ingresses)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
 
+from app.core.channel import Channel
 from app.errors import DeliveryUnavailable, SightlineError
 from app.publisher import (
+    Closing,
     EventPublisher,
+    IncidentQuery,
     Receipt,
+    RuleCount,
     Shard,
     ShardReading,
     Spool,
@@ -24,12 +28,14 @@ from app.publisher import (
     Submission,
     open_shard,
 )
+from app.publisher.analysis import FrameAnalysis
 from app.publisher.kafka.sink import KafkaSink
 from app.publisher.telemetry import PublisherTelemetry
 from app.settings.connections import KafkaSettings
 from app.settings.settings import SpoolSettings
+from app.settings.tracking import TrackingSettings
 from deployments.actor_logs import log_beside_serve
-from deployments.actors import BROKER, NAMESPACE, PUBLISHER, last_line, publisher_name
+from deployments.actors import BROKER, NAMESPACE, PUBLISHER, SETTLE_S, last_line, publisher_name
 from deployments.metrics import RayMeter
 
 logger = logging.getLogger("ray.serve")
@@ -50,6 +56,7 @@ class PublisherOptions:
     """Of frames that come without one; from capture to acknowledgement."""
     shard: Shard
     """Which of the publishers it is."""
+    tracking: TrackingSettings
 
 
 class Sealed(str):
@@ -118,7 +125,8 @@ class KafkaPublisher:
     """The one that commits events, or one of several that share the cameras; a shell around ``app.publisher``.
 
     Serve ends it without notice (``ray.kill``). That loses no event that was answered: ``OK`` follows the commit to
-    the spool, and the next publisher on this node sends what Kafka has not.
+    the spool, and the next publisher on this node sends what Kafka has not. Where the whole application ends, its
+    ingress ends first and calls :meth:`close`.
     """
 
     def __init__(self, sealed: Sealed) -> None:
@@ -127,6 +135,7 @@ class KafkaPublisher:
         log_beside_serve(PUBLISHER, None if shard.alone else shard.part)
         self._publisher: EventPublisher | None = None
         self._sink: KafkaSink | None = None
+        self._channels: Mapping[Channel, KafkaSink] = {}
         self._starting = asyncio.Lock()
 
     async def publish(self, submissions: Sequence[Submission]) -> list[Receipt | SightlineError]:
@@ -147,7 +156,46 @@ class KafkaPublisher:
         """Read the accounts; with ``seconds`` the latencies are those of the events acknowledged since so long ago."""
         reading = (await self._started()).reading(seconds)
         warning = self._sink.warning if self._sink is not None else ""
-        return replace(reading, snapshot=replace(reading.snapshot, broker_warning=warning))
+        channels = {
+            # A topic that is missing is reported before there is a record for it.
+            channel: replace(one, trouble=one.trouble or self._channels[channel].trouble)
+            for channel, one in reading.snapshot.channels.items()
+        }
+        return replace(reading, snapshot=replace(reading.snapshot, broker_warning=warning, channels=channels))
+
+    async def end_cameras(self, camera_ids: Sequence[str]) -> None:
+        """End the incidents and objects of cameras that were removed."""
+        await (await self._started()).end_cameras(camera_ids)
+
+    async def set_rules(self, rules: str) -> None:
+        """Put rules, a JSON list, into force from the next committed frame on, and keep them."""
+        await (await self._started()).rules.set_rules(rules)
+
+    async def incidents(self, query: IncidentQuery) -> list[Mapping[str, Any]]:
+        """Return incidents as they were published last, the newest first."""
+        return await (await self._started()).rules.incidents(query)
+
+    async def rule_counts(self, rule: str, from_ms: int, to_ms: int, step_ms: int) -> list[RuleCount]:
+        """Return how often a rule found something, by steps of time."""
+        return await (await self._started()).rules.counts(rule, from_ms, to_ms, step_ms)
+
+    async def close(self) -> Closing | None:
+        """Send what waits, close the spool and the connection to Kafka, and return the last accounts.
+
+        Called where the application ends, before Serve kills this actor. A call that comes later all the same starts
+        the publisher again.
+
+        Returns:
+            ``None`` where it was closed before, or never used.
+        """
+        async with self._starting:
+            (publisher, self._publisher), (sink, self._sink) = (self._publisher, None), (self._sink, None)
+            if publisher is None:
+                return None
+            closing: Closing = await publisher.finish(SETTLE_S)
+            if sink is not None:
+                await sink.close(SETTLE_S)
+            return closing
 
     async def _started(self) -> EventPublisher:
         """Start at the first call: an actor's constructor runs outside its event loop."""
@@ -159,14 +207,21 @@ class KafkaPublisher:
     async def _start(self) -> EventPublisher:
         kafka, shard = self._options.kafka, self._options.shard
         sink = self._sink = KafkaSink(kafka, self._bootstrap) if kafka.enabled else None
-        if sink is not None:
-            sink.start()
+        self._channels = {
+            channel: KafkaSink(kafka.of_topic(topic), self._bootstrap, watches_addresses=False)
+            for channel, topic in (kafka.channel_topics if kafka.enabled else {}).items()
+        }
+        for each in (*((sink,) if sink is not None else ()), *self._channels.values()):
+            each.start()
+        telemetry = PublisherTelemetry(RayMeter(), shard=None if shard.alone else shard.number)
         publisher = EventPublisher(
             sink,
             SpoolWriter(self._open_spool),
             budget_ms=self._options.budget_ms,
-            observer=PublisherTelemetry(RayMeter(), shard=None if shard.alone else shard.number),
+            observer=telemetry,
+            tracks=telemetry,
             publish_empty=kafka.publish_empty,
+            channels=self._channels,
         )
         publisher.start()
         return publisher
@@ -174,7 +229,7 @@ class KafkaPublisher:
     def _open_spool(self) -> Spool:
         spool = self._options.spool
         options = SpoolOptions(spool.dir, spool.max_bytes, spool.synchronous)
-        return open_shard(options, self._options.shard)
+        return open_shard(options, self._options.shard, FrameAnalysis(self._options.tracking, tuple(self._channels)))
 
     async def _bootstrap(self) -> Sequence[str]:
         return self._options.kafka.bootstrap_servers or (await self._find_broker(),)

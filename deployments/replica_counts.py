@@ -97,7 +97,7 @@ class SlotCounter:
 
     def __init__(
         self,
-        count: Callable[[], int],
+        count: Callable[[int], int],
         resize: Callable[[int], None],
         changes: ReplicaChanges,
         report: Callable[[], None],
@@ -105,7 +105,7 @@ class SlotCounter:
         """Set up a counter.
 
         Args:
-            count: returns the slots; called in a thread, as it asks the controller.
+            count: returns the slots, given the number before; called in a thread, as it asks the controller.
             resize: takes them over.
             changes: says when to count again.
             report: called at least every :data:`PERIOD_S`.
@@ -121,7 +121,7 @@ class SlotCounter:
     async def count(self) -> None:
         """Count now; where that fails, the last count is used."""
         try:
-            self._slots = await asyncio.to_thread(self._count)
+            self._slots = await asyncio.to_thread(self._count, self._slots)
             self._resize(self._slots)
             self._uncounted.resolve("the detector replicas are counted again")
             self._failed = False

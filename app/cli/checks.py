@@ -21,6 +21,7 @@ from app.errors import SightlineError, SourceUnavailable
 from app.publisher.kafka.preflight import Needs, check_broker
 from app.settings.cameras import DEFAULT_STALL_S, CameraSettings
 from app.settings.environment import process_environment
+from app.settings.rule_lists import rules_of_camera
 from app.settings.serve_config import ServePorts
 from app.settings.service_address import ServiceAddress
 from app.settings.settings import Settings
@@ -64,15 +65,28 @@ class Finding:
 def check_system(settings: Settings, ports: ServePorts) -> Iterator[Finding]:
     """Check model, Kafka, cameras and ports, one after the other; whatever is started for it is stopped again."""
     yield from _model(settings)
-    yield from _kafka(settings)
+    yield from check_kafka(settings)
     yield from (_camera(camera) for camera in settings.cameras)
     if not settings.cameras:
         yield Finding("cameras", State.NOTE, "none is configured", "name some in SIGHTLINE_CAMERAS")
+    yield from check_rules(settings)
     yield _service(settings.inference_service_url, ports.grpc)
     yield _port(ports.grpc, "gRPC")
     yield _port(ports.http, "HTTP")
     if note := second_shell(process_environment()):
         yield Finding("second shell", State.NOTE, note)
+
+
+def check_rules(settings: Settings) -> Iterator[Finding]:
+    """Check that each rule names a camera; that each is right was checked with the settings."""
+    idle = [
+        rule.id for rule in settings.rules if not any(rules_of_camera([rule], camera.id) for camera in settings.cameras)
+    ]
+    if idle:
+        fault = f"{', '.join(idle)}: no configured camera has an id that these name"
+        yield Finding("rules", State.NOTE, fault, "name your cameras in them, or other rules in SIGHTLINE_RULES")
+    if len(idle) < len(settings.rules):
+        yield Finding("rules", State.PASSED, f"{len(settings.rules) - len(idle)} for the configured cameras")
 
 
 def _model(settings: Settings) -> Iterator[Finding]:
@@ -106,12 +120,14 @@ def _model(settings: Settings) -> Iterator[Finding]:
             yield Finding(f"camera {camera.id}", State.FAILED, str(error), "correct the camera's classes")
 
 
-def _kafka(settings: Settings) -> Iterator[Finding]:
+def check_kafka(settings: Settings) -> Iterator[Finding]:
+    """Check that each topic is there, or can be made, and may be written to; nothing is written."""
     if not settings.kafka.enabled:
         yield Finding("kafka", State.NOTE, "off: detections are answered and counted, nothing is published")
         return
+    bridged = outage_bridged(settings)
     try:
-        report = check_broker(settings.kafka, Needs(settings.detector.max_detections, outage_bridged(settings)))
+        report = check_broker(settings.kafka, Needs(settings.detector.max_detections, bridged))
     except SightlineError as error:
         yield Finding(
             "kafka",
@@ -121,7 +137,19 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
         )
         return
     yield Finding("kafka", State.NOTE if settings.kafka.embedded else State.PASSED, report.where)
-    yield from (Finding("kafka", State.NOTE, warning) for warning in report.warnings)
+    warnings = dict.fromkeys(report.warnings)
+    # The embedded broker's topics are made, all of them; other brokers are asked for each.
+    others = {} if settings.kafka.embedded else settings.kafka.channel_topics
+    for channel, topic in others.items():
+        try:
+            report = check_broker(settings.kafka.of_topic(topic), Needs(0, bridged))
+        except SightlineError as error:
+            remedy = f"grant what is missing, create the topic, or set kafka.{channel}_topic to another one, or to null"
+            yield Finding("kafka", State.FAILED, str(error), remedy)
+        else:
+            yield Finding("kafka", State.PASSED, report.where)
+            warnings.update(dict.fromkeys(report.warnings))
+    yield from (Finding("kafka", State.NOTE, warning) for warning in warnings)
 
 
 def outage_bridged(settings: Settings) -> timedelta:

@@ -3,25 +3,31 @@
 Importing this package loads no Kafka client: ``app.publisher.kafka`` is imported by name, where it is used.
 """
 
+from app.publisher.closing import Closing, closing_line
 from app.publisher.delivery_times import PublishObserver
 from app.publisher.drain import Sink
 from app.publisher.publisher import EventPublisher, Receipt, Submission
 from app.publisher.record import EventRecord, make_record
 from app.publisher.shards import Shard, ShardReading, merge_readings, shard_of, shards_of
-from app.publisher.snapshot import PublisherSnapshot
+from app.publisher.snapshot import ChannelSnapshot, PublisherSnapshot
 from app.publisher.spool.folder import ask_quarantine, quarantined, read_accounts
+from app.publisher.spool.incidents import IncidentQuery, RuleCount
 from app.publisher.spool.resharding import open_shard
 from app.publisher.spool.rows import Quarantined, SpoolAccounts, SpoolOptions
 from app.publisher.spool.spool import Spool
 from app.publisher.spool.writer import SpoolWriter
 
 __all__ = [
+    "ChannelSnapshot",
+    "Closing",
     "EventPublisher",
     "EventRecord",
+    "IncidentQuery",
     "PublishObserver",
     "PublisherSnapshot",
     "Quarantined",
     "Receipt",
+    "RuleCount",
     "Shard",
     "ShardReading",
     "Sink",
@@ -31,6 +37,7 @@ __all__ = [
     "SpoolWriter",
     "Submission",
     "ask_quarantine",
+    "closing_line",
     "make_record",
     "merge_readings",
     "open_shard",

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from app.errors import NothingThere, SettingsError, SystemAway, SystemRefused
+from app.web.anomaly_fields import AnomalyModel
+from app.web.rule_fields import RemovedRuleModel, RuleModel
 from app.web.schemas import CameraModel, EventModel, StatusModel
 from app.web.write_routes import RemovedModel
 
@@ -23,6 +25,8 @@ _EVENTS = TypeAdapter(tuple[EventModel, ...])
 _INVALID = frozenset({400, 404, 409, 413, 422})
 """Statuses of a change that is invalid, rather than one that could not be made."""
 _CAMERAS = TypeAdapter(tuple[CameraModel, ...])
+_RULES = TypeAdapter(tuple[RuleModel, ...])
+_ANOMALIES = TypeAdapter(tuple[AnomalyModel, ...])
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Snapshot:
     jpeg: bytes
     event: EventModel | None
     """``None`` where the frame became no event."""
+    before: tuple[EventModel, ...] = ()
+    """Events of the camera's frames before it, newest first; not all of them where they come fast."""
 
 
 def address_of(config: Mapping[str, Any]) -> str:
@@ -46,6 +52,10 @@ def address_of(config: Mapping[str, Any]) -> str:
 
 def _path_of(camera_id: str) -> str:
     return f"/api/v1/cameras/{urllib.parse.quote(camera_id, safe='')}"
+
+
+def _path_of_rule(rule_id: str) -> str:
+    return f"/api/v1/rules/{urllib.parse.quote(rule_id, safe='')}"
 
 
 class ApiClient:
@@ -89,6 +99,41 @@ class ApiClient:
         """
         return self._read(TypeAdapter(RemovedModel), _path_of(camera_id), "DELETE")
 
+    def rules(self) -> tuple[RuleModel, ...]:
+        """Return every rule."""
+        return self._read(_RULES, "/api/v1/rules")
+
+    def add_rule(self, fields: Mapping[str, Any], *, replace: bool = False) -> RuleModel:
+        """Add a rule.
+
+        Args:
+            fields: as a rules file has them.
+            replace: whether an existing rule of that id is replaced.
+
+        Raises:
+            SettingsError: the id is taken, or a field is wrong.
+        """
+        if replace and fields.get("id") in [rule.id for rule in self.rules()]:
+            return self._read(TypeAdapter(RuleModel), _path_of_rule(str(fields["id"])), "PUT", fields)
+        return self._read(TypeAdapter(RuleModel), "/api/v1/rules", "POST", fields)
+
+    def remove_rule(self, rule_id: str) -> RemovedRuleModel:
+        """Remove a rule.
+
+        Raises:
+            SettingsError: there is no such rule.
+        """
+        return self._read(TypeAdapter(RemovedRuleModel), _path_of_rule(rule_id), "DELETE")
+
+    def anomalies(self, **query: str | None) -> tuple[AnomalyModel, ...]:
+        """Return incidents, the newest first.
+
+        Args:
+            query: ``active``, ``camera``, ``since`` and ``limit``, as the HTTP API has them; ``None`` leaves one out.
+        """
+        given = urllib.parse.urlencode({name: value for name, value in query.items() if value is not None})
+        return self._read(_ANOMALIES, f"/api/v1/anomalies?{given}")
+
     def snapshot(self, camera_id: str) -> Snapshot:
         """Return the newest frame of a camera, with its event.
 
@@ -99,17 +144,18 @@ class ApiClient:
         self._require(camera_id)
         body, headers = self._ask(f"/api/v1/cameras/{camera_id}/frame.jpg")
         frame_id = headers.get("x-frame-id", "")
-        event = self._event(camera_id, frame_id) if headers.get("x-has-event") == "true" else None
-        return Snapshot(frame_id, body, event)
+        events = self._events_up_to(camera_id, frame_id) if headers.get("x-has-event") == "true" else ()
+        return Snapshot(frame_id, body, events[0] if events else None, events[1:])
 
-    def _event(self, camera_id: str, frame_id: str) -> EventModel | None:
+    def _events_up_to(self, camera_id: str, frame_id: str) -> tuple[EventModel, ...]:
+        """Return the events of a frame and of those before it, newest first; none where it is not among them."""
         # The service caches its answers for half a second: the event of a new frame may need a second request.
         for _ in range(20):
             events = self._read(_EVENTS, f"/api/v1/events?camera={camera_id}&limit=100")
-            found = next((event for event in events if event.frame_id == frame_id), None)
-            if found is not None:
-                return found
-        return None
+            for place, event in enumerate(events):
+                if event.frame_id == frame_id:
+                    return events[place:]
+        return ()
 
     def _require(self, camera_id: str) -> None:
         known = [camera.id for camera in self.cameras()]

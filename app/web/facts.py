@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from app.cameras import CameraStatus, Cursor, FrameLatency, NewFrames, Picture
+from app.core.channel import Channel
 from app.fleet import Origin
 from app.publisher import PublisherSnapshot
 from app.settings.cameras import CameraSettings
@@ -71,6 +72,8 @@ class BrokerFacts:
     embedded: bool
     servers: tuple[str, ...]
     topic: str
+    channel_topics: Mapping[Channel, str] = field(default_factory=dict)
+    """The other topics, by what goes there; without those that are turned off."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,11 @@ class SystemFacts:
     viewers: int
     """Event streams that are open."""
     cameras_trouble: str = ""
-    """Why the current configuration is not in force; empty: it is."""
+    """Why the current configuration of the cameras is not in force; empty: it is."""
+    rules_trouble: str = ""
+    """Why the current rules are not in force; empty: they are."""
+    rules_version: str = ""
+    """Another one whenever the rules have changed."""
 
 
 class HealthSource(Protocol):

@@ -8,10 +8,11 @@ from typing import Annotated
 from pydantic import Field
 
 from app.cameras import AnsweredFrame, CameraState, DroppedLately
+from app.core.channel import Channel
 from app.core.event import DetectedObject
 from app.core.stage import ANSWER_STAGES
 from app.fleet import Origin
-from app.publisher import PublisherSnapshot
+from app.publisher import ChannelSnapshot, PublisherSnapshot
 from app.web.camera_fields import CameraFields
 from app.web.camera_health import trouble_of
 from app.web.facts import BrokerFacts, CameraFacts, DeploymentFacts, LoadFacts, SystemFacts
@@ -87,6 +88,9 @@ class DetectionModel(Model):
         tuple[float, float, float, float],
         Field(description="x, y, width, height in pixels of the captured frame."),
     ]
+    track_id: Annotated[
+        int | None, Field(description="Which object of its camera it is; null: not tracked, or not known yet.")
+    ] = None
 
     @classmethod
     def of(cls, detected: DetectedObject) -> DetectionModel:
@@ -97,6 +101,7 @@ class DetectionModel(Model):
             class_id=detected.class_id,
             confidence=round(detected.confidence, 4),
             bbox=(x, y, width, height),
+            track_id=detected.track_id,
         )
 
 
@@ -258,6 +263,38 @@ class BrokerModel(Model):
         )
 
 
+class ChannelModel(Model):
+    """A topic beside that of the events, with its own ledger.
+
+    ``accepted = published + waiting + quarantined + discarded``.
+    """
+
+    channel: Annotated[Channel, Field(description="What goes there.")]
+    topic: str
+    accepted: int
+    published: int
+    waiting: Annotated[int, Field(description="Records that wait in the spool.")]
+    quarantined: int
+    discarded: Annotated[int, Field(description="Given up: too many waited, or they were dropped from quarantine.")]
+    trouble: Annotated[str, Field(description="Why its records cannot be delivered now; empty while they can.")]
+
+    @classmethod
+    def of(cls, channel: Channel, topic: str, publisher: PublisherSnapshot) -> ChannelModel:
+        """Convert what the publisher says of a channel."""
+        found = publisher.channels.get(channel, ChannelSnapshot())
+        counts = found.accounts
+        return cls(
+            channel=channel,
+            topic=topic,
+            accepted=counts.accepted,
+            published=counts.published,
+            waiting=counts.waiting,
+            quarantined=counts.quarantined,
+            discarded=counts.discarded,
+            trouble=found.trouble,
+        )
+
+
 class StatusModel(Model):
     """The whole system."""
 
@@ -265,6 +302,8 @@ class StatusModel(Model):
     budget_ms: Annotated[float, Field(description="From capture to Kafka.")]
     cameras: tuple[CameraModel, ...]
     cameras_trouble: Annotated[str, Field(description="Why the current configuration is not in force; empty: it is.")]
+    rules_trouble: Annotated[str, Field(description="Why the current rules are not in force; empty: they are.")] = ""
+    rules_version: Annotated[str, Field(description="Another one whenever the rules have changed.")] = ""
     latency: Annotated[LatencyModel, Field(description="Of all cameras together.")]
     capture_to_kafka_ms: Annotated[
         QuantilesModel | None, Field(description="Capture until Kafka's acknowledgement, by the publisher.")
@@ -274,6 +313,9 @@ class StatusModel(Model):
     publisher: PublisherModel | None
     spool: SpoolModel | None
     broker: BrokerModel
+    channels: Annotated[
+        tuple[ChannelModel, ...], Field(description="The other topics; empty while the publisher does not answer.")
+    ] = ()
     viewers: Annotated[int, Field(description="Event streams that are open.")]
 
     @classmethod
@@ -285,6 +327,8 @@ class StatusModel(Model):
             budget_ms=facts.budget_ms,
             cameras=tuple(CameraModel.of(camera, facts.budget_ms) for camera in facts.cameras),
             cameras_trouble=facts.cameras_trouble,
+            rules_trouble=facts.rules_trouble,
+            rules_version=facts.rules_version,
             latency=LatencyModel.of(tuple(one for camera in facts.cameras for one in camera.latencies)),
             capture_to_kafka_ms=QuantilesModel.of(publisher.latency) if publisher else None,
             deployments=tuple(DeploymentModel.of(one) for one in facts.deployments),
@@ -292,8 +336,15 @@ class StatusModel(Model):
             publisher=PublisherModel.of(publisher) if publisher else None,
             spool=SpoolModel.of(publisher) if publisher else None,
             broker=BrokerModel.of(facts.broker, publisher),
+            channels=_channels(facts.broker, publisher),
             viewers=facts.viewers,
         )
+
+
+def _channels(broker: BrokerFacts, publisher: PublisherSnapshot | None) -> tuple[ChannelModel, ...]:
+    if publisher is None or not broker.enabled:
+        return ()
+    return tuple(ChannelModel.of(channel, topic, publisher) for channel, topic in broker.channel_topics.items())
 
 
 def _blocked(camera: CameraFacts) -> str:

@@ -22,8 +22,9 @@ from app.publisher import (
     SpoolWriter,
     Submission,
 )
-from app.publisher.spool.analysis import Analysis
+from app.publisher.spool.analysis import Analysis, Judged
 from app.publisher.spool.codec import dump
+from app.publisher.spool.incidents import Transition
 from app.publisher.spool.rows import Arrival
 
 SECOND = 1_000_000_000
@@ -106,9 +107,17 @@ class RecordingObserver:
 
     def __init__(self) -> None:
         self.breaches: list[bool] = []
+        self.transitions: list[Transition] = []
+        self.waiting: dict[str, int] = {}
 
     def published(self, camera_id: str, total_s: float, spool_s: float, publish_s: float, breach: bool) -> None:
         self.breaches.append(breach)
+
+    def outbox(self, channel: str, waiting: int) -> None:
+        self.waiting[channel] = waiting
+
+    def judged(self, camera_id: str, judged: Judged) -> None:
+        self.transitions += judged.transitions
 
     def spool(self, events: int, size: int, oldest_s: float, quarantined: int) -> None:
         pass

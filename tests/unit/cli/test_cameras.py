@@ -2,41 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 
-from app.web import build_api
-from tests.support.changing_system import GATE, Changing
 from tests.support.command import call
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Iterator[str]:
-    """A Serve configuration of a system that runs on a free port."""
-    made: list[Changing] = []
-
-    async def serve() -> None:
-        made.append(Changing(tmp_path / "state", GATE))
-        await made[0].changes.open(0)
-        await server.serve()
-
-    server = uvicorn.Server(uvicorn.Config(build_api(lambda: made[0]), port=0, log_level="error"))
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
-    thread.start()
-    while not server.started:
-        thread.join(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    file = tmp_path / "serve_config.yaml"
-    file.write_text(f"http_options: {{port: {port}}}\napplications: [{{name: cameras}}]\n")
-    yield str(file)
-    server.should_exit = True
-    thread.join(10)
 
 
 def test_a_camera_is_added_changed_and_removed(config: str, tmp_path: Path):
@@ -59,14 +30,14 @@ def test_a_camera_is_added_changed_and_removed(config: str, tmp_path: Path):
 
 def test_a_camera_is_added_with_every_option_that_it_may_have(config: str):
     options = ("--fps", "2", "--max-side", "640", "--jpeg-quality", "70", "--stall-s", "20", "--confidence", "0.4")
-    options += ("--decode", "auto", "--model", "default")
+    options += ("--decode", "auto", "--model", "default", "--no-tracking")
     masks = ("--mask", "0,0 0.3,0 0.3,0.2", "--mask", "1,1 0.5,1 1,0.5", "--classes", "person, car")
     added = call("cameras", "add", "yard", "rtsp://yard.example/1", *options, *masks, "--json", "--config", config)
     assert json.loads(added.stdout)["settings"] == {
         "url": "rtsp://yard.example/1", "fps": 2.0, "max_side": 640, "jpeg_quality": 70, "stall_s": 20.0,
         "decode": "auto",
         "masks": [[[0.0, 0.0], [0.3, 0.0], [0.3, 0.2]], [[1.0, 1.0], [0.5, 1.0], [1.0, 0.5]]],
-        "model": "default", "confidence": 0.4, "classes": ["person", "car"], "resources": {},
+        "model": "default", "confidence": 0.4, "classes": ["person", "car"], "tracking": False, "resources": {},
     }  # fmt: skip
 
 

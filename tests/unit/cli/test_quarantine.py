@@ -34,7 +34,7 @@ def test_a_named_event_waits_again_and_another_is_discarded_once_the_publisher_l
     assert quarantine.request(settings, "resend", ["a"], everything=False) == 1
     assert quarantine.request(settings, "drop", [], everything=True) == 1
     spool = Spool(SpoolOptions(settings.spool.dir))
-    assert spool.tidy(NOW) == ["cam"]
+    assert spool.tidy(NOW) == [("detections", "cam")]
     assert [waiting.event_id for waiting in spool.waiting("cam", 0, 10)] == ["a"]
     accounts = spool.accounts()
     assert (accounts.spooled, accounts.discarded, accounts.quarantined, accounts.balanced) == (1, 1, 0, True)

@@ -45,7 +45,7 @@ class Cluster:
         self.reports = 0
         self.changes = Changes()
 
-    def count(self) -> int:
+    def count(self, last: int) -> int:
         self.counts += 1
         if self.fault is not None:
             raise self.fault

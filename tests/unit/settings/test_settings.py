@@ -89,11 +89,19 @@ def test_a_service_address_is_read_in_each_of_its_forms(text: str, target: str, 
         ("INFERENCE_SERVICE_URL", "host", "host:port"),
         ("INFERENCE_SERVICE_URL", "host:99999", "host:port"),
         ("INFERENCE_FPS", "fast", "number"),
+        ("SIGHTLINE_TRACKING", "perhaps", "boolean"),
+        ("SIGHTLINE_TRACKING_LOW", "-0.1", "greater than or equal to 0"),
+        ("SIGHTLINE_TRACKING_HIGH", "1.1", "less than or equal to 1"),
+        ("SIGHTLINE_TRACKING_LOST_AFTER", "0", "greater than 0"),
+        ("SIGHTLINE_TRACKING_LOST_AFTER", "61", "less than or equal to 60"),
+        ("SIGHTLINE_TRACKING_LOST_AFTER", "nan", "number"),
         ("INFERENCE_FPS", "0", "greater than 0"),
         ("INFERENCE_FPS", "nan", "number"),
         ("KAFKA_ENABLED", "perhaps", "boolean"),
         ("KAFKA_BOOTSTRAP_SERVERS", "broker", "host:port"),
         ("KAFKA_TOPIC", "no spaces", "pattern"),
+        ("KAFKA_ANOMALIES_TOPIC", "no spaces", "pattern"),
+        ("KAFKA_OBJECTS_TOPIC", "no spaces", "pattern"),
         ("KAFKA_SECURITY_PROTOCOL", "TLS", "SASL_SSL"),
         ("KAFKA_SASL_MECHANISM", "MAGIC", "SCRAM-SHA-512"),
         ("KAFKA_SASL_OAUTH_TOKEN_URL", "http://login.example/token", "https://"),
@@ -117,6 +125,11 @@ def test_an_impossible_value_is_one_line_with_key_value_and_what_is_allowed(vari
     assert variable in line
     assert repr(value) in line
     assert reported in line
+
+
+def test_a_lower_threshold_of_tracking_above_the_upper_one_is_one_line():
+    with pytest.raises(SettingsError, match=r"^tracking: high \(0\.5\) is below low \(0\.6\); allowed is low to 1$"):
+        load_settings({"SIGHTLINE_TRACKING_LOW": "0.6"})
 
 
 @pytest.mark.parametrize(
@@ -315,3 +328,13 @@ def test_the_client_credentials_of_oauthbearer_are_read_and_the_secret_is_not_sh
     assert kafka.sasl_oauth_client_secret.get_secret_value() == "canary"
     assert kafka.sasl_oauth_scope == "kafka write"
     assert "canary" not in repr(kafka)
+
+
+def test_the_other_topics_can_be_named_and_turned_off_and_no_two_have_one_name():
+    assert load_settings({}).kafka.channel_topics == {"anomalies": "events.anomalies", "objects": "events.objects"}
+    named = load_settings({"KAFKA_ANOMALIES_TOPIC": "incidents", "KAFKA_OBJECTS_TOPIC": "null"}).kafka
+    assert named.channel_topics == {"anomalies": "incidents"}
+    assert named.of_topic("incidents").topic == "incidents"
+    with pytest.raises(SettingsError, match=r"name 'events\.objects' twice") as caught:
+        load_settings({"KAFKA_TOPIC": "events.objects"})
+    assert "\n" not in str(caught.value)

@@ -26,7 +26,7 @@ from app.publisher import (
 )
 from app.rpc.codes import LOST_COMMIT
 from app.telemetry.trouble_log import TroubleLog
-from deployments.publisher import SETTLE_S, last_line, publisher_name
+from deployments.actors import SETTLE_S, last_line, publisher_name
 
 logger = logging.getLogger("ray.serve")
 

@@ -117,8 +117,8 @@ class IncidentAnalysis:
             ValueError: the event's capture time is no date, or a number of it is not finite.
         """
         if states.orphans:
-            after, event, judged = self.judge(replace(states, orphans=()), event)
-            return after, event, self._with_ends(judged, states.orphans, event)
+            known, event, judged = self.judge(replace(states, orphans=()), event)
+            return known, event, self._with_ends(judged, states.orphans, event)
         rules, zones = self._of(event.camera_id)
         follows = "objects" in self._channels
         if not (rules.rules or states.rules.rules or (follows and _has_objects(states, event))):
@@ -171,7 +171,7 @@ class IncidentAnalysis:
                 "ended_at": one["timestamp"],
                 "reason": "camera_lost",
             }
-            body = _ENCODER.encode(one | said | {"event_id": event.event_id})
+            body = _ENCODER.encode({**one, **said, "event_id": event.event_id})
             label = one["classes"][0] if len(one["classes"]) == 1 else ""
             began_ms, ended_ms = time_of_iso(one["started_at"]), time_of_iso(one["timestamp"])
             ends.append(

@@ -26,10 +26,11 @@ from app.settings.rule_lists import ConfiguredRules
 from app.telemetry.trouble_log import TroubleLog
 from app.web import BrokerFacts, Health, Incidents, Readings, build_api
 from app.web.system_view import SystemView
+from deployments.actor_logs import log_as_serve
 from deployments.camera import CameraServiceOptions
 from deployments.camera_actors import RayCameraActors
 from deployments.cluster import RayCluster
-from deployments.logs import log_as_serve, print_to_terminal
+from deployments.logs import print_to_terminal
 from deployments.metrics import RayMeter
 
 logger = logging.getLogger("ray.serve")

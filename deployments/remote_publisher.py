@@ -26,7 +26,7 @@ from app.publisher import (
 )
 from app.rpc.codes import LOST_COMMIT
 from app.telemetry.trouble_log import TroubleLog
-from deployments.publisher import SETTLE_S, last_line, publisher_name
+from deployments.actors import SETTLE_S, last_line, publisher_name
 
 logger = logging.getLogger("ray.serve")
 
@@ -37,8 +37,8 @@ READING_TIMEOUT_S = 2.0
 """What one of several shards may take to return its accounts: whoever asks for all of them has little more time."""
 
 
-CLOSE_TIMEOUT_S = 2 * SETTLE_S + 1.0
-"""What a publisher may take to be closed: it waits for the events on their way, then for its connection to end."""
+CLOSE_TIMEOUT_S = 3 * SETTLE_S + 1.0
+"""What a publisher may take to be closed: it waits for commits, for events on their way, for its connection to end."""
 
 
 class RemotePublisher:

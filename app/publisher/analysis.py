@@ -6,8 +6,9 @@ Used by the spool, within the transaction that commits the frame's event (``app.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from app.analysis.tracking.tracker import track
 from app.core.channel import Channel
 from app.core.event import DetectedObject, DetectionEvent, WeakDetection
 from app.errors import SettingsError, StateUnreadable
-from app.publisher.incident_analysis import IncidentAnalysis, IncidentStates
+from app.publisher.incident_analysis import IncidentAnalysis, IncidentStates, with_orphans
 from app.publisher.spool.analysis import Analysed, FrameTracks, Judged, JudgedFrame
 from app.settings.tracking import TrackingSettings
 from app.telemetry.trouble_log import TroubleLog
@@ -50,7 +51,9 @@ class FrameAnalysis:
         self._failed = TroubleLog(logger, "a frame's objects are not tracked", unit="frames", level=logging.ERROR)
         self._unjudged = TroubleLog(logger, "a frame is not judged by the rules", unit="frames", level=logging.ERROR)
 
-    def load(self, camera_id: str, stored: Mapping[str, bytes]) -> CameraStates:
+    def load(
+        self, camera_id: str, stored: Mapping[str, bytes], under_way: Sequence[Mapping[str, Any]] = ()
+    ) -> CameraStates:
         """Return a camera's states; what cannot be read begins anew, with new ids."""
         tracks = CameraTracks()
         try:
@@ -63,7 +66,7 @@ class FrameAnalysis:
             incidents = self._incidents.load(stored)
         except (StateUnreadable, ValueError) as error:
             self._unread.report(str(error), camera_id=camera_id)
-        return CameraStates(tracks, incidents, reread=True)
+        return CameraStates(tracks, with_orphans(incidents, under_way), reread=True)
 
     def analyse(self, states: CameraStates, frame: JudgedFrame) -> tuple[CameraStates, Analysed]:
         """Return the states after a camera's next frame; its event with what happened, and the ids of its objects."""

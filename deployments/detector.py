@@ -24,7 +24,7 @@ from app.detection.messages import DetectorAnswer, DetectorJob, ModelInfo, expir
 from app.errors import InferenceFailed, SightlineError
 from app.settings.live import LiveDetector, parse_live
 from app.telemetry.trouble_log import TroubleLog
-from deployments.logs import log_as_serve
+from deployments.actor_logs import log_as_serve
 
 logger = logging.getLogger("ray.serve")
 

@@ -165,11 +165,7 @@ class EventPublisher:
         return await asyncio.shield(task)
 
     async def end_cameras(self, camera_ids: Sequence[str]) -> None:
-        """End the incidents and objects of cameras that were removed.
-
-        Raises:
-            DeliveryUnavailable: that cannot be written down now; it comes to pass later, when they have been silent.
-        """
+        """End the incidents and objects of cameras that were removed; raises DeliveryUnavailable."""
         await self._spool.ready(OPEN_PATIENCE_S)
         await self._silences.end(camera_ids)
 
@@ -309,9 +305,8 @@ class EventPublisher:
             await asyncio.sleep(TIDY_S)
             try:
                 for channel, camera_id in await self._spool.tidy(self._wall_ns()):
-                    if channel != DETECTIONS:
-                        self._channels.fetch(channel, camera_id)
-                    elif self._drain is not None:
+                    self._channels.fetch(channel, camera_id)
+                    if channel == DETECTIONS and self._drain is not None:
                         self._drain.fetch([camera_id])
                 await self._silences.end_due()
                 if self._tracks is not None:

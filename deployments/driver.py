@@ -26,6 +26,8 @@ MANAGER = "CameraManager"
 """The deployment there that owns the cameras."""
 PATIENCE_S = 6.0
 """How long the cameras may take to stop: each waits 2 s for answers and 3 s for its source at most."""
+SERVE_S = 3.0
+"""What Serve and Ray may take beside that, before the system is ended all the same."""
 
 
 async def stop_cameras(patience_s: float = PATIENCE_S) -> None:
@@ -56,18 +58,20 @@ def _interrupted(_number: int, _frame: FrameType | None) -> None:
 
 
 def _stop_and_interrupt() -> None:
+    stopping = threading.Thread(target=_stop, name="stop-cameras-call", daemon=True)
+    stopping.start()
+    stopping.join(PATIENCE_S + SERVE_S)  # a call of Ray's to a head that is gone may hang
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    signal.pthread_kill(main_thread, signal.SIGINT)  # there it interrupts a sleep
+
+
+def _stop() -> None:
     loop = asyncio.new_event_loop()  # never closed: threads of Ray may still call back into it
     try:
         loop.run_until_complete(stop_cameras())
     except Exception as error:  # noqa: BLE001 - for whatever reason: the system ends all the same
-        print(
-            f"sightline: the cameras were not stopped first: {type(error).__name__}: {error}",
-            file=sys.stderr,
-            flush=True,
-        )
-    main_thread = threading.main_thread().ident
-    assert main_thread is not None
-    signal.pthread_kill(main_thread, signal.SIGINT)  # there it interrupts a sleep
+        print(f"sightline: the cameras were not stopped first: {type(error).__name__}: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -155,6 +155,14 @@ class DetectionIngress:
         """Put rules, a JSON list, into force in every shard, and return why those that do not have them do not."""
         return await self._publishers.set_rules(rules)
 
+    async def end_camera(self, camera_id: str) -> None:
+        """End the incidents and objects of a camera that was removed.
+
+        Raises:
+            DeliveryUnavailable: the publisher that has it is away; it ends them itself after a while.
+        """
+        await self._publishers.end_camera(camera_id)
+
     async def incidents(self, query: IncidentQuery) -> list[Mapping[str, Any]]:
         """Return incidents as they were published last, the newest first.
 

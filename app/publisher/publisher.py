@@ -202,17 +202,11 @@ class EventPublisher:
         return ShardReading(self.snapshot(seconds), self._times.latencies_ms(seconds))
 
     async def finish(self, patience_s: float) -> Closing:
-        """Let what is being committed and sent be settled, for at most ``patience_s`` seconds, and close.
-
-        Nothing is waited for that cannot be delivered now; it stays in the spool.
-        """
-        end = self._monotonic() + patience_s
+        """Wait for commits, then for Kafka where it takes events, ``patience_s`` seconds each at most; then close."""
         if self._committing:
             await asyncio.wait(set(self._committing.values()), timeout=patience_s)
-        left_s = max(0.0, end - self._monotonic())
-        await asyncio.gather(
-            *((self._drain.flush(left_s),) if self._drain is not None else ()), self._channels.flush(left_s)
-        )
+        flushed = [] if self._drain is None else [self._drain.flush(patience_s)]
+        await asyncio.gather(*flushed, self._channels.flush(patience_s))
         await self.close()
         last = self.snapshot()
         return Closing(max(0, last.published - self._published_before), last.spooled, last.quarantined)

@@ -46,6 +46,11 @@ def typed(command: Typed, environment: Mapping[str, str], folder: Path) -> tuple
         if not command.until_ctrl_c:
             printed, _ = process.communicate(timeout=COMMAND_S)
             return process.returncode, printed
+        if command.into:
+            file = folder / command.into
+            wait_for(lambda: file.exists() and re.search(command.prints, file.read_text()), COMMAND_S, command.line)
+            process.send_signal(signal.SIGINT)
+            return process.wait(COMMAND_S), file.read_text()
         assert process.stdout is not None
         end, lines = time.monotonic() + COMMAND_S, ""
         for line in process.stdout:

@@ -60,6 +60,8 @@ class Typed:
     """A regular expression."""
     until_ctrl_c: bool = False
     """It goes on until it is interrupted."""
+    into: str = ""
+    """The file that it prints into, if it prints into one."""
 
 
 _TOKEN = "RAY_AUTH_MODE=token"
@@ -69,7 +71,12 @@ IN_A_SECOND_SHELL: dict[str, Typed] = {
     "sightline status": Typed("sightline status", "2 of 2 cameras live"),
     "sightline status --json": Typed("sightline status --json", '"street-west"'),
     "sightline events": Typed("sightline events", r"street-\w+ +\d+ ms", until_ctrl_c=True),
-    "sightline events --json": Typed("sightline events --json", '"camera_id": ?"street-', until_ctrl_c=True),
+    "sightline events --json --from-beginning > past.jsonl": Typed(
+        "sightline events --json --from-beginning > past.jsonl",
+        '"camera_id": ?"street-',
+        until_ctrl_c=True,
+        into="past.jsonl",
+    ),
     "sightline events [--camera ID] [--from-beginning] [--count N]": Typed(
         "sightline events --camera street-east --from-beginning --count 3", "(?s)(.*street-east.*){3}"
     ),
@@ -104,7 +111,16 @@ ON_A_CLUSTER = (
     "serve shutdown --yes",
 )
 """The block of ``deployments/README.md``, "A Ray cluster that runs already"."""
-NAMES = frozenset({"serve deploy", "serve shutdown", "sightline cameras add", "sightline quarantine"})
+NAMES = frozenset(
+    {
+        "serve deploy",
+        "serve shutdown",
+        "sightline cameras add",
+        "sightline quarantine",
+        "sightline snapshot",
+        "sightline video",
+    }
+)
 """What documents call a command without its arguments; each is run with them."""
 
 

@@ -58,20 +58,16 @@ def _interrupted(_number: int, _frame: FrameType | None) -> None:
 
 
 def _stop_and_interrupt() -> None:
-    stopping = threading.Thread(target=_stop, name="stop-cameras-call", daemon=True)
-    stopping.start()
-    stopping.join(PATIENCE_S + SERVE_S)  # a call of Ray's to a head that is gone may hang
+    loop = asyncio.new_event_loop()
+    # It runs until the process ends: Serve delivers to it what becomes of the manager's replica.
+    threading.Thread(target=loop.run_forever, name="stop-cameras-loop", daemon=True).start()
+    try:
+        asyncio.run_coroutine_threadsafe(stop_cameras(), loop).result(PATIENCE_S + SERVE_S)
+    except Exception as error:  # noqa: BLE001 - for whatever reason: the system ends all the same
+        print(f"sightline: the cameras were not stopped first: {type(error).__name__}: {error}", file=sys.stderr)
     main_thread = threading.main_thread().ident
     assert main_thread is not None
     signal.pthread_kill(main_thread, signal.SIGINT)  # there it interrupts a sleep
-
-
-def _stop() -> None:
-    loop = asyncio.new_event_loop()  # never closed: threads of Ray may still call back into it
-    try:
-        loop.run_until_complete(stop_cameras())
-    except Exception as error:  # noqa: BLE001 - for whatever reason: the system ends all the same
-        print(f"sightline: the cameras were not stopped first: {type(error).__name__}: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,8 @@ def logged(ray_folder: Path) -> set[str]:
     """Return the warnings and errors in the log files of Serve's processes and ours."""
     found = set()
     for file in ray_folder.glob("ray/session_2*/logs/serve/*.log"):
+        if file.name.startswith("controller_"):
+            continue  # Serve's own, which warns that it has stopped
         for line in file.read_text(errors="replace").splitlines():
             if line.startswith("{") and (entry := json.loads(line))["levelname"] in ("WARNING", "ERROR", "CRITICAL"):
                 found.add(f"{file.name}: {entry['levelname']} {entry['message']}")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import ray
 from pydantic import SecretStr
 from ray.serve.schema import TracingConfig
 
-from app.cameras import Camera, CameraStatus, DetectClient, Picture
+from app.cameras import Camera, CameraStatus, DetectClient, FrameHistory, Picture
+from app.core.anonymiser import Anonymiser
 from app.fleet.proxies import Proxy, addresses
 from app.fleet.supervisor import CameraReport
 from app.settings.cameras import CameraSettings
 from app.settings.connections import TlsSettings
+from app.settings.evidence import PrivacySettings
 from app.settings.service_address import ServiceAddress
 from app.web import Cursor, NewFrames
 from deployments.logs import log_beside_serve
@@ -34,6 +37,10 @@ class CameraServiceOptions:
     """``None``: tracing is off."""
     proxies: tuple[Proxy, ...] = ()
     """Serve's healthy proxies, where there are several nodes."""
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    """What pictures must not show."""
+    classes: tuple[str, ...] = ()
+    """Labels that the service keeps, unless the camera names its own; empty: all."""
 
 
 class CameraActor:
@@ -53,6 +60,11 @@ class CameraActor:
             client=self._client,
             epoch=epoch,
             budget_ms=options.budget_ms,
+            history=FrameHistory(
+                Anonymiser(options.privacy.anonymise),
+                # What is not looked for cannot be hidden.
+                shows_pictures=not options.privacy.unseen(settings.wanted, options.classes),
+            ),
         )
 
     async def run(self) -> None:
@@ -94,8 +106,8 @@ class CameraActor:
         self._route(proxies)
 
     async def picture(self) -> Picture | None:
-        """Return the newest answered frame; ``None`` before the first."""
-        return self._camera.history.picture
+        """Return the newest answered frame that may be shown; ``None`` before the first."""
+        return await asyncio.to_thread(self._camera.history.picture)
 
     def _route(self, proxies: tuple[Proxy, ...]) -> None:
         self._client.route(addresses(self._service, proxies, node=self._node, camera_id=self._id))

@@ -97,7 +97,7 @@ def _inference(
     _check_scaling(args.scaling)
     fixed = named_by_the_environment("detector", process_environment())
     detector = ObjectDetector.options(ray_actor_options=resources).bind(  # type: ignore[attr-defined]
-        options, fixed, make=make
+        options, fixed, make=make, privacy=settings.privacy
     )
     ingress = DetectionIngress.options(  # type: ignore[attr-defined]
         # It only waits: the detectors use the CPU, and reserve it.
@@ -129,6 +129,8 @@ def build_cameras(args: CamerasArgs) -> serve.Application:
         token=settings.token,
         budget_ms=settings.latency_budget_ms,
         tracing=tracing_config(),
+        privacy=settings.privacy,
+        classes=settings.detector.classes,
     )
     # It keeps changes made at run time in a folder of the node that holds the publisher's spool.
     manager = CameraManager.options(  # type: ignore[attr-defined]

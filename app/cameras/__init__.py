@@ -1,7 +1,7 @@
 """One camera: capture, even sampling, and the frames that it sends; here are the names that other rooms use."""
 
 from app.cameras.camera import Camera
-from app.cameras.history import AnsweredFrame, FrameLatency, Picture
+from app.cameras.history import AnsweredFrame, FrameHistory, FrameLatency, Picture
 from app.cameras.recent_drops import DroppedLately
 from app.cameras.sending.client import DetectClient
 from app.cameras.sources import DecoderChoice, open_source
@@ -15,6 +15,7 @@ __all__ = [
     "DecoderChoice",
     "DetectClient",
     "DroppedLately",
+    "FrameHistory",
     "FrameLatency",
     "Picture",
     "open_source",

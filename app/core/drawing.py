@@ -19,7 +19,10 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def draw(image: NDArray[np.uint8], objects: Iterable[DetectedObject]) -> NDArray[np.uint8]:
-    """Return a copy of a (H, W, 3) uint8 BGR image with a labelled box around each object."""
+    """Return a copy of a (H, W, 3) uint8 BGR image with a labelled box around each object.
+
+    A tracked object's label has the last four digits of its id.
+    """
     canvas = image.copy()
     scale = max(0.4, image.shape[0] / 1080)
     for detected in objects:
@@ -55,7 +58,8 @@ def _draw_box(canvas: NDArray[np.uint8], detected: DetectedObject, scale: float)
     colour = _colour(detected.label)
     thickness = max(1, round(2 * scale))
     cv2.rectangle(canvas, (x, y), (x + width, y + height), colour, thickness, cv2.LINE_AA)
-    text = f"{detected.label} {detected.confidence:.2f}"
+    known_as = "" if detected.track_id is None else f" #{detected.track_id % 10_000:04d}"
+    text = f"{detected.label}{known_as} {detected.confidence:.2f}"
     (text_width, text_height), base = cv2.getTextSize(text, _FONT, 0.7 * scale, thickness)
     top = y - text_height - base if y > text_height + base else y
     cv2.rectangle(canvas, (x, top), (x + text_width + 2, top + text_height + base), colour, cv2.FILLED)

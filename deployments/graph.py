@@ -162,7 +162,11 @@ def _plan(file: Path | None, settings: Settings) -> CameraPlan:
 
 def _broker(kafka: KafkaSettings) -> BrokerFacts:
     return BrokerFacts(
-        enabled=kafka.enabled, embedded=kafka.embedded, servers=kafka.bootstrap_servers, topic=kafka.topic
+        enabled=kafka.enabled,
+        embedded=kafka.embedded,
+        servers=kafka.bootstrap_servers,
+        topic=kafka.topic,
+        channel_topics=kafka.channel_topics,
     )
 
 

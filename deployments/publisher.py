@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,13 @@ import ray
 from ray.exceptions import RayError
 from ray.serve._private.constants import SERVE_NAMESPACE
 
+from app.core.channel import Channel
 from app.errors import DeliveryUnavailable, SightlineError
 from app.publisher import (
     EventPublisher,
+    IncidentQuery,
     Receipt,
+    RuleCount,
     Shard,
     ShardReading,
     Spool,
@@ -179,6 +182,7 @@ class KafkaPublisher:
         log_beside_serve(PUBLISHER, None if shard.alone else shard.part)
         self._publisher: EventPublisher | None = None
         self._sink: KafkaSink | None = None
+        self._channels: Mapping[Channel, KafkaSink] = {}
         self._starting = asyncio.Lock()
 
     async def publish(self, submissions: Sequence[Submission]) -> list[Receipt | SightlineError]:
@@ -199,7 +203,28 @@ class KafkaPublisher:
         """Read the accounts; with ``seconds`` the latencies are those of the events acknowledged since so long ago."""
         reading = (await self._started()).reading(seconds)
         warning = self._sink.warning if self._sink is not None else ""
-        return replace(reading, snapshot=replace(reading.snapshot, broker_warning=warning))
+        channels = {
+            # A topic that is missing is reported before there is a record for it.
+            channel: replace(one, trouble=one.trouble or self._channels[channel].trouble)
+            for channel, one in reading.snapshot.channels.items()
+        }
+        return replace(reading, snapshot=replace(reading.snapshot, broker_warning=warning, channels=channels))
+
+    async def end_cameras(self, camera_ids: Sequence[str]) -> None:
+        """End the incidents and objects of cameras that were removed."""
+        await (await self._started()).end_cameras(camera_ids)
+
+    async def set_rules(self, rules: str) -> None:
+        """Put rules, a JSON list, into force from the next committed frame on, and keep them."""
+        await (await self._started()).rules.set_rules(rules)
+
+    async def incidents(self, query: IncidentQuery) -> list[Mapping[str, Any]]:
+        """Return incidents as they were published last, the newest first."""
+        return await (await self._started()).rules.incidents(query)
+
+    async def rule_counts(self, rule: str, from_ms: int, to_ms: int, step_ms: int) -> list[RuleCount]:
+        """Return how often a rule found something, by steps of time."""
+        return await (await self._started()).rules.counts(rule, from_ms, to_ms, step_ms)
 
     async def _started(self) -> EventPublisher:
         """Start at the first call: an actor's constructor runs outside its event loop."""
@@ -211,14 +236,19 @@ class KafkaPublisher:
     async def _start(self) -> EventPublisher:
         kafka, shard = self._options.kafka, self._options.shard
         sink = self._sink = KafkaSink(kafka, self._bootstrap) if kafka.enabled else None
-        if sink is not None:
-            sink.start()
+        self._channels = {
+            channel: KafkaSink(kafka.of_topic(topic), self._bootstrap, watches_addresses=False)
+            for channel, topic in (kafka.channel_topics if kafka.enabled else {}).items()
+        }
+        for each in (*((sink,) if sink is not None else ()), *self._channels.values()):
+            each.start()
         publisher = EventPublisher(
             sink,
             SpoolWriter(self._open_spool),
             budget_ms=self._options.budget_ms,
             observer=PublisherTelemetry(RayMeter(), shard=None if shard.alone else shard.number),
             publish_empty=kafka.publish_empty,
+            channels=self._channels,
         )
         publisher.start()
         return publisher

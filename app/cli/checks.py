@@ -123,8 +123,9 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
     if not settings.kafka.enabled:
         yield Finding("kafka", State.NOTE, "off: detections are answered and counted, nothing is published")
         return
+    bridged = outage_bridged(settings)
     try:
-        report = check_broker(settings.kafka, Needs(settings.detector.max_detections, outage_bridged(settings)))
+        report = check_broker(settings.kafka, Needs(settings.detector.max_detections, bridged))
     except SightlineError as error:
         yield Finding(
             "kafka",
@@ -134,7 +135,19 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
         )
         return
     yield Finding("kafka", State.NOTE if settings.kafka.embedded else State.PASSED, report.where)
-    yield from (Finding("kafka", State.NOTE, warning) for warning in report.warnings)
+    warnings = dict.fromkeys(report.warnings)
+    # The embedded broker's topics are made, all of them; other brokers are asked for each.
+    others = {} if settings.kafka.embedded else settings.kafka.channel_topics
+    for channel, topic in others.items():
+        try:
+            report = check_broker(settings.kafka.of_topic(topic), Needs(0, bridged))
+        except SightlineError as error:
+            remedy = f"grant what is missing, create the topic, or set kafka.{channel}_topic to another one, or to null"
+            yield Finding("kafka", State.FAILED, str(error), remedy)
+        else:
+            yield Finding("kafka", State.PASSED, report.where)
+            warnings.update(dict.fromkeys(report.warnings))
+    yield from (Finding("kafka", State.NOTE, warning) for warning in warnings)
 
 
 def check_evidence(evidence: EvidenceSettings) -> Iterator[Finding]:

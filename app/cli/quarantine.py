@@ -1,4 +1,4 @@
-"""``sightline quarantine``: events that Kafka refused for good are listed, sent again, or dropped."""
+"""``sightline quarantine``: events and records that Kafka refused for good are listed, sent again, or dropped."""
 
 from __future__ import annotations
 
@@ -70,4 +70,5 @@ def request(
 
 def _line(each: Quarantined) -> str:
     moment = datetime.fromtimestamp(each.at_ns / 1e9, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}  {each.event_id}  {each.camera_id:<16} {each.bytes:>8} bytes  {each.reason}"
+    where = f"{each.event_id}  {each.channel:<10}  {each.camera_id:<16}"
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}  {where} {each.bytes:>8} bytes  {each.reason}"

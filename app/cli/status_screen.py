@@ -10,7 +10,7 @@ from rich.text import Text
 
 from app.cameras import CameraState
 from app.web.figures import LatencyModel, QuantilesModel
-from app.web.schemas import BrokerModel, CameraModel, StatusModel
+from app.web.schemas import BrokerModel, CameraModel, ChannelModel, StatusModel
 from app.web.write_routes import RemovedModel
 
 _SIGNS = {
@@ -78,6 +78,9 @@ def _headline(status: StatusModel) -> Text:
     text.append(f"; look at {', '.join(troubled)}" if troubled else "; nothing is wrong with them")
     if status.broker.trouble:
         text.append(f"; events do not reach Kafka: {status.broker.trouble}", style="red")
+    for channel in status.channels:
+        if channel.trouble:
+            text.append(f"; {channel.channel} do not reach Kafka: {channel.trouble}", style="red")
     if status.publisher and status.publisher.quarantine_trouble:
         text.append(f"; {status.publisher.quarantine_trouble}", style="red")
     return text
@@ -124,7 +127,16 @@ def _system(status: StatusModel) -> list[Text]:
         )
         if counts.away:
             lines["ledger"] += f"; WITHOUT publisher {', '.join(map(str, counts.away))}, which does not answer"
+    lines |= {channel.channel: _channel(channel) for channel in status.channels}
     return [Text(f"{name:<9} {text}") for name, text in lines.items()]
+
+
+def _channel(channel: ChannelModel) -> str:
+    told = f"; TROUBLE: {channel.trouble}" if channel.trouble else ""
+    return (
+        f"{channel.accepted} accepted = {channel.published} published + {channel.waiting} waiting + "
+        f"{channel.quarantined} quarantined + {channel.discarded} discarded; topic {channel.topic}{told}"
+    )
 
 
 def _broker(broker: BrokerModel) -> str:

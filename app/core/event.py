@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _NAMESPACE = uuid.UUID("6f2b9c1e-6a55-5d0e-9a43-1d6f0c1c7b52")
 """Never changes: event ids are derived under it."""
@@ -35,6 +37,16 @@ class DetectedObject:
     """Which object of its camera it is, below 2⁵³; None where it is not tracked."""
 
 
+class WeakDetection(NamedTuple):
+    """A box that the model is not sure of: no event shows it, and it only helps to follow an object."""
+
+    class_id: int
+    confidence: float
+    """In [0, 1]."""
+    bbox: tuple[float, float, float, float]
+    """x, y, width, height in pixels of the source frame; (x, y) is the top-left corner."""
+
+
 @dataclass(frozen=True)
 class DetectionEvent:
     """What was detected in one frame of one camera."""
@@ -51,6 +63,10 @@ class DetectionEvent:
     latency: StageLatencies
     truncated: bool = False
     """Whether the limit of detections a frame was reached, so that there may be more objects."""
+    anomaly_type: str | None = None
+    """The type of the most severe incident that goes on or is momentary; None: there is none."""
+    anomalies: tuple[Mapping[str, object], ...] = ()
+    """Incidents that begin, change, end or go on, as they are published."""
 
     @functools.cached_property
     def event_id(self) -> str:

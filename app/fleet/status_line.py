@@ -53,9 +53,15 @@ class StatusLine:
 
     def _backlog(self, publisher: PublisherSnapshot | None) -> list[str]:
         """Return what waits in the spool, where Kafka is away."""
-        if publisher is None or not publisher.trouble:
+        if publisher is None:
             return []
-        return [f"{publisher.spooled} events wait in the spool: {publisher.trouble}"]
+        if publisher.trouble:
+            return [f"{publisher.spooled} events wait in the spool: {publisher.trouble}"]
+        return [
+            f"{one.accounts.waiting} records of {channel} wait in the spool: {one.trouble}"
+            for channel, one in publisher.channels.items()
+            if one.trouble
+        ]
 
     def _rate(self, last: Observation | None, now: Observation) -> str:
         if now.publisher is None:

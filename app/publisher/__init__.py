@@ -8,20 +8,24 @@ from app.publisher.drain import Sink
 from app.publisher.publisher import EventPublisher, Receipt, Submission
 from app.publisher.record import EventRecord, make_record
 from app.publisher.shards import Shard, ShardReading, merge_readings, shard_of, shards_of
-from app.publisher.snapshot import PublisherSnapshot
+from app.publisher.snapshot import ChannelSnapshot, PublisherSnapshot
 from app.publisher.spool.folder import ask_quarantine, quarantined, read_accounts
+from app.publisher.spool.incidents import IncidentQuery, RuleCount
 from app.publisher.spool.resharding import open_shard
 from app.publisher.spool.rows import Quarantined, SpoolAccounts, SpoolOptions
 from app.publisher.spool.spool import Spool
 from app.publisher.spool.writer import SpoolWriter
 
 __all__ = [
+    "ChannelSnapshot",
     "EventPublisher",
     "EventRecord",
+    "IncidentQuery",
     "PublishObserver",
     "PublisherSnapshot",
     "Quarantined",
     "Receipt",
+    "RuleCount",
     "Shard",
     "ShardReading",
     "Sink",

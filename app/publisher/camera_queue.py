@@ -1,4 +1,4 @@
-"""CameraQueue: what waits of one camera on its way to Kafka."""
+"""CameraQueue: what waits of one camera on its way to one topic."""
 
 from __future__ import annotations
 
@@ -8,22 +8,31 @@ from dataclasses import dataclass, field
 
 from app.core.backoff import Backoff
 from app.core.event import DetectionEvent
+from app.publisher.spool.outbox import OutboxRecord, WaitingRecord
 
 
 @dataclass
 class Pending:
-    """A committed event that waits for Kafka."""
+    """A committed event or record that waits for Kafka."""
 
     id: int
     stored_at_ns: int
     event_id: str
+    """Or the record's id."""
     event: DetectionEvent | None
-    """``None`` where its stored form cannot be read."""
+    """``None`` where its stored form cannot be read, or it is a record of another topic."""
     due_at_ns: int | None = None
     """See :class:`~app.publisher.publisher.Submission`."""
     tried: bool = False
     old: bool = False
     """A previous publisher committed it."""
+    record: OutboxRecord | None = None
+    """For another topic."""
+
+    @classmethod
+    def of(cls, waiting: WaitingRecord) -> Pending:
+        """Return a record of another topic that waits."""
+        return cls(waiting.id, waiting.stored_at_ns, waiting.record.record_id, None, record=waiting.record)
 
 
 @dataclass(frozen=True)

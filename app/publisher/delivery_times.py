@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from app.publisher.camera_queue import Pending, Sent
+from app.publisher.spool.analysis import Judged
 from app.telemetry.trouble_log import TroubleLog
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,12 @@ class PublishObserver(Protocol):
 
     def published(self, camera_id: str, total_s: float, spool_s: float, publish_s: float, breach: bool) -> None:
         """Called after each acknowledgement: seconds from capture, in the spool, from hand-over; and whether late."""
+
+    def outbox(self, channel: str, waiting: int) -> None:
+        """Called with the records that wait for another topic."""
+
+    def judged(self, camera_id: str, judged: Judged) -> None:
+        """Called after each commit with what the rules said of the frame, or with what ended as the camera is gone."""
 
     def spool(self, events: int, size: int, oldest_s: float, quarantined: int) -> None:
         """Called with the events that wait, their bytes, the age of the oldest in seconds, and the events set aside."""
@@ -74,6 +81,13 @@ class DeliveryTimes:
                 event.camera_id, age_ms / 1000, max(0.0, sent.spool_s), max(0.0, now - sent.began), breach
             )
         except Exception as error:  # noqa: BLE001 - metrics are no reason to stop sending
+            self._uncounted.report(type(error).__name__, error=error)
+
+    def judged(self, camera_id: str, judged: Judged) -> None:
+        """Notify of what the rules said of a frame, or of what ended as its camera is gone."""
+        try:
+            self._observer.judged(camera_id, judged)
+        except Exception as error:  # noqa: BLE001 - metrics are no reason to stop committing
             self._uncounted.report(type(error).__name__, error=error)
 
     def _is_late(self, pending: Pending, age_ms: float) -> bool:

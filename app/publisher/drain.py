@@ -1,16 +1,16 @@
-"""Drain: what the spool holds goes to Kafka, each camera's events in their order.
+"""Drain: what the spool holds for one topic goes to Kafka, each camera's events in their order.
 
 A camera's waiting events are handed over one after the other, without waiting for each acknowledgement, up to a window.
 After an error the window is cut back: what was not acknowledged is sent again, in its order, once everything that was
 handed over is settled, and the next event waits for the first acknowledgement. So whatever fails in between, no later
 event of a camera can come before an earlier one; this needs what :class:`Sink` promises. Cameras wait for nothing of
-each other; those that have events to send take turns, as many as fit.
+each other; those that have events to send take turns, as many as fit. Each topic has a drain of its own, so that one
+that takes nothing holds back no other.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 import random
@@ -19,13 +19,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from app.core.backoff import Backoff
-from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable, SpoolDamaged
+from app.core.channel import DETECTIONS
+from app.errors import DeliveryError, DeliveryRefused, DeliveryUnavailable
 from app.publisher.camera_queue import CameraQueue, Pending, Sent
-from app.publisher.delivery_times import DeliveryTimes
-from app.publisher.record import EventRecord, make_record
-from app.publisher.spool.codec import load
-from app.publisher.spool.rows import Delivery, Refusal, Waiting
-from app.publisher.spool.writer import SpoolWriter
+from app.publisher.outlet import Outlet
+from app.publisher.record import EventRecord
 from app.telemetry.trouble_log import TroubleLog
 
 logger = logging.getLogger(__name__)
@@ -68,16 +66,14 @@ class Drain:
     def __init__(
         self,
         sink: Sink,
-        spool: SpoolWriter,
+        outlet: Outlet,
         *,
-        times: DeliveryTimes,
         max_held: int,
         wall_ns: Callable[[], int],
         monotonic: Callable[[], float],
     ) -> None:
         self._sink = sink
-        self._spool = spool
-        self._times = times
+        self._outlet = outlet
         self._max_held = max_held
         self._wall_ns = wall_ns
         self._monotonic = monotonic
@@ -94,10 +90,12 @@ class Drain:
         """The highest id of an event that came here."""
         self._waited_up_to = 0
         """The highest one when Kafka last came back: no event up to it is new, whatever the clock says."""
-        self._outage = TroubleLog(logger, "events wait in the spool", unit="tries", monotonic=monotonic)
+        what = "events" if outlet.channel == DETECTIONS else f"records of channel {outlet.channel}"
+        self._outage = TroubleLog(logger, f"{what} wait in the spool", unit="tries", monotonic=monotonic)
         self._refused = TroubleLog(
-            logger, "events are set aside", unit="events", level=logging.ERROR, monotonic=monotonic
+            logger, f"{what} are set aside", unit="events", level=logging.ERROR, monotonic=monotonic
         )
+        self._again = f"{what} go to Kafka again"
         self._unread = TroubleLog(logger, "what waits in the spool cannot be read", unit="tries", monotonic=monotonic)
         self.trouble = ""
         """Why nothing can be delivered now; empty while it can."""
@@ -203,9 +201,10 @@ class Drain:
     def _send(self, camera_id: str, queue: CameraQueue, pending: Pending) -> None:
         began, began_ns = self._monotonic(), self._wall_ns()
         try:
-            record = self._record(pending, began_ns)
+            replayed = self._has_waited(pending) or bool(self.trouble)
+            record = self._outlet.make(pending, began_ns, replayed=replayed)
         except DeliveryRefused as error:
-            self._set_aside(pending, error)
+            self._set_aside(camera_id, pending, error)
             return
         outcome = asyncio.ensure_future(self._sink.send(record))
         queue.sent.append(Sent(pending, outcome, (began_ns - pending.stored_at_ns) / 1e9, began))
@@ -214,33 +213,21 @@ class Drain:
 
     async def _read_on(self, camera_id: str, queue: CameraQueue) -> None:
         try:
-            rows = await self._spool.waiting(camera_id, queue.read_up_to, READ_AHEAD)
+            found = await self._outlet.waiting(camera_id, queue.read_up_to, READ_AHEAD)
         except DeliveryUnavailable as error:
             self._unread.report(str(error), camera_id=camera_id)
             await asyncio.sleep(LONGEST_PAUSE_S)
         else:
             # What is committed from here on comes into memory again: its id is above all that were read.
-            queue.on_disk = len(rows) == READ_AHEAD
-            for row in rows:
-                queue.waiting.append(self._pending(row))
-                queue.read_up_to = row.id
-            self._held += len(rows)
+            queue.on_disk = len(found) == READ_AHEAD
+            for pending in found:
+                pending.old = pending.id <= self._old_up_to
+                queue.waiting.append(pending)
+                queue.read_up_to = pending.id
+            self._held += len(found)
         finally:
             queue.reading = None
         self._wake(camera_id, queue)
-
-    def _pending(self, row: Waiting) -> Pending:
-        event, due_at_ns = None, None
-        with contextlib.suppress(SpoolDamaged):
-            event, due_at_ns = load(row.body)
-        return Pending(row.id, row.stored_at_ns, row.event_id, event, due_at_ns, old=row.id <= self._old_up_to)
-
-    def _record(self, pending: Pending, now_ns: int) -> EventRecord:
-        if pending.event is None:
-            raise DeliveryRefused("its stored form cannot be read")
-        replayed = self._has_waited(pending) or bool(self.trouble)
-        total_ms = (now_ns - pending.event.captured_at_ns) / 1e6
-        return make_record(pending.event, total_ms=total_ms, replayed=replayed)
 
     def _has_waited(self, pending: Pending) -> bool:
         """Return whether an event waited out an outage; by ids, as a clock may be set back."""
@@ -262,7 +249,7 @@ class Drain:
                 queue.backoff.reset()
             elif isinstance(error, DeliveryRefused):
                 self._record_answer()  # Kafka refuses, so it is there
-                self._set_aside(sent.pending, error)
+                self._set_aside(camera_id, sent.pending, error)
             else:
                 self._fail(queue, sent.pending, error)
         if queue.failed and not queue.sent:
@@ -289,23 +276,22 @@ class Drain:
 
     def _record_answer(self) -> None:
         if self.trouble:
-            self._outage.resolve("events go to Kafka again")
+            self._outage.resolve(self._again)
             self.trouble, self._waited_up_to = "", self._last_id
 
-    def _set_aside(self, pending: Pending, error: DeliveryRefused) -> None:
+    def _set_aside(self, camera_id: str, pending: Pending, error: DeliveryRefused) -> None:
         self._held -= 1
-        camera_id = pending.event.camera_id if pending.event is not None else ""
         self._refused.report(str(error), camera_id=camera_id, event_id=pending.event_id)
-        self._spool.refuse(Refusal(pending.id, str(error), self._wall_ns()))
+        self._outlet.refuse(pending, str(error), self._wall_ns())
 
     def _acknowledge(self, queue: CameraQueue, sent: Sent) -> None:
         pending = sent.pending
         self._held -= 1
         self._record_answer()
-        self._spool.deliver(Delivery(pending.id, pending.event_id, self._wall_ns()))
+        self._outlet.deliver(pending, self._wall_ns())
         queue.published += 1
         queue.used_at = self._monotonic()
-        self._times.record(sent, replayed=self._has_waited(pending))
+        self._outlet.acknowledged(sent, replayed=self._has_waited(pending))
 
     def _queue(self, camera_id: str) -> CameraQueue:
         queue = self._queues.get(camera_id)

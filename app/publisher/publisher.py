@@ -14,19 +14,25 @@ import asyncio
 import logging
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from app.core.event import DetectionEvent
+from app.core.channel import DETECTIONS, Channel
+from app.core.event import DetectionEvent, WeakDetection
 from app.core.quantiles import quantiles
-from app.errors import DeliveryUnavailable, EpochSuperseded, FrameRepeated, OrderError
+from app.errors import DeliveryUnavailable, OrderError
+from app.publisher.camera_orders import CameraOrders
 from app.publisher.camera_queue import Pending
+from app.publisher.channel_drains import ChannelDrains
 from app.publisher.delivery_times import DeliveryTimes, PublishObserver
-from app.publisher.drain import CAMERA_IDLE_S, MAX_CAMERAS, MAX_HELD, Drain, Sink
+from app.publisher.drain import MAX_HELD, Drain, Sink
+from app.publisher.outlet import DetectionOutlet
+from app.publisher.rule_book import RuleBook
 from app.publisher.shards import ShardReading
+from app.publisher.silences import Silences
 from app.publisher.snapshot import PublisherSnapshot
-from app.publisher.spool.codec import dump
-from app.publisher.spool.rows import Arrival, OrderKey
+from app.publisher.spool.analysis import JudgedFrame
+from app.publisher.spool.rows import Arrival, LeftOver
 from app.publisher.spool.spool import REPEAT_WINDOW_S
 from app.publisher.spool.writer import SpoolWriter
 from app.telemetry.trouble_log import TroubleLog
@@ -55,6 +61,10 @@ class Submission:
     due_at_ns: int | None = None
     """When the event should be at Kafka, by the budget that its frame came with; nanoseconds since 1970 UTC by this
     system's clock, not the camera's. ``None``: the frame came without one."""
+    weak: tuple[WeakDetection, ...] = ()
+    """Boxes that the event does not show; they help to follow its objects."""
+    tracked: bool = True
+    """Whether the camera's objects are to be tracked."""
 
 
 @dataclass(frozen=True)
@@ -64,19 +74,9 @@ class Receipt:
     event_id: str
     repeated: bool = False
     """It had been committed before, and is not published again."""
-
-
-@dataclass
-class _Order:
-    """One camera's order."""
-
-    committed: tuple[int, int] = (0, 0)
-    handed_over: list[tuple[int, int]] = field(default_factory=list)
-    used_at: float = 0.0
-
-    @property
-    def last(self) -> tuple[int, int]:
-        return max([self.committed, *self.handed_over])
+    track_ids: tuple[int | None, ...] = ()
+    """Of the event's objects, in their order; empty where they are not known any more: of an event that an earlier
+    publisher committed."""
 
 
 class EventPublisher:
@@ -91,6 +91,7 @@ class EventPublisher:
         observer: PublishObserver,
         publish_empty: bool = True,
         max_held: int = MAX_HELD,
+        channels: Mapping[Channel, Sink] | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -102,11 +103,14 @@ class EventPublisher:
             budget_ms: from capture to acknowledgement, of frames that come without a budget; later is a breach.
             observer: notified of each acknowledged event, and of the spool.
             publish_empty: whether events without objects are published.
+            channels: where records of the other topics go; one that is missing is turned off.
             max_held: events that wait in memory; what comes beyond waits on disk alone.
             wall_ns: nanoseconds since 1970 UTC.
             monotonic: seconds.
         """
         self._spool = spool
+        self.rules = RuleBook(spool)
+        """The rules in force, and what they found."""
         self._observer = observer
         self._no_gauges = TroubleLog(
             logger, "the spool's gauges cannot be set", level=logging.ERROR, monotonic=monotonic
@@ -116,18 +120,16 @@ class EventPublisher:
         self._drain: Drain | None = None
         if sink is not None:
             self._drain = Drain(
-                sink,
-                spool,
-                times=self._times,
-                max_held=max_held,
-                wall_ns=wall_ns,
-                monotonic=monotonic,
+                sink, DetectionOutlet(spool, self._times), max_held=max_held, wall_ns=wall_ns, monotonic=monotonic
             )
+        self._channels = ChannelDrains(channels or {}, spool, max_held=max_held, wall_ns=wall_ns, monotonic=monotonic)
+        self._silences = Silences(spool, self._channels, self._times.judged, wall_ns=wall_ns, monotonic=monotonic)
         self._wall_ns = wall_ns
         self._monotonic = monotonic
-        self._orders: OrderedDict[str, _Order] = OrderedDict()
+        self._orders = CameraOrders(monotonic)
         self._committing: dict[str, asyncio.Task[Receipt]] = {}
-        self._known: OrderedDict[str, float] = OrderedDict()
+        self._known: OrderedDict[str, tuple[float, tuple[int | None, ...]]] = OrderedDict()
+        """Until when an id is known, in monotonic seconds, and the tracks of its objects."""
         self._counts: Counter[str] = Counter()
         self._maintenance: asyncio.Task[None] | None = None
 
@@ -150,11 +152,20 @@ class EventPublisher:
         self._evict_idle()
         if event_id in self._known:
             self._counts["repeated"] += 1
-            return Receipt(event_id, repeated=True)
+            return Receipt(event_id, repeated=True, track_ids=self._known[event_id][1])
         task = self._committing.get(event_id)
         if task is None:
             task = self._begin(submission, event_id)
         return await asyncio.shield(task)
+
+    async def end_cameras(self, camera_ids: Sequence[str]) -> None:
+        """End the incidents and objects of cameras that were removed.
+
+        Raises:
+            DeliveryUnavailable: that cannot be written down now; it comes to pass later, when they have been silent.
+        """
+        await self._spool.ready(OPEN_PATIENCE_S)
+        await self._silences.end(camera_ids)
 
     def snapshot(self, seconds: float | None = None) -> PublisherSnapshot:
         """Read all accounts at one instant; with ``seconds`` the quantiles are of what Kafka got since so long ago."""
@@ -177,6 +188,7 @@ class EventPublisher:
             latency=quantiles(self._times.latencies_ms(seconds)),
             trouble=self._spool.trouble or (drain.trouble if drain else ""),
             refusal=spool.refusal if spool else "",
+            channels=self._channels.snapshot(spool),
         )
 
     def reading(self, seconds: float | None = None) -> ShardReading:
@@ -190,22 +202,26 @@ class EventPublisher:
             await asyncio.gather(self._maintenance, return_exceptions=True)
         if self._drain is not None:
             await self._drain.close()
+        await self._channels.close()
         await self._spool.close()
 
     # Committing.
 
-    def _opened(self, order_keys: Sequence[OrderKey], cameras: Sequence[str], last_id: int) -> None:
+    def _opened(self, left: LeftOver) -> None:
         """Resume where the previous publisher ended."""
-        for key in order_keys:
-            self._order(key.camera_id).committed = (key.epoch, key.sequence)
+        self._orders.resume(left.order_keys)
         if self._drain is not None:
-            self._drain.resume(cameras, last_id)
+            self._drain.resume(left.cameras, left.last_id)
+        self._channels.resume(left.records, left.last_record_id)
+        self._silences.watch(left.analysed)
 
     def _begin(self, submission: Submission, event_id: str) -> asyncio.Task[Receipt]:
         if len(self._committing) >= MAX_IN_FLIGHT:
             raise DeliveryUnavailable(f"{MAX_IN_FLIGHT} events are being committed already")
         try:
-            key = self._reserve(submission)
+            key = None
+            if submission.epoch:
+                key = self._orders.reserve(submission.event.camera_id, submission.epoch, submission.sequence)
         except OrderError as error:
             work = self._known_or(event_id, error)
         else:
@@ -214,26 +230,6 @@ class EventPublisher:
         self._committing[event_id] = task
         task.add_done_callback(_retrieve_failure)
         return task
-
-    def _reserve(self, submission: Submission) -> tuple[int, int] | None:
-        if not submission.epoch:
-            return None
-        camera_id = submission.event.camera_id
-        order = self._order(camera_id)
-        epoch, sequence = order.last
-        if submission.epoch < epoch:
-            raise EpochSuperseded(
-                f"camera {camera_id} is in epoch {epoch}; this frame is of {submission.epoch}: "
-                "a camera with this id was started since",
-                committed=epoch,
-            )
-        if submission.epoch == epoch and submission.sequence <= sequence:
-            raise FrameRepeated(
-                f"camera {camera_id} has committed sequence {sequence}; this frame has {submission.sequence}"
-            )
-        key = (submission.epoch, submission.sequence)
-        order.handed_over.append(key)
-        return key
 
     async def _known_or(self, event_id: str, error: OrderError) -> Receipt:
         """Distinguish a repeat from a late frame: an id that is no longer in memory may be in the spool."""
@@ -249,44 +245,60 @@ class EventPublisher:
     async def _commit(self, submission: Submission, event_id: str, key: tuple[int, int] | None) -> Receipt:
         event, now_ns = submission.event, self._wall_ns()
         published = self._drain is not None and bool(event.objects or self._publish_empty)
-        body = dump(event, submission.due_at_ns) if published else b""
-        arrival = Arrival(event_id, event.camera_id, submission.epoch, submission.sequence, body, now_ns)
-        committed = False
+        frame = JudgedFrame(event, submission.weak, submission.tracked, published, submission.due_at_ns)
+        arrival = Arrival(event_id, event.camera_id, submission.epoch, submission.sequence, b"", now_ns, frame)
+        track_ids: tuple[int | None, ...] | None = None
         try:
-            spool_id = await self._spool.commit(arrival)
-            committed = True
+            committed = await self._spool.commit(arrival)
+            if committed is not None and committed.analysed is not None:
+                event = committed.analysed.event
+            track_ids = tuple([one.track_id for one in event.objects])
         finally:
             # Settled in one step, without an await: so any snapshot counts each event exactly once.
-            self._settle(event.camera_id, event_id, key, committed)
-        if spool_id is None:
+            self._settle(event.camera_id, event_id, key, track_ids)
+        if committed is None:
             self._counts["repeated"] += 1
             return Receipt(event_id, repeated=True)
-        if spool_id and self._drain is not None:
-            self._drain.queue(event.camera_id, Pending(spool_id, now_ns, event_id, event, submission.due_at_ns))
-        return Receipt(event_id)
+        if committed.id and self._drain is not None:
+            self._drain.queue(event.camera_id, Pending(committed.id, now_ns, event_id, event, submission.due_at_ns))
+        self._channels.queue(committed.records)
+        self._silences.heard(event.camera_id)
+        if committed.analysed is not None:
+            self._times.judged(event.camera_id, committed.analysed.judged)
+        return Receipt(event_id, track_ids=track_ids)
 
-    def _settle(self, camera_id: str, event_id: str, key: tuple[int, int] | None, committed: bool) -> None:
+    def _settle(
+        self,
+        camera_id: str,
+        event_id: str,
+        key: tuple[int, int] | None,
+        track_ids: tuple[int | None, ...] | None,
+    ) -> None:
+        """Settle an event; ``track_ids`` is ``None`` where it was not committed."""
         del self._committing[event_id]
-        if committed:
-            self._known[event_id] = self._monotonic() + REPEAT_WINDOW_S
+        committed = track_ids is not None
+        if track_ids is not None:
+            self._known[event_id] = self._monotonic() + REPEAT_WINDOW_S, track_ids
         else:
             self._counts["failed"] += 1
         if key is not None:
-            order = self._order(camera_id)
-            order.handed_over.remove(key)
-            if committed:
-                order.committed = max(order.committed, key)
+            self._orders.settle(camera_id, key, committed=committed)
 
     async def _maintain(self) -> None:
         """Tidy the spool every second, and set its gauges."""
         while True:
             await asyncio.sleep(TIDY_S)
             try:
-                cameras = await self._spool.tidy(self._wall_ns())
-                if self._drain is not None:
-                    self._drain.fetch(cameras)
+                for channel, camera_id in await self._spool.tidy(self._wall_ns()):
+                    if channel != DETECTIONS:
+                        self._channels.fetch(channel, camera_id)
+                    elif self._drain is not None:
+                        self._drain.fetch([camera_id])
+                await self._silences.end_due()
                 accounts = self._spool.accounts
                 if accounts is not None:
+                    for channel, one in self._channels.snapshot(accounts).items():
+                        self._observer.outbox(channel, one.accounts.waiting)
                     self._observer.spool(accounts.spooled, accounts.bytes, self._oldest_s(), accounts.quarantined)
             except DeliveryUnavailable:
                 continue  # reported by whoever had something to write
@@ -299,26 +311,14 @@ class EventPublisher:
             return 0.0
         return max(0.0, (self._wall_ns() - accounts.oldest_at_ns) / 1e9)
 
-    def _order(self, camera_id: str) -> _Order:
-        order = self._orders.setdefault(camera_id, _Order())
-        order.used_at = self._monotonic()
-        self._orders.move_to_end(camera_id)
-        return order
-
     def _evict_idle(self) -> None:
         if self._drain is not None:
             self._drain.evict_idle()
+        self._channels.evict_idle()
         now = self._monotonic()
-        while self._known and (len(self._known) > MAX_REMEMBERED or next(iter(self._known.values())) <= now):
+        while self._known and (len(self._known) > MAX_REMEMBERED or next(iter(self._known.values()))[0] <= now):
             self._known.popitem(last=False)
-        while self._orders:
-            camera_id, order = next(iter(self._orders.items()))
-            if len(self._orders) <= MAX_CAMERAS and order.used_at + CAMERA_IDLE_S > now:
-                return
-            if order.handed_over:
-                self._order(camera_id)  # in use
-                return
-            del self._orders[camera_id]
+        self._orders.evict_idle()
 
 
 def _retrieve_failure(task: asyncio.Task[Receipt]) -> None:

@@ -1,17 +1,22 @@
-"""EventRecord: a detection event as a Kafka record (``proto/README.md``, "The event")."""
+"""EventRecord: an event, or a record of another topic, as a Kafka record (``proto/README.md``, "The event")."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from app.core.channel import Channel
 from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.core.iso_time import iso_time
 from app.errors import DeliveryRefused
+from app.publisher.spool.outbox import OutboxRecord
 
 SCHEMA_VERSION = 1
 EVENT_TYPE = "sightline.detection.v1"
+RECORD_TYPES: Mapping[Channel, str] = {"anomalies": "sightline.anomaly.v1", "objects": "sightline.object.v1"}
+"""CloudEvents type of the records of each channel."""
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
@@ -43,6 +48,16 @@ def make_record(event: DetectionEvent, *, total_ms: float, replayed: bool = Fals
         raise DeliveryRefused(f"the event of camera {event.camera_id!r} cannot be written: {error}") from None
 
 
+def make_outbox_record(record: OutboxRecord) -> EventRecord:
+    """Convert a record of another topic, CloudEvents 1.0 in Kafka's binary mode; the same whenever it is made."""
+    return EventRecord(
+        key=record.camera_id.encode(),
+        value=record.body,
+        headers=_headers(record.record_id, RECORD_TYPES[record.channel], record.camera_id, iso_time(record.time_ms)),
+        timestamp_ms=record.time_ms,
+    )
+
+
 def crowded_record(detections: int) -> EventRecord:
     """Return a record as large as the event of a crowded frame can be, but for unusual names.
 
@@ -60,20 +75,24 @@ def crowded_record(detections: int) -> EventRecord:
 
 def _record(event: DetectionEvent, total_ms: float, replayed: bool) -> EventRecord:
     timestamp = iso_time(event.captured_at_ns // 1_000_000)
-    headers = {
-        "content-type": "application/json",
-        "ce_specversion": "1.0",
-        "ce_id": event.event_id,
-        "ce_type": EVENT_TYPE,
-        "ce_source": f"/cameras/{event.camera_id}",
-        "ce_time": timestamp,
-    }
     return EventRecord(
         key=event.camera_id.encode(),
         value=_body(event, timestamp, total_ms, replayed),
-        headers=tuple((name, value.encode()) for name, value in headers.items()),
+        headers=_headers(event.event_id, EVENT_TYPE, event.camera_id, timestamp),
         timestamp_ms=event.captured_at_ns // 1_000_000,
     )
+
+
+def _headers(record_id: str, kind: str, camera_id: str, time: str) -> tuple[tuple[str, bytes], ...]:
+    headers = {
+        "content-type": "application/json",
+        "ce_specversion": "1.0",
+        "ce_id": record_id,
+        "ce_type": kind,
+        "ce_source": f"/cameras/{camera_id}",
+        "ce_time": time,
+    }
+    return tuple((name, value.encode()) for name, value in headers.items())
 
 
 def _body(event: DetectionEvent, timestamp: str, total_ms: float, replayed: bool) -> bytes:
@@ -87,7 +106,8 @@ def _body(event: DetectionEvent, timestamp: str, total_ms: float, replayed: bool
         "frame": {"width": event.width, "height": event.height},
         "model": event.model,
         "detections": [_object(one) for one in event.objects],
-        "anomaly_type": None,
+        "anomaly_type": event.anomaly_type,
+        "anomalies": event.anomalies,
         "image_url": None,
         "inference_latency_ms": _milliseconds(latency.inference),
         "latency_ms": {

@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from app.core.channel import Channel
 from app.core.quantiles import quantiles
 from app.errors import SightlineError
-from app.publisher.snapshot import PublisherSnapshot
+from app.publisher.snapshot import ChannelSnapshot, PublisherSnapshot
 
 _SUMS = (
     *("accepted", "published", "spooled", "quarantined", "discarded", "destroyed"),
@@ -87,8 +88,18 @@ def merge_readings(readings: Sequence[ShardReading | SightlineError]) -> Publish
         trouble=_trouble(readings),
         broker_warning=next((snapshot.broker_warning for snapshot in snapshots if snapshot.broker_warning), ""),
         refusal=next((snapshot.refusal for snapshot in snapshots if snapshot.refusal), ""),
+        channels=_channels(snapshots),
         away=tuple(number for number, one in enumerate(readings, 1) if isinstance(one, SightlineError)),
     )
+
+
+def _channels(snapshots: Sequence[PublisherSnapshot]) -> dict[Channel, ChannelSnapshot]:
+    merged: dict[Channel, ChannelSnapshot] = {}
+    for snapshot in snapshots:
+        for channel, one in snapshot.channels.items():
+            before = merged.get(channel, ChannelSnapshot())
+            merged[channel] = ChannelSnapshot(before.accounts + one.accounts, before.trouble or one.trouble)
+    return merged
 
 
 def _trouble(readings: Sequence[ShardReading | SightlineError]) -> str:

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from app.core.channel import Channel
 from app.core.quantiles import Quantiles
+from app.publisher.spool.outbox import OutboxAccounts
+
+
+@dataclass(frozen=True)
+class ChannelSnapshot:
+    """One reading of what goes to another topic than the events."""
+
+    accounts: OutboxAccounts = field(default_factory=OutboxAccounts)
+    trouble: str = ""
+    """Why its records cannot be delivered now; empty while they can."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,9 @@ class PublisherSnapshot:
     """Why the newest of the quarantined events was refused; empty where none is."""
     away: tuple[int, ...] = ()
     """Numbers of the publisher's shards that did not answer; their part of every number is missing here."""
+
+    channels: Mapping[Channel, ChannelSnapshot] = field(default_factory=dict)
+    """What goes to the other topics, where they are not turned off; none of it is in the numbers of the events."""
 
     @property
     def quarantine_trouble(self) -> str:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # a camera on the edge has no Kafka client
-    pass
 from app.core.stage import Stage
+from app.publisher.spool.analysis import Judged
 from app.telemetry.metrics import (
+    ANOMALIES,
     CAPTURE_TO_PUBLISH,
+    CROSSINGS,
     EVENTS_PUBLISHED,
     EVENTS_QUARANTINED,
+    OUTBOX_RECORDS,
     SLO_BREACHES,
     SPOOL_AGE,
     SPOOL_BYTES,
     SPOOL_EVENTS,
     STAGE_SECONDS,
+    ZONE_OBJECTS,
     Meter,
 )
 
@@ -35,6 +38,9 @@ class PublisherTelemetry:
         self._meter = meter
         self._shard = () if shard is None else (str(shard),)
         labels = ("shard",) * len(self._shard)
+        self._outbox = replace(OUTBOX_RECORDS, labels=(*OUTBOX_RECORDS.labels, *labels))
+        self._zones: dict[str, Mapping[str, int]] = {}
+        """Objects in the zones of each camera, by rule, as they were set last."""
         self._gauges = tuple(
             replace(gauge, labels=labels) for gauge in (SPOOL_EVENTS, SPOOL_BYTES, SPOOL_AGE, EVENTS_QUARANTINED)
         )
@@ -52,3 +58,24 @@ class PublisherTelemetry:
         """Set the gauges: events that wait, their bytes, the age of the oldest in seconds, and events set aside."""
         for gauge, value in zip(self._gauges, (events, size, oldest_s, quarantined), strict=True):
             self._meter.set(gauge, value, *self._shard)
+
+    def outbox(self, channel: str, waiting: int) -> None:
+        """Set the gauge of the records that wait for another topic."""
+        self._meter.set(self._outbox, waiting, channel, *self._shard)
+
+    def judged(self, camera_id: str, judged: Judged) -> None:
+        """Count transitions and crossings; set what changed of the objects in zones."""
+        for one in judged.transitions:
+            self._meter.add(ANOMALIES, camera_id, one.rule, one.state)
+            if one.state == "instant" and one.direction:
+                self._meter.add(CROSSINGS, camera_id, one.rule, one.direction, one.label)
+        now = judged.zone_objects
+        if now is None or now == self._zones.get(camera_id, {}):
+            return
+        before = self._zones.get(camera_id, {})
+        for rule in before.keys() - now.keys():
+            self._meter.set(ZONE_OBJECTS, 0, camera_id, rule)
+        for rule, count in now.items():
+            if before.get(rule) != count:
+                self._meter.set(ZONE_OBJECTS, count, camera_id, rule)
+        self._zones[camera_id] = now

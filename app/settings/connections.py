@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from app.core.channel import Channel
 from app.core.read_failure import read_failure
 from app.errors import SettingsError
 from app.settings.duration import Duration
@@ -72,6 +73,14 @@ class TlsSettings(Frozen):
         return self
 
 
+def _null(value: object) -> object:
+    """Return nothing for the word that says so in an environment variable."""
+    return None if value == "null" else value
+
+
+Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+
+
 class KafkaSettings(Frozen):
     """Where events go."""
 
@@ -79,9 +88,13 @@ class KafkaSettings(Frozen):
     """``False``: detections are answered and counted, nothing is published."""
     bootstrap_servers: Annotated[tuple[str, ...], BeforeValidator(commas), AfterValidator(_brokers)] = ()
     """Empty: the embedded broker."""
-    topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")] = "events.detections"
+    topic: Topic = "events.detections"
+    anomalies_topic: Annotated[Topic | None, BeforeValidator(_null)] = "events.anomalies"
+    """Where incidents begin, change and end; ``None``: they are in the events alone."""
+    objects_topic: Annotated[Topic | None, BeforeValidator(_null)] = "events.objects"
+    """Where objects appear, change and are lost; ``None``: that is not published."""
     create_topic: bool = False
-    """Whether to create the topic where it is missing; the embedded broker's is always created."""
+    """Whether to create a topic where it is missing; the embedded broker's are always created."""
     partitions: Annotated[int, Field(ge=1, le=10_000)] = 8
     """Partitions of a topic that Sightline creates."""
     publish_empty: bool = True
@@ -103,10 +116,32 @@ class KafkaSettings(Frozen):
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None
 
+    @model_validator(mode="after")
+    def _topics_differ(self) -> KafkaSettings:
+        named = [name for name in (self.topic, self.anomalies_topic, self.objects_topic) if name is not None]
+        for name in named:
+            if named.count(name) > 1:
+                raise ValueError(f"the settings topic, anomalies_topic and objects_topic name {name!r} twice")
+        return self
+
     @property
     def embedded(self) -> bool:
-        """Whether the embedded broker serves the topic."""
+        """Whether the embedded broker serves the topics."""
         return self.enabled and not self.bootstrap_servers
+
+    @property
+    def channel_topics(self) -> dict[Channel, str]:
+        """The topics beside that of the detections, by what goes there; without those that are turned off."""
+        topics: dict[Channel, str] = {}
+        if self.anomalies_topic is not None:
+            topics["anomalies"] = self.anomalies_topic
+        if self.objects_topic is not None:
+            topics["objects"] = self.objects_topic
+        return topics
+
+    def of_topic(self, topic: str) -> KafkaSettings:
+        """Return the same settings for another topic, and for it alone."""
+        return self.model_copy(update={"topic": topic, "anomalies_topic": None, "objects_topic": None})
 
 
 def check_security(kafka: KafkaSettings, tls: TlsSettings) -> None:

@@ -16,6 +16,8 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "KAFKA_BOOTSTRAP_SERVERS": ("kafka", "bootstrap_servers"),
     "KAFKA_ENABLED": ("kafka", "enabled"),
     "KAFKA_TOPIC": ("kafka", "topic"),
+    "KAFKA_ANOMALIES_TOPIC": ("kafka", "anomalies_topic"),
+    "KAFKA_OBJECTS_TOPIC": ("kafka", "objects_topic"),
     "KAFKA_SECURITY_PROTOCOL": ("kafka", "security_protocol"),
     "KAFKA_SASL_MECHANISM": ("kafka", "sasl_mechanism"),
     "KAFKA_SASL_USERNAME": ("kafka", "sasl_username"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -83,6 +84,26 @@ def parse_rule(entry: object, position: str = "rule") -> RuleFields:
         return model.model_validate(entry)
     except ValidationError as error:
         raise SettingsError(_explain(name, model, entry, InvalidValue.first_of(error))) from None
+
+
+def dump_rules(rules: Iterable[RuleFields]) -> str:
+    """Return rules as a JSON list, in the form in which they are handed from one process to another."""
+    return json.dumps([rule.model_dump(mode="json", by_alias=True) for rule in rules], separators=(",", ":"))
+
+
+def load_rules(text: str) -> tuple[RuleFields, ...]:
+    """Return the rules of a JSON list: those of :func:`dump_rules`, equal to what they were.
+
+    Raises:
+        SettingsError: the text is no JSON list, or a rule is wrong; one line.
+    """
+    try:
+        entries = json.loads(text)
+    except ValueError as error:
+        raise SettingsError(f"rules that are no JSON: {one_line(error)}") from None
+    if not isinstance(entries, list):
+        raise SettingsError(f"rules: a {type(entries).__name__}; allowed is a JSON list")
+    return parse_rules(entries)
 
 
 def rules_of_camera(rules: Iterable[RuleFields], camera_id: str) -> tuple[RuleFields, ...]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from app.cameras import AnsweredFrame, CameraStatus, FrameLatency, Picture
+from app.core.channel import Channel
 from app.fleet import Origin
 from app.publisher import PublisherSnapshot
 from app.settings.cameras import CameraSettings
@@ -88,6 +89,8 @@ class BrokerFacts:
     embedded: bool
     servers: tuple[str, ...]
     topic: str
+    channel_topics: Mapping[Channel, str] = field(default_factory=dict)
+    """The other topics, by what goes there; without those that are turned off."""
 
 
 @dataclass(frozen=True)

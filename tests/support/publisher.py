@@ -22,7 +22,9 @@ from app.publisher import (
     SpoolWriter,
     Submission,
 )
+from app.publisher.spool.analysis import Analysis, Judged
 from app.publisher.spool.codec import dump
+from app.publisher.spool.incidents import Transition
 from app.publisher.spool.rows import Arrival
 
 SECOND = 1_000_000_000
@@ -105,9 +107,17 @@ class RecordingObserver:
 
     def __init__(self) -> None:
         self.breaches: list[bool] = []
+        self.transitions: list[Transition] = []
+        self.waiting: dict[str, int] = {}
 
     def published(self, camera_id: str, total_s: float, spool_s: float, publish_s: float, breach: bool) -> None:
         self.breaches.append(breach)
+
+    def outbox(self, channel: str, waiting: int) -> None:
+        self.waiting[channel] = waiting
+
+    def judged(self, camera_id: str, judged: Judged) -> None:
+        self.transitions += judged.transitions
 
     def spool(self, events: int, size: int, oldest_s: float, quarantined: int) -> None:
         pass
@@ -131,9 +141,18 @@ class Time:
 class PublisherFixture:
     """A publisher with all it needs, within reach."""
 
-    def __init__(self, options: SpoolOptions, topic: Topic, off: bool, time: Time, observer: Any, **how: Any) -> None:
+    def __init__(
+        self,
+        options: SpoolOptions,
+        topic: Topic,
+        off: bool,
+        time: Time,
+        observer: Any,
+        analysis: Analysis | None,
+        **how: Any,
+    ) -> None:
         self.topic, self.time, self.observer = topic, time, observer
-        self.writer = SpoolWriter(lambda: Spool(options))
+        self.writer = SpoolWriter(lambda: Spool(options, analysis))
         self.publisher = EventPublisher(
             None if off else topic,
             self.writer,
@@ -179,11 +198,18 @@ async def running_publisher(
     time: Time | None = None,
     observer: Any = None,
     max_bytes: int = 1 << 30,
+    analysis: Analysis | None = None,
     **how: Any,
 ) -> AsyncIterator[PublisherFixture]:
     """Set a publisher up, and close it; the spool in ``folder`` stays for the next one."""
     made = PublisherFixture(
-        SpoolOptions(folder, max_bytes), topic or Topic(), off, time or Time(), observer or RecordingObserver(), **how
+        SpoolOptions(folder, max_bytes),
+        topic or Topic(),
+        off,
+        time or Time(),
+        observer or RecordingObserver(),
+        analysis,
+        **how,
     )
     try:
         yield made

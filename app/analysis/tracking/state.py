@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ TRACK = np.dtype(
 MOST_TRACKS = 500
 """Tracks that are kept of one camera; when there are more, those not seen for longest end."""
 
+_ID_PERIOD_NS = 10_000_000
+"""Where no track is left, a camera's ids go on from Unix time in 1/100 s, if that is higher. So they are above all of
+before even where the state was lost or is an old one, unless a hundred tracks a second got an id on average."""
 _VERSION = 1
 _HEADER = struct.Struct("<HHqqI")
 """Version, number of tracks, the last frame's capture time, the next id, CRC-32 of the tracks."""
@@ -46,6 +49,10 @@ class CameraTracks:
     def active(self) -> int:
         """Number of tracks that have an id."""
         return int(np.count_nonzero(self.tracks["id"]))
+
+    def skip_ids(self, now_ns: int) -> CameraTracks:
+        """Return the same with a next id above all that a camera may have given until a time (Unix, nanoseconds)."""
+        return replace(self, next_id=max(self.next_id, now_ns // _ID_PERIOD_NS))
 
     def dump(self) -> bytes:
         """Return the stored form: a header of 24 bytes and 104 bytes a track."""

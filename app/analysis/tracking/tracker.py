@@ -13,9 +13,6 @@ from app.analysis.tracking.state import MOST_TRACKS, TRACK, CameraTracks
 
 SECOND_MATCH_WITHIN_S = 1.2
 """Seconds within which a new track must be matched again to get an id."""
-_ID_PERIOD_NS = 10_000_000
-"""Where no track is left, a camera's ids go on from Unix time in 1/100 s, if that is higher. So they are above all of
-before even where the state was lost or is an old one, unless a hundred tracks a second got an id on average."""
 _MOST_CLASS_WEIGHT = 3.0
 """Sum of scores that a track keeps for its class: so many against it change the class."""
 
@@ -31,7 +28,7 @@ def track(state: CameraTracks, frame: ObservedFrame, options: TrackingOptions) -
     if now <= state.last_frame_ns:
         return state, TrackedFrame(ids, started=0, late=True)
     tracks = _alive(state.tracks, now, options)
-    next_id = state.next_id if len(tracks) else max(state.next_id, now // _ID_PERIOD_NS)
+    next_id = state.next_id if len(tracks) else state.skip_ids(now).next_id
     order = _canonical_order(frame, options)
     places, scores, classes = _places(frame.boxes[order]), frame.scores[order], frame.class_ids[order]
     strong = scores >= options.high

@@ -68,6 +68,8 @@ class KafkaSink:
         settings: KafkaSettings,
         find_brokers: Callable[[], Awaitable[Sequence[str]]],
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - it is frozen
+        *,
+        watches_addresses: bool = True,
     ) -> None:
         """Prepare a sink; nothing is connected yet.
 
@@ -75,6 +77,7 @@ class KafkaSink:
             settings: the topic, and how its brokers are reached.
             find_brokers: returns their addresses; called before each connection, as the embedded one may move.
             timeouts: how long the client may take.
+            watches_addresses: whether each of several addresses is asked now and then; one sink a process is enough.
         """
         self._settings = settings
         self._timeouts = timeouts
@@ -83,9 +86,10 @@ class KafkaSink:
         self._trouble = "waiting for the embedded broker to start" if settings.embedded else _waiting_for("Kafka")
         self._connecting: asyncio.Task[None] | None = None
         self._backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
-        self._outage = TroubleLog(logger, "Kafka is away", unit="tries")
+        self._outage = TroubleLog(logger, f"Kafka is away for topic {settings.topic}", unit="tries")
         self._was_connected = False
         self._addresses = AddressWatch(settings)
+        self._watches_addresses = watches_addresses
         self._retention = Retention(None, "the topic")
         """As it was when the producer connected."""
         self._built: Any = None
@@ -286,7 +290,8 @@ class KafkaSink:
                 self._backoff.next()
             else:
                 self._report_connected(bootstrap)
-                self._addresses.start(bootstrap)
+                if self._watches_addresses:
+                    self._addresses.start(bootstrap)
                 self._connecting = None
                 return
 

@@ -43,6 +43,7 @@ def load(body: bytes) -> tuple[DetectionEvent, int | None]:
         for one in found:
             one["bbox"] = tuple(one["bbox"])
         objects = tuple(DetectedObject(**one) for one in found)
+        values["anomalies"] = tuple(values.get("anomalies", ()))
         return DetectionEvent(**values, objects=objects, latency=latency), None if due_at_ns is None else int(due_at_ns)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise SpoolDamaged(f"a stored event cannot be read: {type(error).__name__}") from None

@@ -7,15 +7,18 @@ import fcntl
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from app.errors import SpoolDamaged, SpoolUnavailable
 from app.publisher.spool.high_water_mark import BEFORE, LOG, MARK
+from app.publisher.spool.incidents import INCIDENT_TABLES
+from app.publisher.spool.outbox import OUTBOX_TABLES, OutboxAccounts
+from app.publisher.spool.reserve import RESERVE
 from app.publisher.spool.rows import Quarantined, SpoolAccounts
 
-FILE, LOCK, RESERVE = "spool.db", "spool.lock", "reserve"
+FILE, LOCK = "spool.db", "spool.lock"
 ROW_BYTES = 300
 """What a row costs beside its body; counted towards the spool's size."""
 SCHEMA: tuple[str, ...] = (
@@ -37,15 +40,15 @@ SCHEMA: tuple[str, ...] = (
         at_ns INTEGER NOT NULL, reason TEXT NOT NULL, body BLOB NOT NULL, digest INTEGER NOT NULL,
         wish TEXT NOT NULL DEFAULT '');
     """,
+    """
+    CREATE TABLE analysis (
+        camera_id TEXT NOT NULL, kind TEXT NOT NULL, at_ns INTEGER NOT NULL, state BLOB NOT NULL,
+        digest INTEGER NOT NULL, PRIMARY KEY (camera_id, kind));
+    """,
+    INCIDENT_TABLES,
+    OUTBOX_TABLES,
 )
 """Each entry takes the file from the version of its index to the next one."""
-KEEP_ORDER_KEY = (
-    "INSERT INTO camera VALUES (?, ?, ?, ?) ON CONFLICT (camera_id) DO UPDATE SET epoch = excluded.epoch, "
-    "sequence = excluded.sequence, at_ns = excluded.at_ns WHERE (excluded.epoch, excluded.sequence) > (epoch, sequence)"
-)
-"""Writes a camera's order key down, unless there is a later one."""
-SET_ORDER_KEY = "INSERT OR REPLACE INTO camera VALUES (?, ?, ?, ?)"
-"""Writes a camera's order key down."""
 
 
 def quarantined(folder: Path) -> list[Quarantined]:
@@ -58,7 +61,14 @@ def quarantined(folder: Path) -> list[Quarantined]:
         rows = database.execute(
             "SELECT event_id, camera_id, at_ns, reason, LENGTH(body) FROM quarantine WHERE wish = '' ORDER BY id"
         )
-        return [Quarantined(*row) for row in rows]
+        events = [Quarantined(*row) for row in rows]
+        if not _has_outbox(database):
+            return events
+        rows = database.execute(
+            "SELECT record_id, camera_id, stored_at_ns, reason, LENGTH(body), channel FROM outbox "
+            "WHERE reason IS NOT NULL AND wish = '' ORDER BY id"
+        )
+        return sorted([*events, *(Quarantined(*row) for row in rows)], key=lambda each: each.at_ns)
 
 
 def ask_quarantine(folder: Path, action: Literal["resend", "drop"], event_ids: Sequence[str]) -> int:
@@ -70,12 +80,16 @@ def ask_quarantine(folder: Path, action: Literal["resend", "drop"], event_ids: S
         SpoolUnavailable: there is no spool, or it cannot be written.
     """
     with _connected(folder) as database:
-        if not event_ids:
-            return database.execute("UPDATE quarantine SET wish = ? WHERE wish = ''", (action,)).rowcount
-        return sum(
-            database.execute("UPDATE quarantine SET wish = ? WHERE event_id = ?", (action, event_id)).rowcount
-            for event_id in event_ids
-        )
+        places = ["quarantine SET wish = ? WHERE event_id"]
+        if _has_outbox(database):
+            places.append("outbox SET wish = ? WHERE reason IS NOT NULL AND record_id")
+        count = 0
+        for place in places:
+            if not event_ids:
+                count += database.execute(f"UPDATE {place} IS NOT NULL AND wish = ''", (action,)).rowcount
+            for event_id in event_ids:
+                count += database.execute(f"UPDATE {place} = ?", (action, event_id)).rowcount
+        return count
 
 
 def read_accounts(folder: Path) -> SpoolAccounts:
@@ -88,6 +102,11 @@ def read_accounts(folder: Path) -> SpoolAccounts:
         database.execute("BEGIN")
         row = database.execute("SELECT MIN(stored_at_ns) FROM event").fetchone()
         return accounts_of(read_totals(database), row[0], newest_refusal(database))
+
+
+def _has_outbox(database: sqlite3.Connection) -> bool:
+    """Return whether a publisher of this version has opened the file."""
+    return database.execute("SELECT 1 FROM sqlite_master WHERE name = 'outbox'").fetchone() is not None
 
 
 @contextlib.contextmanager
@@ -182,7 +201,31 @@ def newest_refusal(database: sqlite3.Connection) -> str:
     return str(row[0]) if row else ""
 
 
-def accounts_of(totals: Counter[str], oldest_at_ns: int | None, refusal: str) -> SpoolAccounts:
+def act_on_wishes(database: sqlite3.Connection, change: Counter[str]) -> list[str]:
+    """Drop events, and have events wait again, as was asked of the quarantine; return the cameras of the latter."""
+    dropped = database.execute("DELETE FROM quarantine WHERE wish = 'drop'").rowcount
+    change["discarded"] += dropped
+    change["quarantined"] -= dropped
+    again = database.execute(
+        "SELECT camera_id, COUNT(*), SUM(LENGTH(body)) FROM quarantine WHERE wish = 'resend' GROUP BY camera_id"
+    ).fetchall()
+    if again:
+        count, size = sum(row[1] for row in again), sum(row[2] for row in again)
+        change.update(spooled=count, quarantined=-count, bytes=size + count * ROW_BYTES)
+        database.execute(
+            "INSERT INTO event (event_id, camera_id, stored_at_ns, body, digest) SELECT event_id, camera_id, at_ns, "
+            "body, digest FROM quarantine WHERE wish = 'resend' ORDER BY id"
+        )
+        database.execute("DELETE FROM quarantine WHERE wish = 'resend'")
+    return [row[0] for row in again]
+
+
+def accounts_of(
+    totals: Counter[str],
+    oldest_at_ns: int | None,
+    refusal: str,
+    channels: Mapping[str, OutboxAccounts] | None = None,
+) -> SpoolAccounts:
     """Return the numbers as a reading."""
     return SpoolAccounts(
         accepted=totals["accepted"],
@@ -194,4 +237,5 @@ def accounts_of(totals: Counter[str], oldest_at_ns: int | None, refusal: str) ->
         oldest_at_ns=oldest_at_ns,
         destroyed=totals["destroyed"],
         refusal=refusal,
+        channels=channels or {},
     )

@@ -49,7 +49,7 @@ def read_accounts(root: Path) -> SpoolAccounts:
     sums = {
         field.name: sum(getattr(part, field.name) for part in parts)
         for field in fields(SpoolAccounts)
-        if field.name not in ("oldest_at_ns", "refusal")
+        if field.name not in ("oldest_at_ns", "refusal", "channels")
     }
     refusal = next((part.refusal for part in parts if part.refusal), "")
     return SpoolAccounts(**sums, oldest_at_ns=min(oldest, default=None), refusal=refusal)

@@ -1,9 +1,10 @@
 """Resharding: a shard's spool is opened; where the folder has another number of shards, all spools are moved first.
 
-What is moved: the waiting events, each camera's in their order; each camera's last (epoch, sequence); the ids that were
-acknowledged lately; the quarantine, with what was asked of it; the ledger. A camera's rows go to the one shard that has
-it from now on. An acknowledged id names no camera, so every shard gets it. The ledger's past (published, discarded)
-belongs to no camera, so the first shard gets it: the sums over all shards stay what they were.
+What is moved: the waiting events and records, each camera's in their order; each camera's last (epoch, sequence), and
+the states of its analysis, so that its objects keep their ids; the ids that were acknowledged lately; the quarantine,
+with what was asked of it; rules, incidents and counts; the ledger. A camera's rows go to the one shard that has it from
+now on. An acknowledged id names no camera, and rules may be of any, so every shard gets them. The ledger's past
+(published, discarded) belongs to no camera, so the first shard gets it: the sums over all shards stay what they were.
 
 What is guaranteed, whenever and however often the process is killed, or power fails: before the one write of the
 layout file that decides, the old spools are whole and count, and the attempt is thrown away by the next one; after it
@@ -37,8 +38,11 @@ from pathlib import Path
 from app.core.files import sync
 from app.errors import SpoolUnavailable
 from app.publisher.shards import Shard, shard_of, shards_of
-from app.publisher.spool.file import FILE, KEEP_ORDER_KEY, LOCK, lock, remove_spool, upgrade
+from app.publisher.spool.analysis import KEEP_STATE, Analysis
+from app.publisher.spool.file import FILE, LOCK, lock, remove_spool, upgrade
 from app.publisher.spool.layout import STAGING, Layout, folder_of, hold, read_layout, spools_in, write_layout
+from app.publisher.spool.order import KEEP_ORDER_KEY
+from app.publisher.spool.outbox import ADD_TO_ACCOUNT
 from app.publisher.spool.rows import SpoolOptions
 from app.publisher.spool.spool import Spool
 
@@ -46,6 +50,7 @@ logger = logging.getLogger(__name__)
 
 Row = tuple[object, ...]
 _EVENTS = "id, event_id, camera_id, stored_at_ns, body, digest"
+_OUTBOX_REST = "camera_id, time_ms, body, digest, reason, wish"
 _SET_ASIDE = "id, event_id, camera_id, at_ns, reason, body, digest, wish"
 
 
@@ -53,12 +58,15 @@ def _no_step(_: str) -> None:
     """Do nothing between two steps."""
 
 
-def open_shard(options: SpoolOptions, shard: Shard, *, step: Callable[[str], None] = _no_step) -> Spool:
+def open_shard(
+    options: SpoolOptions, shard: Shard, analysis: Analysis | None = None, *, step: Callable[[str], None] = _no_step
+) -> Spool:
     """Open a shard's spool; move all spools of the folder first, where it has another number of shards.
 
     Args:
         options: the folder of all shards, and what they may hold together; each may hold its equal part.
         shard: the one to open.
+        analysis: what is to be known of its cameras, frame by frame; ``None``: nothing.
         step: called after each step of a move that a death could follow.
 
     Raises:
@@ -70,12 +78,12 @@ def open_shard(options: SpoolOptions, shard: Shard, *, step: Callable[[str], Non
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         with hold(root, alone=False):
             if _fits(root, shard.count):
-                return Spool(own)
+                return Spool(own, analysis)
         with hold(root, alone=True):
             _finish(root, step)
             if not _fits(root, shard.count):
                 _move(options, shard.count, step)
-            return Spool(own)
+            return Spool(own, analysis)
     except OSError as error:
         raise SpoolUnavailable(f"the spool's folder {str(root)!r} cannot be written: {error.strerror}") from None
     except sqlite3.Error as error:
@@ -169,6 +177,7 @@ def _build(staging: Path, sources: Sequence[Path], count: int, step: Callable[[s
         fresh = [opened.enter_context(contextlib.closing(_create(staging / one.part))) for one in shards_of(count)]
         _copy_rows(old, fresh)
         waiting = _write_ledgers(old, fresh)
+        _write_outbox_ledgers(old, fresh)
         for database in fresh:
             database.execute("COMMIT")
     for shard in shards_of(count):
@@ -205,12 +214,28 @@ def _copy_rows(old: Sequence[sqlite3.Connection], fresh: Sequence[sqlite3.Connec
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (event_id, camera_id, *rest),
         )
+    for _, *row in _in_order(old, "outbox", f"id, channel, record_id, stored_at_ns, {_OUTBOX_REST}"):
+        # In this order, as _in_order takes the time from there.
+        home(row[3]).execute(
+            f"INSERT INTO outbox (channel, record_id, stored_at_ns, {_OUTBOX_REST}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            row,
+        )
     for database in old:
         for row in database.execute("SELECT camera_id, epoch, sequence, at_ns FROM camera"):
             home(row[0]).execute(KEEP_ORDER_KEY, row)
+        for row in database.execute("SELECT camera_id, kind, at_ns, state, digest FROM analysis"):
+            home(row[0]).execute(KEEP_STATE, row)
         for row in database.execute("SELECT event_id, at_ns FROM acknowledged"):
             for target in fresh:
                 target.execute("INSERT OR IGNORE INTO acknowledged VALUES (?, ?)", row)
+        for row in database.execute("SELECT anomaly_id, camera_id, started_ms, ended_ms, body FROM incident"):
+            home(row[1]).execute("INSERT OR REPLACE INTO incident VALUES (?, ?, ?, ?, ?)", row)
+        for row in database.execute("SELECT rule, minute, camera_id, direction, label, count FROM rule_count"):
+            home(row[2]).execute("INSERT OR REPLACE INTO rule_count VALUES (?, ?, ?, ?, ?, ?)", row)
+        # Every shard has all rules; those of a shard that was down when they changed are corrected by the manager.
+        for row in database.execute("SELECT id, rules FROM rule_set"):
+            for target in fresh:
+                target.execute("INSERT OR IGNORE INTO rule_set VALUES (?, ?)", row)
 
 
 def _in_order(databases: Sequence[sqlite3.Connection], table: str, columns: str) -> Iterator[Row]:
@@ -224,6 +249,16 @@ def _in_order(databases: Sequence[sqlite3.Connection], table: str, columns: str)
 
     merged = heapq.merge(*(rows(*one) for one in enumerate(databases)), key=lambda entry: entry[:2])
     return (row for _, _, row in merged)
+
+
+def _write_outbox_ledgers(old: Sequence[sqlite3.Connection], fresh: Sequence[sqlite3.Connection]) -> None:
+    for database in old:
+        past = database.execute("SELECT channel, name, count FROM outbox_account WHERE name != 'accepted'").fetchall()
+        settled = [(channel, "accepted", count) for channel, _, count in past]
+        fresh[0].executemany(ADD_TO_ACCOUNT, [*past, *settled])
+    for database in fresh:
+        present = database.execute("SELECT channel, 'accepted', COUNT(*) FROM outbox GROUP BY channel").fetchall()
+        database.executemany(ADD_TO_ACCOUNT, present)
 
 
 def _write_ledgers(old: Sequence[sqlite3.Connection], fresh: Sequence[sqlite3.Connection]) -> int:

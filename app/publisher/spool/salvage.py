@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import struct
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,20 @@ from pathlib import Path
 from app.core.one_line import one_line
 from app.errors import SpoolDamaged
 from app.publisher.spool.codec import digest
+from app.publisher.spool.outbox import ADD_TO_ACCOUNT, OUTBOX_COLUMNS
 
 _COMPANIONS = ("", "-wal", "-shm")
-_KEYS = {"event": "id", "quarantine": "id", "camera": "rowid", "acknowledged": "event_id"}
+_KEYS = {
+    "event": "id",
+    "quarantine": "id",
+    "camera": "rowid",
+    "acknowledged": "event_id",
+    "analysis": "rowid",
+    "rule_set": "id",
+    "incident": "anomaly_id",
+    "rule_count": "rule",
+    "outbox": "id",
+}
 """The order in which each table lies in the file."""
 _LARGEST = 1 << 40
 """A header that claims more bytes is itself damaged."""
@@ -81,6 +93,11 @@ def rescue(aside: Path, fresh: sqlite3.Connection) -> Rescued:
         set_aside = _carry(damaged, fresh, "quarantine", "id, event_id, camera_id, at_ns, reason, body, digest", body=5)
         _carry(damaged, fresh, "camera", "camera_id, epoch, sequence, at_ns")
         _carry(damaged, fresh, "acknowledged", "event_id, at_ns")
+        _carry(damaged, fresh, "analysis", "camera_id, kind, at_ns, state, digest", body=3)
+        _carry_outbox(damaged, fresh)
+        _carry(damaged, fresh, "rule_set", "id, rules")
+        _carry(damaged, fresh, "incident", "anomaly_id, camera_id, started_ms, ended_ms, body")
+        _carry(damaged, fresh, "rule_count", "rule, minute, camera_id, direction, label, count")
         counts = _accounts(damaged)
         lost = None
         if counts is None:
@@ -133,6 +150,21 @@ def _carry(
             inserted = fresh.execute(f"INSERT OR IGNORE INTO {table} ({columns}) VALUES ({marks})", row)  # noqa: S608
             carried += inserted.rowcount
     return carried
+
+
+def _carry_outbox(damaged: sqlite3.Connection, fresh: sqlite3.Connection) -> None:
+    """Copy the sound records of the other topics; what is missing in their ledgers counts as discarded."""
+    _carry(damaged, fresh, "outbox", f"id, {OUTBOX_COLUMNS.replace('digest, reason, wish', 'reason, wish, digest')}", 6)
+    present = Counter(dict(fresh.execute("SELECT channel, COUNT(*) FROM outbox GROUP BY channel").fetchall()))
+    counts: dict[str, Counter[str]] = {channel: Counter() for channel in present}
+    with contextlib.suppress(sqlite3.Error, ValueError):
+        for channel, name, count in damaged.execute("SELECT channel, name, count FROM outbox_account"):
+            counts.setdefault(str(channel), Counter())[str(name)] = int(count)
+    for channel, named in counts.items():
+        settled = named["published"] + named["discarded"] + present[channel]
+        named["discarded"] += max(0, named["accepted"] - settled)
+        named["accepted"] = named["published"] + named["discarded"] + present[channel]
+        fresh.executemany(ADD_TO_ACCOUNT, [(channel, name, count) for name, count in named.items()])
 
 
 def _sound(body: object, expected: object) -> bool:

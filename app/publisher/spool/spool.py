@@ -14,17 +14,19 @@ import logging
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
+from app.core.channel import DETECTIONS
 from app.errors import SpoolDamaged, SpoolFull, SpoolUnavailable
 from app.publisher.spool import salvage
+from app.publisher.spool.analysis import Analysis, AnalysisStates, Ended, NoAnalysis, forget_states
 from app.publisher.spool.codec import digest
 from app.publisher.spool.file import (
     FILE,
-    RESERVE,
     ROW_BYTES,
-    SET_ORDER_KEY,
     accounts_of,
+    act_on_wishes,
     connect,
     lock,
     newest_refusal,
@@ -32,17 +34,33 @@ from app.publisher.spool.file import (
     upgrade,
 )
 from app.publisher.spool.high_water_mark import HighWaterMark
-from app.publisher.spool.rows import Arrival, Delivery, OrderKey, Refusal, SpoolAccounts, SpoolOptions, Waiting
+from app.publisher.spool.incidents import forget_incidents, read_rule_set, write_rule_set
+from app.publisher.spool.order import read_order_keys, write_order_key
+from app.publisher.spool.outbox import Outbox, WaitingRecord
+from app.publisher.spool.reserve import Reserve
+from app.publisher.spool.rows import (
+    Arrival,
+    Committed,
+    Delivery,
+    OrderKey,
+    Refusal,
+    SpoolAccounts,
+    SpoolOptions,
+    Waiting,
+)
 
 logger = logging.getLogger(__name__)
 
-RESERVE_BYTES = 4 * 1024 * 1024
-"""Room kept back: on a full disk it is given up, so that acknowledgements can still be written down."""
 _LEDGER = ("accepted", "published", "discarded", "destroyed")
 REPEAT_WINDOW_S = 600.0
 """How long an acknowledged id is remembered (``proto/README.md``, "Delivery")."""
 CAMERA_MEMORY_S = 30 * 86_400.0
-"""How long the order of a camera of which nothing comes is remembered."""
+"""How long the order of a camera of which nothing comes is remembered, and the states of its analysis."""
+_SWEEP_NS = 3_600 * 10**9
+"""How often states are looked through for those of such cameras: that reads the whole table."""
+_FORGET_NS = 60 * 10**9
+"""How often old incidents and counts are forgotten."""
+T = TypeVar("T")
 
 
 class Spool:
@@ -52,17 +70,20 @@ class Spool:
         SpoolUnavailable: another publisher has it, a newer Sightline wrote it, or its folder cannot be written.
     """
 
-    def __init__(self, options: SpoolOptions) -> None:
+    def __init__(self, options: SpoolOptions, analysis: Analysis | None = None) -> None:
         self._options = options
+        self._outbox = Outbox(options.max_bytes)
+        self._states = AnalysisStates(analysis or NoAnalysis(), self._outbox)
         self._path = options.folder / FILE
         self._lock = lock(options.folder)
-        self._disk_full, self._ledger_known = False, True
+        self._reserve, self._ledger_known = Reserve(options.folder), True
+        self._swept_ns = self._forgot_ns = 0
         self._change: Counter[str] = Counter()
         try:
             self._mark = HighWaterMark(options.folder)
             self._database = self._open()
-            self._hold_reserve()
-            self._totals = read_totals(self._database)
+            self._reserve.hold()
+            self._read_totals()
             self._count_the_cut_off()
         except OSError as error:
             os.close(self._lock)
@@ -73,31 +94,27 @@ class Spool:
 
     def commit(
         self, arrivals: Sequence[Arrival], deliveries: Sequence[Delivery] = (), refusals: Sequence[Refusal] = ()
-    ) -> list[int | None]:
-        """Write down, in one transaction, all that has come together.
+    ) -> list[Committed | None]:
+        """Write down, in one transaction, all that has come together, and what the analysis makes of it.
 
         Returns:
-            For each arrival the id under which it waits; 0 where it does not wait; ``None`` where it had been
-            committed before.
+            For each arrival what became of it; ``None`` where it had been committed before.
 
         Raises:
             SpoolFull: there is no room for the arrivals. Nothing was written.
             SpoolUnavailable: the file cannot be written now. Nothing was written.
         """
-        needed = sum(len(arrival.body) + ROW_BYTES for arrival in arrivals if arrival.body)
-        if needed and self._totals["bytes"] + needed > self._options.max_bytes:
-            raise SpoolFull(
-                f"the spool is full: it holds {self._totals['bytes'] >> 20} MiB, the limit of spool.max_bytes"
-            )
-        if arrivals and self._disk_full and not self._hold_reserve():
+        if arrivals and self._reserve.missing and not self._reserve.hold():
             raise SpoolFull("the spool's disk is full")
         with self._transaction() as database:
-            ids = [self._take(database, arrival) for arrival in arrivals]
+            taken = [self._take(database, arrival) for arrival in arrivals]
+            self._require_room()
             for delivery in deliveries:
                 self._forget(database, delivery)
             for refusal in refusals:
                 self._set_aside(database, refusal)
-        return ids
+            self._states.write(database)
+        return taken
 
     def knows(self, event_id: str) -> bool:
         """Return whether an event was committed, and waits, or was acknowledged or set aside lately."""
@@ -109,7 +126,7 @@ class Spool:
         return bool(row[0])
 
     def waiting(self, camera_id: str, after: int, limit: int) -> list[Waiting]:
-        """Return a camera's next events, oldest first; a damaged one is passed over and stays to be counted."""
+        """Return a camera's next events, oldest first."""
         rows = self._database.execute(
             "SELECT id, event_id, camera_id, stored_at_ns, body FROM event WHERE camera_id = ? AND id > ? "
             "ORDER BY id LIMIT ?",
@@ -123,8 +140,7 @@ class Spool:
 
     def order_keys(self) -> list[OrderKey]:
         """Return the last committed frame of each camera."""
-        rows = self._database.execute("SELECT camera_id, epoch, sequence FROM camera")
-        return [OrderKey(camera_id, _number(epoch), _number(sequence)) for camera_id, epoch, sequence in rows]
+        return read_order_keys(self._database)
 
     def last_id(self) -> int:
         """Return the highest id given so far."""
@@ -135,36 +151,66 @@ class Spool:
         """Return the numbers as of the last transaction."""
         row = self._database.execute("SELECT stored_at_ns FROM event ORDER BY id LIMIT 1").fetchone()
         refusal = newest_refusal(self._database) if self._totals["quarantined"] else ""
-        return accounts_of(self._totals, row[0] if row else None, refusal)
+        return accounts_of(self._totals, row[0] if row else None, refusal, self._outbox.accounts())
 
-    def tidy(self, now_ns: int) -> list[str]:
-        """Forget what is too old, and act on requests to the quarantine; return the cameras that have events again."""
+    def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Return the answer to a question that changes nothing."""
+        return question(self._database)
+
+    def set_rules(self, rules: str) -> None:
+        """Keep rules, a JSON list, from the next commit on."""
+        with self._transaction() as database:
+            write_rule_set(database, rules)
+        self._states.set_rules(rules)
+
+    def end_cameras(self, silent_s: Mapping[str, float | None], at_ns: int) -> dict[str, Ended | None]:
+        """End what is under way at cameras that are gone, in one transaction.
+
+        Args:
+            silent_s: for how long nothing came of a camera, in seconds; ``None``: it was removed.
+            at_ns: now.
+
+        Returns:
+            For each camera what ended; ``None``: it may yet go on.
+
+        Raises:
+            SpoolUnavailable: the file cannot be written now. Nothing was written.
+        """
+        with self._transaction() as database:
+            ended = {camera_id: self._states.end(database, camera_id, s, at_ns) for camera_id, s in silent_s.items()}
+            self._states.write(database)
+        return ended
+
+    def tidy(self, now_ns: int) -> list[tuple[str, str]]:
+        """Forget what is too old, act on requests to the quarantine; return channel and camera of what waits again."""
         with self._transaction() as database:
             database.execute("DELETE FROM acknowledged WHERE at_ns < ?", (now_ns - int(REPEAT_WINDOW_S * 1e9),))
             database.execute("DELETE FROM camera WHERE at_ns < ?", (now_ns - int(CAMERA_MEMORY_S * 1e9),))
-            dropped = database.execute("DELETE FROM quarantine WHERE wish = 'drop'").rowcount
-            self._change["discarded"] += dropped
-            self._change["quarantined"] -= dropped
-            again = database.execute(
-                "SELECT camera_id, COUNT(*), SUM(LENGTH(body)) FROM quarantine WHERE wish = 'resend' GROUP BY camera_id"
-            ).fetchall()
-            if again:
-                count, size = sum(row[1] for row in again), sum(row[2] for row in again)
-                self._change.update(spooled=count, quarantined=-count, bytes=size + count * ROW_BYTES)
-                database.execute(
-                    "INSERT INTO event (event_id, camera_id, stored_at_ns, body, digest) SELECT event_id, camera_id, "
-                    "at_ns, body, digest FROM quarantine WHERE wish = 'resend' ORDER BY id"
-                )
-                database.execute("DELETE FROM quarantine WHERE wish = 'resend'")
-        if self._disk_full:
-            self._hold_reserve()
-        return [row[0] for row in again]
+            if now_ns - self._forgot_ns >= _FORGET_NS:
+                self._forgot_ns = now_ns
+                forget_incidents(database, now_ns // 1_000_000)
+            if now_ns - self._swept_ns >= _SWEEP_NS:
+                self._swept_ns = now_ns
+                forget_states(database, now_ns - int(CAMERA_MEMORY_S * 1e9))
+            again: list[tuple[str, str]] = [
+                *[(DETECTIONS, camera_id) for camera_id in act_on_wishes(database, self._change)],
+                *self._outbox.tidy(database),
+            ]
+            self._outbox.write(database)
+        if self._reserve.missing:
+            self._reserve.hold()
+        return again
 
     def close(self) -> None:
         """Close the file; what it holds stays."""
         self._database.close()
         self._mark.close()
         os.close(self._lock)
+
+    def _read_totals(self) -> None:
+        self._totals = read_totals(self._database)
+        self._outbox.read(self._database)
+        self._states.set_rules(read_rule_set(self._database))
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -207,15 +253,19 @@ class Spool:
             self._write_ledger()
             self._database.execute("COMMIT")
             self._totals.update(self._change)
+            self._states.committed()
             self._mark.write(self._totals["accepted"])
         except sqlite3.Error as error:
-            with contextlib.suppress(sqlite3.Error):
-                self._database.execute("ROLLBACK")
+            self._roll_back()
             self._fail(error)
         except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                self._database.execute("ROLLBACK")
+            self._roll_back()
             raise
+
+    def _roll_back(self) -> None:
+        self._states.rolled_back()
+        with contextlib.suppress(sqlite3.Error):
+            self._database.execute("ROLLBACK")
 
     def _fail(self, error: sqlite3.Error) -> None:
         """Translate what SQLite says, and do what can be done about it."""
@@ -224,38 +274,48 @@ class Spool:
             with contextlib.suppress(sqlite3.Error):
                 self._database.close()
             self._database = self._start_over(str(error))
-            self._totals = read_totals(self._database)
+            self._read_totals()
+            self._states.forget()
             raise SpoolDamaged(f"the spool was damaged and was made anew: {error}") from None
         if code == sqlite3.SQLITE_FULL:
-            self._disk_full = True
-            with contextlib.suppress(OSError):
-                (self._options.folder / RESERVE).unlink()
+            self._reserve.give_up()
             raise SpoolFull("the spool's disk is full") from None
         raise SpoolUnavailable(f"the spool cannot be written: {error}") from None
 
-    def _take(self, database: sqlite3.Connection, arrival: Arrival) -> int | None:
+    def _require_room(self) -> None:
+        """Raise SpoolFull where what has arrived is more than may be held."""
+        if self._change["bytes"] and self._totals["bytes"] + self._change["bytes"] > self._options.max_bytes:
+            raise SpoolFull(
+                f"the spool is full: it holds {self._totals['bytes'] >> 20} MiB, the limit of spool.max_bytes"
+            )
+
+    def _take(self, database: sqlite3.Connection, arrival: Arrival) -> Committed | None:
         if self.knows(arrival.event_id):
             return None
-        given = 0
-        if arrival.body:
+        records: tuple[WaitingRecord, ...] = ()
+        given, body, analysed = 0, arrival.body, None
+        if arrival.frame is not None:
+            analysed, records = self._states.analyse(database, arrival.camera_id, arrival.frame, arrival.at_ns)
+            body = analysed.body
+        if body:
             inserted = database.execute(
                 "INSERT INTO event (event_id, camera_id, stored_at_ns, body, digest) VALUES (?, ?, ?, ?, ?)",
-                (arrival.event_id, arrival.camera_id, arrival.at_ns, arrival.body, digest(arrival.body)),
+                (arrival.event_id, arrival.camera_id, arrival.at_ns, body, digest(body)),
             )
             given = int(inserted.lastrowid or 0)
-            self._change.update(spooled=1, bytes=len(arrival.body) + ROW_BYTES)
+            self._change.update(spooled=1, bytes=len(body) + ROW_BYTES)
         else:
             _remember(database, arrival.event_id, arrival.at_ns)
             self._change["discarded"] += 1
         self._change["accepted"] += 1
         if arrival.epoch:
-            key = (arrival.camera_id, _stored(arrival.epoch), _stored(arrival.sequence), arrival.at_ns)
-            # The publisher decides the order. Where it has forgotten a camera that was idle, a lower epoch may come;
-            # the higher one must not come back at the next start and refuse the frames that were accepted since.
-            database.execute(SET_ORDER_KEY, key)
-        return given
+            write_order_key(database, OrderKey(arrival.camera_id, arrival.epoch, arrival.sequence), arrival.at_ns)
+        return Committed(given, analysed, records)
 
     def _forget(self, database: sqlite3.Connection, delivery: Delivery) -> None:
+        if delivery.channel is not None:
+            self._outbox.forget(database, delivery.id)
+            return
         row = database.execute("DELETE FROM event WHERE id = ? RETURNING LENGTH(body)", (delivery.id,)).fetchone()
         if row is not None:  # else it was destroyed with its file, and is counted so
             self._change.update(spooled=-1, bytes=-row[0] - ROW_BYTES)
@@ -263,6 +323,9 @@ class Spool:
         _remember(database, delivery.event_id, delivery.at_ns)
 
     def _set_aside(self, database: sqlite3.Connection, refusal: Refusal) -> None:
+        if refusal.channel is not None:
+            self._outbox.set_aside(database, refusal.id, refusal.reason)
+            return
         row = database.execute("SELECT LENGTH(body) FROM event WHERE id = ?", (refusal.id,)).fetchone()
         if row is None:
             return
@@ -279,33 +342,6 @@ class Spool:
         changed = [(self._change[name], name) for name in _LEDGER if self._change[name]]
         self._database.executemany("UPDATE account SET count = count + ? WHERE name = ?", changed)
 
-    def _hold_reserve(self) -> bool:
-        """Take the reserve (back); return whether there was room for it."""
-        path = self._options.folder / RESERVE
-        try:
-            if not path.exists() or path.stat().st_size < RESERVE_BYTES:
-                with path.open("wb") as file:
-                    os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
-        except OSError:
-            with contextlib.suppress(OSError):
-                path.unlink()
-            self._disk_full = True
-            return False
-        self._disk_full = False
-        return True
-
 
 def _remember(database: sqlite3.Connection, event_id: str, at_ns: int) -> None:
     database.execute("INSERT OR REPLACE INTO acknowledged VALUES (?, ?)", (event_id, at_ns))
-
-
-def _stored(number: int) -> int | bytes:
-    """Return an unsigned 64-bit number as SQLite keeps it: its integers are signed, and any BLOB sorts above them.
-
-    (https://www.sqlite.org/datatype3.html, "Sort Order"; big-endian, so that the BLOBs are in order as well.)
-    """
-    return number if number < 1 << 63 else number.to_bytes(8, "big")
-
-
-def _number(stored: int | bytes) -> int:
-    return int.from_bytes(stored, "big") if isinstance(stored, bytes) else stored

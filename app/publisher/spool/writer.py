@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from app.core.channel import Channel
 from app.errors import DeliveryUnavailable, SpoolDamaged, SpoolUnavailable
-from app.publisher.spool.rows import Arrival, Delivery, OrderKey, Refusal, SpoolAccounts, Waiting
+from app.publisher.spool.analysis import Ended, cameras_analysed
+from app.publisher.spool.outbox import WaitingRecord, channels_waiting, last_record_id, waiting_records
+from app.publisher.spool.rows import Arrival, Committed, Delivery, LeftOver, Refusal, SpoolAccounts, Waiting
 from app.publisher.spool.spool import Spool
 from app.telemetry.trouble_log import TroubleLog
 
@@ -35,7 +39,7 @@ class SpoolWriter:
         self._open_spool = open_spool
         self._spool: Spool | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
-        self._arrivals: list[tuple[Arrival, asyncio.Future[int | None]]] = []
+        self._arrivals: list[tuple[Arrival, asyncio.Future[Committed | None]]] = []
         self._deliveries: list[Delivery] = []
         self._refusals: list[Refusal] = []
         self._writing_down: asyncio.TimerHandle | None = None
@@ -59,13 +63,8 @@ class SpoolWriter:
         """Why nothing can be committed now; empty while it can."""
         return self._trouble
 
-    def start(self, opened: Callable[[Sequence[OrderKey], Sequence[str], int], None]) -> None:
-        """Begin to open the spool, and commit from then on.
-
-        Args:
-            opened: called once, before anything is committed, with each camera's order key, the cameras of which
-                events wait, and the highest id of these.
-        """
+    def start(self, opened: Callable[[LeftOver], None]) -> None:
+        """Begin to open the spool, and commit from then on; ``opened`` is called once, before anything is committed."""
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(opened))
 
@@ -81,13 +80,13 @@ class SpoolWriter:
         if not self._open.is_set():
             raise SpoolUnavailable(self._trouble)
 
-    async def commit(self, arrival: Arrival) -> int | None:
+    async def commit(self, arrival: Arrival) -> Committed | None:
         """Commit an event with whatever else has gathered; see :meth:`Spool.commit` for the answer.
 
         Raises:
             SpoolUnavailable: it was not committed.
         """
-        committed: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        committed: asyncio.Future[Committed | None] = asyncio.get_running_loop().create_future()
         self._arrivals.append((arrival, committed))
         self._work.set()
         return await committed
@@ -112,17 +111,29 @@ class SpoolWriter:
 
     async def knows(self, event_id: str) -> bool:
         """Return whether an event was committed before."""
-        return await self._ask(lambda spool: spool.knows(event_id))
+        return await self.ask(lambda spool: spool.knows(event_id))
 
     async def waiting(self, camera_id: str, after: int, limit: int) -> list[Waiting]:
         """Return a camera's next waiting events."""
-        return await self._ask(lambda spool: spool.waiting(camera_id, after, limit))
+        return await self.ask(lambda spool: spool.waiting(camera_id, after, limit))
 
-    async def tidy(self, now_ns: int) -> list[str]:
-        """Forget what is too old; return the cameras that have events again by what was asked of the quarantine."""
-        cameras = await self._ask(lambda spool: spool.tidy(now_ns))
-        self._accounts = await self._ask(lambda spool: spool.accounts())
-        return cameras
+    async def waiting_records(self, channel: Channel, camera_id: str, after: int, limit: int) -> list[WaitingRecord]:
+        """Return a camera's next records for a channel."""
+        return await self.read(lambda database: waiting_records(database, channel, camera_id, after, limit))
+
+    async def end_cameras(self, silent_s: Mapping[str, float | None], at_ns: int) -> Mapping[str, Ended | None]:
+        """End what is under way at cameras that are gone; see :meth:`Spool.end_cameras`."""
+        return await self.ask(lambda spool: spool.end_cameras(silent_s, at_ns))
+
+    async def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Return the answer to a question that changes nothing."""
+        return await self.ask(lambda spool: spool.read(question))
+
+    async def tidy(self, now_ns: int) -> list[tuple[str, str]]:
+        """Forget what is too old; return channel and camera of what waits again, as was asked of the quarantine."""
+        again = await self.ask(lambda spool: spool.tidy(now_ns))
+        self._accounts = await self.ask(lambda spool: spool.accounts())
+        return again
 
     async def close(self) -> None:
         """Write down what has gathered, and close the file."""
@@ -143,7 +154,7 @@ class SpoolWriter:
                 committed.set_exception(SpoolUnavailable("the spool was closed"))
         self._thread.shutdown(wait=False)
 
-    async def _run(self, opened: Callable[[Sequence[OrderKey], Sequence[str], int], None]) -> None:
+    async def _run(self, opened: Callable[[LeftOver], None]) -> None:
         await self._open_it(opened)
         while not self._closing:
             await self._work.wait()
@@ -155,7 +166,7 @@ class SpoolWriter:
                 self._trouble = str(error)
                 await self._write_settled()
 
-    async def _open_it(self, opened: Callable[[Sequence[OrderKey], Sequence[str], int], None]) -> None:
+    async def _open_it(self, opened: Callable[[LeftOver], None]) -> None:
         loop = asyncio.get_running_loop()
         while self._spool is None:
             try:
@@ -164,13 +175,11 @@ class SpoolWriter:
                 self._shut.report(str(error))
                 self._trouble = str(error)
                 await asyncio.sleep(OPEN_AGAIN_S)
-        order_keys = await self._ask(lambda spool: spool.order_keys())
-        cameras = await self._ask(lambda spool: spool.cameras_waiting())
-        last = await self._ask(lambda spool: spool.last_id())
-        self._accounts = await self._ask(lambda spool: spool.accounts())
+        left = await self.ask(_left_over)
+        self._accounts = await self.ask(lambda spool: spool.accounts())
         self._trouble = ""
         self._shut.resolve("the spool is open")
-        opened(order_keys, cameras, last)
+        opened(left)
         self._open.set()
 
     async def _write_group(self) -> None:
@@ -178,7 +187,7 @@ class SpoolWriter:
         while self._arrivals or self._deliveries or self._refusals:
             arrivals, self._arrivals = self._arrivals[:MAX_GROUP], self._arrivals[MAX_GROUP:]
             try:
-                ids = await self._write([arrival for arrival, _ in arrivals])
+                taken = await self._write([arrival for arrival, _ in arrivals])
             except SpoolUnavailable as error:
                 for _, committed in arrivals:
                     if not committed.done():
@@ -188,20 +197,20 @@ class SpoolWriter:
             if arrivals and self._trouble:
                 self._shut.resolve("the spool can be written again")
                 self._trouble = ""
-            for (_, committed), spool_id in zip(arrivals, ids, strict=True):
+            for (_, committed), one in zip(arrivals, taken, strict=True):
                 if not committed.done():
-                    committed.set_result(spool_id)
+                    committed.set_result(one)
 
-    async def _write(self, arrivals: Sequence[Arrival]) -> list[int | None]:
+    async def _write(self, arrivals: Sequence[Arrival]) -> list[Committed | None]:
         deliveries, refusals = tuple(self._deliveries), tuple(self._refusals)
 
-        def transact(spool: Spool) -> tuple[list[int | None], SpoolAccounts]:
+        def transact(spool: Spool) -> tuple[list[Committed | None], SpoolAccounts]:
             return spool.commit(arrivals, deliveries, refusals), spool.accounts()
 
-        ids, self._accounts = await self._ask(transact)
+        taken, self._accounts = await self.ask(transact)
         del self._deliveries[: len(deliveries)]
         del self._refusals[: len(refusals)]
-        return ids
+        return taken
 
     async def _write_settled(self) -> None:
         """Write acknowledgements down where arrivals have no room: they make it."""
@@ -213,7 +222,7 @@ class SpoolWriter:
             await asyncio.sleep(RETRY_S)
             self._work.set()
 
-    async def _ask(self, question: Callable[[Spool], T]) -> T:
+    async def ask(self, question: Callable[[Spool], T]) -> T:
         """Use the spool in its thread.
 
         Raises:
@@ -232,3 +241,14 @@ class SpoolWriter:
                 raise SpoolDamaged(f"the spool could not be used: {error}") from None
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, answer)
+
+
+def _left_over(spool: Spool) -> LeftOver:
+    return LeftOver(
+        order_keys=spool.order_keys(),
+        cameras=spool.cameras_waiting(),
+        last_id=spool.last_id(),
+        records=spool.read(channels_waiting),
+        last_record_id=spool.read(last_record_id),
+        analysed=spool.read(cameras_analysed),
+    )

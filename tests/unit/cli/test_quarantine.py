@@ -19,8 +19,8 @@ from tests.support.publisher import NOW, arrival
 def settings(tmp_path: Path) -> Settings:
     """Settings whose spool has two events in quarantine."""
     spool = Spool(SpoolOptions(tmp_path))
-    ids = spool.commit([arrival("a"), arrival("b")])
-    spool.commit([], [], [Refusal(given or 0, "too large", NOW) for given in ids])
+    taken = spool.commit([arrival("a"), arrival("b")])
+    spool.commit([], [], [Refusal(one.id, "too large", NOW) for one in taken if one])
     spool.close()
     return Settings(spool=SpoolSettings(dir=tmp_path))
 
@@ -34,7 +34,7 @@ def test_a_named_event_waits_again_and_another_is_discarded_once_the_publisher_l
     assert quarantine.request(settings, "resend", ["a"], everything=False) == 1
     assert quarantine.request(settings, "drop", [], everything=True) == 1
     spool = Spool(SpoolOptions(settings.spool.dir))
-    assert spool.tidy(NOW) == ["cam"]
+    assert spool.tidy(NOW) == [("detections", "cam")]
     assert [waiting.event_id for waiting in spool.waiting("cam", 0, 10)] == ["a"]
     accounts = spool.accounts()
     assert (accounts.spooled, accounts.discarded, accounts.quarantined, accounts.balanced) == (1, 1, 0, True)

@@ -59,6 +59,7 @@ def test_an_event_says_what_the_contract_shows(event_schema: jsonschema.Draft202
             }
         ],
         "anomaly_type": None,
+        "anomalies": [],
         "image_url": None,
         "inference_latency_ms": 12.4,
         "latency_ms": {

@@ -92,9 +92,10 @@ class World:
         name, turn = f"e{self.made}", (1, self.made)
         body = b"" if self.chance.random() < 0.1 else dump(event(name, camera))
         moment = NOW + self.made + self.chance.randrange(-20, 20)  # clocks step
-        (given,) = spool.commit([Arrival(name, camera, *turn, body, moment)])
+        (taken,) = spool.commit([Arrival(name, camera, *turn, body, moment)])
+        assert taken is not None
         self.turns[camera] = turn
-        if not given:
+        if not taken.id:
             self.discarded += 1
             self.acknowledged[camera].add(name)
             return
@@ -284,8 +285,9 @@ def test_a_wish_about_the_quarantine_reaches_every_shard_and_moves_along(tmp_pat
     with opened(tmp_path, 3) as spools:
         for number, camera in enumerate(CAMERAS):
             spool = spools[shard_of(camera, 3)]
-            (given,) = spool.commit([Arrival(f"e{number}", camera, 0, 0, dump(event("f", camera)), NOW)])
-            spool.commit([], [], [Refusal(given or 0, "too large", NOW + number)])
+            (taken,) = spool.commit([Arrival(f"e{number}", camera, 0, 0, dump(event("f", camera)), NOW)])
+            assert taken is not None
+            spool.commit([], [], [Refusal(taken.id, "too large", NOW + number)])
     assert [each.event_id for each in quarantined(tmp_path)] == [f"e{number}" for number in range(9)]
     assert ask_quarantine(tmp_path, "resend", ["e0", "e5"]) == 2
     assert ask_quarantine(tmp_path, "drop", []) == 7

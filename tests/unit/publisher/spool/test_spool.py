@@ -26,10 +26,20 @@ from tests.support.publisher import NOW, arrival, event
 def filled(folder: Path, count: int, body: bytes = b"") -> list[int]:
     """Commit events, close, and give their ids."""
     spool = Spool(SpoolOptions(folder))
-    ids = spool.commit([arrival(f"e{number}", f"cam-{number % 5}", number + 1, body) for number in range(count)])
+    taken = spool.commit([arrival(f"e{number}", f"cam-{number % 5}", number + 1, body) for number in range(count)])
     spool.close()
+    ids = [one.id for one in taken if one]
+    assert len(ids) == count
+    return ids
+
+
+def commit(spool: Spool, *arrivals: Arrival) -> list[int]:
+    """Commit events of which none is known; return the ids under which they wait."""
+    taken = spool.commit(arrivals)
+    ids = [one.id for one in taken if one]
+    assert len(ids) == len(taken)
     assert all(ids)
-    return [number for number in ids if number]
+    return ids
 
 
 def test_a_stored_event_comes_back_as_it_was():
@@ -50,7 +60,7 @@ def test_an_event_that_was_stored_before_budgets_were_is_read_without_one():
 
 def test_an_event_waits_until_it_is_acknowledged_and_its_id_is_known_from_then_on(tmp_path: Path):
     spool = Spool(SpoolOptions(tmp_path))
-    (first, second) = spool.commit([arrival("a"), arrival("b")])
+    first, second = commit(spool, arrival("a"), arrival("b"))
     assert [waiting.event_id for waiting in spool.waiting("cam", 0, 10)] == ["a", "b"]
     spool.commit([], [Delivery(first, "a", NOW)])
     assert [waiting.id for waiting in spool.waiting("cam", 0, 10)] == [second]
@@ -77,7 +87,7 @@ def test_numbers_of_all_64_bits_are_kept_in_their_order(tmp_path: Path):
 
 def test_an_acknowledged_id_is_forgotten_after_ten_minutes(tmp_path: Path):
     spool = Spool(SpoolOptions(tmp_path))
-    (given,) = spool.commit([arrival("a")])
+    (given,) = commit(spool, arrival("a"))
     spool.commit([], [Delivery(given, "a", NOW)])
     spool.tidy(NOW + 599 * 10**9)
     assert spool.knows("a")
@@ -99,13 +109,13 @@ def test_the_size_limit_counts_what_waits_and_frees_what_was_acknowledged(tmp_pa
     spool = Spool(SpoolOptions(tmp_path, max_bytes=20_000))
     ids = []
     while spool.accounts().bytes < 20_000 - 1_300:
-        ids += spool.commit([arrival(f"e{len(ids)}", body=b"x" * 1_000)])
+        ids += commit(spool, arrival(f"e{len(ids)}", body=b"x" * 1_000))
     with pytest.raises(SpoolFull):
         spool.commit([arrival("one more", body=b"x" * 1_000)])
     assert 10 <= len(ids) <= 20
     spool.commit([], [Delivery(given, f"e{number}", NOW) for number, given in enumerate(ids)])
     assert spool.accounts().bytes == 0
-    assert spool.commit([arrival("again", body=b"x" * 1_000)])[0]
+    assert commit(spool, arrival("again", body=b"x" * 1_000))
     spool.close()
 
 
@@ -156,15 +166,15 @@ def test_what_a_killed_process_had_committed_is_there(tmp_path: Path):
 
 def test_a_full_disk_refuses_arrivals_keeps_room_for_acknowledgements_and_takes_arrivals_again(tmp_path: Path):
     spool = Spool(SpoolOptions(tmp_path))
-    ids = [spool.commit([arrival(f"e{number}", body=b"x" * 4_000)])[0] for number in range(20)]
+    ids = [commit(spool, arrival(f"e{number}", body=b"x" * 4_000))[0] for number in range(20)]
     spool._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     (pages,) = spool._database.execute("PRAGMA page_count").fetchone()
     spool._database.execute(f"PRAGMA max_page_count = {pages}")  # SQLite answers as on a full disk
     with pytest.raises(SpoolFull, match="disk is full"):
         spool.commit([arrival(f"more{number}", body=b"x" * 4_000) for number in range(100)])
-    spool.commit([], [Delivery(given or 0, f"e{number}", NOW) for number, given in enumerate(ids)])
+    spool.commit([], [Delivery(given, f"e{number}", NOW) for number, given in enumerate(ids)])
     assert spool.accounts().published == 20
-    assert spool.commit([arrival("after", body=b"x" * 4_000)])[0]
+    assert commit(spool, arrival("after", body=b"x" * 4_000))
     spool.close()
 
 
@@ -209,8 +219,7 @@ def test_of_a_damaged_file_the_readable_is_carried_over_the_rest_counted_and_the
     if harm == "truncated":
         assert 100 < len(kept) < 400
     assert len(list(tmp_path.glob(f"{FILE}.damaged-*"))) >= 1
-    (given,) = spool.commit([arrival("after")])
-    assert given is not None
+    assert commit(spool, arrival("after"))
     spool.close()
     Spool(SpoolOptions(tmp_path)).close()  # and it is sound again
 
@@ -236,7 +245,7 @@ def test_damage_found_while_running_is_survived(tmp_path: Path):
     outcomes = []
     for number in range(3):
         try:
-            outcomes.append(spool.commit([arrival(f"after{number}")])[0])
+            outcomes += commit(spool, arrival(f"after{number}"))
         except SpoolUnavailable as error:
             outcomes.append(error)
     assert isinstance(outcomes[-1], int), outcomes

@@ -1,0 +1,138 @@
+"""FrameAnalysis: what is known of a camera's objects, frame by frame, in the order in which the frames are committed.
+
+Used by the spool, within the transaction that commits the frame's event (``app.publisher.spool.analysis``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from app.analysis.tracking.frame import NO_TRACK, ObservedFrame
+from app.analysis.tracking.options import TrackingOptions
+from app.analysis.tracking.state import CameraTracks
+from app.analysis.tracking.tracker import track
+from app.core.channel import Channel
+from app.core.event import DetectionEvent
+from app.errors import SettingsError, StateUnreadable
+from app.publisher.incident_analysis import IncidentAnalysis, IncidentStates
+from app.publisher.spool.analysis import Analysed, Judged, JudgedFrame
+from app.telemetry.trouble_log import TroubleLog
+
+logger = logging.getLogger(__name__)
+
+TRACKS = "track"
+"""The kind under which a camera's tracks are stored."""
+
+
+@dataclass(frozen=True, eq=False)
+class CameraStates:
+    """What is kept of one camera from a frame to the next."""
+
+    tracks: CameraTracks
+    incidents: IncidentStates = field(default_factory=IncidentStates)
+    reread: bool = False
+    """Whether they were read from disk and no frame has come since. Then they may be older than the camera's last
+    frame, after a loss of power or out of a damaged file, and the next ids may have been given already."""
+
+
+class FrameAnalysis:
+    """Follows the objects of cameras, and puts their ids into the events."""
+
+    def __init__(self, tracking: TrackingOptions | None, channels: Collection[Channel] = ()) -> None:
+        """Set up, without rules.
+
+        Args:
+            tracking: ``None``: objects are not tracked.
+            channels: those for which records are made.
+        """
+        self._tracking = tracking
+        self._incidents = IncidentAnalysis(channels)
+        self._unread = TroubleLog(logger, "the objects of a camera begin anew", unit="times", level=logging.ERROR)
+        self._failed = TroubleLog(logger, "a frame's objects are not tracked", unit="frames", level=logging.ERROR)
+        self._unjudged = TroubleLog(logger, "a frame is not judged by the rules", unit="frames", level=logging.ERROR)
+
+    def load(self, camera_id: str, stored: Mapping[str, bytes]) -> CameraStates:
+        """Return a camera's states; what cannot be read begins anew, with new ids."""
+        tracks = CameraTracks()
+        try:
+            if TRACKS in stored:
+                tracks = CameraTracks.load(stored[TRACKS])
+        except StateUnreadable as error:
+            self._unread.report(str(error), camera_id=camera_id)
+        incidents = IncidentStates()
+        try:
+            incidents = self._incidents.load(stored)
+        except (StateUnreadable, ValueError) as error:
+            self._unread.report(str(error), camera_id=camera_id)
+        return CameraStates(tracks, incidents, reread=True)
+
+    def analyse(self, states: CameraStates, frame: JudgedFrame) -> tuple[CameraStates, Analysed]:
+        """Return the states after a camera's next frame; its event with what happened, and the ids of its objects."""
+        states, analysed = self._follow(states, frame)
+        event = analysed.event
+        try:
+            incidents, event, judged = self._incidents.judge(states.incidents, event)
+        except Exception as error:  # noqa: BLE001 - an event is not held back by what is only known of it
+            self._unjudged.report(f"{type(error).__name__}: {error}", error=error, camera_id=event.camera_id)
+        else:
+            states = replace(states, incidents=incidents)
+            analysed = replace(analysed, event=event, judged=judged)
+        return states, replace(analysed, body=frame.stored(event))
+
+    def dump(self, states: CameraStates, before: CameraStates) -> Mapping[str, bytes]:
+        """Return the stored forms of what differs from the states before."""
+        stored = dict(self._incidents.dump(states.incidents, before.incidents))
+        if states.tracks is not before.tracks:
+            stored[TRACKS] = states.tracks.dump()
+        return stored
+
+    def end(self, states: CameraStates, camera_id: str, silent_s: float | None) -> tuple[CameraStates, Judged] | None:
+        """Return the states of a camera that is gone, and what ended; see :meth:`IncidentAnalysis.end`."""
+        ended = self._incidents.end(states.incidents, camera_id, silent_s)
+        return None if ended is None else (replace(states, incidents=ended[0]), ended[1])
+
+    def set_rules(self, rules: str) -> None:
+        """Apply these rules, a JSON list, from the next frame on; where they cannot be read, none."""
+        try:
+            self._incidents.set_rules(rules)
+        except SettingsError as error:  # checked before they were kept: an older version may know fewer
+            self._unread.report(f"the rules kept in the spool: {error}")
+
+    def _follow(self, states: CameraStates, frame: JudgedFrame) -> tuple[CameraStates, Analysed]:
+        event = frame.event
+        if self._tracking is None or not frame.tracked:
+            return states, Analysed(event, b"")
+        before = states.tracks.skip_ids(event.captured_at_ns) if states.reread else states.tracks
+        try:
+            tracks, tracked = track(before, _observed(frame), self._tracking)
+        except Exception as error:  # noqa: BLE001 - an event is not held back by what is only known of it
+            self._failed.report(f"{type(error).__name__}: {error}", error=error, camera_id=event.camera_id)
+            return states, Analysed(event, b"")
+        event = _with_ids(event, tracked.ids.tolist())
+        states = replace(states, tracks=tracks, reread=states.reread and tracked.late)
+        return states, Analysed(event, b"", tracks.active, tracked.started, tracked.late)
+
+
+def _observed(frame: JudgedFrame) -> ObservedFrame:
+    """Return all boxes of a frame, those of its event first."""
+    objects, weak = frame.event.objects, frame.weak
+    boxes = np.array([one.bbox for one in objects] + [one.bbox for one in weak], float).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return ObservedFrame(
+        captured_at_ns=frame.event.captured_at_ns,
+        boxes=boxes,
+        scores=np.array([one.confidence for one in objects] + [one.confidence for one in weak], float),
+        class_ids=np.array([one.class_id for one in objects] + [one.class_id for one in weak], np.int64),
+    )
+
+
+def _with_ids(event: DetectionEvent, ids: list[int]) -> DetectionEvent:
+    objects = tuple(
+        one if track_id == NO_TRACK else replace(one, track_id=track_id)
+        for one, track_id in zip(event.objects, ids, strict=False)  # those of the weak boxes are left over
+    )
+    return replace(event, objects=objects)

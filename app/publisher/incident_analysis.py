@@ -114,7 +114,7 @@ class IncidentAnalysis:
         """
         rules, zones = self._of(event.camera_id)
         follows = "objects" in self._channels
-        if not rules.rules and not follows and not states.rules.rules:
+        if not (rules.rules or states.rules.rules or (follows and _has_objects(states, event))):
             return states, event, Judged()
         frame = frame_of_event(event)
         if frame.time_ms <= states.rules.time_ms:
@@ -182,6 +182,11 @@ class IncidentAnalysis:
             record_id = _record_id(report.object_id, report.state, time_ms)
             records.append(OutboxRecord("objects", record_id, report.camera_id, time_ms, body.encode()))
         return Judged(tuple(kept), tuple(records), zone_objects)
+
+
+def _has_objects(states: IncidentStates, event: DetectionEvent) -> bool:
+    """Return whether there is an object to follow, or one that may be lost."""
+    return bool(states.objects.lives or states.rules.tracks) or any(one.track_id is not None for one in event.objects)
 
 
 def _lost_after_ms(state: RulesState) -> int:

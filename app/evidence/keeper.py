@@ -74,9 +74,23 @@ class EvidenceKeeper:
     """Makes, keeps and gives up evidence. See the module's text for the order of calls."""
 
     def __init__(
-        self, folder: EvidenceFolder, options: KeeperOptions, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        folder: EvidenceFolder,
+        options: KeeperOptions,
+        *,
+        owns: Callable[[str], bool] = lambda _: True,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Prepare; :meth:`recover` comes first.
+
+        Args:
+            folder: the files, of several shards together.
+            options: what evidence there is to be.
+            owns: says of a camera whether it is this shard's.
+            monotonic: seconds.
+        """
         self._folder = folder
+        self._owns = owns
         self._options = options
         self._monotonic = monotonic
         self._anonymiser = Anonymiser(options.anonymise)
@@ -99,7 +113,7 @@ class EvidenceKeeper:
 
     def recover(self, database: Connection, now_ns: int) -> None:
         """Bring files and rows together after whatever ended the last process; within the caller's transaction."""
-        here = list(self._folder.keys())
+        here = [key for key in self._folder.keys() if self._owns(key.split("/", 1)[0])]
         owned = rows.owned(database, here)
         self._given_up += [key for key in here if key not in owned]
         for row in rows.in_state(database, State.SPOOLED):

@@ -15,8 +15,10 @@ from app.evidence.item import EvidenceItem, Kind
 
 EVIDENCE_TABLES = """
     CREATE TABLE evidence (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, camera_id TEXT NOT NULL, kind TEXT NOT NULL,
-        state TEXT NOT NULL, bytes INTEGER NOT NULL, at_ns INTEGER NOT NULL, reason TEXT NOT NULL DEFAULT '');
+        id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, camera_id TEXT NOT NULL,
+        kind TEXT NOT NULL CHECK (kind IN ('snapshot', 'clip')),
+        state TEXT NOT NULL CHECK (state IN ('recording', 'spooled', 'stored', 'expired', 'refused')),
+        bytes INTEGER NOT NULL, at_ns INTEGER NOT NULL, reason TEXT NOT NULL DEFAULT '');
     CREATE INDEX evidence_in_state ON evidence (state, kind, id);
     CREATE TABLE evidence_of (
         anomaly_id TEXT NOT NULL, kind TEXT NOT NULL, camera_id TEXT NOT NULL, key TEXT NOT NULL,
@@ -25,6 +27,8 @@ EVIDENCE_TABLES = """
     CREATE TABLE evidence_account (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
     INSERT INTO evidence_account VALUES ('evidence', 0), ('stored', 0), ('expired', 0), ('refused', 0);
 """
+EVIDENCE_COLUMNS = "key, camera_id, kind, state, bytes, at_ns, reason"
+"""All but the id."""
 _ROW = "key, kind, state, bytes, at_ns, reason"
 
 
@@ -195,6 +199,34 @@ def accounts(database: sqlite3.Connection) -> EvidenceAccounts:
         "SELECT COUNT(*), COALESCE(SUM(bytes), 0), MIN(at_ns) FROM evidence WHERE state IN ('recording', 'spooled')"
     ).fetchone()
     return EvidenceAccounts(**counts, spooled=spooled, bytes=size, oldest_at_ns=oldest)
+
+
+def recount(database: sqlite3.Connection) -> None:
+    """Set the ledger to what there is: the counts of before were destroyed with their file."""
+    for state in ("stored", "expired", "refused"):
+        database.execute(
+            "UPDATE evidence_account SET count = (SELECT COUNT(*) FROM evidence WHERE state = ?) WHERE name = ?",
+            (state, state),
+        )
+    database.execute("UPDATE evidence_account SET count = (SELECT COUNT(*) FROM evidence) WHERE name = 'evidence'")
+
+
+def move_counts(old: Sequence[sqlite3.Connection], fresh: Sequence[sqlite3.Connection]) -> None:
+    """Give the first of several new files the past of the old ones; what is spooled counts where it lies.
+
+    The rows are there already.
+    """
+    past = [accounts(database) for database in old]
+    for number, database in enumerate(fresh):
+        here = accounts(database).spooled
+        if number == 0:
+            settled = {name: sum(getattr(one, name) for one in past) for name in ("stored", "expired", "refused")}
+        else:
+            settled = dict.fromkeys(("stored", "expired", "refused"), 0)
+        counts = {**settled, "evidence": here + sum(settled.values())}
+        database.executemany(
+            "UPDATE evidence_account SET count = ? WHERE name = ?", [(count, name) for name, count in counts.items()]
+        )
 
 
 def _count(database: sqlite3.Connection, name: str) -> None:

@@ -18,6 +18,7 @@ from app.analysis.tracking.tracker import track
 from app.core.channel import Channel
 from app.core.event import DetectionEvent
 from app.errors import SettingsError, StateUnreadable
+from app.publisher.evidence import EvidenceSource
 from app.publisher.incident_analysis import IncidentAnalysis, IncidentStates
 from app.publisher.spool.analysis import Analysed, Judged, JudgedFrame
 from app.telemetry.trouble_log import TroubleLog
@@ -42,15 +43,21 @@ class CameraStates:
 class FrameAnalysis:
     """Follows the objects of cameras, and puts their ids into the events."""
 
-    def __init__(self, tracking: TrackingOptions | None, channels: Collection[Channel] = ()) -> None:
+    def __init__(
+        self,
+        tracking: TrackingOptions | None,
+        channels: Collection[Channel] = (),
+        evidence: EvidenceSource | None = None,
+    ) -> None:
         """Set up, without rules.
 
         Args:
             tracking: ``None``: objects are not tracked.
             channels: those for which records are made.
+            evidence: makes pictures and clips for rules that ask for it; ``None``: there are none.
         """
         self._tracking = tracking
-        self._incidents = IncidentAnalysis(channels)
+        self._incidents = IncidentAnalysis(channels, evidence)
         self._unread = TroubleLog(logger, "the objects of a camera begin anew", unit="times", level=logging.ERROR)
         self._failed = TroubleLog(logger, "a frame's objects are not tracked", unit="frames", level=logging.ERROR)
         self._unjudged = TroubleLog(logger, "a frame is not judged by the rules", unit="frames", level=logging.ERROR)
@@ -80,7 +87,8 @@ class FrameAnalysis:
             self._unjudged.report(f"{type(error).__name__}: {error}", error=error, camera_id=event.camera_id)
         else:
             states = replace(states, incidents=incidents)
-            analysed = replace(analysed, event=event, judged=judged)
+            pictured = self._incidents.wants_pictures(event.camera_id)
+            analysed = replace(analysed, event=event, judged=judged, pictured=pictured)
         return states, replace(analysed, body=frame.stored(event))
 
     def dump(self, states: CameraStates, before: CameraStates) -> Mapping[str, bytes]:

@@ -34,7 +34,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "evidence": "core errors settings telemetry",
         "rpc": "core errors settings",
         "detection": "core errors settings simulation",
-        "publisher": "analysis core errors settings telemetry",
+        "publisher": "analysis core errors evidence settings telemetry",
         "cameras": "core errors rpc settings simulation telemetry",
         "ingress": "core detection errors publisher rpc scaling telemetry",
         "fleet": "cameras core errors publisher settings telemetry",

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
@@ -22,6 +23,7 @@ from app.errors import SpoolDamaged, SpoolFull, SpoolUnavailable
 from app.publisher.spool import salvage
 from app.publisher.spool.analysis import Analysis, AnalysisStates, Ended, NoAnalysis, forget_states
 from app.publisher.spool.codec import digest
+from app.publisher.spool.evidence import NoEvidence, SpoolEvidence
 from app.publisher.spool.file import (
     FILE,
     ROW_BYTES,
@@ -70,10 +72,13 @@ class Spool:
         SpoolUnavailable: another publisher has it, a newer Sightline wrote it, or its folder cannot be written.
     """
 
-    def __init__(self, options: SpoolOptions, analysis: Analysis | None = None) -> None:
+    def __init__(
+        self, options: SpoolOptions, analysis: Analysis | None = None, evidence: SpoolEvidence | None = None
+    ) -> None:
         self._options = options
         self._outbox = Outbox(options.max_bytes)
         self._states = AnalysisStates(analysis or NoAnalysis(), self._outbox)
+        self._evidence = evidence or NoEvidence()
         self._path = options.folder / FILE
         self._lock = lock(options.folder)
         self._reserve, self._ledger_known = Reserve(options.folder), True
@@ -85,6 +90,8 @@ class Spool:
             self._reserve.hold()
             self._read_totals()
             self._count_the_cut_off()
+            with self._transaction() as database:
+                self._evidence.recover(database, time.time_ns())
         except OSError as error:
             os.close(self._lock)
             raise SpoolUnavailable(f"the spool {str(self._path)!r} cannot be opened: {error.strerror}") from None
@@ -157,6 +164,15 @@ class Spool:
         """Return the answer to a question that changes nothing."""
         return question(self._database)
 
+    def change(self, change: Callable[[sqlite3.Connection], None]) -> None:
+        """Make a change that the ledger of events knows nothing of, in a transaction of its own.
+
+        Raises:
+            SpoolUnavailable: the file cannot be written now. Nothing was written.
+        """
+        with self._transaction() as database:
+            change(database)
+
     def set_rules(self, rules: str) -> None:
         """Keep rules, a JSON list, from the next commit on."""
         with self._transaction() as database:
@@ -177,6 +193,7 @@ class Spool:
             SpoolUnavailable: the file cannot be written now. Nothing was written.
         """
         with self._transaction() as database:
+            self._evidence.enter(database, None, at_ns)
             ended = {camera_id: self._states.end(database, camera_id, s, at_ns) for camera_id, s in silent_s.items()}
             self._states.write(database)
         return ended
@@ -196,6 +213,7 @@ class Spool:
                 *[(DETECTIONS, camera_id) for camera_id in act_on_wishes(database, self._change)],
                 *self._outbox.tidy(database),
             ]
+            self._evidence.tend(database, now_ns)
             self._outbox.write(database)
         if self._reserve.missing:
             self._reserve.hold()
@@ -203,6 +221,7 @@ class Spool:
 
     def close(self) -> None:
         """Close the file; what it holds stays."""
+        self._evidence.close()
         self._database.close()
         self._mark.close()
         os.close(self._lock)
@@ -254,6 +273,7 @@ class Spool:
             self._database.execute("COMMIT")
             self._totals.update(self._change)
             self._states.committed()
+            self._evidence.committed()
             self._mark.write(self._totals["accepted"])
         except sqlite3.Error as error:
             self._roll_back()
@@ -266,6 +286,7 @@ class Spool:
         self._states.rolled_back()
         with contextlib.suppress(sqlite3.Error):
             self._database.execute("ROLLBACK")
+        self._evidence.rolled_back()
 
     def _fail(self, error: sqlite3.Error) -> None:
         """Translate what SQLite says, and do what can be done about it."""
@@ -295,6 +316,7 @@ class Spool:
         records: tuple[WaitingRecord, ...] = ()
         given, body, analysed = 0, arrival.body, None
         if arrival.frame is not None:
+            self._evidence.enter(database, arrival.frame, arrival.at_ns)
             analysed, records = self._states.analyse(database, arrival.camera_id, arrival.frame, arrival.at_ns)
             body = analysed.body
         if body:

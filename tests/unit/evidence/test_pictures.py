@@ -40,7 +40,7 @@ def test_at_the_limit_of_memory_the_camera_with_the_most_gives_up_its_oldest():
 
 def test_fifty_cameras_at_five_frames_a_second_stay_within_200_mb():
     ring = PictureRing(6)  # before: 5 s, and one more
-    picture = bytes(120_000)  # of noise in 640 × 360; of a street it has 40 to 60 KB
+    picture = bytes(120_000)  # of noise in 640 by 360; of a street it has 40 to 60 KB
     for number in range(50):
         for camera in range(50):
             ring.add(picture_at(number / 5, f"camera-{camera}", bytes(bytearray(picture))))

@@ -24,15 +24,16 @@ class RuleBook:
 
         Args:
             rules: a JSON list, as :func:`app.settings.rule_lists.dump_rules` makes; rules of other cameras may be in
-                it. Those in force that are not in it end their incidents.
+                it. Those in force that are not in it end their incidents. The rules that are in force already change
+                nothing.
 
         Raises:
             SettingsError: one of them is wrong; those before stay in force.
             DeliveryUnavailable: they cannot be kept now; those before stay in force.
         """
         load_rules(rules)
-        await self._spool.ready(OPEN_PATIENCE_S)
-        await self._spool.ask(lambda spool: spool.set_rules(rules))
+        if await self.rule_set() != rules:  # the manager sends them again and again
+            await self._spool.ask(lambda spool: spool.set_rules(rules))
 
     async def rule_set(self) -> str:
         """Return the rules in force, a JSON list; an empty one where none were ever set.

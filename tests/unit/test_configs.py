@@ -95,6 +95,7 @@ def test_the_compose_file_s_settings_are_settings_and_its_topic_is_the_default_o
     assert settings.kafka.bootstrap_servers == ("redpanda:9092",)
     topic = COMPOSE["services"]["topic"]["entrypoint"]
     assert settings.kafka.topic == KafkaSettings().topic == topic[3]
+    assert topic[4:6] == list(KafkaSettings().channel_topics.values())
     assert topic[topic.index("-p") + 1] == str(KafkaSettings().partitions)
 
 

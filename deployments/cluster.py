@@ -7,16 +7,20 @@ import asyncio
 from ray import serve
 from ray.serve.schema import ProxyStatus
 
+from app.errors import DeliveryUnavailable
 from app.fleet.proxies import Proxy
 from app.ingress.service import ServiceLoad
-from app.publisher import PublisherSnapshot
+from app.publisher import EvidenceAnswer, PublisherSnapshot
 from app.web import DeploymentFacts, LoadFacts
 from deployments.nodes import living_nodes
+from deployments.publisher import last_line
 
 INFERENCE = "inference"
 """Name of the inference application in ``serve_config.yaml``."""
 TIMEOUT_S = 3.0
 """Time-out of each question."""
+EVIDENCE_TIMEOUT_S = 30.0
+"""Time-out of the question for a picture or a clip, which may have to be read from the store."""
 
 
 class RayCluster:
@@ -34,6 +38,19 @@ class RayCluster:
         except Exception:  # noqa: BLE001 - for whatever reason, it cannot be reached
             return None
         return snapshot
+
+    async def evidence(self, anomaly_id: str, kind: str) -> EvidenceAnswer | None:
+        """Return the evidence of an incident; ``None`` where it has none of the kind.
+
+        Raises:
+            DeliveryUnavailable: it cannot be asked now.
+        """
+        try:
+            answer = serve.get_app_handle(INFERENCE).evidence.remote(anomaly_id, kind)
+            found: EvidenceAnswer | None = await asyncio.wait_for(answer, EVIDENCE_TIMEOUT_S)
+        except Exception as error:  # noqa: BLE001 - for whatever reason, it cannot be reached
+            raise DeliveryUnavailable(last_line(error)) from None
+        return found
 
     async def load(self) -> LoadFacts | None:
         """Return what one ingress replica has in hand; ``None`` while it cannot be reached."""

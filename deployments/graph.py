@@ -111,7 +111,7 @@ def _inference(
         max_event_age_s=settings.kafka.max_event_age.total_seconds(),
     )
     application: serve.Application = ingress.bind(
-        detector, limits, args.slots_per_replica, settings.token, settings.publisher.shards
+        detector, limits, args.slots_per_replica, settings.token, settings.publisher.shards, settings.privacy.anonymise
     )
     return application
 

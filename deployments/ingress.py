@@ -21,7 +21,7 @@ from app.errors import DeliveryUnavailable, ModelUnavailable, Overloaded
 from app.ingress.service import DetectionService, ServiceLimits, ServiceLoad
 from app.ingress.telemetry import ServiceTelemetry
 from app.ingress.tracing import DetectedFrame, ServiceTracing
-from app.publisher import PublisherSnapshot
+from app.publisher import EvidenceAnswer, PublisherSnapshot
 from app.rpc.codes import UNKNOWN_FAULT, metadata_of, status_of
 from app.rpc.conversion import write_response
 from app.rpc.serving import UnreadableRequest
@@ -87,6 +87,7 @@ class DetectionIngress:
         slots_per_replica: int,
         token: SecretStr | None,
         shards: int = 1,
+        anonymise: tuple[str, ...] = (),
     ) -> None:
         log_as_serve()
         self._tracing = service_tracing()
@@ -98,6 +99,7 @@ class DetectionIngress:
             limits=limits,
             observer=ServiceTelemetry(RayMeter()),
             token=token.get_secret_value() if token else None,
+            anonymise=anonymise,
         )
         self._faults = TroubleLog(logger, "Detect failed", unit="calls", level=logging.ERROR)
         self._uncounted = TroubleLog(logger, "the detector replicas cannot be counted", unit="tries")
@@ -146,6 +148,15 @@ class DetectionIngress:
             DeliveryUnavailable: the publisher is away, with all its shards.
         """
         return await self._publishers.snapshot(seconds)
+
+    async def evidence(self, anomaly_id: str, kind: str) -> EvidenceAnswer | None:
+        """Return the evidence of an incident; ``None`` where it has none of the kind.
+
+        Raises:
+            DeliveryUnavailable: the publisher is away, with all its shards.
+            StoreUnavailable: the store does not answer now.
+        """
+        return await self._publishers.evidence(anomaly_id, kind)
 
     async def load(self) -> ServiceLoad:
         """Return what waits and runs in this replica."""

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,9 @@ class PublisherOptions:
     """Of frames that come without one; from capture to acknowledgement."""
     shard: Shard
     """Which of the publishers it is."""
+    evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
+    anonymise: tuple[str, ...] = ()
+    """Labels whose boxes are pixelated in what is stored."""
 
 
 def publisher_name(shard: Shard) -> str:
@@ -242,9 +245,12 @@ class KafkaPublisher:
         }
         for each in (*((sink,) if sink is not None else ()), *self._channels.values()):
             each.start()
+        self._evidence = self._make_evidence()
+        spool = SpoolWriter(self._open_spool)
+        self._desk = EvidenceDesk(spool, self._evidence.keeper, self._evidence.folder, self._make_store())
         publisher = EventPublisher(
             sink,
-            SpoolWriter(self._open_spool),
+            spool,
             budget_ms=self._options.budget_ms,
             observer=PublisherTelemetry(RayMeter(), shard=None if shard.alone else shard.number),
             publish_empty=kafka.publish_empty,

@@ -11,7 +11,7 @@ from ray import serve
 from ray.exceptions import RayActorError, RayError
 
 from app.errors import DeliveryUnavailable, SightlineError
-from app.publisher import PublisherSnapshot, Receipt, ShardReading, Submission, merge_readings, shards_of
+from app.publisher import EvidenceAnswer, PublisherSnapshot, Receipt, ShardReading, Submission, merge_readings, shards_of
 from app.rpc.codes import LOST_COMMIT
 from app.telemetry.trouble_log import TroubleLog
 from deployments.publisher import last_line, publisher_name
@@ -50,6 +50,16 @@ class RemotePublisher:
         reading: ShardReading = await self._call("reading", seconds, timeout_s=timeout_s)
         return reading
 
+    async def evidence(self, anomaly_id: str, kind: str) -> EvidenceAnswer | None:
+        """Return the evidence of an incident; ``None`` where it has none of the kind.
+
+        Raises:
+            DeliveryUnavailable: the publisher is not there, or did not answer.
+            StoreUnavailable: the store does not answer now.
+        """
+        found: EvidenceAnswer | None = await self._call("evidence", anomaly_id, kind)
+        return found
+
     async def _call(self, method: str, *arguments: object, timeout_s: float = CALL_TIMEOUT_S) -> Any:
         try:
             if self._handle is None:
@@ -83,6 +93,27 @@ class RemotePublishers:
         patience_s = READING_TIMEOUT_S if len(self.shards) > 1 else CALL_TIMEOUT_S
         asked = await asyncio.gather(*(_reading(shard, seconds, patience_s) for shard in self.shards))
         return merge_readings(asked)
+
+    async def evidence(self, anomaly_id: str, kind: str) -> EvidenceAnswer | None:
+        """Return the evidence of an incident, whichever shard has it; ``None`` where it has none of the kind.
+
+        Raises:
+            DeliveryUnavailable: a shard that may have it does not answer.
+            StoreUnavailable: the store does not answer now.
+        """
+        asked = [shard.evidence(anomaly_id, kind) for shard in self.shards]
+        return _first_of(await asyncio.gather(*asked, return_exceptions=True))
+
+
+def _first_of(answers: Sequence[EvidenceAnswer | BaseException | None]) -> EvidenceAnswer | None:
+    """Return the answer of the shard that has an incident; where none has it, the failure of one that may."""
+    for answer in answers:
+        if isinstance(answer, EvidenceAnswer):
+            return answer
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return None
 
 
 async def _reading(shard: RemotePublisher, seconds: float | None, timeout_s: float) -> ShardReading | SightlineError:

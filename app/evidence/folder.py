@@ -96,7 +96,7 @@ class EvidenceFolder:
         with contextlib.suppress(OSError):
             self.journal(key).unlink()
 
-    def keys(self) -> Iterator[str]:
+    def found(self) -> Iterator[str]:
         """Yield the keys of which there is something, a journal alone included; remove what was half written."""
         found = set()
         for path in self._root.iterdir():

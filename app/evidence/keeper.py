@@ -113,7 +113,7 @@ class EvidenceKeeper:
 
     def recover(self, database: Connection, now_ns: int) -> None:
         """Bring files and rows together after whatever ended the last process; within the caller's transaction."""
-        here = [key for key in self._folder.keys() if self._owns(key.split("/", 1)[0])]
+        here = [key for key in self._folder.found() if self._owns(key.split("/", 1)[0])]
         owned = rows.owned(database, here)
         self._given_up += [key for key in here if key not in owned]
         for row in rows.in_state(database, State.SPOOLED):

@@ -31,6 +31,7 @@ from app.ingress.batch_size import BatchSizer
 from app.ingress.batcher import DeadlineBatcher
 from app.ingress.commit_router import CommitRouter, PublisherClient
 from app.ingress.latency_reserve import LatencyReserve
+from app.ingress.picture_requests import PictureRequests
 from app.ingress.resequencer import Resequencer, Slot
 from app.publisher import Receipt, Submission
 from app.rpc.conversion import read_request
@@ -118,12 +119,13 @@ class DetectionService:
         observer: ServiceObserver,
         token: str | None = None,
         models: Collection[str] = (DEFAULT_MODEL,),
+        anonymise: Collection[str] = (),
         clock: Clock | None = None,
     ) -> None:
         """Set up a service; it holds all frames back until :meth:`resize` says how many slots there are.
 
         ``publishers`` are the shards of the publisher, in the order of their numbers; ``models`` are the names by which
-        requests may ask for the detector's model.
+        requests may ask for the detector's model; ``anonymise`` are the labels that no stored picture may show.
         """
         self._detector = detector
         self._observer = observer
@@ -134,6 +136,7 @@ class DetectionService:
         self._ready = False
         self._demand = DemandMeter(limits.max_batch_size, self._clock.monotonic)
         self._commits: set[asyncio.Task[Receipt]] = set()
+        self._pictures = PictureRequests(anonymise)
         self._resequencer = Resequencer()
         self._latency_reserve = LatencyReserve()
         self._sizer = BatchSizer(limits.max_batch_size, limits.batch_target_s)
@@ -250,7 +253,15 @@ class DetectionService:
         elapsed_ms = (self._clock.monotonic() - request.arrived) * 1000
         event = _event(request, detected, elapsed_ms)
         commit = asyncio.get_running_loop().create_task(
-            self._events.commit(Submission(event, request.epoch, request.sequence, request.due_at_ns))
+            self._events.commit(
+                Submission(
+                    event,
+                    request.epoch,
+                    request.sequence,
+                    request.due_at_ns,
+                    picture=self._pictures.picture_of(request),
+                )
+            )
         )
         self._commits.add(commit)
         commit.add_done_callback(self._settled)
@@ -260,7 +271,8 @@ class DetectionService:
     async def _answer(
         self, request: DetectionRequest, event: DetectionEvent, commit: asyncio.Task[Receipt]
     ) -> Accepted:
-        await asyncio.shield(commit)
+        receipt = await asyncio.shield(commit)
+        self._pictures.note(request.camera_id, receipt)
         self._latency_reserve.record(self._clock.monotonic() - request.arrived - event.latency.queue / 1000)
         self._observer.answered(event)
         total_ms = (self._clock.wall_ns() - request.captured_at_ns) / 1e6

@@ -5,6 +5,7 @@ Importing this package loads no Kafka client: ``app.publisher.kafka`` is importe
 
 from app.publisher.delivery_times import PublishObserver
 from app.publisher.drain import Sink
+from app.publisher.evidence_desk import EvidenceAnswer
 from app.publisher.publisher import EventPublisher, Receipt, Submission
 from app.publisher.record import EventRecord, make_record
 from app.publisher.shards import Shard, ShardReading, merge_readings, shard_of, shards_of
@@ -19,6 +20,7 @@ from app.publisher.spool.writer import SpoolWriter
 __all__ = [
     "ChannelSnapshot",
     "EventPublisher",
+    "EvidenceAnswer",
     "EventRecord",
     "IncidentQuery",
     "PublishObserver",

@@ -29,9 +29,11 @@ SightlineError
 │   ├── EvidenceRefused           it cannot be made, or not be kept, for good
 │   └── StoreUnavailable          the object store does not take it now; trying again may succeed
 │       └── StoreRefused          the store refuses us: key, rights or bucket are wrong
-├── CamerasError                  a change of the cameras of the running system
+├── ChangeError                   a change of the cameras, or of the rules, of the running system
 │   ├── CameraUnknown             there is no such camera
 │   ├── CameraExists              its id is taken
+│   ├── RuleUnknown               there is no such rule
+│   ├── RuleExists                its id is taken
 │   └── ChangeNotKept             the change could not be kept, so it was not made
 ├── StateUnreadable               the kept state of a camera's analysis is damaged, or of another version
 ├── ActorDied                     a camera's actor died, or cannot be reached
@@ -166,19 +168,27 @@ class StoreRefused(StoreUnavailable):
     """The object store refuses us, for a wrong key, missing rights or a missing bucket, until someone mends that."""
 
 
-class CamerasError(SightlineError):
-    """The cameras of the running system could not be changed as asked."""
+class ChangeError(SightlineError):
+    """The cameras, or the rules, of the running system could not be changed as asked."""
 
 
-class CameraUnknown(CamerasError):
+class CameraUnknown(ChangeError):
     """There is no camera of that id."""
 
 
-class CameraExists(CamerasError):
+class CameraExists(ChangeError):
     """There is a camera of that id."""
 
 
-class ChangeNotKept(CamerasError):
+class RuleUnknown(ChangeError):
+    """There is no rule of that id."""
+
+
+class RuleExists(ChangeError):
+    """There is a rule of that id."""
+
+
+class ChangeNotKept(ChangeError):
     """The change could not be kept for the next start, so it was not made; the text says why."""
 
 

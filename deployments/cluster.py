@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ray import serve
 from ray.serve.schema import ProxyStatus
@@ -10,7 +12,9 @@ from ray.serve.schema import ProxyStatus
 from app.errors import DeliveryUnavailable
 from app.fleet.proxies import Proxy
 from app.ingress.service import ServiceLoad
-from app.publisher import EvidenceAnswer, PublisherSnapshot
+from app.publisher import EvidenceAnswer, IncidentQuery, PublisherSnapshot, RuleCount
+from app.settings.rule_lists import dump_rules
+from app.settings.rules import RuleFields
 from app.web import DeploymentFacts, LoadFacts
 from deployments.nodes import living_nodes
 from deployments.publisher import last_line
@@ -50,6 +54,33 @@ class RayCluster:
             found: EvidenceAnswer | None = await asyncio.wait_for(answer, EVIDENCE_TIMEOUT_S)
         except Exception as error:  # noqa: BLE001 - for whatever reason, it cannot be reached
             raise DeliveryUnavailable(last_line(error)) from None
+        return found
+
+    async def set_rules(self, rules: tuple[RuleFields, ...]) -> Sequence[str]:
+        """Send all rules to all shards of the publisher, and return why those that do not have them now do not."""
+        try:
+            answer = serve.get_app_handle(INFERENCE).set_rules.remote(dump_rules(rules))
+            reasons: Sequence[str] = await asyncio.wait_for(answer, TIMEOUT_S)
+        except Exception:  # noqa: BLE001 - for whatever reason, it cannot be reached
+            return ("the inference application cannot be reached",)
+        return reasons
+
+    async def incidents(self, query: IncidentQuery) -> Sequence[Mapping[str, Any]] | None:
+        """Return incidents, the newest first; ``None`` while the publisher cannot be reached."""
+        try:
+            answer = serve.get_app_handle(INFERENCE).incidents.remote(query)
+            found: Sequence[Mapping[str, Any]] = await asyncio.wait_for(answer, TIMEOUT_S)
+        except Exception:  # noqa: BLE001 - for whatever reason, it cannot be reached
+            return None
+        return found
+
+    async def rule_counts(self, rule: str, from_ms: int, to_ms: int, step_ms: int) -> Sequence[RuleCount] | None:
+        """Return how often a rule found something; ``None`` while the publisher cannot be reached."""
+        try:
+            answer = serve.get_app_handle(INFERENCE).rule_counts.remote(rule, from_ms, to_ms, step_ms)
+            found: Sequence[RuleCount] = await asyncio.wait_for(answer, TIMEOUT_S)
+        except Exception:  # noqa: BLE001 - for whatever reason, it cannot be reached
+            return None
         return found
 
     async def load(self) -> LoadFacts | None:

@@ -15,13 +15,13 @@ from ray.serve.exceptions import RayServeException
 
 from app.detection import DetectorFactory, DetectorOptions, make_detector, make_no_op_detector
 from app.errors import SettingsError
-from app.fleet.configuration import ConfiguredDefaults
+from app.fleet.configuration import OVERRIDING, ConfiguredDefaults
 from app.ingress.service import ServiceLimits
 from app.publisher import shards_of
 from app.scaling import ScalingNumbers
 from app.settings.connections import KafkaSettings
 from app.settings.environment import named_by_the_environment, process_environment
-from app.settings.loading import camera_list_source, load_settings
+from app.settings.loading import camera_list_source, load_settings, rule_list_source
 from app.settings.settings import DetectorSettings, Settings
 from app.web import BrokerFacts
 from deployments.camera import CameraServiceOptions
@@ -145,16 +145,19 @@ def _plan(file: Path | None, settings: Settings) -> CameraPlan:
     try:
         source = camera_list_source(environment, file)
         configured = source.read(environment)
+        rule_source = rule_list_source(environment, file)
+        rules = rule_source.read()
     except SettingsError as error:  # the file changed since the settings were read
         raise RayServeException(str(error)) from None
     return CameraPlan(
         defaults=ConfiguredDefaults(
             source=source,
+            rules=rule_source,
             budget_ms=settings.latency_budget_ms,
-            cameras_by_environment=bool(environment.get("SIGHTLINE_CAMERAS")),
-            budget_by_environment=bool(environment.get("SIGHTLINE_LATENCY_BUDGET_MS")),
+            by_environment=frozenset(name for name in OVERRIDING if environment.get(name)),
         ),
         configured=configured,
+        rules=rules,
         fps=settings.inference_fps,
         state_dir=settings.state_dir,
     )
@@ -182,7 +185,16 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
             name=publisher_name(shard),
             actor_class=KafkaPublisher,
             init_kwargs={
-                "sealed": Sealed(PublisherOptions(settings.kafka, settings.spool, settings.latency_budget_ms, shard))
+                "sealed": Sealed(
+                    PublisherOptions(
+                        settings.kafka,
+                        settings.spool,
+                        settings.latency_budget_ms,
+                        shard,
+                        evidence=settings.evidence,
+                        anonymise=settings.privacy.anonymise,
+                    )
+                )
             },
             actor_options={"num_cpus": 0, "resources": node},
         )

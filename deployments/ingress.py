@@ -21,7 +21,7 @@ from app.errors import DeliveryUnavailable, ModelUnavailable, Overloaded
 from app.ingress.service import DetectionService, ServiceLimits, ServiceLoad
 from app.ingress.telemetry import ServiceTelemetry
 from app.ingress.tracing import DetectedFrame, ServiceTracing
-from app.publisher import EvidenceAnswer, PublisherSnapshot
+from app.publisher import EvidenceAnswer, IncidentQuery, PublisherSnapshot, RuleCount
 from app.rpc.codes import UNKNOWN_FAULT, metadata_of, status_of
 from app.rpc.conversion import write_response
 from app.rpc.serving import UnreadableRequest
@@ -103,7 +103,9 @@ class DetectionIngress:
         )
         self._faults = TroubleLog(logger, "Detect failed", unit="calls", level=logging.ERROR)
         self._uncounted = TroubleLog(logger, "the detector replicas cannot be counted", unit="tries")
-        self._counting = asyncio.get_running_loop().create_task(self._count_replicas())
+        self._slots = 0
+        self._counted = asyncio.Event()
+        self._counting = asyncio.get_running_loop().create_task(self._follow_replicas())
 
     async def Detect(  # noqa: N802 - the proto file names it
         self, request: pb.DetectRequest | UnreadableRequest, grpc_context: Any
@@ -154,9 +156,28 @@ class DetectionIngress:
 
         Raises:
             DeliveryUnavailable: the publisher is away, with all its shards.
-            StoreUnavailable: the store does not answer now.
         """
         return await self._publishers.evidence(anomaly_id, kind)
+
+    async def set_rules(self, rules: str) -> list[str]:
+        """Put rules, a JSON list, into force in every shard, and return why those that do not have them do not."""
+        return await self._publishers.set_rules(rules)
+
+    async def incidents(self, query: IncidentQuery) -> list[Mapping[str, Any]]:
+        """Return incidents as they were published last, the newest first.
+
+        Raises:
+            DeliveryUnavailable: the publisher is away, with all its shards.
+        """
+        return await self._publishers.incidents(query)
+
+    async def rule_counts(self, rule: str, from_ms: int, to_ms: int, step_ms: int) -> list[RuleCount]:
+        """Return how often a rule found something, by steps of time.
+
+        Raises:
+            DeliveryUnavailable: the publisher is away, with all its shards.
+        """
+        return await self._publishers.rule_counts(rule, from_ms, to_ms, step_ms)
 
     async def load(self) -> ServiceLoad:
         """Return what waits and runs in this replica."""
@@ -166,32 +187,45 @@ class DetectionIngress:
         """Return what the cameras offer; Serve carries it to its controller, where ``deployments.scaling`` reads it."""
         return self._service.demand.as_stats()
 
-    async def _count_replicas(self) -> None:
-        """Follow the autoscaler: the batcher may have as many batches under way as the replicas can take."""
-        with contextlib.suppress(DeliveryUnavailable):
-            await self._publishers.snapshot()  # so that they connect before the first event
-        slots = 0
-        while True:
-            try:
-                slots = await asyncio.to_thread(self._slots)
-                self._service.resize(slots)
-                self._uncounted.resolve("the detector replicas are counted again")
-            except Exception as error:  # noqa: BLE001 - the controller may be away for a while
-                self._uncounted.report(f"{type(error).__name__}; the last count is used")
-                slots = slots or 1  # no reason to call a controller in trouble more often
-            self._service.report_waiting()
-            await asyncio.sleep(COUNT_PERIOD_S if slots else FIRST_COUNT_PERIOD_S)
+    async def check_health(self) -> None:
+        """Wait for the first count of the replicas; Serve sends no call here before the first answer.
 
-    def _slots(self) -> int:
-        here = serve.get_replica_context()
-        deployments = serve.status().applications[here.app_name].deployments
-        detectors = _running(deployments["ObjectDetector"])
-        ingresses = max(1, _running(deployments[here.deployment]))
-        return -(-detectors * self._slots_per_replica // ingresses)
+        A new revision's first frames would be refused otherwise, though the detectors are there.
+        """
+        await self._counted.wait()
+
+    async def _follow_replicas(self) -> None:
+        """Follow the autoscaler: the batcher may have as many batches under way as the replicas can take."""
+        await self._count_slots()
+        self._counted.set()
+        with contextlib.suppress(DeliveryUnavailable):
+            await self._publishers.snapshot()  # so that they are connected before the first event
+        while True:
+            self._service.report_waiting()
+            await asyncio.sleep(COUNT_PERIOD_S if self._slots else FIRST_COUNT_PERIOD_S)
+            await self._count_slots()
+
+    async def _count_slots(self) -> None:
+        try:
+            self._slots = await asyncio.to_thread(_slots, self._slots_per_replica)
+            self._service.resize(self._slots)
+            self._uncounted.resolve("the detector replicas are counted again")
+        except Exception as error:  # noqa: BLE001 - the controller may be away for a while
+            self._uncounted.report(f"{type(error).__name__}; the last count is used")
+            self._slots = self._slots or 1  # no reason to call a controller in trouble more often
 
     async def __del__(self) -> None:
         self._counting.cancel()
         await self._service.close()
+
+
+def _slots(per_replica: int) -> int:
+    """Return how many batches the detectors may have under way for this ingress replica; 0: no replica is there."""
+    here = serve.get_replica_context()
+    deployments = serve.status().applications[here.app_name].deployments
+    detectors = _running(deployments["ObjectDetector"])
+    ingresses = max(1, _running(deployments[here.deployment]))
+    return -(-detectors * per_replica // ingresses)
 
 
 def _running(deployment: DeploymentStatusOverview) -> int:

@@ -14,7 +14,7 @@ from ray import serve
 
 from app.cameras import CameraStatus
 from app.cameras.telemetry import CameraTelemetry, ReportedTelemetry
-from app.fleet import Fleet, OverrideStore, Reconciler
+from app.fleet import DesiredRules, Fleet, Reconciler, RuleSender, camera_store, rule_store
 from app.fleet.configuration import ConfiguredDefaults, FleetConfiguration
 from app.fleet.startup import wait_while_deploying
 from app.fleet.status_line import StatusLine
@@ -22,8 +22,9 @@ from app.fleet.supervisor import CameraSupervisor
 from app.settings.camera_lists import ConfiguredCameras
 from app.settings.cameras import CameraSettings
 from app.settings.environment import process_environment
+from app.settings.rule_lists import ConfiguredRules
 from app.telemetry.trouble_log import TroubleLog
-from app.web import BrokerFacts, Health, Readings, build_api
+from app.web import BrokerFacts, Health, Incidents, Readings, build_api
 from app.web.system_view import SystemView
 from deployments.camera import CameraServiceOptions
 from deployments.camera_actors import RayCameraActors
@@ -37,6 +38,8 @@ REPORT_PERIOD_S = 10.0
 """How often the status line is written."""
 PROXIES_PERIOD_S = 3.0
 """How often the cameras are sent Serve's proxies."""
+RULES_PERIOD_S = 3.0
+"""How often the publisher's shards are sent the rules: one that was started again may have missed a change."""
 STARTUP_PATIENCE_S = 120.0
 """How long cameras wait for the inference application before they start without it."""
 PREDECESSOR_PATIENCE_S = 15.0
@@ -47,12 +50,14 @@ CONFIG_PATIENCE_S = 2.0
 
 @dataclass(frozen=True)
 class CameraPlan:
-    """Which cameras there should be, as known where the application is built."""
+    """Which cameras and rules there should be, as known where the application is built."""
 
     defaults: ConfiguredDefaults
     """What the settings say where ``user_config`` says nothing."""
     configured: ConfiguredCameras
     """The cameras configured then."""
+    rules: ConfiguredRules
+    """The rules configured then."""
     fps: float
     """Frame rate of a camera without one of its own."""
     state_dir: Path
@@ -67,22 +72,27 @@ class CameraManagerBase:
         self._cluster = RayCluster()
         self._actors = RayCameraActors(options)
         self._reconciler = Reconciler(self._supervise)
-        self.changes = Fleet(plan.configured, OverrideStore(plan.state_dir), self._reconciler, plan.fps)
+        self.changes = Fleet(plan.configured, camera_store(plan.state_dir), self._reconciler, plan.fps)
+        self.rules = DesiredRules(plan.rules, rule_store(plan.state_dir), RuleSender(self._cluster.set_rules))
         self._configuration = FleetConfiguration(
             plan.defaults,
             process_environment(),
             apply_cameras=self.changes.configure,
+            apply_rules=self.rules.configure,
             apply_budget=self._set_budget,
         )
         self._view = SystemView(
             self.changes,
+            self.rules,
             self._reconciler.running,
             self._cluster,
             broker,
             budget_ms=lambda: self._actors.options.budget_ms,
             trouble=lambda: self._configuration.trouble,
+            rules_trouble=lambda: self._configuration.rules_trouble,
         )
         self.readings = Readings(self._view)
+        self.incidents = Incidents(self._cluster)
         self._status_line = StatusLine(options.budget_ms)
         self._tasks = [asyncio.get_running_loop().create_task(work) for work in self._work()]
 
@@ -119,12 +129,15 @@ class CameraManagerBase:
         for task in self._tasks:
             task.cancel()
         self._configuration.close()
+        self.rules.close()
         await self.changes.close()
 
     async def _start(self) -> None:
         await self._configuration.start(CONFIG_PATIENCE_S)
         await self.changes.open(PREDECESSOR_PATIENCE_S)
+        await self.rules.open(PREDECESSOR_PATIENCE_S)
         await wait_while_deploying(self._cluster.is_deploying, STARTUP_PATIENCE_S)
+        self._tasks.append(asyncio.get_running_loop().create_task(self.rules.follow(RULES_PERIOD_S)))
         self._reconciler.start()
 
     async def _set_budget(self, budget_ms: int) -> None:

@@ -18,8 +18,11 @@ from ray.serve._private.constants import SERVE_NAMESPACE
 
 from app.core.channel import Channel
 from app.errors import DeliveryUnavailable, SightlineError
+from app.evidence.item import Kind
 from app.publisher import (
     EventPublisher,
+    EvidenceAnswer,
+    EvidenceDesk,
     IncidentQuery,
     Receipt,
     RuleCount,
@@ -29,12 +32,14 @@ from app.publisher import (
     SpoolOptions,
     SpoolWriter,
     Submission,
+    make_evidence,
     open_shard,
 )
 from app.publisher.kafka.embedded_broker import EmbeddedBroker, announcement_file
 from app.publisher.kafka.sink import KafkaSink
 from app.publisher.telemetry import PublisherTelemetry
 from app.settings.connections import KafkaSettings
+from app.settings.evidence import EvidenceSettings
 from app.settings.settings import SpoolSettings
 from deployments.logs import log_beside_serve
 from deployments.metrics import RayMeter
@@ -187,6 +192,9 @@ class KafkaPublisher:
         self._sink: KafkaSink | None = None
         self._channels: Mapping[Channel, KafkaSink] = {}
         self._starting = asyncio.Lock()
+        options = self._options
+        self._evidence = make_evidence(options.evidence, options.anonymise, options.spool.dir, shard)
+        self._desk: EvidenceDesk | None = None
 
     async def publish(self, submissions: Sequence[Submission]) -> list[Receipt | SightlineError]:
         """Commit events; each gets a receipt or its error."""
@@ -229,6 +237,12 @@ class KafkaPublisher:
         """Return how often a rule found something, by steps of time."""
         return await (await self._started()).rules.counts(rule, from_ms, to_ms, step_ms)
 
+    async def evidence(self, anomaly_id: str, kind: str) -> EvidenceAnswer | None:
+        """Return the evidence of an incident; ``None`` where it has none of the kind."""
+        await self._started()
+        assert self._desk is not None
+        return await self._desk.find(anomaly_id, Kind(kind))
+
     async def _started(self) -> EventPublisher:
         """Start at the first call: an actor's constructor runs outside its event loop."""
         async with self._starting:
@@ -245,9 +259,8 @@ class KafkaPublisher:
         }
         for each in (*((sink,) if sink is not None else ()), *self._channels.values()):
             each.start()
-        self._evidence = self._make_evidence()
         spool = SpoolWriter(self._open_spool)
-        self._desk = EvidenceDesk(spool, self._evidence.keeper, self._evidence.folder, self._make_store())
+        self._desk = EvidenceDesk(spool, self._evidence)
         publisher = EventPublisher(
             sink,
             spool,
@@ -257,12 +270,13 @@ class KafkaPublisher:
             channels=self._channels,
         )
         publisher.start()
+        self._desk.start()
         return publisher
 
     def _open_spool(self) -> Spool:
         spool = self._options.spool
         options = SpoolOptions(spool.dir, spool.max_bytes, spool.synchronous)
-        return open_shard(options, self._options.shard)
+        return open_shard(options, self._options.shard, evidence=self._evidence.incidents)
 
     async def _bootstrap(self) -> Sequence[str]:
         return self._options.kafka.bootstrap_servers or (await self._find_broker(),)

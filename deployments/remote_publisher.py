@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from ray import serve
 from ray.exceptions import RayActorError, RayError
 
 from app.errors import DeliveryUnavailable, SightlineError
-from app.publisher import EvidenceAnswer, PublisherSnapshot, Receipt, ShardReading, Submission, merge_readings, shards_of
+from app.publisher import (
+    EvidenceAnswer,
+    IncidentQuery,
+    PublisherSnapshot,
+    Receipt,
+    RuleCount,
+    ShardReading,
+    Submission,
+    merge_readings,
+    shards_of,
+)
 from app.rpc.codes import LOST_COMMIT
 from app.telemetry.trouble_log import TroubleLog
 from deployments.publisher import last_line, publisher_name
 
 logger = logging.getLogger("ray.serve")
 
+T = TypeVar("T")
 CALL_TIMEOUT_S = 10.0
 """What a call to the publisher may take before its events are given up."""
 READING_TIMEOUT_S = 2.0
@@ -55,9 +66,37 @@ class RemotePublisher:
 
         Raises:
             DeliveryUnavailable: the publisher is not there, or did not answer.
-            StoreUnavailable: the store does not answer now.
         """
         found: EvidenceAnswer | None = await self._call("evidence", anomaly_id, kind)
+        return found
+
+    async def set_rules(self, rules: str) -> None:
+        """Put rules, a JSON list, into force from the next committed frame on; the publisher keeps them.
+
+        Raises:
+            SettingsError: one of them is wrong.
+            DeliveryUnavailable: the publisher is not there, did not answer, or cannot keep them.
+        """
+        await self._call("set_rules", rules, timeout_s=READING_TIMEOUT_S)
+
+    async def incidents(self, query: IncidentQuery) -> Sequence[Mapping[str, Any]]:
+        """Return incidents as they were published last, the newest first.
+
+        Raises:
+            DeliveryUnavailable: the publisher is not there, or did not answer.
+        """
+        found: Sequence[Mapping[str, Any]] = await self._call("incidents", query, timeout_s=READING_TIMEOUT_S)
+        return found
+
+    async def rule_counts(self, rule: str, from_ms: int, to_ms: int, step_ms: int) -> Sequence[RuleCount]:
+        """Return how often a rule found something, by steps of time.
+
+        Raises:
+            DeliveryUnavailable: the publisher is not there, or did not answer.
+        """
+        found: Sequence[RuleCount] = await self._call(
+            "rule_counts", rule, from_ms, to_ms, step_ms, timeout_s=READING_TIMEOUT_S
+        )
         return found
 
     async def _call(self, method: str, *arguments: object, timeout_s: float = CALL_TIMEOUT_S) -> Any:
@@ -99,10 +138,48 @@ class RemotePublishers:
 
         Raises:
             DeliveryUnavailable: a shard that may have it does not answer.
-            StoreUnavailable: the store does not answer now.
         """
         asked = [shard.evidence(anomaly_id, kind) for shard in self.shards]
         return _first_of(await asyncio.gather(*asked, return_exceptions=True))
+
+    async def set_rules(self, rules: str) -> list[str]:
+        """Put rules, a JSON list, into force in every shard, and return why those that do not have them do not."""
+        asked = await asyncio.gather(*(shard.set_rules(rules) for shard in self.shards), return_exceptions=True)
+        reasons = []
+        for number, outcome in enumerate(asked):
+            if isinstance(outcome, SightlineError):
+                reasons.append(f"shard {number}: {outcome}" if len(self.shards) > 1 else str(outcome))
+            elif outcome is not None:
+                raise outcome
+        return reasons
+
+    async def incidents(self, query: IncidentQuery) -> list[Mapping[str, Any]]:
+        """Return incidents of all shards that answer, the newest first.
+
+        Raises:
+            DeliveryUnavailable: none answers.
+        """
+        found = await self._of_those_that_answer([shard.incidents(query) for shard in self.shards])
+        # By the start, as each shard does; times in ISO 8601 of one length are in the order of their text.
+        return sorted(found, key=lambda one: str(one["started_at"]), reverse=True)[: query.limit]
+
+    async def rule_counts(self, rule: str, from_ms: int, to_ms: int, step_ms: int) -> list[RuleCount]:
+        """Return how often a rule found something in all shards that answer, in the order of time.
+
+        Raises:
+            DeliveryUnavailable: none answers.
+        """
+        found = await self._of_those_that_answer(
+            [shard.rule_counts(rule, from_ms, to_ms, step_ms) for shard in self.shards]
+        )
+        return sorted(found, key=lambda one: one.from_ms)
+
+    async def _of_those_that_answer(self, asked: Sequence[Awaitable[Sequence[T]]]) -> list[T]:
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        if failures and (len(failures) == len(answers) or not isinstance(failures[0], DeliveryUnavailable)):
+            raise failures[0]
+        return [one for answer in answers if not isinstance(answer, BaseException) for one in answer]
 
 
 def _first_of(answers: Sequence[EvidenceAnswer | BaseException | None]) -> EvidenceAnswer | None:

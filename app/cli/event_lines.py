@@ -47,7 +47,7 @@ def follow(
         DeliveryUnavailable: no broker answers, or the topic does not exist.
     """
     printed = 0
-    with _connected(settings, from_beginning) as follower:
+    with connected(settings, from_beginning=from_beginning) as follower:
         for received in follower:
             if camera is not None and received.camera_id != camera:
                 continue
@@ -57,12 +57,18 @@ def follow(
                 return
 
 
-def _connected(settings: Settings, from_beginning: bool) -> TopicFollower:
-    """Connect; wait for the embedded broker, whose system may still be starting."""
+def connected(settings: Settings, *, from_beginning: bool = False, since_ms: int | None = None) -> TopicFollower:
+    """Connect to the topic of ``settings.kafka``; wait for the embedded broker, whose system may still be starting.
+
+    Raises:
+        SettingsError: Kafka is off.
+        DeliveryUnavailable: no broker answers, or the topic does not exist.
+    """
     end = time.monotonic() + (PATIENCE_S if settings.kafka.embedded else 0.0)
     while True:
         try:
-            return TopicFollower(settings.kafka, bootstrap_of(settings), from_beginning=from_beginning)
+            bootstrap = bootstrap_of(settings)
+            return TopicFollower(settings.kafka, bootstrap, from_beginning=from_beginning, since_ms=since_ms)
         except DeliveryUnavailable:
             if time.monotonic() >= end:
                 raise

@@ -16,6 +16,7 @@ FILES = {
     "serve_config.yaml": "serve_config.yaml",
     "sightline.yaml": "configs/sightline.yaml",
     "cameras.yaml": "configs/cameras.yaml",
+    "rules.yaml": "configs/rules.yaml",
 }
 """Name of a written file → the file that comes with Sightline, whose text it has."""
 
@@ -23,7 +24,7 @@ FILES = {
 def init(
     folder: Annotated[Path, typer.Argument(help="Where they are written; made where it is missing.")] = Path(),
 ) -> None:
-    """Write serve_config.yaml, sightline.yaml and cameras.yaml, commented; never over an existing file."""
+    """Write serve_config.yaml, sightline.yaml, cameras.yaml and rules.yaml, commented; never over an existing file."""
     texts = {folder / name: _text(source) for name, source in FILES.items()}
     there = [str(path) for path in texts if path.exists() or path.is_symlink()]
     if there:
@@ -33,11 +34,14 @@ def init(
     for path, text in texts.items():
         _write(path, text)
     out.print(f"written: {', '.join(map(str, texts))}", markup=False)
-    out.print("name your cameras in cameras.yaml, then start 'sightline up' in that folder", markup=False)
+    out.print(
+        "name your cameras in cameras.yaml and your rules in rules.yaml, then start 'sightline up' in that folder",
+        markup=False,
+    )
 
 
 def _text(source: str) -> str:
-    """Return a file's text with the paths that hold where the three lie in one folder."""
+    """Return a file's text with the paths that hold where they lie in one folder."""
     text = (BUNDLED / source).read_text()
     for name, path in FILES.items():
         text = text.replace(path, name)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
+from app.cli.anomalies import anomalies
 from app.cli.bench.command import bench
 from app.cli.camera import camera
 from app.cli.cameras import cameras_app
@@ -40,6 +41,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     init,
     camera,
     events,
+    anomalies,
     doctor,
     preview,
     export,

@@ -119,6 +119,8 @@ def _system(status: StatusModel) -> list[Text]:
     }
     if status.cameras_trouble:
         lines["cameras"] = f"the current configuration is not in force: {status.cameras_trouble}"
+    if status.rules_trouble:
+        lines["rules"] = f"the current ones are not in force: {status.rules_trouble}"
     if status.publisher:
         counts = status.publisher
         lines["ledger"] = (

@@ -72,7 +72,7 @@ def up(
     config: Config = CONFIG,
 ) -> None:
     """Start the whole system on this machine; Ctrl-C ends it."""
-    from app.fleet import describe_overrides
+    from app.fleet import camera_store, describe_overrides, rule_store
 
     settings = resolve_settings(config)
     serve_config = find_serve_config(config)
@@ -80,7 +80,8 @@ def up(
     find_the_model(settings, process_environment())
     broker = "the embedded broker" if settings.kafka.embedded else ", ".join(settings.kafka.bootstrap_servers)
     destination = f"topic {settings.kafka.topic} on {broker}" if settings.kafka.enabled else "nowhere (Kafka is off)"
-    overrides = describe_overrides(settings.state_dir)
+    cameras = f"{len(settings.cameras)} cameras{describe_overrides(camera_store(settings.state_dir))}"
+    rules = f"{len(settings.rules)} rules{describe_overrides(rule_store(settings.state_dir))}"
     if serve_config.is_relative_to(BUNDLED) and not IS_CHECKOUT:
         out.print(
             "there is no serve_config.yaml here: the demonstration of the package is started; "
@@ -88,7 +89,7 @@ def up(
             markup=False,
         )
     out.print(
-        f"Sightline: {len(settings.cameras)} cameras{overrides} at {settings.inference_service_url.target}, "
+        f"Sightline: {cameras} and {rules} at {settings.inference_service_url.target}, "
         f"events to {destination}; "
         "follow them with 'sightline events'; the dashboard is http://127.0.0.1:8265 (its token: ray get-auth-token)",
         markup=False,

@@ -20,13 +20,16 @@ class EvidenceFolder:
     """Files by key. Thread-safe: each file is written by one thread."""
 
     def __init__(self, root: Path) -> None:
+        """Use a folder, which :meth:`make` makes."""
+        self._root = root
+
+    def make(self) -> None:
         """Make the folder where it is missing.
 
         Raises:
             OSError: it cannot be made.
         """
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._root = root
+        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def path(self, key: str) -> Path:
         """Return where a key's bytes are, or would be."""

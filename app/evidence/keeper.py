@@ -112,7 +112,12 @@ class EvidenceKeeper:
     # At opening.
 
     def recover(self, database: Connection, now_ns: int) -> None:
-        """Bring files and rows together after whatever ended the last process; within the caller's transaction."""
+        """Bring files and rows together after whatever ended the last process; within the caller's transaction.
+
+        Raises:
+            OSError: the folder cannot be made or read.
+        """
+        self._folder.make()
         here = [key for key in self._folder.found() if self._owns(key.split("/", 1)[0])]
         owned = rows.owned(database, here)
         self._given_up += [key for key in here if key not in owned]

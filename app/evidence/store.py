@@ -42,17 +42,11 @@ class ObjectStore:
     """One store, by the settings. For one event loop."""
 
     def __init__(self, settings: EvidenceSettings) -> None:
-        """Prepare; nothing is asked yet.
-
-        Raises:
-            StoreRefused: the settings make no store.
-        """
+        """Prepare; nothing is asked yet, and a mistake is told by what is asked first."""
         assert settings.url is not None, "without an address evidence stays in the spool"
         self.url = settings.url
-        try:
-            self._store: Any = _store(settings)
-        except (exceptions.BaseError, ValueError, OSError) as error:
-            raise StoreRefused(f"{self.url} cannot be used: {one_line(error)}") from None
+        self._settings = settings
+        self._made: Any = None
 
     async def put(self, key: str, data: bytes) -> None:
         """Store an object, in the place of one that is there.
@@ -62,7 +56,7 @@ class ObjectStore:
             StoreUnavailable: it could not be stored now.
         """
         attributes = None if self.url.scheme == "file" else {"Content-Type": CONTENT_TYPES[kind_of(key)]}
-        putting = obstore.put_async(self._store, self._path(key), data, attributes=attributes, use_multipart=False)
+        putting = obstore.put_async(self._store(), self._path(key), data, attributes=attributes, use_multipart=False)
         await self._asked(putting, PATIENCE_S + len(data) / BYTES_PER_S)
 
     async def get(self, key: str) -> bytes | None:
@@ -86,7 +80,7 @@ class ObjectStore:
         """
         if self.url.scheme == "file":
             return None
-        signing: Any = obstore.sign_async(self._store, "GET", self._path(key), SIGNED_FOR)
+        signing: Any = obstore.sign_async(self._store(), "GET", self._path(key), SIGNED_FOR)
         return str(await self._asked(signing, PATIENCE_S))
 
     async def probe(self) -> None:
@@ -97,11 +91,24 @@ class ObjectStore:
             StoreUnavailable: the store does not answer.
         """
         path = self._path(f".sightline-probe-{secrets.token_hex(8)}")
-        await self._asked(obstore.put_async(self._store, path, b"probe", use_multipart=False), PATIENCE_S)
-        await self._asked(obstore.delete_async(self._store, path), PATIENCE_S)
+        await self._asked(obstore.put_async(self._store(), path, b"probe", use_multipart=False), PATIENCE_S)
+        await self._asked(obstore.delete_async(self._store(), path), PATIENCE_S)
+
+    def _store(self) -> Any:
+        """Return the store's client.
+
+        Raises:
+            StoreRefused: the settings make none.
+        """
+        if self._made is None:
+            try:
+                self._made = _client(self._settings)
+            except (exceptions.BaseError, ValueError, OSError) as error:
+                raise StoreRefused(f"{self.url} cannot be used: {one_line(error)}") from None
+        return self._made
 
     async def _read(self, path: str) -> Any:
-        answer = await obstore.get_async(self._store, path)
+        answer = await obstore.get_async(self._store(), path)
         return await answer.bytes_async()
 
     def _path(self, key: str) -> str:
@@ -148,26 +155,26 @@ def _cause(text: str) -> str:
     return one_line(_REQUEST.sub("", first) or text, 200)
 
 
-def _store(settings: EvidenceSettings) -> Any:
+def _client(settings: EvidenceSettings) -> Any:
     url = settings.url
     assert url is not None
-    client: Any = {"connect_timeout": timedelta(seconds=PATIENCE_S), "timeout": timedelta(minutes=10)}
+    http: Any = {"connect_timeout": timedelta(seconds=PATIENCE_S), "timeout": timedelta(minutes=10)}
     if url.scheme == "file":
         return LocalStore(Path(url.prefix), mkdir=True)
     if url.scheme == "gs":
-        return GCSStore(url.bucket, client_options=client, retry_config=_retry())
+        return GCSStore(url.bucket, client_options=http, retry_config=_retry())
     if url.scheme == "az":
-        return AzureStore(url.bucket, client_options=client, retry_config=_retry())
+        return AzureStore(url.bucket, client_options=http, retry_config=_retry())
     config: Any = {"region": settings.region or "us-east-1"}
     if settings.endpoint_url is not None:
         config["endpoint"] = settings.endpoint_url
-        client["allow_http"] = settings.endpoint_url.startswith("http://")
+        http["allow_http"] = settings.endpoint_url.startswith("http://")
     if settings.access_key_id is not None and settings.secret_access_key is not None:
         config["access_key_id"] = settings.access_key_id
         config["secret_access_key"] = settings.secret_access_key.get_secret_value()
     if settings.session_token is not None:
         config["session_token"] = settings.session_token.get_secret_value()
-    return S3Store(url.bucket, config=config, client_options=client, retry_config=_retry())
+    return S3Store(url.bucket, config=config, client_options=http, retry_config=_retry())
 
 
 def _retry() -> Any:

@@ -5,7 +5,8 @@ Importing this package loads no Kafka client: ``app.publisher.kafka`` is importe
 
 from app.publisher.delivery_times import PublishObserver
 from app.publisher.drain import Sink
-from app.publisher.evidence_desk import EvidenceAnswer
+from app.publisher.evidence import make_evidence
+from app.publisher.evidence_desk import EvidenceAnswer, EvidenceDesk
 from app.publisher.publisher import EventPublisher, Receipt, Submission
 from app.publisher.record import EventRecord, make_record
 from app.publisher.shards import Shard, ShardReading, merge_readings, shard_of, shards_of
@@ -20,8 +21,9 @@ from app.publisher.spool.writer import SpoolWriter
 __all__ = [
     "ChannelSnapshot",
     "EventPublisher",
-    "EvidenceAnswer",
     "EventRecord",
+    "EvidenceAnswer",
+    "EvidenceDesk",
     "IncidentQuery",
     "PublishObserver",
     "PublisherSnapshot",
@@ -37,6 +39,7 @@ __all__ = [
     "SpoolWriter",
     "Submission",
     "ask_quarantine",
+    "make_evidence",
     "make_record",
     "merge_readings",
     "open_shard",

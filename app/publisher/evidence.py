@@ -5,15 +5,19 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from app.analysis.rules.anomaly import Anomaly
+from app.evidence.folder import EvidenceFolder
 from app.evidence.item import Kind
-from app.evidence.keeper import EvidenceKeeper, Incident
+from app.evidence.keeper import EvidenceKeeper, Incident, KeeperOptions
 from app.evidence.pictures import JudgedPicture
 from app.evidence.rows import EvidenceRow
+from app.evidence.store import ObjectStore
+from app.publisher.shards import Shard, shard_of
 from app.publisher.spool.analysis import JudgedFrame
-from app.settings.evidence import StoreUrl
+from app.settings.evidence import EvidenceSettings, StoreUrl
 
 
 @dataclass(frozen=True)
@@ -113,3 +117,42 @@ class IncidentEvidence:
 
     def _link(self, row: EvidenceRow | None) -> str | None:
         return None if row is None or row.lost or self._url is None else self._url.link(row.key)
+
+
+FOLDER = "evidence"
+"""Name of the folder of all shards, in the folder of their spools."""
+
+
+@dataclass(frozen=True)
+class EvidenceParts:
+    """What a publisher's evidence consists of."""
+
+    folder: EvidenceFolder
+    keeper: EvidenceKeeper
+    incidents: IncidentEvidence
+    store: ObjectStore | None
+
+
+def make_evidence(settings: EvidenceSettings, anonymise: Sequence[str], spools: Path, shard: Shard) -> EvidenceParts:
+    """Make the parts; nothing is opened yet.
+
+    Args:
+        settings: of all shards together; each may hold its equal part.
+        anonymise: labels that are hidden in what is stored.
+        spools: the folder of the spools.
+        shard: which of them.
+    """
+    folder = EvidenceFolder(spools / FOLDER)
+    options = KeeperOptions(
+        before_s=settings.before,
+        after_s=settings.after,
+        max_s=settings.max,
+        max_bytes=settings.max_bytes // shard.count,
+        boxes=settings.boxes,
+        anonymise=tuple(anonymise),
+    )
+    keeper = EvidenceKeeper(
+        folder, options, owns=lambda camera_id: shard_of(camera_id, shard.count) == shard.number - 1
+    )
+    store = ObjectStore(settings) if settings.url is not None else None
+    return EvidenceParts(folder, keeper, IncidentEvidence(keeper, settings.url), store)

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from app.evidence.folder import EvidenceFolder
+from app.errors import EvidenceError
 from app.evidence.item import CONTENT_TYPES, Kind
-from app.evidence.keeper import EvidenceKeeper
 from app.evidence.rows import EvidenceAccounts, EvidenceRow, State
 from app.evidence.store import ObjectStore
 from app.evidence.uploader import EvidenceUploader
+from app.publisher.evidence import EvidenceParts
 from app.publisher.spool.writer import SpoolWriter
 
 OPEN_PATIENCE_S = 5.0
@@ -33,15 +33,11 @@ class EvidenceAnswer:
 class EvidenceDesk:
     """The asynchronous side of evidence, beside the spool's writer. For one event loop."""
 
-    def __init__(
-        self, spool: SpoolWriter, keeper: EvidenceKeeper, folder: EvidenceFolder, store: ObjectStore | None
-    ) -> None:
+    def __init__(self, spool: SpoolWriter, parts: EvidenceParts) -> None:
         """Wire it; without a store evidence stays in the spool."""
         self._spool = spool
-        self._keeper = keeper
-        self._folder = folder
-        self._store = store
-        self._uploader = EvidenceUploader(store, self, folder) if store is not None else None
+        self._keeper, self._folder, self._store = parts.keeper, parts.folder, parts.store
+        self._uploader = EvidenceUploader(parts.store, self, parts.folder) if parts.store is not None else None
 
     @property
     def trouble(self) -> str:
@@ -72,7 +68,6 @@ class EvidenceDesk:
 
         Raises:
             DeliveryUnavailable: the spool is not open.
-            StoreUnavailable: the store does not answer now.
         """
         await self._spool.ready(OPEN_PATIENCE_S)
         row = await self._spool.read(lambda database: self._keeper.find(database, anomaly_id, kind))
@@ -85,10 +80,17 @@ class EvidenceDesk:
             return EvidenceAnswer(content_type, reason="the clip is still being recorded")
         data = await asyncio.to_thread(self._folder.read, row.key)
         if data is None and self._store is not None:
-            if (url := await self._store.signed_url(row.key)) is not None:
-                return EvidenceAnswer(content_type, url=url)
-            data = await self._store.get(row.key)
+            return await self._stored_answer(self._store, row.key, content_type)
         return EvidenceAnswer(content_type, data=data, reason="" if data is not None else "it is gone")
+
+    async def _stored_answer(self, store: ObjectStore, key: str, content_type: str) -> EvidenceAnswer:
+        try:
+            if (url := await store.signed_url(key)) is not None:
+                return EvidenceAnswer(content_type, url=url)
+            data = await store.get(key)
+        except EvidenceError as error:
+            return EvidenceAnswer(content_type, reason=str(error))
+        return EvidenceAnswer(content_type, data=data, reason="" if data is not None else "the store has it no more")
 
     # The uploader's side.
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import yaml
@@ -16,12 +14,17 @@ import yaml
 from app.core.one_line import one_line
 from app.errors import SettingsError
 from app.settings.cameras import CameraSettings, camera_of
+from app.settings.configured import Configured, fingerprint
+
+ConfiguredCameras = Configured[CameraSettings]
+"""The cameras of one configuration."""
 
 
 @dataclass(frozen=True)
 class CameraListSource:
     """A cameras file, the text ``id=url,id=url``, or a list with the structure of such a file; exactly one of them."""
 
+    kind: ClassVar[str] = "cameras"
     file: Path | None = None
     """The cameras file's absolute path."""
     inline: str = field(default="", repr=False)
@@ -62,16 +65,6 @@ class CameraListSource:
 _VARIABLE = re.compile(r"\$(\$)\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _ACCOUNT = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@")
 _BARE_ID = re.compile(r"^([^=/:?]*)=(.*)$")
-
-
-@dataclass(frozen=True)
-class ConfiguredCameras:
-    """The cameras of one configuration."""
-
-    cameras: tuple[CameraSettings, ...]
-    fingerprints: Mapping[str, str]
-    """By camera id: SHA-256 of its entry, ``${VARIABLES}`` unexpanded. It shows whether the configuration of a camera
-    has changed; a new password in the environment does not change it."""
 
 
 def parse_camera_list(text: str) -> ConfiguredCameras:
@@ -156,12 +149,8 @@ def _configure(entries: Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any]
         if camera.id in fingerprints:
             raise SettingsError(f"the camera id {camera.id!r} is given twice; ids are unique")
         cameras.append(camera)
-        fingerprints[camera.id] = _fingerprint(written)
+        fingerprints[camera.id] = fingerprint(written)
     return ConfiguredCameras(tuple(cameras), fingerprints)
-
-
-def _fingerprint(written: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(written, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _expand(text: str, environment: Mapping[str, str], key: str) -> str:

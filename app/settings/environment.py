@@ -43,6 +43,7 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "AWS_ACCESS_KEY_ID": ("evidence", "access_key_id"),
     "AWS_SECRET_ACCESS_KEY": ("evidence", "secret_access_key"),
     "AWS_SESSION_TOKEN": ("evidence", "session_token"),
+    "SIGHTLINE_RULES": ("rules",),
     "SIGHTLINE_LATENCY_BUDGET_MS": ("latency_budget_ms",),
     "SIGHTLINE_SPOOL_DIR": ("spool", "dir"),
     "SIGHTLINE_STATE_DIR": ("state_dir",),

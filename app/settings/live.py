@@ -17,6 +17,8 @@ from app.errors import SettingsError
 from app.settings.camera_lists import CameraListSource
 from app.settings.connections import Frozen, commas
 from app.settings.loading import file_or_inline_list
+from app.settings.paths import find_file
+from app.settings.rule_lists import RuleListSource
 from app.settings.settings import MAX_BUDGET_MS
 
 T = TypeVar("T", bound=Frozen)
@@ -101,8 +103,8 @@ def configured_camera_list(user_config: object, default: CameraListSource, *, by
     Raises:
         SettingsError: ``user_config`` has another structure.
     """
-    if not isinstance(user_config, dict | None) or set(user_config or {}) - {"cameras", "latency_budget_ms"}:
-        raise SettingsError("CameraManager's user_config: allowed is a mapping of cameras and latency_budget_ms")
+    if not isinstance(user_config, dict | None) or set(user_config or {}) - {"cameras", "rules", "latency_budget_ms"}:
+        raise SettingsError("CameraManager's user_config: allowed is a mapping of cameras, rules and latency_budget_ms")
     value = (user_config or {}).get("cameras")
     if value is None or by_environment:
         return default
@@ -113,6 +115,31 @@ def configured_camera_list(user_config: object, default: CameraListSource, *, by
     raise SettingsError(
         f"CameraManager's user_config.cameras: a {type(value).__name__}; allowed are a cameras file's path, "
         "id=url,id=url, and a list of cameras"
+    )
+
+
+def configured_rule_list(user_config: object, default: RuleListSource, *, by_environment: bool) -> RuleListSource:
+    """Return where the rules are configured.
+
+    Args:
+        user_config: a mapping that may have the key ``rules``: the path of a rules file, or a list as such a file holds
+            it.
+        default: where they are configured without that key.
+        by_environment: whether ``default`` is ``SIGHTLINE_RULES``, which overrides ``user_config``.
+
+    Raises:
+        SettingsError: ``user_config`` has another structure.
+    """
+    value = user_config.get("rules") if isinstance(user_config, dict) else None
+    if value is None or by_environment:
+        return default
+    if isinstance(value, str):
+        return RuleListSource(file=find_file(value).absolute())
+    if isinstance(value, list):
+        return RuleListSource(entries=tuple(value))
+    raise SettingsError(
+        f"CameraManager's user_config.rules: a {type(value).__name__}; allowed are a rules file's path and a list of "
+        "rules"
     )
 
 

@@ -20,10 +20,13 @@ from app.settings.camera_lists import CameraListSource, camera_by_options
 from app.settings.cameras import CameraSettings
 from app.settings.connections import check_security
 from app.settings.environment import ENVIRONMENT, SECRETS, from_environment
-from app.settings.paths import DEMO_CAMERAS, find_file, where_looked
+from app.settings.paths import DEMO_CAMERAS, DEMO_RULES, find_file, where_looked
+from app.settings.rule_lists import RuleListSource
 from app.settings.settings import Settings
 
-_SECTIONS = frozenset({"cameras", "tls", "kafka", "detector", "spool", "publisher", "evidence", "privacy", "token"})
+_SECTIONS = frozenset(
+    {"cameras", "rules", "tls", "kafka", "detector", "spool", "publisher", "evidence", "privacy", "token"}
+)
 
 
 def load_settings(
@@ -41,15 +44,17 @@ def load_settings(
     """
     values = _values(environment, file)
     cameras_value = values.pop("cameras", DEMO_CAMERAS)
+    rules_value = values.pop("rules", DEMO_RULES)
     settings = _validate(values)
     check_security(settings.kafka, settings.tls)
     if camera is None:
-        cameras = _camera_list_source(cameras_value).read(environment).cameras
+        cameras = _camera_list_source(cameras_value).read(environment).entries
     else:
         cameras = (camera_by_options(camera, environment),)
     filled = tuple(one.with_fps(settings.inference_fps) for one in cameras)
     _check_privacy(settings, filled)
-    return settings.model_copy(update={"cameras": filled})
+    rules = () if camera is not None else _rule_list_source(rules_value).read().entries
+    return settings.model_copy(update={"cameras": filled, "rules": rules})
 
 
 def camera_list_source(environment: Mapping[str, str], file: Path | None = None) -> CameraListSource:
@@ -59,6 +64,15 @@ def camera_list_source(environment: Mapping[str, str], file: Path | None = None)
         SettingsError: the settings cannot be read.
     """
     return _camera_list_source(_values(environment, file).get("cameras", DEMO_CAMERAS))
+
+
+def rule_list_source(environment: Mapping[str, str], file: Path | None = None) -> RuleListSource:
+    """Return where the rules are configured.
+
+    Raises:
+        SettingsError: the settings cannot be read.
+    """
+    return _rule_list_source(_values(environment, file).get("rules", DEMO_RULES))
 
 
 def file_or_inline_list(text: str) -> CameraListSource:
@@ -160,4 +174,13 @@ def _camera_list_source(value: object) -> CameraListSource:
         raise SettingsError(
             f"SIGHTLINE_CAMERAS: {value!r} does not exist; give a cameras file or id=url,id=url{looked}"
         )
+    return source
+
+
+def _rule_list_source(value: object) -> RuleListSource:
+    if not isinstance(value, str):
+        raise SettingsError(f"rules (SIGHTLINE_RULES): a {type(value).__name__}; allowed is a rules file's path")
+    source = RuleListSource(file=find_file(value).absolute())
+    if source.file is not None and not source.file.is_file():
+        raise SettingsError(f"SIGHTLINE_RULES: {value!r} does not exist; give a rules file{where_looked(value)}")
     return source

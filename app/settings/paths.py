@@ -19,6 +19,7 @@ CONFIGS = BUNDLED / "configs"
 DEMO_MODEL = CONFIGS / "models" / "street.pt"
 """The bundled model of the simulated street."""
 DEMO_CAMERAS = "configs/cameras.yaml"
+DEMO_RULES = "configs/rules.yaml"
 
 
 def _folder(value: Path) -> Path:

@@ -1,12 +1,13 @@
-"""Parse a list of rules: the rules file, or rules as a program gives them."""
+"""RuleListSource: where the rules are configured; it is read at the start and again while the system runs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from pydantic import ValidationError
@@ -15,7 +16,42 @@ from app.core.one_line import one_line
 from app.core.read_failure import read_failure
 from app.core.validation import InvalidValue
 from app.errors import SettingsError
+from app.settings.configured import Configured, fingerprint
 from app.settings.rules import RULE_TYPES, RuleFields
+
+ConfiguredRules = Configured[RuleFields]
+"""The rules of one configuration."""
+
+
+@dataclass(frozen=True)
+class RuleListSource:
+    """A rules file, or a list with the structure of such a file; exactly one of them."""
+
+    kind: ClassVar[str] = "rules"
+    file: Path | None = None
+    """The rules file's absolute path."""
+    entries: tuple[Any, ...] = field(default=(), repr=False)
+    """The list, as ``user_config`` gives it."""
+
+    def text(self) -> str:
+        """Return the text to parse: a file's content; empty for a list.
+
+        Raises:
+            SettingsError: the file cannot be read.
+        """
+        return "" if self.file is None else _read(self.file)
+
+    def parse(self, text: str, environment: Mapping[str, str]) -> ConfiguredRules:
+        """Parse what :meth:`text` returned.
+
+        Raises:
+            SettingsError: a rule is wrong; one line that names rule and field.
+        """
+        return configure_rules(self.entries if self.file is None else _listed(text, self.file))
+
+    def read(self) -> ConfiguredRules:
+        """Read and parse the rules as they are configured now; raises as the two methods above."""
+        return self.parse(self.text(), {})
 
 
 def read_rules_file(file: Path) -> tuple[RuleFields, ...]:
@@ -24,11 +60,7 @@ def read_rules_file(file: Path) -> tuple[RuleFields, ...]:
     Raises:
         SettingsError: the file cannot be read, or a rule is wrong; one line.
     """
-    try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"rules file {str(file)!r} cannot be read: {read_failure(error)}") from None
-    return parse_rules_file(text, file)
+    return RuleListSource(file=file).read().entries
 
 
 def parse_rules_file(text: str, file: Path) -> tuple[RuleFields, ...]:
@@ -37,29 +69,29 @@ def parse_rules_file(text: str, file: Path) -> tuple[RuleFields, ...]:
     Raises:
         SettingsError: the text is not YAML with one key, ``rules``, or a rule is wrong; one line.
     """
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"rules file {str(file)!r} is not YAML: {one_line(error)}") from None
-    entries = content.get("rules") if isinstance(content, dict) and set(content) == {"rules"} else None
-    if not isinstance(entries, list):
-        raise SettingsError(f"rules file {str(file)!r} must hold one key, rules, with a list")
-    return parse_rules(entries)
+    return configure_rules(_listed(text, file)).entries
 
 
 def parse_rules(entries: Sequence[object]) -> tuple[RuleFields, ...]:
-    """Parse the list of a rules file.
+    """Parse the list of a rules file; raises as :func:`configure_rules`."""
+    return configure_rules(entries).entries
+
+
+def configure_rules(entries: Sequence[object]) -> ConfiguredRules:
+    """Parse the list of a rules file, with the fingerprint of each rule as it was written.
 
     Raises:
         SettingsError: a rule is wrong, or an id is given twice; one line that names rule and field.
     """
-    rules = tuple(parse_rule(entry, f"rules[{index}]") for index, entry in enumerate(entries))
-    seen: set[str] = set()
-    for rule in rules:
-        if rule.id in seen:
+    rules: list[RuleFields] = []
+    fingerprints: dict[str, str] = {}
+    for index, entry in enumerate(entries):
+        rule = parse_rule(entry, f"rules[{index}]")
+        if rule.id in fingerprints:
             raise SettingsError(f"rule {rule.id!r}: id: given twice; ids are unique")
-        seen.add(rule.id)
-    return rules
+        rules.append(rule)
+        fingerprints[rule.id] = fingerprint(entry)  # type: ignore[arg-type] # a mapping, or it were no rule
+    return Configured(tuple(rules), fingerprints)
 
 
 def parse_rule(entry: object, position: str = "rule") -> RuleFields:
@@ -109,6 +141,24 @@ def load_rules(text: str) -> tuple[RuleFields, ...]:
 def rules_of_camera(rules: Iterable[RuleFields], camera_id: str) -> tuple[RuleFields, ...]:
     """Return the rules whose ids or globs name a camera, in their order."""
     return tuple(rule for rule in rules if any(fnmatchcase(camera_id, pattern) for pattern in rule.cameras))
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"rules file {str(file)!r} cannot be read: {read_failure(error)}") from None
+
+
+def _listed(text: str, file: Path) -> list[object]:
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"rules file {str(file)!r} is not YAML: {one_line(error)}") from None
+    entries = content.get("rules") if isinstance(content, dict) and set(content) == {"rules"} else None
+    if not isinstance(entries, list):
+        raise SettingsError(f"rules file {str(file)!r} must hold one key, rules, with a list")
+    return entries
 
 
 def _explain(name: str, model: type[RuleFields], entry: dict[str, Any], invalid: InvalidValue) -> str:

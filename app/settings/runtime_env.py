@@ -19,7 +19,10 @@ from app.settings.paths import find_file
 from app.settings.source_url import SourceKind
 
 CAMERAS = "SIGHTLINE_CAMERAS"
-_PATHS = frozenset(name for name in ENVIRONMENT if name.endswith(("FILE", "_DIR"))) | {"DETECTOR_MODEL"}
+_PATHS = frozenset(name for name in ENVIRONMENT if name.endswith(("FILE", "_DIR"))) | {
+    "DETECTOR_MODEL",
+    "SIGHTLINE_RULES",
+}
 """Variables that name files: a relative path is not found from another working directory."""
 
 

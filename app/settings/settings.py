@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, SerializeAsAny
 
 from app.settings.cameras import CameraSettings
 from app.settings.connections import Frozen, KafkaSettings, TlsSettings, commas
 from app.settings.evidence import EvidenceSettings, PrivacySettings
 from app.settings.homes import user_state
 from app.settings.paths import DEMO_MODEL, Folder
+from app.settings.rules import RuleFields
 from app.settings.service_address import ServiceAddress
 
 MAX_BUDGET_MS = 600_000
@@ -107,6 +108,7 @@ class Settings(Frozen):
     token: Annotated[SecretStr | None, BeforeValidator(_token)] = None
     """Bearer token for ``Detect`` and for the HTTP API."""
     cameras: tuple[CameraSettings, ...] = ()
+    rules: tuple[SerializeAsAny[RuleFields], ...] = ()
     tls: TlsSettings = TlsSettings()
     kafka: KafkaSettings = KafkaSettings()
     detector: DetectorSettings = DetectorSettings()
@@ -115,4 +117,4 @@ class Settings(Frozen):
     evidence: EvidenceSettings = EvidenceSettings()
     privacy: PrivacySettings = PrivacySettings()
     state_dir: Folder = Field(default_factory=user_state)
-    """Folder of the changes of cameras made at run time; one running system's own."""
+    """Folder of the changes of cameras and rules made at run time; one running system's own."""

@@ -1,5 +1,6 @@
 """Web: the HTTP API, the live page, and the client that the commands use."""
 
+from app.web.anomaly_routes import Incidents
 from app.web.api import build_api
 from app.web.facts import (
     BrokerFacts,
@@ -21,6 +22,7 @@ __all__ = [
     "Cursor",
     "DeploymentFacts",
     "Health",
+    "Incidents",
     "LoadFacts",
     "NewFrames",
     "Readings",

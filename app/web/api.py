@@ -1,4 +1,4 @@
-"""The HTTP API: liveness, readiness, status, events, cameras, live page (``proto/README.md``, "The HTTP API")."""
+"""The HTTP API: health, status, events, cameras, rules, incidents, live page (``proto/README.md``, "The HTTP API")."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from starlette.routing import Match
 
 from app.core.validation import InvalidValue
 from app.telemetry.trouble_log import TroubleLog
+from app.web.anomaly_routes import Incidents, anomaly_routes
 from app.web.auth import Guard
 from app.web.body_limit import BodyLimit
+from app.web.evidence_routes import evidence_routes
 from app.web.facts import HealthSource
 from app.web.page import page_routes
 from app.web.problems import problem
 from app.web.read_routes import Readings, read_routes
+from app.web.rule_routes import RuleChanges, rule_routes
 from app.web.write_routes import CameraChanges, add_error_handlers, write_routes
 
 logger = logging.getLogger(__name__)
@@ -39,6 +42,14 @@ class Host(HealthSource, Protocol):
     @property
     def changes(self) -> CameraChanges:
         """Changes its cameras."""
+
+    @property
+    def rules(self) -> RuleChanges:
+        """Its rules."""
+
+    @property
+    def incidents(self) -> Incidents:
+        """What the rules found, shared by all requests."""
 
 
 def build_api(host: Callable[[], Host]) -> FastAPI:
@@ -60,6 +71,9 @@ def build_api(host: Callable[[], Host]) -> FastAPI:
 
     api.include_router(read_routes(lambda: host().readings))
     api.include_router(write_routes(lambda: host().changes, lambda: host().readings))
+    api.include_router(rule_routes(lambda: host().rules, lambda: host().readings))
+    api.include_router(evidence_routes(lambda: host().incidents))
+    api.include_router(anomaly_routes(lambda: host().incidents, lambda: host().rules, lambda: host().readings))
     api.include_router(page_routes())
 
     add_error_handlers(api)

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from app.errors import NothingThere, SettingsError, SystemAway, SystemRefused
+from app.web.anomaly_fields import AnomalyModel
+from app.web.rule_fields import RemovedRuleModel, RuleModel
 from app.web.schemas import CameraModel, EventModel, StatusModel
 from app.web.write_routes import RemovedModel
 
@@ -23,6 +25,8 @@ _EVENTS = TypeAdapter(tuple[EventModel, ...])
 _INVALID = frozenset({400, 404, 409, 413, 422})
 """Statuses of a change that is invalid, rather than one that could not be made."""
 _CAMERAS = TypeAdapter(tuple[CameraModel, ...])
+_RULES = TypeAdapter(tuple[RuleModel, ...])
+_ANOMALIES = TypeAdapter(tuple[AnomalyModel, ...])
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,10 @@ def address_of(config: Mapping[str, Any]) -> str:
 
 def _path_of(camera_id: str) -> str:
     return f"/api/v1/cameras/{urllib.parse.quote(camera_id, safe='')}"
+
+
+def _path_of_rule(rule_id: str) -> str:
+    return f"/api/v1/rules/{urllib.parse.quote(rule_id, safe='')}"
 
 
 class ApiClient:
@@ -88,6 +96,41 @@ class ApiClient:
             SettingsError: there is no such camera.
         """
         return self._read(TypeAdapter(RemovedModel), _path_of(camera_id), "DELETE")
+
+    def rules(self) -> tuple[RuleModel, ...]:
+        """Return every rule."""
+        return self._read(_RULES, "/api/v1/rules")
+
+    def add_rule(self, fields: Mapping[str, Any], *, replace: bool = False) -> RuleModel:
+        """Add a rule.
+
+        Args:
+            fields: as a rules file has them.
+            replace: whether an existing rule of that id is replaced.
+
+        Raises:
+            SettingsError: the id is taken, or a field is wrong.
+        """
+        if replace and fields.get("id") in [rule.id for rule in self.rules()]:
+            return self._read(TypeAdapter(RuleModel), _path_of_rule(str(fields["id"])), "PUT", fields)
+        return self._read(TypeAdapter(RuleModel), "/api/v1/rules", "POST", fields)
+
+    def remove_rule(self, rule_id: str) -> RemovedRuleModel:
+        """Remove a rule.
+
+        Raises:
+            SettingsError: there is no such rule.
+        """
+        return self._read(TypeAdapter(RemovedRuleModel), _path_of_rule(rule_id), "DELETE")
+
+    def anomalies(self, **query: str | None) -> tuple[AnomalyModel, ...]:
+        """Return incidents, the newest first.
+
+        Args:
+            query: ``active``, ``camera``, ``since`` and ``limit``, as the HTTP API has them; ``None`` leaves one out.
+        """
+        given = urllib.parse.urlencode({name: value for name, value in query.items() if value is not None})
+        return self._read(_ANOMALIES, f"/api/v1/anomalies?{given}")
 
     def snapshot(self, camera_id: str) -> Snapshot:
         """Return the newest frame of a camera, with its event.

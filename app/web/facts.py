@@ -108,7 +108,11 @@ class SystemFacts:
     viewers: int
     """Event streams that are open."""
     cameras_trouble: str = ""
-    """Why the current configuration is not in force; empty: it is."""
+    """Why the current configuration of the cameras is not in force; empty: it is."""
+    rules_trouble: str = ""
+    """Why the current rules are not in force; empty: they are."""
+    rules_version: str = ""
+    """Another one whenever the rules have changed."""
 
 
 class HealthSource(Protocol):

@@ -1,4 +1,4 @@
-"""The live page: three files of the package, and nothing from another host."""
+"""The live page: a few files of the package, and nothing from another host."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Response
 
 _FOLDER = Path(__file__).parent / "static"
-PAGE_FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
+PAGE_FILES = {
+    "/": "index.html",
+    "/page.css": "page.css",
+    "/page.js": "page.js",
+    "/incidents.js": "incidents.js",
+    "/elements.js": "elements.js",
+}
 """Paths of the page. The files hold nothing about the system: a browser fetches them before it has a token."""
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 POLICY = (

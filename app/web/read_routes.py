@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated
 
@@ -39,6 +39,11 @@ class Readings:
         self.hub = EventHub(source)
         self._status = SharedAnswer(self._read, STATUS_FOR_S)
         self._pictures: dict[str, SharedAnswer[Picture | None]] = {}
+
+    @property
+    def camera_ids(self) -> Sequence[str]:
+        """Ids of the desired cameras."""
+        return self._source.camera_ids
 
     async def status(self, seconds: float | None = None) -> StatusModel:
         """Return the status; with ``seconds`` it is not shared, as other requests ask for other ones."""

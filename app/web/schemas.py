@@ -88,6 +88,7 @@ class DetectionModel(Model):
         tuple[float, float, float, float],
         Field(description="x, y, width, height in pixels of the captured frame."),
     ]
+    track_id: Annotated[int | None, Field(description="Which object of its camera it is; null: not known yet.")] = None
 
     @classmethod
     def of(cls, detected: DetectedObject) -> DetectionModel:
@@ -98,6 +99,7 @@ class DetectionModel(Model):
             class_id=detected.class_id,
             confidence=round(detected.confidence, 4),
             bbox=(x, y, width, height),
+            track_id=detected.track_id,
         )
 
 
@@ -298,6 +300,8 @@ class StatusModel(Model):
     budget_ms: Annotated[float, Field(description="From capture to Kafka.")]
     cameras: tuple[CameraModel, ...]
     cameras_trouble: Annotated[str, Field(description="Why the current configuration is not in force; empty: it is.")]
+    rules_trouble: Annotated[str, Field(description="Why the current rules are not in force; empty: they are.")] = ""
+    rules_version: Annotated[str, Field(description="Another one whenever the rules have changed.")] = ""
     latency: Annotated[LatencyModel, Field(description="Of all cameras together.")]
     capture_to_kafka_ms: Annotated[
         QuantilesModel | None, Field(description="Capture until Kafka's acknowledgement, by the publisher.")
@@ -321,6 +325,8 @@ class StatusModel(Model):
             budget_ms=facts.budget_ms,
             cameras=tuple(CameraModel.of(camera, facts.budget_ms) for camera in facts.cameras),
             cameras_trouble=facts.cameras_trouble,
+            rules_trouble=facts.rules_trouble,
+            rules_version=facts.rules_version,
             latency=LatencyModel.of(tuple(one for camera in facts.cameras for one in camera.latencies)),
             capture_to_kafka_ms=QuantilesModel.of(publisher.latency) if publisher else None,
             deployments=tuple(DeploymentModel.of(one) for one in facts.deployments),

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from app.cameras import CameraStatus, Picture
-from app.fleet import DesiredCamera, Fleet
+from app.fleet import DesiredCamera, DesiredRules, Fleet
 from app.fleet.status_line import Observation
 from app.fleet.supervisor import SupervisedCamera
 from app.publisher import PublisherSnapshot
@@ -51,29 +51,35 @@ class SystemView:
     def __init__(
         self,
         fleet: Fleet,
+        rules: DesiredRules,
         running: Mapping[str, RunningCamera],
         cluster: Cluster,
         broker: BrokerFacts,
         *,
         budget_ms: Callable[[], float],
         trouble: Callable[[], str],
+        rules_trouble: Callable[[], str],
     ) -> None:
         """Look at a system.
 
         Args:
             fleet: the desired cameras.
+            rules: the desired rules.
             running: the running cameras, by id; looked up at each question.
             cluster: publisher, ingress and deployments.
             broker: where events go.
             budget_ms: returns the latency budget that is in force.
-            trouble: returns why the configuration is not in force; empty: it is.
+            trouble: returns why the configuration of the cameras is not in force; empty: it is.
+            rules_trouble: returns why that of the rules is not in force; empty: it is.
         """
         self._fleet = fleet
+        self._rules = rules
         self._running = running
         self._cluster = cluster
         self._broker = broker
         self._budget_ms = budget_ms
         self._trouble = trouble
+        self._rules_trouble = rules_trouble
         self._started_at = datetime.now(UTC)
 
     @property
@@ -115,6 +121,8 @@ class SystemView:
             broker=self._broker,
             viewers=viewers,
             cameras_trouble=self._trouble(),
+            rules_trouble=self._rules_trouble() or self._rules.trouble,
+            rules_version=self._rules.version,
         )
 
     async def statuses(self) -> list[CameraStatus]:

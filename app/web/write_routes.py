@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from app.cameras import CameraStatus
-from app.errors import CameraExists, CameraUnknown, ChangeNotKept, SettingsError
+from app.errors import CameraExists, CameraUnknown, ChangeNotKept, RuleExists, RuleUnknown, SettingsError
 from app.settings.cameras import CameraSettings
 from app.web.camera_fields import CameraFields, NewCamera
 from app.web.figures import LedgerModel, Model
@@ -22,6 +22,8 @@ STATUSES: dict[type[Exception], int] = {
     SettingsError: 422,
     CameraUnknown: 404,
     CameraExists: 409,
+    RuleUnknown: 404,
+    RuleExists: 409,
     ChangeNotKept: 503,
 }
 """The HTTP status of each error of a change."""

@@ -31,8 +31,9 @@ from app.core.quantiles import quantiles
 from app.publisher import EventPublisher, Spool, SpoolOptions, SpoolWriter, Submission
 from app.publisher.kafka.sink import KafkaSink
 from app.settings.connections import KafkaSettings
-from tests.support.apache_kafka import ApacheKafka, Listener
+from tests.support.apache_kafka import ApacheKafka
 from tests.support.delaying_proxy import DelayingProxy
+from tests.support.kafka_broker import Listener
 
 T = TypeVar("T")
 

@@ -10,14 +10,15 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from app.core.ports import free_ports
 from tests.support.ray_apart import apart
+from tests.support.waiting import wait_for
 
 STREET = "synthetic://street?seed=7&width=320&height=192"
 CAMERAS = [
@@ -41,9 +42,7 @@ def measure(silent: bool) -> dict[str, Any]:
     from ray import serve
     from ray.cluster_utils import Cluster
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1, "127.0.0.1")
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "resources": {"sightline_spool": 1}})
     stopped: list[int] = []
     try:
@@ -80,7 +79,7 @@ def _moved(serve: Any, cluster: Any, victim: Any, folder: Path, stopped: list[in
         reported = handle.statuses.remote().result(timeout_s=30)
         return {one.id: one.epoch for one in reported if one.ledger.sampled}
 
-    _wait(lambda: len(sampling()) == len(CAMERAS), 120)
+    wait_for(lambda: len(sampling()) == len(CAMERAS), 120)
     before, nodes = sampling(), _nodes()
     lost = nodes[victim.node_id]
     died = time.monotonic()
@@ -96,12 +95,12 @@ def _moved(serve: Any, cluster: Any, victim: Any, folder: Path, stopped: list[in
                 back.setdefault(name, time.monotonic() - died)
         return len(back) >= lost
 
-    _wait(all_back, 180)
-    _wait(lambda: len(sampling()) == len(CAMERAS), 60)
+    wait_for(all_back, 180)
+    wait_for(lambda: len(sampling()) == len(CAMERAS), 60)
     if stopped:  # it wakes up: whatever it still runs of a camera must end, for the camera runs elsewhere
         for process in stopped:
             os.kill(process, signal.SIGCONT)
-        _wait(lambda: not any(map(_is_a_camera, stopped)), 60)
+        wait_for(lambda: not any(map(_is_a_camera, stopped)), 60)
     return {
         "cameras_by_node": sorted(nodes.values()),
         "lost": lost,
@@ -141,14 +140,6 @@ def _silence(victim: Any) -> list[int]:
     for process in family:
         os.kill(process, signal.SIGSTOP)
     return family
-
-
-def _wait(probe: Any, timeout_s: float) -> None:
-    end = time.monotonic() + timeout_s
-    while not probe():
-        if time.monotonic() > end:
-            raise TimeoutError
-        time.sleep(0.1)
 
 
 if __name__ == "__main__":

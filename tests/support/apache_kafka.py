@@ -1,27 +1,16 @@
-"""Apache Kafka in KRaft mode, on this machine: one broker or three, which a test may kill, halt and start again.
-
-It needs Java 17 and, for the first use, Maven with a repository that answers: the jars (43 MB) are kept in the user's
-cache folder. Where one of these is missing, :func:`require_apache_kafka` skips with the reason.
-"""
+"""A cluster of Apache Kafka in KRaft mode on this machine: one broker or three, its topics, users and rights."""
 
 from __future__ import annotations
 
 import base64
-import fcntl
+import contextlib
 import functools
-import os
-import re
-import shutil
-import signal
-import subprocess
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-import pytest
 from confluent_kafka import KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
@@ -42,176 +31,11 @@ from confluent_kafka.admin import (
 )
 
 from app.core.ports import free_ports
+from tests.support.kafka_broker import HOST, START_S, Broker, Listener
+from tests.support.waiting import wait_for
 
-VERSION = "4.1.1"
-SCALA = "2.13"
-HOST = "127.0.0.1"
 PROBE = "probe"
 """The key of records by which a test asks whether a partition takes any."""
-START_S = 90.0
-"""How long a broker may take to come up on a busy machine; 5 to 7 s on a calm one."""
-_FETCH_S = 240.0
-_JVM = ("-Xms128m", "-Xmx400m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
-"""400 MB are enough for a broker; the small compiler starts faster, and a test broker never runs long."""
-_POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>tests</groupId><artifactId>apache-kafka</artifactId><version>1</version><packaging>pom</packaging>
-  <dependencies><dependency>
-    <groupId>org.apache.kafka</groupId><artifactId>kafka_{scala}</artifactId><version>{version}</version>
-  </dependency></dependencies>
-</project>
-"""
-
-
-class KafkaMissing(Exception):
-    """Apache Kafka cannot be run on this machine; the text says why."""
-
-
-def jars() -> Path:
-    """Return the folder of Kafka's jars, fetched with Maven at the first use.
-
-    Raises:
-        KafkaMissing: Java 17 or later, or Maven, is not there; or Maven cannot fetch the jars.
-    """
-    found = _find_jars()
-    if isinstance(found, KafkaMissing):
-        raise found
-    return found
-
-
-@functools.cache
-def _find_jars() -> Path | KafkaMissing:
-    """Return the jars, or why there are none: that is found out once, as it may take minutes."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sightline-tests"
-    folder = cache / f"kafka_{SCALA}-{VERSION}"
-    try:
-        _require_java()
-        if not folder.is_dir():
-            cache.mkdir(parents=True, exist_ok=True)
-            with (cache / "lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may begin at once
-                if not folder.is_dir():
-                    _fetch(folder)
-    except KafkaMissing as missing:
-        return missing
-    except OSError as error:
-        return KafkaMissing(f"the cache folder {str(cache)!r} cannot be used: {error.strerror}")
-    return folder
-
-
-def require_apache_kafka() -> None:
-    """Skip the test, with the reason, where Apache Kafka cannot be run."""
-    try:
-        jars()
-    except KafkaMissing as missing:
-        pytest.skip(f"needs Apache Kafka {VERSION}: {missing}")
-
-
-@dataclass(frozen=True)
-class Listener:
-    """One more listener of every broker, beside the plain one."""
-
-    name: str
-    protocol: str
-    """PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."""
-    properties: Mapping[str, str] = field(default_factory=dict)
-    """Of this listener alone, without the prefix ``listener.name.<name>.``."""
-
-
-class Broker:
-    """One broker, which is a controller as well; its log folder outlives its process."""
-
-    def __init__(
-        self,
-        node: int,
-        folder: Path,
-        ports: Mapping[str, int],
-        properties: Mapping[str, str],
-        jvm: Sequence[str] = (),
-    ) -> None:
-        self.node = node
-        self._jvm = jvm
-        self._folder = folder
-        self._ports = ports
-        self._process: subprocess.Popen[bytes] | None = None
-        folder.mkdir(parents=True)
-        lines = [f"{name}={value}" for name, value in properties.items()]
-        self._properties = folder / "server.properties"
-        self._properties.write_text("\n".join([*lines, ""]))
-        self.output = folder / "output.txt"
-        """What its process has printed."""
-
-    def port(self, listener: str = "PLAINTEXT") -> int:
-        """Return the port of a listener."""
-        return self._ports[listener]
-
-    def address(self, listener: str = "PLAINTEXT") -> str:
-        """Return ``host:port`` of a listener."""
-        return f"{HOST}:{self.port(listener)}"
-
-    @property
-    def pid(self) -> int:
-        """The id of its process, which must run."""
-        assert self._process is not None
-        return self._process.pid
-
-    def format(self, cluster_id: str, scram: Sequence[str]) -> None:
-        """Make its folders ready, with SCRAM users such as ``SCRAM-SHA-512=[name=ann,password=secret]``."""
-        users = [part for user in scram for part in ("--add-scram", user)]
-        command = _java("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._properties), *users)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=START_S, check=False)
-        if done.returncode:
-            raise RuntimeError(f"StorageTool of broker {self.node} failed: {done.stdout}{done.stderr}")
-
-    def start(self) -> None:
-        """Start its process; it does not wait for it to answer."""
-        assert self._process is None
-        with self.output.open("ab") as output:
-            self._process = subprocess.Popen(
-                _java(*self._jvm, "kafka.Kafka", str(self._properties)),
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-
-    @property
-    def running(self) -> bool:
-        """Whether it was started, and not ended since."""
-        return self._process is not None
-
-    def check(self) -> None:
-        """Raise with what it printed, where its process has ended by itself."""
-        if self._process is not None and self._process.poll() is not None:
-            raise RuntimeError(f"broker {self.node} ended: {self.output.read_text()[-4000:]}")
-
-    def kill(self) -> None:
-        """End its process at once, as a power cut would."""
-        self._end(signal.SIGKILL)
-
-    def shut_down(self) -> None:
-        """End its process in good order: it hands its partitions over first."""
-        self._end(signal.SIGTERM)
-
-    def hang(self) -> None:
-        """Halt its process: its connections stay, and nobody answers."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        """Let a halted process run again."""
-        os.kill(self.pid, signal.SIGCONT)
-
-    def _end(self, by: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if process.poll() is None:
-            process.send_signal(signal.SIGCONT)
-            process.send_signal(by)
-        try:
-            process.wait(START_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 class ApacheKafka:
@@ -280,18 +104,15 @@ class ApacheKafka:
 
     def wait_up(self, timeout_s: float = START_S) -> None:
         """Wait until every broker is known to the cluster."""
-        end = time.monotonic() + timeout_s
-        while True:
+
+        def known() -> bool:
             for broker in self.brokers:
                 broker.check()
-            try:
-                if len(self.admin.list_topics(timeout=1).brokers) == len(self.brokers):
-                    return
-            except KafkaException:
-                pass
-            if time.monotonic() > end:
-                raise TimeoutError(f"Apache Kafka did not come up within {timeout_s:.0f} s")
-            time.sleep(0.05)
+            with contextlib.suppress(KafkaException):
+                return len(self.admin.list_topics(timeout=1).brokers) == len(self.brokers)
+            return False
+
+        wait_for(known, timeout_s, "a cluster of Apache Kafka with every broker")
 
     def create_topic(
         self, name: str, partitions: int = 1, replicas: int | None = None, config: Mapping[str, str] | None = None
@@ -382,20 +203,18 @@ class ApacheKafka:
     ) -> None:
         """Wait until each of a topic's partitions is led, by none of some brokers, with so many replicas in sync."""
         away = {broker.node for broker in without}
-        end = time.monotonic() + timeout_s
-        while True:
+
+        def led() -> bool:
             try:
                 known = self.admin.list_topics(topic, timeout=2).topics[topic].partitions
             except KafkaException:
-                known = {}
-            if len(known) >= partitions and all(
+                return False
+            return len(known) >= partitions and all(
                 part.leader > 0 and part.leader not in away and len(set(part.isrs) - away) >= in_sync
                 for part in known.values()
-            ):
-                return
-            if time.monotonic() > end:
-                raise TimeoutError(f"topic {topic} was not led within {timeout_s:.0f} s")
-            time.sleep(0.05)
+            )
+
+        wait_for(led, timeout_s, f"the leaders of topic {topic}")
 
     def wait_writable(self, topic: str, timeout_s: float = START_S) -> None:
         """Wait until every partition of a topic takes records, with ``acks=all``, from a client of another make.
@@ -433,19 +252,15 @@ class ApacheKafka:
         return next(broker for broker in self.brokers if broker.node == node)
 
     def _await_topics(self, names: set[str]) -> None:
-        end = time.monotonic() + START_S
-        while True:
+        def led() -> bool:
             known = self.admin.list_topics(timeout=30).topics
-            ready = {
+            return names <= {
                 name
                 for name, topic in known.items()
                 if topic.partitions and all(part.leader > 0 for part in topic.partitions.values())
             }
-            if names <= ready:
-                return
-            if time.monotonic() > end:
-                raise TimeoutError(f"topics {names} have no leaders")
-            time.sleep(0.02)
+
+        wait_for(led, START_S, f"the leaders of topics {names}")
 
     def _settings(self, node: int, folder: Path) -> dict[str, str]:
         count = str(min(3, len(self._ports)))
@@ -490,38 +305,3 @@ class ApacheKafka:
 
 def _list(parts: Iterable[str]) -> str:
     return ",".join(parts)
-
-
-def _java(*command: str) -> list[str]:
-    # Where the test process is killed, its brokers end with it.
-    leash = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-    return [*leash, "java", *_JVM, "-cp", f"{jars()}/*", *command]
-
-
-def _require_java() -> None:
-    if shutil.which("java") is None:
-        raise KafkaMissing("Java is not installed")
-    reported = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
-    version = re.search(r'version "(\d+)', reported)
-    if version is None or int(version[1]) < 17:
-        raise KafkaMissing(f"Java 17 is needed, and this is {reported.splitlines()[0] if reported else 'unknown'}")
-
-
-def _fetch(folder: Path) -> None:
-    if shutil.which("mvn") is None:
-        raise KafkaMissing(f"Maven is not installed, and Apache Kafka {VERSION} was not fetched before")
-    fetching = folder.with_name(f"{folder.name}.{os.getpid()}")
-    fetching.mkdir()
-    try:
-        (fetching / "pom.xml").write_text(_POM.format(scala=SCALA, version=VERSION))
-        command = ["mvn", "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={fetching / 'jars'}"]
-        try:
-            done = subprocess.run(command, cwd=fetching, capture_output=True, text=True, timeout=_FETCH_S, check=False)
-        except subprocess.TimeoutExpired:
-            raise KafkaMissing(f"Maven did not fetch it within {_FETCH_S:.0f} s") from None
-        if done.returncode:
-            first = next((line for line in done.stdout.splitlines() if "ERROR" in line), "it does not say why")
-            raise KafkaMissing(f"Maven cannot fetch it: {first[:300]}")
-        (fetching / "jars").rename(folder)
-    finally:
-        shutil.rmtree(fetching, ignore_errors=True)

@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 from app.cameras import AnsweredFrame, CameraState, CameraStatus, DroppedLately, FrameLatency, Picture
 from app.cameras.ledger import CameraLedger, DropReason
 from app.core.event import DetectedObject
 from app.core.quantiles import Quantiles
 from app.fleet import Origin
-from app.publisher import PublisherSnapshot
+from app.publisher import IncidentQuery, PublisherSnapshot, RuleCount
 from app.settings.cameras import camera_of
 from app.web import (
     BrokerFacts,
@@ -20,11 +22,13 @@ from app.web import (
     Cursor,
     DeploymentFacts,
     Health,
+    Incidents,
     LoadFacts,
     NewFrames,
     Readings,
     SystemFacts,
 )
+from tests.support.fleet import Shards, desired_rules
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
 
@@ -95,6 +99,24 @@ PUBLISHER = PublisherSnapshot(
 )  # fmt: skip
 
 
+class Found:
+    """Stands in for the publisher's shards: incidents and counts."""
+
+    def __init__(self) -> None:
+        self.bodies: list[Mapping[str, Any]] | None = []
+        """The incidents; ``None``: the publisher is away."""
+        self.counted: list[RuleCount] = []
+        self.asked: list[object] = []
+
+    async def incidents(self, query: IncidentQuery) -> Sequence[Mapping[str, Any]] | None:
+        self.asked.append(query)
+        return self.bodies
+
+    async def rule_counts(self, rule: str, from_ms: int, to_ms: int, step_ms: int) -> Sequence[RuleCount] | None:
+        self.asked.append((rule, from_ms, to_ms, step_ms))
+        return None if self.bodies is None else self.counted
+
+
 class System:
     """A system with one camera, which counts how often it is asked."""
 
@@ -102,12 +124,19 @@ class System:
         self.camera_ids: Sequence[str] = ("gate",)
         self.token: str | None = None
         self.readings = Readings(self)
+        self.found = Found()
+        self.incidents = Incidents(self.found)
+        self.rules = desired_rules(Shards(), Path("/nowhere"))
         self.pictures = 0
         self._camera = camera_facts or camera(status())
         self._picture = picture
 
     async def health(self) -> Health:
         return Health(True)
+
+    def objects(self, number: int) -> tuple[DetectedObject, ...]:
+        """Return what is detected in a frame, by its number."""
+        return (DetectedObject("car", 2, 0.91234, (1.006, 2.0, 3.0, 4.0)),)
 
     async def new_frames(self, after: Mapping[str, Cursor]) -> Sequence[NewFrames]:
         number = after["gate"].number + 1
@@ -120,7 +149,7 @@ class System:
             width=640,
             height=360,
             model="street.pt",
-            objects=(DetectedObject("car", 2, 0.91234, (1.006, 2.0, 3.0, 4.0)),),
+            objects=self.objects(number),
             latency=FINE,
         )
         return [NewFrames("gate", 7, (seen,))]
@@ -140,4 +169,6 @@ class System:
             load=LoadFacts(1, 2, 3),
             broker=BrokerFacts(True, True, (), "events.detections"),
             viewers=viewers,
+            rules_trouble=self.rules.trouble,
+            rules_version=self.rules.version,
         )

@@ -8,7 +8,6 @@ import itertools
 import json
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -135,7 +134,6 @@ def _tab(profile: Path, process: subprocess.Popen[bytes]) -> str:
             port = (profile / "DevToolsActivePort").read_text().splitlines()[0]
             tabs = httpx.get(f"http://127.0.0.1:{port}/json/list", timeout=5).json()
             return next((str(tab["webSocketDebuggerUrl"]) for tab in tabs if tab["type"] == "page"), None)
-        time.sleep(0.1)
         return None
 
     return wait_for(find, 60, "Chromium")

@@ -8,19 +8,24 @@ from pathlib import Path
 from app.settings.cameras import CameraSettings
 from app.web import SystemFacts
 from tests.support.api_system import System, camera
-from tests.support.fleet import Runner, fleet
+from tests.support.fleet import Runner, Shards, desired_rules, fleet
 from tests.support.fleet import camera as wanted
 
 GATE = wanted("gate", "rtsp://viewer:pa55@gate.example/1", fps=5)
 
 
+STOP: dict[str, object] = {"id": "stop", "type": "stopped", "cameras": ["gate*"]}
+
+
 class Changing(System):
-    """A system whose cameras can be changed."""
+    """A system whose cameras and rules can be changed."""
 
     def __init__(self, folder: Path, *cameras: CameraSettings) -> None:
         super().__init__()
         self.runner = Runner()
         self.changes = fleet(self.runner, folder, *cameras)
+        self.shards = Shards()
+        self.rules = desired_rules(self.shards, folder, STOP)
 
     @property
     def camera_ids(self) -> list[str]:

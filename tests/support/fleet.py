@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.cameras import CameraStatus
-from app.fleet import Fleet, OverrideStore, Reconciler
+from app.fleet import DesiredRules, Fleet, Reconciler, RuleSender, camera_store, rule_store
 from app.settings.camera_lists import ConfiguredCameras, parse_cameras
 from app.settings.cameras import CameraSettings, camera_of
+from app.settings.rule_lists import ConfiguredRules, configure_rules
+from app.settings.rules import RuleFields
 
 
 def camera(camera_id: str, url: str = "rtsp://viewer:pa55@gate.example/1", **fields: object) -> CameraSettings:
@@ -58,6 +60,29 @@ class Running:
 def fleet(runner: Runner, folder: Path, *cameras: CameraSettings) -> Fleet:
     """Return a fleet that runs, before it has taken up what was kept."""
     reconciler = Reconciler(runner.start)
-    made = Fleet(configured(*cameras), OverrideStore(folder), reconciler, 5)
+    made = Fleet(configured(*cameras), camera_store(folder), reconciler, 5)
     reconciler.start()
     return made
+
+
+class Shards:
+    """Stands in for the publisher's shards: notes the rules it was sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[list[str]] = []
+        self.away: tuple[str, ...] = ()
+        self.received = asyncio.Event()
+
+    async def send(self, rules: tuple[RuleFields, ...]) -> tuple[str, ...]:
+        self.sent.append([rule.id for rule in rules])
+        self.received.set()
+        return self.away
+
+
+def desired_rules(shards: Shards, folder: Path, *rules: dict[str, object]) -> DesiredRules:
+    """Return desired rules before they have taken up what was kept."""
+    return DesiredRules(configured_rules(*rules), rule_store(folder), RuleSender(shards.send))
+
+
+def configured_rules(*rules: dict[str, object]) -> ConfiguredRules:
+    return configure_rules(rules)

@@ -40,25 +40,38 @@ def overlaps(places: Floats, deviations: Floats, seen: Floats) -> Floats:
         seen: (N, 4) detected boxes in the same form.
     """
     # (2, T, N): NumPy is fast where the last axis is the long one.
-    grown = GROWTH * deviations.T[:, :, None]
-    half, half_seen = places.T[2:, :, None] / 2 + grown, seen.T[2:, None, :] / 2 + grown
-    apart = np.abs(places.T[:2, :, None] - seen.T[:2, None, :])
-    sides = np.maximum(np.minimum(half + half_seen - apart, 2 * np.minimum(half, half_seen)), 0)
-    common = sides[0] * sides[1]
-    whole = 4 * (half[0] * half[1] + half_seen[0] * half_seen[1]) - common
-    high, high_seen = places[:, None, 3], seen[None, :, 3]
-    alike = np.minimum(high, high_seen) / np.maximum(high, high_seen)
-    overlap: Floats = common / whole * alike * alike
+    grown = GROWTH * deviations.T
+    tracks, boxes = places.T, seen.T
+    half = tracks[2:] / 2 + grown
+    half_seen = (boxes[2:] / 2)[:, None, :] + grown[:, :, None]
+    sides = half[:, :, None] + half_seen
+    sides -= np.abs(tracks[:2, :, None] - boxes[:2, None, :])
+    least = np.minimum(half[:, :, None], half_seen)
+    least *= 2
+    np.minimum(sides, least, out=sides)
+    np.maximum(sides, 0, out=sides)
+    overlap: Floats = sides[0] * sides[1]
+    whole = half_seen[0] * half_seen[1]
+    whole += (half[0] * half[1])[:, None]
+    whole *= 4
+    whole -= overlap
+    overlap /= whole
+    high, high_seen = tracks[3, :, None], boxes[3]
+    alike = np.minimum(high, high_seen)
+    alike /= np.maximum(high, high_seen)
+    overlap *= alike
+    overlap *= alike
     return overlap
 
 
 def assign(overlap: Floats, least: float) -> tuple[Indices, Indices]:
     """Return rows and columns that are assigned to each other, so that the sum of ``overlap - least`` is greatest."""
-    if not overlap.size:
-        return np.zeros(0, np.intp), np.zeros(0, np.intp)
-    _, columns, _ = lap.lapjv(1 - overlap, extend_cost=True, cost_limit=1 - least)
-    rows = np.flatnonzero(columns >= 0)
-    return rows, columns[rows]
+    rows, columns = (overlap > least).nonzero()
+    if len(set(rows.tolist())) == len(rows) == len(set(columns.tolist())):
+        return rows, columns  # no two compete for one: nothing to choose, which is the usual case
+    _, assigned, _ = lap.lapjv(1 - overlap, extend_cost=True, cost_limit=1 - least)
+    rows = (assigned >= 0).nonzero()[0]
+    return rows, assigned[rows]
 
 
 def associate(
@@ -83,14 +96,19 @@ def associate(
     if not len(places) or not len(seen):
         return tracks
     overlap = overlaps(places, deviations, seen)
-    overlap *= np.where(classes[:, None] == seen_classes, 1.0, OTHER_CLASS)
-    chosen = np.flatnonzero(strong)
+    differ = classes[:, None] != seen_classes
+    if differ.any():
+        overlap[differ] *= OTHER_CLASS
+    if strong.all():
+        rows, columns = assign(overlap, LEAST_OVERLAP)
+        tracks[columns] = rows
+        return tracks
+    chosen = strong.nonzero()[0]
     rows, columns = assign(overlap[:, chosen], LEAST_OVERLAP)
     tracks[chosen[columns]] = rows
-    if len(chosen) < len(seen):
-        left = np.ones(len(places), bool)
-        left[rows] = False
-        free, weak = np.flatnonzero(left), np.flatnonzero(~strong)
-        rows, columns = assign(overlap[np.ix_(free, weak)], LEAST_OVERLAP_WEAK)
-        tracks[weak[columns]] = free[rows]
+    left = np.ones(len(places), bool)
+    left[rows] = False
+    free, weak = left.nonzero()[0], (~strong).nonzero()[0]
+    rows, columns = assign(overlap[np.ix_(free, weak)], LEAST_OVERLAP_WEAK)
+    tracks[weak[columns]] = free[rows]
     return tracks

@@ -17,9 +17,7 @@ TRACK = np.dtype(
         ("seen_at_ns", "<i8"),  # capture time of the last match; everything below holds for that time
         ("class_id", "<i4"),
         ("class_weight", "<f4"),
-        ("place", "<f4", (4,)),  # x and y of the centre, width, height; pixels
-        ("velocity", "<f4", (4,)),  # of each, pixels a second
-        ("variance", "<f4", (3, 4)),  # of place, of place with velocity, of velocity
+        ("motion", "<f4", (5, 4)),  # as `Motion.moments` has it of each track
     ]
 )
 """One track. Single precision keeps 1/1000 pixel of a picture 8,000 pixels wide and halves what is stored."""

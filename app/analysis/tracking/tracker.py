@@ -27,28 +27,37 @@ def track(state: CameraTracks, frame: ObservedFrame, options: TrackingOptions) -
     ids = np.full(len(frame), NO_TRACK, np.int64)
     if now <= state.last_frame_ns:
         return state, TrackedFrame(ids, started=0, late=True)
-    tracks = _alive(state.tracks, now, options)
+    tracks, unseen_s = _alive(state.tracks, now, options)
     next_id = state.next_id if len(tracks) else state.skip_ids(now).next_id
     order = _canonical_order(frame, options)
+    if not len(order):
+        return CameraTracks(now, next_id, tracks), TrackedFrame(ids, started=0, late=False)
     places, scores, classes = _places(frame.boxes[order]), frame.scores[order], frame.class_ids[order]
     strong = scores >= options.high
 
-    motion = _motion_of(tracks).predict((now - tracks["seen_at_ns"])[:, None] / 1e9)
+    motion = _motion_of(tracks).predict(unseen_s)
     deviations = np.sqrt(motion.variance[0, :, :2])
     matches = associate(motion.place, deviations, tracks["class_id"], places, classes, strong)
 
-    matched, begun = np.flatnonzero(matches >= 0), np.flatnonzero(strong & (matches < 0))
-    rows = matches[matched]
-    continued = tracks[rows]
-    _vote(continued, classes[matched], scores[matched])
-    _store(continued, motion.of(rows).update(places[matched]), now)
-    fresh = np.flatnonzero(continued["id"] == NO_TRACK)
-    continued["id"][fresh] = np.arange(next_id, next_id + len(fresh))
-    tracks[rows] = continued
-    ids[order[matched]] = continued["id"]
-    if len(begun):
+    is_matched = matches >= 0
+    begun = strong > is_matched
+    started = 0
+    if is_matched.any():
+        matched = is_matched.nonzero()[0]
+        rows = matches[matched]
+        continued = tracks[rows]
+        _vote(continued, classes[matched], scores[matched])
+        _store(continued, motion.of(rows).update(places[matched]), now)
+        track_ids = continued["id"]
+        fresh = (track_ids == NO_TRACK).nonzero()[0]
+        started = len(fresh)
+        if started:
+            track_ids[fresh] = np.arange(next_id, next_id + started)
+        tracks[rows] = continued
+        ids[order[matched]] = track_ids
+    if begun.any():
         tracks = _with(tracks, places[begun], classes[begun], scores[begun], now)
-    return CameraTracks(now, next_id + len(fresh), tracks), TrackedFrame(ids, started=len(fresh), late=False)
+    return CameraTracks(now, next_id + started, tracks), TrackedFrame(ids, started=started, late=False)
 
 
 def _with(
@@ -66,40 +75,52 @@ def _with(
     return joined[np.sort(newest)]
 
 
-def _alive(tracks: NDArray[np.void], now_ns: int, options: TrackingOptions) -> NDArray[np.void]:
-    """Return a copy of the tracks that have not ended by a time."""
-    unseen = (now_ns - tracks["seen_at_ns"]) / 1e9
-    limit = np.where(tracks["id"] == NO_TRACK, min(SECOND_MATCH_WITHIN_S, options.lost_after), options.lost_after)
-    return tracks[unseen <= limit]
+def _alive(tracks: NDArray[np.void], now_ns: int, options: TrackingOptions) -> tuple[NDArray[np.void], Floats]:
+    """Return a copy of the tracks that have not ended by a time, and the seconds since each was seen."""
+    unseen_s: Floats = (now_ns - tracks["seen_at_ns"]) / 1e9
+    shortest = min(SECOND_MATCH_WITHIN_S, options.lost_after)
+    if not len(tracks) or unseen_s.max() <= shortest:
+        return tracks.copy(), unseen_s
+    alive = unseen_s <= np.where(tracks["id"] == NO_TRACK, shortest, options.lost_after)
+    return tracks[alive], unseen_s[alive]
 
 
 def _canonical_order(frame: ObservedFrame, options: TrackingOptions) -> NDArray[np.intp]:
     """Return the indices of the boxes that take part, in an order that does not depend on theirs."""
-    keys = (frame.class_ids, frame.scores, *frame.boxes.T[::-1])
-    order = np.lexsort(keys)
-    return order[frame.scores[order] >= options.low]
+    lefts = frame.boxes[:, 0]
+    if len(set(lefts.tolist())) == len(lefts):
+        order = lefts.argsort()  # by the left side alone, where that decides
+    else:
+        order = np.lexsort((frame.class_ids, frame.scores, *frame.boxes.T[::-1]))
+    takes_part = frame.scores[order] >= options.low
+    return order if takes_part.all() else order[takes_part]
 
 
 def _places(boxes: NDArray[np.floating]) -> Floats:
-    places = np.empty(boxes.shape)
-    places[:, :2] = (boxes[:, :2] + boxes[:, 2:]) / 2
-    places[:, 2:] = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)
-    return places
+    """Return (N, 4) boxes as x and y of the centre, width, height, in the memory's order of ``Motion``."""
+    sides = boxes.T
+    places = np.empty(sides.shape)
+    places[:2] = (sides[:2] + sides[2:]) / 2
+    np.maximum(sides[2:] - sides[:2], 1.0, out=places[2:])
+    return places.T
 
 
 def _motion_of(tracks: NDArray[np.void]) -> Motion:
-    variance = tracks["variance"].astype(np.float64).transpose(1, 0, 2)
-    return Motion(tracks["place"].astype(np.float64), tracks["velocity"].astype(np.float64), variance)
+    return Motion(np.array(tracks["motion"].transpose(1, 2, 0), np.float64, order="C"))
 
 
 def _store(tracks: NDArray[np.void], motion: Motion, seen_at_ns: int) -> None:
     tracks["seen_at_ns"] = seen_at_ns
-    tracks["place"], tracks["velocity"] = motion.place, motion.velocity
-    tracks["variance"] = motion.variance.transpose(1, 0, 2)
+    tracks["motion"] = motion.moments.transpose(2, 0, 1)
 
 
 def _vote(tracks: NDArray[np.void], classes: NDArray[np.integer], scores: NDArray[np.floating]) -> None:
     """Let each track have the class that most of its recent scores were for (R. Boyer and J. Moore, "MJRTY", 1981)."""
-    weight = tracks["class_weight"] + np.where(tracks["class_id"] == classes, scores, -scores)
-    tracks["class_id"] = np.where(weight < 0, classes, tracks["class_id"])
+    voted, weights = tracks["class_id"], tracks["class_weight"]
+    alike = voted == classes
+    if alike.all():
+        np.minimum(weights + scores, _MOST_CLASS_WEIGHT, out=weights, casting="same_kind")
+        return
+    weight = weights + np.where(alike, scores, -scores)
+    tracks["class_id"] = np.where(weight < 0, classes, voted)
     tracks["class_weight"] = np.minimum(np.abs(weight), _MOST_CLASS_WEIGHT)

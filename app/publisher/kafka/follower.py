@@ -22,6 +22,8 @@ _REFRESH_S = 30.0
 """How often new partitions are looked up."""
 _POSITION_MS = 5_000
 """How long the constructor may wait to learn where a partition ends."""
+SILENCE_S = 30.0
+"""How long :meth:`TopicFollower.until_now` waits for the next records."""
 _DENIED = (errors.AuthorizationError, errors.SaslAuthenticationFailedError)
 
 
@@ -44,16 +46,31 @@ class ReceivedEvent:
 
 
 class TopicFollower:
-    """Yields what is written to the topic, from now on or from its beginning."""
+    """Yields what is written to the topic, from now on, from its beginning, or from a time."""
 
-    def __init__(self, settings: KafkaSettings, bootstrap: Sequence[str], *, from_beginning: bool = False) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        bootstrap: Sequence[str],
+        *,
+        from_beginning: bool = False,
+        since_ms: int | None = None,
+    ) -> None:
         """Connect.
+
+        Args:
+            settings: names the topic, and how to connect.
+            bootstrap: ``host:port`` of brokers.
+            from_beginning: start with the oldest record kept, rather than with the next.
+            since_ms: start with the first record of this time or a later one, in milliseconds since 1970 UTC; the time
+                of a record is its capture time.
 
         Raises:
             DeliveryUnavailable: no broker answers, or the topic is not there.
         """
         self._settings = settings
         self._from_beginning = from_beginning
+        self._since_ms = since_ms
         self._assigned: set[int] = set()
         self._refresh_at = 0.0
         self._stopped = threading.Event()
@@ -106,7 +123,35 @@ class TopicFollower:
             self._stopped.wait(timeout_ms / 1000)  # it reconnects by itself
             return []
         merged = heapq.merge(*polled.values(), key=lambda record: record.timestamp)
-        return [_received(record) for record in merged]
+        # The embedded broker does not look times up, and begins with the oldest; a record may have no time (-1).
+        since_ms = -1 if self._since_ms is None else self._since_ms
+        return [_received(record) for record in merged if record.timestamp >= since_ms]
+
+    def until_now(self) -> Iterator[ReceivedEvent]:
+        """Yield the records that the topic has now; those captured later are left out.
+
+        The embedded broker reports an end that is some records too low, so what follows the end is read too, until
+        nothing comes, or only what was captured since.
+
+        Raises:
+            DeliveryUnavailable: Kafka denies reading the topic, or gives nothing for ``SILENCE_S``.
+        """
+        now_ms, heard = time.time() * 1000, time.monotonic()
+        try:
+            parts = sorted(self._consumer.assignment())
+            ends: dict[TopicPartition, int] = self._consumer.end_offsets(parts)
+            while True:
+                at_end = all(self._consumer.position(part, timeout_ms=_POSITION_MS) >= ends[part] for part in parts)
+                received = self.poll()
+                yield from (one for one in received if one.timestamp_ms <= now_ms)
+                if at_end and all(one.timestamp_ms > now_ms for one in received):
+                    return
+                if received:
+                    heard = time.monotonic()
+                elif time.monotonic() - heard > SILENCE_S:
+                    raise DeliveryUnavailable(f"Kafka gives no more of topic {self._settings.topic!r}")
+        except errors.KafkaError as error:
+            raise translate(error, self._settings, Right.READ) from None
 
     def stop(self) -> None:
         """End the iteration, at the latest after one wait; may be called from any thread."""
@@ -139,12 +184,22 @@ class TopicFollower:
         self._assigned |= fresh
         self._consumer.assign([TopicPartition(topic, number) for number in sorted(self._assigned)])
         added = [TopicPartition(topic, number) for number in sorted(fresh)]
-        if self._from_beginning or not first:
+        if first and self._since_ms is not None:
+            self._seek_to_time(added, self._since_ms)
+        elif self._from_beginning or not first:
             self._consumer.seek_to_beginning(*added)
         else:
             self._consumer.seek_to_end(*added)
             for partition in added:  # now, not at the first poll: what is written in between must be read
                 self._consumer.position(partition, timeout_ms=_POSITION_MS)
+
+    def _seek_to_time(self, parts: Sequence[TopicPartition], since_ms: int) -> None:
+        found = self._consumer.offsets_for_times(dict.fromkeys(parts, since_ms))
+        for part in parts:
+            if found.get(part) is None:  # all of its records are older
+                self._consumer.seek_to_end(part)
+            else:
+                self._consumer.seek(part, found[part].offset)
 
 
 def _received(record: Any) -> ReceivedEvent:

@@ -12,7 +12,7 @@ class SpoolEvidence(Protocol):
     """The evidence of incidents; used from the spool's thread, and raises nothing but what SQLite raises."""
 
     def recover(self, database: sqlite3.Connection, now_ns: int) -> None:
-        """Bring files and rows together once the spool is open; within a transaction."""
+        """Bring files and rows together once the spool is open; within a transaction. May raise OSError."""
 
     def enter(self, database: sqlite3.Connection, frame: JudgedFrame | None, at_ns: int) -> None:
         """Begin with a frame, which the analysis gets next; ``None``: a camera is gone. Within a transaction."""

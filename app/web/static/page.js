@@ -1,6 +1,9 @@
 // The live page: one stream of events and status, and one picture request at a time for each visible camera.
 "use strict";
 
+import { $, drawn, element, hueOf } from "./elements.js";
+import { Incidents, trails } from "./incidents.js";
+
 const MEANING = {
   encode: "encode (camera)", transport: "transport to the service", queue: "waiting for a detector",
   decode: "decode", inference: "inference", commit: "event made durable",
@@ -11,9 +14,9 @@ const LISTED = 100; // events in the list
 const PICTURE_MS = 500; // between two pictures of a camera
 const PATIENCE_MS = 1500; // how long a picture waits for its event
 
-const $ = (id) => document.getElementById(id);
 const tiles = new Map(); // by camera id
 const ended = new AbortController(); // aborts every request when the page is left
+const incidents = new Incidents({ get, age, say, changed: () => tiles.forEach((tile) => tile.shapes()) });
 let budget = 200, ahead = 0, paused = false, chosen = "";
 addEventListener("pagehide", () => ended.abort());
 addEventListener("pageshow", (shown) => { if (shown.persisted) location.reload(); });
@@ -142,6 +145,7 @@ function showStatus(status) {
   }
   showSystem(status);
   showTroubles(status.cameras);
+  incidents.follow(status);
 }
 
 function showSystem(status) {
@@ -159,6 +163,7 @@ function showSystem(status) {
     ["queue", status.queue ? `${status.queue.frames_waiting} frames` : "unknown", ""],
     ["spool", spool ? `${spool.events} events${spool.events > 50 ? `, oldest ${spool.oldest_s.toFixed(0)} s` : ""}` : "unknown", ""],
     ...(status.cameras_trouble ? [["configured cameras", `not in force: ${status.cameras_trouble}`, "bad"]] : []),
+    ...(status.rules_trouble ? [["rules", `not in force: ${status.rules_trouble}`, "bad"]] : []),
     ...(status.publisher?.quarantine_trouble ? [["quarantine", status.publisher.quarantine_trouble, "bad"]] : []),
     ["Kafka", kafka(status.broker), status.broker.trouble ? "bad" : status.broker.embedded || !status.broker.enabled || status.broker.warning ? "wait" : ""],
   ];
@@ -253,7 +258,12 @@ class Tile {
     const dropped = Object.entries(camera.ledger?.dropped ?? {}).filter(([, count]) => count);
     this.part("drops").textContent = dropped.length ? `dropped: ${dropped.map(([why, count]) => `${count} ${why}`).join(", ")}` : "";
     this.part("options").textContent = options(camera);
-    if (camera.width) this.part("view").style.aspectRatio = `${camera.width} / ${camera.height}`;
+    if (camera.width && (camera.width !== this.width || camera.height !== this.height)) {
+      this.width = camera.width;
+      this.height = camera.height;
+      this.part("view").style.aspectRatio = `${camera.width} / ${camera.height}`;
+      this.shapes();
+    }
     this.image.alt = `Latest picture of ${this.id}`;
   }
 
@@ -263,6 +273,10 @@ class Tile {
     if (this.waiting) this.waiting(event);
     else if (event.frame_id === this.frame) this.boxes(event); // it came after its picture was shown without it
     this.bar(event.latency_ms);
+  }
+
+  shapes() {
+    if (this.width) incidents.draw(this.root.querySelector("svg.shapes"), this.id, this.width, this.height);
   }
 
   bar(latency) {
@@ -325,16 +339,17 @@ class Tile {
   }
 
   boxes(event) {
-    const canvas = this.root.querySelector("svg");
+    const canvas = this.root.querySelector("svg.boxes");
     canvas.dataset.frame = event?.frame_id ?? "";
     if (!event) return canvas.replaceChildren();
     const { width, height } = event.frame, size = height / 24;
     canvas.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    canvas.replaceChildren(...event.detections.flatMap((seen) => {
+    const stroke = (seen) => `hsl(${hueOf(seen.class)} 75% 45%)`;
+    canvas.replaceChildren(...trails(this.events.values(), event, stroke), ...event.detections.flatMap((seen) => {
       const [x, y, wide, high] = seen.bbox, hue = hueOf(seen.class), text = `${seen.class} ${seen.confidence.toFixed(2)}`;
       const top = y > size * 1.2 ? y - size * 1.2 : y, length = text.length * size * 0.58;
       return [
-        drawn("rect", { class: "box", x, y, width: wide, height: high, stroke: `hsl(${hue} 75% 45%)` }),
+        drawn("rect", { class: `box ${incidents.severityOf(this.id, seen.track_id) ?? ""}`.trim(), x, y, width: wide, height: high, stroke: stroke(seen) }),
         drawn("rect", { x, y: top, width: length, height: size * 1.2, fill: `hsl(${hue} 75% 26%)` }), // white on it is legible in every hue,
         drawn("text", { x: x + size * 0.2, y: top + size * 0.92, textLength: length - size * 0.4 }, text, size),
       ];
@@ -389,26 +404,6 @@ function summary(event) {
 }
 
 // Helpers.
-
-function element(name, text = "") {
-  const made = document.createElement(name);
-  made.textContent = text;
-  return made;
-}
-
-function drawn(name, attributes, text = "", size = null) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.textContent = text;
-  if (size !== null) made.style.fontSize = `${size}px`;
-  return made;
-}
-
-function hueOf(label) {
-  let mixed = 7;
-  for (const letter of label) mixed = (mixed * 31 + letter.codePointAt(0)) % 3600;
-  return mixed % 360;
-}
 
 const ms = (value) => value.toFixed(0);
 

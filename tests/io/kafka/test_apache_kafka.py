@@ -36,7 +36,9 @@ from app.publisher import (
 )
 from app.publisher.kafka.sink import KafkaSink
 from app.settings.connections import KafkaSettings
-from tests.support.apache_kafka import ApacheKafka, Listener, require_apache_kafka
+from tests.support.apache_kafka import ApacheKafka
+from tests.support.kafka_broker import Listener
+from tests.support.kafka_distribution import require_apache_kafka
 from tests.support.topic import TopicReader
 
 MINUTE_NS = 60_000_000_000

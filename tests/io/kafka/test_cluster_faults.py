@@ -20,9 +20,11 @@ from confluent_kafka.admin import (
 
 from app.publisher.kafka.timeouts import Timeouts
 from app.settings.connections import KafkaSettings
-from tests.support.apache_kafka import ApacheKafka, Listener, require_apache_kafka
+from tests.support.apache_kafka import ApacheKafka
 from tests.support.certificates import Authority
 from tests.support.delaying_proxy import DelayingProxy
+from tests.support.kafka_broker import Listener
+from tests.support.kafka_distribution import require_apache_kafka
 from tests.support.published_load import HEADER, PublishedLoad, Row, make_event
 from tests.support.table import Table
 

@@ -22,8 +22,10 @@ from app.publisher.kafka.diagnosis import diagnose
 from app.publisher.kafka.preflight import Needs, check_broker
 from app.publisher.kafka.sink import KafkaSink
 from app.settings.connections import KafkaSettings
-from tests.support.apache_kafka import ApacheKafka, Listener, require_apache_kafka
+from tests.support.apache_kafka import ApacheKafka
 from tests.support.certificates import Authority
+from tests.support.kafka_broker import Listener
+from tests.support.kafka_distribution import require_apache_kafka
 
 USERS = ("ann", "dan", "eve", "bob")
 JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required {} ;".format(

@@ -15,8 +15,10 @@ from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.publisher import EventPublisher, Spool, SpoolOptions, SpoolWriter, Submission
 from app.publisher.kafka.sink import KafkaSink
 from app.settings.connections import KafkaSettings
-from tests.support.apache_kafka import ApacheKafka, Listener, require_apache_kafka
+from tests.support.apache_kafka import ApacheKafka
 from tests.support.delaying_proxy import DelayingProxy
+from tests.support.kafka_broker import Listener
+from tests.support.kafka_distribution import require_apache_kafka
 from tests.support.scripted_broker import ScriptedBroker
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.topic import TopicReader

@@ -14,8 +14,10 @@ from app.publisher import EventRecord
 from app.publisher.kafka.connection import ensure_topic
 from app.publisher.kafka.sink import KafkaSink
 from app.settings.connections import KafkaSettings
-from tests.support.apache_kafka import ApacheKafka, Listener, require_apache_kafka
+from tests.support.apache_kafka import ApacheKafka
 from tests.support.certificates import Authority
+from tests.support.kafka_broker import Listener
+from tests.support.kafka_distribution import require_apache_kafka
 from tests.support.token_server import AUDIENCE, ISSUER, TokenServer
 
 pytestmark = pytest.mark.slow

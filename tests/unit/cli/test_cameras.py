@@ -2,41 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 
-from app.web import build_api
-from tests.support.changing_system import GATE, Changing
 from tests.support.command import call
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Iterator[str]:
-    """A Serve configuration of a system that runs on a free port."""
-    made: list[Changing] = []
-
-    async def serve() -> None:
-        made.append(Changing(tmp_path / "state", GATE))
-        await made[0].changes.open(0)
-        await server.serve()
-
-    server = uvicorn.Server(uvicorn.Config(build_api(lambda: made[0]), port=0, log_level="error"))
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
-    thread.start()
-    while not server.started:
-        thread.join(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    file = tmp_path / "serve_config.yaml"
-    file.write_text(f"http_options: {{port: {port}}}\napplications: [{{name: cameras}}]\n")
-    yield str(file)
-    server.should_exit = True
-    thread.join(10)
 
 
 def test_a_camera_is_added_changed_and_removed(config: str, tmp_path: Path):

@@ -28,6 +28,7 @@ def test_the_files_are_those_that_are_shipped_with_their_comments_and_are_read_i
         assert len(written.splitlines()) == len(shipped.splitlines())
         assert "configs/sightline.yaml" not in written
         assert "configs/cameras.yaml" not in written
+        assert "configs/rules.yaml" not in written
     mine, shipped_settings = settings_in(tmp_path / "mine"), settings_in(ROOT)
     assert mine.model_dump(exclude={"cameras"}) == shipped_settings.model_dump(exclude={"cameras"})
     assert [camera.id for camera in mine.cameras] == [camera.id for camera in shipped_settings.cameras]

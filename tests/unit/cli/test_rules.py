@@ -1,4 +1,4 @@
-"""``sightline rules check`` and ``test``."""
+"""``sightline rules``: a file checked and tried, and the rules of a running system."""
 
 from __future__ import annotations
 
@@ -107,3 +107,48 @@ def test_a_file_of_events_that_is_not_there_is_one_line(rules: Path, tmp_path: P
     done = call("rules", "test", str(rules), "--events", str(tmp_path / "none.jsonl"))
     assert done.returncode == 2
     assert "cannot be read" in done.stderr
+
+
+def test_the_rules_of_a_file_are_added_changed_and_removed(config: str, rules: Path):
+    added = call("rules", "add", str(rules), "--config", config)
+    assert (added.returncode, added.stdout.splitlines()) == (
+        0,
+        ["yard (intrusion) is added, for gate", "gate (line_crossing) is added, for gate"],
+    )
+    again = call("rules", "add", str(rules), "--config", config)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert again.stderr == "sightline: there is a rule 'yard' already; nothing was added (--replace changes it)\n"
+    rules.write_text(RULES % 9)
+    changed = call("rules", "add", str(rules), "--replace", "--json", "--config", config)
+    assert [json.loads(line)["settings"].get("start_after") for line in changed.stdout.splitlines()] == [9, None]
+    removed = call("rules", "remove", "yard", "--config", config)
+    assert (removed.returncode, removed.stdout) == (0, "yard is removed; its incidents have ended\n")
+    gone = call("rules", "remove", "yard", "--config", config)
+    assert (gone.returncode, gone.stderr) == (2, "sightline: there is no rule 'yard'\n")
+    listed = [json.loads(line) for line in call("rules", "list", "--json", "--config", config).stdout.splitlines()]
+    assert [(rule["id"], rule["origin"]) for rule in listed] == [("stop", "configured"), ("gate", "added")]
+    table = call("rules", "list", "--config", config).stdout
+    assert [word for word in ("stop", "stopped", "warning", "configured", "gate") if word not in table] == []
+
+
+def test_a_mistake_in_one_rule_of_a_file_adds_none_of_it(config: str, rules: Path):
+    rules.write_text(RULES.replace("line: [[0.5, 1], [0.5, 0]]", "line: [[0.5, 1]]") % 1)
+    done = call("rules", "add", str(rules), "--config", config)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("sightline: rule 'gate': line")
+    assert "yard" not in call("rules", "list", "--json", "--config", config).stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "reported"),
+    [
+        ((), "--events FILE, --from-topic: allowed is one of them, and one is needed"),
+        (("--events", "x", "--from-topic"), "--events FILE, --from-topic: allowed is one of them, and one is needed"),
+        (("--events", "x", "--since", "1h"), "--since: it goes with --from-topic; of a file all events are read"),
+        (("--from-topic", "--since", "soon"), "--since: 'soon'; allowed are 90s, 30m, 12h and 7d ago, and an ISO 860"),
+    ],
+)
+def test_where_the_events_come_from_is_one_thing(rules: Path, options: tuple[str, ...], reported: str):
+    done = call("rules", "test", str(rules), *options)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"sightline: {reported}")

@@ -15,7 +15,7 @@ import pytest
 
 from app.cameras import CameraStatus
 from app.cameras.telemetry import CameraTelemetry, ReportedTelemetry
-from app.fleet import Fleet, OverrideStore, Reconciler
+from app.fleet import Fleet, Reconciler, camera_store
 from app.fleet.placement import Node, Placement
 from app.fleet.status_line import Observation, StatusLine
 from app.settings.cameras import CameraSettings
@@ -76,7 +76,7 @@ class Manager(System):
         places = Placement()
         self._roster = Reconciler(lambda settings: Watch(settings, places))
         self._reporter = StatusLine(200)
-        self.changes = Fleet(configured(wanted("gate")), OverrideStore(folder), self._roster, 5)
+        self.changes = Fleet(configured(wanted("gate")), camera_store(folder), self._roster, 5)
         self._roster.start()
 
     @property

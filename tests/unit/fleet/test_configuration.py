@@ -11,6 +11,7 @@ import pytest
 from app.fleet.configuration import ConfiguredDefaults, FleetConfiguration
 from app.fleet.startup import wait_while_deploying
 from app.settings.camera_lists import CameraListSource, ConfiguredCameras
+from app.settings.rule_lists import ConfiguredRules, RuleListSource
 
 
 class Applied:
@@ -18,11 +19,16 @@ class Applied:
 
     def __init__(self) -> None:
         self.cameras: list[list[str]] = []
+        self.rules: list[list[str]] = []
         self.budgets: list[int] = []
         self.changed = asyncio.Event()
 
     async def apply_cameras(self, configured: ConfiguredCameras) -> None:
-        self.cameras.append([camera.id for camera in configured.cameras])
+        self.cameras.append([camera.id for camera in configured.entries])
+        self.changed.set()
+
+    async def apply_rules(self, configured: ConfiguredRules) -> None:
+        self.rules.append([rule.id for rule in configured.entries])
         self.changed.set()
 
     async def apply_budget(self, budget_ms: int) -> None:
@@ -30,17 +36,19 @@ class Applied:
 
 
 def configuration(
-    applied: Applied, source: CameraListSource, *, cameras_fixed: bool = False, budget_fixed: bool = False
+    applied: Applied, source: CameraListSource, *fixed: str, rules: RuleListSource | None = None
 ) -> FleetConfiguration:
     return FleetConfiguration(
-        ConfiguredDefaults(source, 200, cameras_fixed, budget_fixed),
+        ConfiguredDefaults(source, rules or RuleListSource(entries=(STOP,)), 200, frozenset(fixed)),
         {},
         apply_cameras=applied.apply_cameras,
+        apply_rules=applied.apply_rules,
         apply_budget=applied.apply_budget,
         poll_s=0.005,
     )
 
 
+STOP = {"id": "stop", "type": "stopped"}
 GATE = CameraListSource(inline="gate=rtsp://h/1")
 
 
@@ -79,12 +87,13 @@ async def test_a_mistake_is_logged_named_as_trouble_and_changes_nothing(caplog: 
 
 async def test_the_environment_overrides_a_user_config_with_a_warning(caplog: pytest.LogCaptureFixture):
     applied = Applied()
-    made = configuration(applied, GATE, cameras_fixed=True, budget_fixed=True)
+    made = configuration(applied, GATE, "SIGHTLINE_CAMERAS", "SIGHTLINE_RULES", "SIGHTLINE_LATENCY_BUDGET_MS")
     with caplog.at_level(logging.WARNING, "ray.serve"):
-        await made.reconfigure({"cameras": "yard=rtsp://h/2", "latency_budget_ms": 150})
-    assert (applied.cameras, applied.budgets) == ([["gate"]], [200])
+        await made.reconfigure({"cameras": "yard=rtsp://h/2", "rules": [], "latency_budget_ms": 150})
+    assert (applied.cameras, applied.rules, applied.budgets) == ([["gate"]], [["stop"]], [200])
     assert [record.getMessage() for record in caplog.records] == [
         "SIGHTLINE_CAMERAS is set, and overrides user_config.cameras",
+        "SIGHTLINE_RULES is set, and overrides user_config.rules",
         "SIGHTLINE_LATENCY_BUDGET_MS is set, and overrides user_config.latency_budget_ms",
     ]
     made.close()
@@ -104,6 +113,34 @@ async def test_only_the_file_that_is_named_last_is_followed(tmp_path: Path):
     async with asyncio.timeout(10):
         await applied.changed.wait()
     assert applied.cameras == [["a"], ["a"], ["b"]]
+    made.close()
+
+
+async def test_the_rules_of_a_user_config_a_file_and_the_settings_are_applied_in_the_same_way(tmp_path: Path):
+    file = tmp_path / "rules.yaml"
+    file.write_text("rules: [{id: night, type: stopped}]")
+    applied = Applied()
+    made = configuration(applied, GATE)
+    await made.start(0.01)
+    await made.reconfigure({"rules": [{**STOP, "id": "yard"}]})
+    await made.reconfigure({"rules": str(file)})
+    assert applied.rules == [["stop"], ["yard"], ["night"]]
+    applied.changed.clear()
+    file.write_text("rules: []")
+    async with asyncio.timeout(10):
+        await applied.changed.wait()
+    assert applied.rules[-1] == []
+    made.close()
+
+
+@pytest.mark.parametrize("rules", [5, [{"id": "stop"}], [{**STOP, "dwell": 0}]])
+async def test_a_mistake_in_the_rules_of_a_user_config_changes_no_rule(rules: object):
+    applied = Applied()
+    made = configuration(applied, GATE)
+    await made.reconfigure({})
+    await made.reconfigure({"rules": rules})
+    assert applied.rules == [["stop"]]
+    assert made.rules_trouble or made.trouble
     made.close()
 
 

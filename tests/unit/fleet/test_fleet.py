@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import CameraExists, CameraUnknown, ChangeNotKept, SettingsError
-from app.fleet import Fleet, Origin, OverrideStore, Reconciler
+from app.fleet import Fleet, Origin, Reconciler, camera_store
 from tests.support.fleet import Runner, camera, configured, fleet
 
 A, B = camera("a", fps=1), camera("b")
@@ -172,7 +172,7 @@ async def test_who_leaves_while_a_change_is_made_leaves_no_half_of_it(tmp_path: 
     asking.cancel()
     await cameras.configure(configured(A, camera("d")))  # waits for its turn
     assert set(wanted(cameras)) == {"a", "b", "d"}
-    assert set(OverrideStore(tmp_path).load().by_id) == {"b"}
+    assert set(camera_store(tmp_path).load().by_id) == {"b"}
     await cameras.close()
 
 
@@ -183,15 +183,15 @@ async def test_two_hundred_cameras_added_and_removed_leave_nothing_in_the_file(t
     for number in range(200):
         await cameras.add(camera(f"c{number}"))
         await cameras.remove(f"c{number}")
-    assert OverrideStore(tmp_path).load().by_id == {}
-    assert not cameras._running
+    assert camera_store(tmp_path).load().by_id == {}
+    assert not cameras._list._running
     await cameras.close()
 
 
 async def test_cameras_without_a_rate_of_their_own_take_the_usual_one(tmp_path: Path):
     runner = Runner()
     reconciler = Reconciler(runner.start)
-    cameras = Fleet(configured(B), OverrideStore(tmp_path), reconciler, 7)
+    cameras = Fleet(configured(B), camera_store(tmp_path), reconciler, 7)
     reconciler.start()
     await reconciler.settled("b")
     assert runner.take() == ["start b 7"]

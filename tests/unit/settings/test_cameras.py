@@ -21,11 +21,11 @@ def cameras_file(folder: Path, text: str) -> Path:
 
 
 def listed(text: str) -> tuple[CameraSettings, ...]:
-    return parse_camera_list(text).cameras
+    return parse_camera_list(text).entries
 
 
 def read_cameras_file(file: Path, environment: dict[str, str]) -> tuple[CameraSettings, ...]:
-    return parse_cameras_file(file.read_text(), file, environment).cameras
+    return parse_cameras_file(file.read_text(), file, environment).entries
 
 
 def test_a_list_names_cameras_or_numbers_them():
@@ -202,7 +202,7 @@ def test_what_was_written_of_a_camera_has_a_fingerprint_that_no_new_password_cha
     text = f"cameras: [{written}, {{id: b, url: 'rtsp://h/2'}}]"
     before = parse_cameras_file(text, tmp_path, {"SECRET": "one"})
     after = parse_cameras_file(text, tmp_path, {"SECRET": "two"})
-    assert before.cameras[0] != after.cameras[0]
+    assert before.entries[0] != after.entries[0]
     assert before.fingerprints == after.fingerprints
     changed = parse_cameras_file(text.replace("fps: 2", "fps: 3"), tmp_path, {"SECRET": "one"})
     assert changed.fingerprints["a"] != before.fingerprints["a"]

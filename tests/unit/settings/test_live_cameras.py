@@ -24,7 +24,7 @@ def test_a_list_a_file_or_entries_may_be_given():
     (camera,) = (
         configured_camera_list({"cameras": [{"id": "a", "url": "rtsp://${H}/1"}]}, USUAL, by_environment=False)
         .read({"H": "gate"})
-        .cameras
+        .entries
     )
     assert str(camera.url) == "rtsp://gate/1"
 

@@ -19,7 +19,7 @@ def masks_of(value: Any) -> Any:
 def test_a_cameras_file_names_polygons_in_shares_of_the_frame(tmp_path: Path):
     file = tmp_path / "cameras.yaml"
     file.write_text("cameras: [{id: a, url: rtsp://h/1, masks: [[[0,0],[0.3,0],[0.3,0.2],[0,0.2]]]}]")
-    (camera,) = CameraListSource(file=file).read({}).cameras
+    (camera,) = CameraListSource(file=file).read({}).entries
     assert camera.masks == (((0.0, 0.0), (0.3, 0.0), (0.3, 0.2), (0.0, 0.2)),)
 
 

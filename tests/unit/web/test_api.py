@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from app.web import Health, build_api
+from app.web.page import PAGE_FILES
 from app.web.problems import PROBLEM
 
 
@@ -71,7 +72,7 @@ async def test_a_token_is_asked_for_on_this_machine_too():
     assert (await ask(Host(token="right"), "PUT", "/api/v1/numbers/1")).status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/", "/page.css", "/page.js"])
+@pytest.mark.parametrize("path", list(PAGE_FILES))
 async def test_the_page_loads_before_its_user_is_asked_for_the_token(path: str):
     assert (await ask(Host(token="right"), "GET", path)).status_code == 200
     assert (await ask(Host(token="right"), "PUT", path)).status_code == 401

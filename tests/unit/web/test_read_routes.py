@@ -67,7 +67,9 @@ async def test_cameras_are_listed_and_reported_one_by_one():
 
 async def test_events_have_the_names_of_the_topic():
     (event,) = (await get(System(), "/api/v1/events?camera=gate")).json()
-    assert event["detections"] == [{"class": "car", "class_id": 2, "confidence": 0.9123, "bbox": [1.01, 2.0, 3.0, 4.0]}]
+    assert event["detections"] == [
+        {"class": "car", "class_id": 2, "confidence": 0.9123, "bbox": [1.01, 2.0, 3.0, 4.0], "track_id": None}
+    ]
     assert (event["frame_id"], event["frame"]) == ("7-1", {"width": 640, "height": 360})
     latency = event["latency_ms"]
     assert sum(latency.values()) == 2 * latency["total"]
@@ -154,7 +156,14 @@ async def test_the_openapi_document_names_every_path_of_the_contract():
 
 
 @pytest.mark.parametrize(
-    ("path", "kind"), [("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "text/javascript")]
+    ("path", "kind"),
+    [
+        ("/", "text/html"),
+        ("/page.css", "text/css"),
+        ("/page.js", "text/javascript"),
+        ("/incidents.js", "text/javascript"),
+        ("/elements.js", "text/javascript"),
+    ],
 )
 async def test_the_page_is_ours_alone(path: str, kind: str):
     answer = await get(System(), path)

@@ -18,7 +18,7 @@ from app.settings.cameras import CameraSettings
 from app.web import BrokerFacts, Cursor, DeploymentFacts, LoadFacts, NewFrames
 from app.web.system_view import SystemView, health_of
 from tests.support.api_system import FINE, NOW, PUBLISHER, status
-from tests.support.fleet import Runner, camera, fleet
+from tests.support.fleet import Runner, Shards, camera, desired_rules, fleet
 
 BROKER = BrokerFacts(enabled=True, embedded=True, servers=(), topic="events.detections")
 GATE, YARD = camera("gate", fps=2), camera("yard")
@@ -68,7 +68,14 @@ class Cluster:
 def view(folder: Path, running: dict[str, Watched], cluster: Cluster | None = None) -> SystemView:
     cameras = fleet(Runner(), folder, GATE, YARD)
     return SystemView(
-        cameras, running, cluster or Cluster(), BROKER, budget_ms=lambda: 150.0, trouble=lambda: "a mistake"
+        cameras,
+        desired_rules(Shards(), folder, {"id": "stop", "type": "stopped"}),
+        running,
+        cluster or Cluster(),
+        BROKER,
+        budget_ms=lambda: 150.0,
+        trouble=lambda: "a mistake",
+        rules_trouble=lambda: "a wrong rule",
     )
 
 
@@ -80,6 +87,8 @@ async def test_a_camera_that_runs_is_described_by_its_supervisor_and_one_that_wa
     assert (yard.status, yard.silence) == (None, "waiting for the inference application")
     assert (yard.fps_asked, yard.requested.fps, yard.origin) == (5.0, None, Origin.CONFIGURED)
     assert (facts.budget_ms, facts.viewers, facts.cameras_trouble, cluster.asked) == (150.0, 4, "a mistake", [30.0])
+    assert facts.rules_trouble == "a wrong rule"
+    assert facts.rules_version
 
 
 async def test_only_cameras_that_answer_give_frames_and_only_where_somebody_asks_for_them(tmp_path: Path):

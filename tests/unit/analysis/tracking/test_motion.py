@@ -13,7 +13,7 @@ PLACES = np.array([[100.0, 200, 40, 80], [300, 50, 120, 60]])
 
 
 def seconds(value: float) -> np.ndarray:
-    return np.full((2, 1), value)
+    return np.full(2, value)
 
 
 def moved() -> Motion:
@@ -62,4 +62,4 @@ def test_a_velocity_is_learned_in_pixels_a_second_whatever_the_frame_rate(fps: i
 
 def test_tracks_are_independent_of_each_other():
     both, alone = moved(), moved().of(np.array([1]))
-    assert np.array_equal(both.predict(seconds(0.3)).place[1:], alone.predict(np.array([[0.3]])).place)
+    assert np.array_equal(both.predict(seconds(0.3)).place[1:], alone.predict(np.array([0.3])).place)

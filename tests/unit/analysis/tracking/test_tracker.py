@@ -186,7 +186,7 @@ def test_frames_without_boxes_make_no_difference(frames: list[ObservedFrame], be
         )
         ours = other.see(observed)
         assert [mine == NO_TRACK for mine in ours] == [theirs == NO_TRACK for theirs in ids]
-        assert usual.state.tracks["place"].tobytes() == other.state.tracks["place"].tobytes()
+        assert usual.state.tracks["motion"][:, 0].tobytes() == other.state.tracks["motion"][:, 0].tobytes()
 
 
 @settings(max_examples=30)

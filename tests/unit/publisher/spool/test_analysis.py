@@ -12,7 +12,7 @@ import pytest
 
 from app.errors import SpoolFull, SpoolUnavailable
 from app.publisher import Shard, Spool, SpoolOptions, open_shard, shard_of
-from app.publisher.spool.analysis import MAX_CAMERAS, Analysed, JudgedFrame
+from app.publisher.spool.analysis import MAX_CAMERAS, Analysed, Judged, JudgedFrame
 from app.publisher.spool.file import FILE, SCHEMA
 from app.publisher.spool.rows import Arrival, Delivery
 from app.publisher.spool.spool import CAMERA_MEMORY_S

@@ -1,4 +1,4 @@
-"""CamerasFileWatcher: the configured cameras are read again whenever their file has changed, while the system runs."""
+"""ListWatcher: configured cameras, or rules, are read again whenever their file has changed, while the system runs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Generic
 
 from app.errors import SettingsError
-from app.settings.camera_lists import CameraListSource, ConfiguredCameras
+from app.settings.configured import Configured, E, ListSource
 from app.telemetry.trouble_log import TroubleLog
 
 logger = logging.getLogger("ray.serve")
@@ -24,13 +25,13 @@ class _Content:
     """Why the file could not be read."""
 
 
-class CamerasFileWatcher:
-    """Reads the configured cameras again and again; a mistake in them changes nothing.
+class ListWatcher(Generic[E]):
+    """Reads the configured entries of one kind again and again; a mistake in them changes nothing.
 
     ``${VARIABLES}`` are taken from one environment, that of the process it runs in.
     """
 
-    def __init__(self, source: CameraListSource, environment: Mapping[str, str]) -> None:
+    def __init__(self, source: ListSource[E], environment: Mapping[str, str]) -> None:
         self._source = source
         self._environment = environment
         self._parsed: _Content | None = None
@@ -38,25 +39,25 @@ class CamerasFileWatcher:
         self.trouble = ""
         """Why what is configured now is not accepted; empty: it is."""
 
-    def read(self) -> ConfiguredCameras | None:
+    def read(self) -> Configured[E] | None:
         """Return what is configured now; ``None`` where it is wrong, which is logged."""
         return self._parse(self._content())
 
-    def poll(self) -> ConfiguredCameras | None:
-        """Read the file; return the cameras where they differ from those parsed last and two polls read the same."""
+    def poll(self) -> Configured[E] | None:
+        """Read the file; return the entries where they differ from those parsed last and two polls read the same."""
         content = self._content()
         stable, self._last_read = content == self._last_read, content
         return self._parse(content) if stable and content != self._parsed else None
 
-    async def follow(self, changed: Callable[[ConfiguredCameras], Awaitable[None]], poll_s: float = POLL_S) -> None:
+    async def follow(self, changed: Callable[[Configured[E]], Awaitable[None]], poll_s: float = POLL_S) -> None:
         """Poll until cancelled, and await ``changed`` with each change; an error of it is logged."""
-        failures = TroubleLog(logger, "the configured cameras cannot be followed", level=logging.ERROR)
+        failures = TroubleLog(logger, f"the configured {self._source.kind} cannot be followed", level=logging.ERROR)
         while True:
             await asyncio.sleep(poll_s)
             try:
-                cameras = await asyncio.to_thread(self.poll)
-                if cameras is not None:
-                    await changed(cameras)
+                configured = await asyncio.to_thread(self.poll)
+                if configured is not None:
+                    await changed(configured)
             except Exception as error:  # noqa: BLE001 - the next change may be accepted
                 failures.report(type(error).__name__, error=error)
 
@@ -66,15 +67,15 @@ class CamerasFileWatcher:
         except SettingsError as error:
             return _Content("", str(error))
 
-    def _parse(self, content: _Content) -> ConfiguredCameras | None:
+    def _parse(self, content: _Content) -> Configured[E] | None:
         self._parsed = content
         try:
             if content.error:
                 raise SettingsError(content.error)
-            cameras = self._source.parse(content.text, self._environment)
+            configured = self._source.parse(content.text, self._environment)
         except SettingsError as error:
             self.trouble = str(error)
-            logger.error("cameras: the new configuration is refused and nothing changes: %s", error)
+            logger.error("%s: the new configuration is refused and nothing changes: %s", self._source.kind, error)
             return None
         self.trouble = ""
-        return cameras
+        return configured

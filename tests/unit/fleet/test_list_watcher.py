@@ -1,4 +1,4 @@
-"""A cameras file that changes while the system runs."""
+"""A file of cameras, or of rules, that changes while the system runs."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from pathlib import Path
 
 import pytest
 
-from app.fleet import CamerasFileWatcher
+from app.fleet import ListWatcher
 from app.settings.camera_lists import CameraListSource, ConfiguredCameras
+from app.settings.cameras import CameraSettings
+from app.settings.rule_lists import RuleListSource
 
 ONE = "cameras: [{id: a, url: 'rtsp://u:${SECRET}@h/1'}]"
 TWO = "cameras: [{id: a, url: 'rtsp://u:${SECRET}@h/1'}, {id: b, url: rtsp://h/2}]"
 
 
-def following(folder: Path, text: str) -> tuple[CamerasFileWatcher, Path]:
+def following(folder: Path, text: str) -> tuple[ListWatcher[CameraSettings], Path]:
     file = folder / "cameras.yaml"
     file.write_text(text)
-    return CamerasFileWatcher(CameraListSource(file=file), {"SECRET": "pa55"}), file
+    return ListWatcher(CameraListSource(file=file), {"SECRET": "pa55"}), file
 
 
 def ids(found: ConfiguredCameras | None) -> list[str]:
     assert found is not None
-    return [camera.id for camera in found.cameras]
+    return [camera.id for camera in found.entries]
 
 
 def test_a_changed_file_is_taken_once_it_rests(tmp_path: Path):
@@ -98,6 +100,21 @@ async def test_following_tells_of_each_change_and_survives_whoever_cannot_take_i
 
 
 def test_a_list_that_is_no_file_never_changes():
-    looked = CamerasFileWatcher(CameraListSource(inline="a=rtsp://h/1"), {})
+    looked = ListWatcher(CameraListSource(inline="a=rtsp://h/1"), {})
     assert ids(looked.read()) == ["a"]
     assert [looked.poll() for _ in range(3)] == [None] * 3
+
+
+def test_a_rules_file_is_followed_in_the_same_way(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    file = tmp_path / "rules.yaml"
+    file.write_text("rules: [{id: stop, type: stopped}]")
+    looked = ListWatcher(RuleListSource(file=file), {})
+    first = looked.read()
+    assert first is not None
+    assert [rule.id for rule in first.entries] == ["stop"]
+    with caplog.at_level(logging.ERROR, "ray.serve"):
+        file.write_text("rules: [{id: stop, type: stopped, dwell: soon}]")
+        assert [looked.poll() for _ in range(3)] == [None] * 3
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("rules: the new configuration is refused and nothing changes: rule 'stop': dwell: 'soon'")
+    assert looked.trouble in line

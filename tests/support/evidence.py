@@ -143,3 +143,28 @@ def picture_at(at_s: float, camera_id: str = "gate", jpeg: bytes = b"") -> Judge
 def grey_jpeg(level: int = 128) -> bytes:
     """Return a small JPEG of one grey."""
     return bytes(cv2.imencode(".jpg", np.full((24, 32, 3), level, np.uint8))[1])
+
+
+def persons_hidden(judged: JudgedPicture, shown: bytes) -> int:
+    """Check that nothing finer than a few blocks is left of the persons found in a picture; return how many there are.
+
+    A person's pixels are compared with those that were judged: what makes it up, its deviation from the means of six
+    blocks a side, is to be gone. Where the picture is as good as flat there was nothing to see.
+    """
+    before, after = (
+        cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE).astype(float)
+        for data in (judged.image, shown)
+    )
+    persons = 0
+    for one in judged.objects:
+        x, y, wide, high = (round(side) for side in one.bbox)
+        part, left = before[y : y + high, x : x + wide], after[y : y + high, x : x + wide]
+        if one.label != "person" or not part.size:
+            continue
+        persons += 1
+        block = max(1, round(max(part.shape) / 6))
+        detail = part - cv2.blur(part, (block, block))
+        seen = float(np.sqrt((detail**2).mean()))
+        changed = float(np.sqrt(((part - left) ** 2).mean()))
+        assert seen < 4 or changed > 0.6 * seen, (one, seen, changed)
+    return persons

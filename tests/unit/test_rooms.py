@@ -40,7 +40,9 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "fleet": "cameras core errors publisher settings telemetry",
         "web": "cameras core errors fleet publisher settings telemetry",
         "cli": "analysis cameras core detection errors evidence fleet publisher settings web",
-        "deployments": "cameras core detection errors evidence fleet ingress publisher rpc scaling settings telemetry web",
+        "deployments": (
+            "cameras core detection errors evidence fleet ingress publisher rpc scaling settings telemetry web"
+        ),
     }.items()
 }
 """Room → rooms that it may import."""

@@ -73,7 +73,7 @@ def build_inference(args: InferenceArgs) -> serve.Application:
     configure_proxy_logs()
     gpus = _gpus(settings.detector)
     resources = _detector_resources(settings.detector, args, gpus)
-    return _inference(args, settings, _detector_options(settings.detector, args, gpus), make_detector, resources)
+    return _inference(args, settings, _detector_options(settings, args, gpus), make_detector, resources)
 
 
 def build_inference_without_model(args: InferenceArgs) -> serve.Application:
@@ -83,7 +83,7 @@ def build_inference_without_model(args: InferenceArgs) -> serve.Application:
         RayServeException: a setting is wrong; one line.
     """
     settings = _settings(args.settings)
-    options = DetectorOptions.of(settings.detector)
+    options = DetectorOptions.of(settings.detector, settings.tracking)
     return _inference(args, settings, options, make_no_op_detector, {"num_cpus": args.detector_cpus})
 
 
@@ -191,6 +191,7 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
                         settings.spool,
                         settings.latency_budget_ms,
                         shard,
+                        settings.tracking,
                         evidence=settings.evidence,
                         anonymise=settings.privacy.anonymise,
                     )
@@ -249,9 +250,10 @@ def _detector_resources(detector: DetectorSettings, args: InferenceArgs, gpus: f
     return resources
 
 
-def _detector_options(detector: DetectorSettings, args: InferenceArgs, gpus: float) -> DetectorOptions:
+def _detector_options(settings: Settings, args: InferenceArgs, gpus: float) -> DetectorOptions:
     return DetectorOptions.of(
-        detector,
-        device="cpu" if detector.device == "auto" and not gpus else None,
+        settings.detector,
+        settings.tracking,
+        device="cpu" if settings.detector.device == "auto" and not gpus else None,
         threads=None if gpus else max(1, int(args.detector_cpus)),
     )

@@ -35,12 +35,14 @@ from app.publisher import (
     make_evidence,
     open_shard,
 )
+from app.publisher.analysis import FrameAnalysis
 from app.publisher.kafka.embedded_broker import EmbeddedBroker, announcement_file
 from app.publisher.kafka.sink import KafkaSink
 from app.publisher.telemetry import PublisherTelemetry
 from app.settings.connections import KafkaSettings
 from app.settings.evidence import EvidenceSettings
 from app.settings.settings import SpoolSettings
+from app.settings.tracking import TrackingSettings
 from deployments.logs import log_beside_serve
 from deployments.metrics import RayMeter
 
@@ -68,6 +70,7 @@ class PublisherOptions:
     """Of frames that come without one; from capture to acknowledgement."""
     shard: Shard
     """Which of the publishers it is."""
+    tracking: TrackingSettings
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     anonymise: tuple[str, ...] = ()
     """Labels whose boxes are pixelated in what is stored."""
@@ -261,11 +264,13 @@ class KafkaPublisher:
             each.start()
         spool = SpoolWriter(self._open_spool)
         self._desk = EvidenceDesk(spool, self._evidence)
+        telemetry = PublisherTelemetry(RayMeter(), shard=None if shard.alone else shard.number)
         publisher = EventPublisher(
             sink,
             spool,
             budget_ms=self._options.budget_ms,
-            observer=PublisherTelemetry(RayMeter(), shard=None if shard.alone else shard.number),
+            observer=telemetry,
+            tracks=telemetry,
             publish_empty=kafka.publish_empty,
             channels=self._channels,
         )
@@ -276,7 +281,8 @@ class KafkaPublisher:
     def _open_spool(self) -> Spool:
         spool = self._options.spool
         options = SpoolOptions(spool.dir, spool.max_bytes, spool.synchronous)
-        return open_shard(options, self._options.shard, evidence=self._evidence.incidents)
+        analysis = FrameAnalysis(self._options.tracking, tuple(self._channels), self._evidence.incidents)
+        return open_shard(options, self._options.shard, analysis, self._evidence.incidents)
 
     async def _bootstrap(self) -> Sequence[str]:
         return self._options.kafka.bootstrap_servers or (await self._find_broker(),)

@@ -146,6 +146,7 @@ def _answered_frame(number: int, frame: EncodedFrame, response: pb.DetectRespons
                 class_id=detection.class_id,
                 confidence=detection.confidence,
                 bbox=(detection.bbox.x, detection.bbox.y, detection.bbox.width, detection.bbox.height),
+                track_id=detection.track_id if detection.HasField("track_id") else None,
             )
             for detection in response.detections
         ),

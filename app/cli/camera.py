@@ -27,6 +27,7 @@ def camera(
     model: Annotated[str | None, typer.Option(help="The model that detects in its frames; there is 'default'.")] = None,
     confidence: Annotated[str | None, typer.Option(help="Lower scores are left out; else the service's own.")] = None,
     classes: Annotated[str | None, typer.Option(help="Comma list of labels to keep; else the service's own.")] = None,
+    tracking: Annotated[bool, typer.Option(help="Whether its objects get track ids.")] = True,
     metrics_host: Annotated[str, typer.Option(help="Where /metrics is offered; 0.0.0.0: to every host.")] = "127.0.0.1",
     metrics_port: Annotated[int, typer.Option(help="Its port; 0: any that is free.", min=0, max=65535)] = 9464,
     json: Json = False,
@@ -46,6 +47,7 @@ def camera(
         "model": model,
         "confidence": confidence,
         "classes": classes,
+        "tracking": tracking,
     }
     environment = process_environment()
     if service:

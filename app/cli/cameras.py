@@ -48,6 +48,7 @@ def cameras_add(
         float | None, typer.Option(help="Lower scores are left out; else DETECTOR_CONFIDENCE.")
     ] = None,
     classes: Annotated[str | None, typer.Option(help="Comma list of labels to keep; else DETECTOR_CLASSES.")] = None,
+    tracking: Annotated[bool, typer.Option(help="Whether its objects get track ids.")] = True,
     resource: Annotated[list[str] | None, typer.Option(help="NAME=AMOUNT of a Ray resource that places it.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Change the camera of this id, if there is one.")] = False,
     json: Json = False,
@@ -62,6 +63,7 @@ def cameras_add(
         "masks": [_polygon(text) for text in mask or []],
         "confidence": confidence,
         "classes": commas(classes or ""),
+        "tracking": tracking,
         "resources": _amounts(resource or []),
         **({} if model is None else {"model": model}),
         **({} if decode is None else {"decode": decode}),

@@ -25,6 +25,7 @@ from app.publisher.kafka.preflight import Needs, check_broker
 from app.settings.cameras import DEFAULT_STALL_S, CameraSettings
 from app.settings.environment import process_environment
 from app.settings.evidence import EvidenceSettings
+from app.settings.rule_lists import rules_of_camera
 from app.settings.serve_config import ServePorts
 from app.settings.service_address import ServiceAddress
 from app.settings.settings import Settings
@@ -73,11 +74,24 @@ def check_system(settings: Settings, ports: ServePorts) -> Iterator[Finding]:
     yield from (_camera(camera) for camera in settings.cameras)
     if not settings.cameras:
         yield Finding("cameras", State.NOTE, "none is configured", "name some in SIGHTLINE_CAMERAS")
+    yield from check_rules(settings)
     yield _service(settings.inference_service_url, ports.grpc)
     yield _port(ports.grpc, "gRPC")
     yield _port(ports.http, "HTTP")
     if note := second_shell(process_environment()):
         yield Finding("second shell", State.NOTE, note)
+
+
+def check_rules(settings: Settings) -> Iterator[Finding]:
+    """Check that each rule names a camera; that each is right was checked with the settings."""
+    idle = [
+        rule.id for rule in settings.rules if not any(rules_of_camera([rule], camera.id) for camera in settings.cameras)
+    ]
+    if idle:
+        fault = f"{', '.join(idle)}: no configured camera has an id that these name"
+        yield Finding("rules", State.NOTE, fault, "name your cameras in them, or other rules in SIGHTLINE_RULES")
+    if len(idle) < len(settings.rules):
+        yield Finding("rules", State.PASSED, f"{len(settings.rules) - len(idle)} for the configured cameras")
 
 
 def _model(settings: Settings) -> Iterator[Finding]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import cv2
@@ -14,6 +16,9 @@ from app.core import drawing
 from app.core.event import DetectedObject
 from app.errors import SightlineError
 from app.web.client import ApiClient, Snapshot
+
+TRAIL = timedelta(seconds=3)
+"""How far back the trail of an object reaches."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,23 @@ def draw_boxes(snapshot: Snapshot) -> NDArray[np.uint8]:
     if image is None:
         raise SightlineError(f"frame {snapshot.frame_id} is not an image")
     picture = np.asarray(image, np.uint8)
-    return drawing.draw(picture, _objects(snapshot, picture.shape[1], picture.shape[0]))
+    width, height = picture.shape[1], picture.shape[0]
+    return drawing.draw(picture, _objects(snapshot, width, height), _trails(snapshot, width, height))
+
+
+def _trails(snapshot: Snapshot, width: int, height: int) -> dict[int, list[tuple[float, float]]]:
+    """Return where the foot of each tracked object's box was lately, oldest first, in pixels of the image."""
+    trails: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    events = (*snapshot.before[::-1], snapshot.event)
+    for event in events:
+        if event is None or snapshot.event is None or snapshot.event.timestamp - event.timestamp > TRAIL:
+            continue
+        scale_x, scale_y = width / event.frame.width, height / event.frame.height
+        for detection in event.detections:
+            x, y, wide, high = detection.bbox
+            if detection.track_id is not None:
+                trails[detection.track_id].append(((x + wide / 2) * scale_x, (y + high) * scale_y))
+    return dict(trails)
 
 
 def _objects(snapshot: Snapshot, width: int, height: int) -> list[DetectedObject]:
@@ -91,6 +112,7 @@ def _objects(snapshot: Snapshot, width: int, height: int) -> list[DetectedObject
                 detection.bbox[2] * scale_x,
                 detection.bbox[3] * scale_y,
             ),
+            detection.track_id,
         )
         for detection in snapshot.event.detections
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -15,17 +15,28 @@ from app.core.event import DetectedObject
 from app.core.read_failure import read_failure
 from app.errors import SightlineError
 
+SHOWN_IDS = 10_000
+"""Of a track's id its last four digits are drawn: those of a camera at one time differ nearly always."""
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def draw(image: NDArray[np.uint8], objects: Iterable[DetectedObject]) -> NDArray[np.uint8]:
-    """Return a copy of a (H, W, 3) uint8 BGR image with a labelled box around each object.
+def draw(
+    image: NDArray[np.uint8],
+    objects: Iterable[DetectedObject],
+    trails: Mapping[int, Sequence[tuple[float, float]]] | None = None,
+) -> NDArray[np.uint8]:
+    """Return a copy of an image with a labelled box around each object.
 
-    A tracked object's label has the last four digits of its id.
+    Args:
+        image: (H, W, 3) uint8 BGR.
+        objects: their boxes are in pixels of the image.
+        trails: where an object was before, by its track; x and y in pixels, oldest first.
     """
     canvas = image.copy()
     scale = max(0.4, image.shape[0] / 1080)
     for detected in objects:
+        if trails and detected.track_id is not None and detected.track_id in trails:
+            _draw_trail(canvas, trails[detected.track_id], _colour(detected.label), scale)
         _draw_box(canvas, detected, scale)
     return canvas
 
@@ -58,12 +69,20 @@ def _draw_box(canvas: NDArray[np.uint8], detected: DetectedObject, scale: float)
     colour = _colour(detected.label)
     thickness = max(1, round(2 * scale))
     cv2.rectangle(canvas, (x, y), (x + width, y + height), colour, thickness, cv2.LINE_AA)
-    known_as = "" if detected.track_id is None else f" #{detected.track_id % 10_000:04d}"
-    text = f"{detected.label}{known_as} {detected.confidence:.2f}"
+    text = f"{detected.label} {detected.confidence:.2f}"
+    if detected.track_id is not None:
+        text += f" #{detected.track_id % SHOWN_IDS}"
     (text_width, text_height), base = cv2.getTextSize(text, _FONT, 0.7 * scale, thickness)
     top = y - text_height - base if y > text_height + base else y
     cv2.rectangle(canvas, (x, top), (x + text_width + 2, top + text_height + base), colour, cv2.FILLED)
     cv2.putText(canvas, text, (x + 1, top + text_height), _FONT, 0.7 * scale, (255, 255, 255), thickness, cv2.LINE_AA)
+
+
+def _draw_trail(
+    canvas: NDArray[np.uint8], points: Sequence[tuple[float, float]], colour: tuple[int, int, int], scale: float
+) -> None:
+    line = np.array(points).round().astype(np.int32).reshape(-1, 1, 2)
+    cv2.polylines(canvas, [line], False, colour, max(1, round(2 * scale)), cv2.LINE_AA)
 
 
 def _colour(label: str) -> tuple[int, int, int]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 _NAMESPACE = uuid.UUID("6f2b9c1e-6a55-5d0e-9a43-1d6f0c1c7b52")
@@ -74,6 +74,20 @@ class DetectionEvent:
     def event_id(self) -> str:
         """The id of the event: always the same for one camera, frame and capture time."""
         return make_event_id(self.camera_id, self.frame_id, self.captured_at_ns)
+
+    def with_track_ids(self, track_ids: Sequence[int | None]) -> DetectionEvent:
+        """Return the event with the tracks of its objects, in their order; without any it is the same.
+
+        Raises:
+            ValueError: there are some, and not one for each object.
+        """
+        if not any(track_ids):
+            return self
+        objects = tuple(
+            DetectedObject(one.label, one.class_id, one.confidence, one.bbox, track_id)
+            for one, track_id in zip(self.objects, track_ids, strict=True)
+        )
+        return replace(self, objects=objects)
 
 
 def make_event_id(camera_id: str, frame_id: str, captured_at_ns: int) -> str:

@@ -19,6 +19,8 @@ class Wanted:
     """Labels to keep; empty: those that the service keeps."""
     model: str = DEFAULT_MODEL
     """Name of the model that detects, as the service's settings have it."""
+    tracked: bool = True
+    """Whether its objects are tracked, where the service tracks any."""
 
 
 AS_CONFIGURED = Wanted()

@@ -33,6 +33,8 @@ class Detections:
     """(N,) int64, index into the model's labels."""
     truncated: bool = False
     """Whether the limit of detections an image was reached, so that there may be more objects."""
+    weak: Detections | None = None
+    """Boxes whose score is too low for a detection, best first; ``None``: there are none, or none were asked for."""
 
     def __post_init__(self) -> None:
         count = len(self.scores)
@@ -44,6 +46,10 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def part(self, chosen: slice) -> Detections:
+        """Return some of the objects."""
+        return Detections(self.boxes[chosen], self.scores[chosen], self.class_ids[chosen])
 
     @classmethod
     def empty(cls) -> Detections:

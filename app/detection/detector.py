@@ -167,14 +167,19 @@ class Detector:
 
     def _choose(self, wanted: Wanted) -> Postprocessor | RequestError | None:
         """Return what chooses the detections of an image; ``None``: what does so for all."""
-        if wanted.confidence is None and not wanted.classes:
+        if wanted.confidence is None and not wanted.classes and wanted.tracked:
             return None
         if wrong := _unknown_label(wanted.classes, self.labels, self.model_name):
             return RequestError(f"classes: {wrong}")
         options = self._options
         confidence = options.confidence if wanted.confidence is None else wanted.confidence
         return self._make_postprocessor(
-            replace(options, confidence=confidence, classes=wanted.classes or options.classes)
+            replace(
+                options,
+                confidence=confidence,
+                classes=wanted.classes or options.classes,
+                weak_confidence=options.weak_confidence if wanted.tracked else None,
+            )
         )
 
     def check(self) -> None:

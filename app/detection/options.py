@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from app.errors import SettingsError
 from app.settings.live import LiveDetector
 from app.settings.settings import DetectorSettings
+from app.settings.tracking import TrackingSettings
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class DetectorOptions:
     found one object more than 569, no score off by more than 0.03. ``.pt`` and ONNX stay in FP32 on the CPU."""
     max_detections: int = 300
     """Detections an image at most, best first."""
+    weak_confidence: float | None = None
+    """Boxes with a score of more than this, and too little to be detections, are reported as weak ones; ``None``: none
+    are."""
     threads: int | None = None
     """CPU cores of the model, for this process, whatever runs it; ``None``: for ``.pt`` torch's own choice
     (``OMP_NUM_THREADS`` sets it), for an export all there are."""
@@ -49,12 +53,18 @@ class DetectorOptions:
 
     @classmethod
     def of(
-        cls, settings: DetectorSettings, *, device: str | None = None, threads: int | None = None
+        cls,
+        settings: DetectorSettings,
+        tracking: TrackingSettings | None = None,
+        *,
+        device: str | None = None,
+        threads: int | None = None,
     ) -> DetectorOptions:
         """Return the options that the settings ask for.
 
         Args:
             settings: of the detector.
+            tracking: what is done with the boxes; ``None``: objects are not tracked.
             device: what stands in for the settings' own; ``None``: that.
             threads: CPU cores of the model; ``None``: see the field.
         """
@@ -68,6 +78,7 @@ class DetectorOptions:
             image_size=settings.image_size,
             max_detections=settings.max_detections,
             half=settings.half,
+            weak_confidence=tracking.low if tracking is not None and tracking.enabled else None,
             threads=threads,
             use_export=settings.use_export,
             gpu_decode=settings.gpu_decode,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,10 +15,11 @@ import numpy as np
 
 from app.core.bearer import carries_token
 from app.core.clock import Clock
-from app.core.event import DetectedObject, DetectionEvent, StageLatencies
+from app.core.event import DetectedObject, DetectionEvent, StageLatencies, WeakDetection
 from app.core.one_line import one_line
 from app.core.wanted import DEFAULT_MODEL
 from app.detection import ImageOutcome
+from app.detection.detections import Detections
 from app.detection.messages import DetectorAnswer, DetectorJob, ModelInfo
 from app.errors import (
     DeadlineExceeded,
@@ -252,17 +253,16 @@ class DetectionService:
         """Hand the event over: the model has done its work, so the commit goes on, whatever the caller does."""
         elapsed_ms = (self._clock.monotonic() - request.arrived) * 1000
         event = _event(request, detected, elapsed_ms)
-        commit = asyncio.get_running_loop().create_task(
-            self._events.commit(
-                Submission(
-                    event,
-                    request.epoch,
-                    request.sequence,
-                    request.due_at_ns,
-                    picture=self._pictures.picture_of(request),
-                )
-            )
+        submission = Submission(
+            event,
+            request.epoch,
+            request.sequence,
+            request.due_at_ns,
+            weak=_weak(request, detected),
+            tracked=request.wanted.tracked,
+            picture=self._pictures.picture_of(request),
         )
+        commit = asyncio.get_running_loop().create_task(self._events.commit(submission))
         self._commits.add(commit)
         commit.add_done_callback(self._settled)
         commit.add_done_callback(lambda _: self._resequencer.leave(slot))
@@ -276,7 +276,7 @@ class DetectionService:
         self._latency_reserve.record(self._clock.monotonic() - request.arrived - event.latency.queue / 1000)
         self._observer.answered(event)
         total_ms = (self._clock.wall_ns() - request.captured_at_ns) / 1e6
-        return Accepted(event, max(0.0, total_ms))
+        return Accepted(event.with_track_ids(receipt.track_ids), max(0.0, total_ms))
 
     def _settled(self, commit: asyncio.Task[Receipt]) -> None:
         self._commits.discard(commit)
@@ -308,24 +308,30 @@ def _event(request: DetectionRequest, detected: _Detected, elapsed_ms: float) ->
 
 
 def _objects(request: DetectionRequest, detected: _Detected) -> tuple[DetectedObject, ...]:
-    """Return the detections, scaled from pixels of the image sent to pixels of the frame captured."""
-    outcome = detected.outcome
-    if outcome.detections is None:
-        return ()
+    labels = detected.model.labels
+    return tuple(
+        DetectedObject(labels.get(class_id, f"class{class_id}"), class_id, confidence, bbox)
+        for class_id, confidence, bbox in _scaled(request, detected.outcome, detected.outcome.detections)
+    )
+
+
+def _weak(request: DetectionRequest, detected: _Detected) -> tuple[WeakDetection, ...]:
+    found = detected.outcome.detections
+    weak = None if found is None else found.weak
+    return tuple(WeakDetection(*one) for one in _scaled(request, detected.outcome, weak))
+
+
+def _scaled(
+    request: DetectionRequest, outcome: ImageOutcome, found: Detections | None
+) -> Iterator[tuple[int, float, tuple[float, float, float, float]]]:
+    """Yield class, score and box (x, y, width, height), scaled from the image sent to the frame captured."""
+    if found is None or not len(found):
+        return
     scale = np.array([request.source_width / outcome.width, request.source_height / outcome.height] * 2)
     limit = np.array([request.source_width, request.source_height] * 2)
-    boxes = np.clip(outcome.detections.boxes * scale, 0, limit)
-    return tuple(
-        DetectedObject(
-            label=detected.model.labels.get(class_id, f"class{class_id}"),
-            class_id=class_id,
-            confidence=score,
-            bbox=(x1, y1, max(0.0, x2 - x1), max(0.0, y2 - y1)),  # a head without NMS may swap the corners of a box
-        )
-        for (x1, y1, x2, y2), score, class_id in zip(
-            boxes.tolist(),
-            outcome.detections.scores.tolist(),
-            outcome.detections.class_ids.tolist(),
-            strict=True,
-        )
-    )
+    boxes = np.clip(found.boxes * scale, 0, limit)
+    for (x1, y1, x2, y2), score, class_id in zip(
+        boxes.tolist(), found.scores.tolist(), found.class_ids.tolist(), strict=True
+    ):
+        # A head without NMS may swap the corners of a box.
+        yield class_id, score, (x1, y1, max(0.0, x2 - x1), max(0.0, y2 - y1))

@@ -12,15 +12,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from app.analysis.tracking.frame import NO_TRACK, ObservedFrame
-from app.analysis.tracking.options import TrackingOptions
 from app.analysis.tracking.state import CameraTracks
 from app.analysis.tracking.tracker import track
 from app.core.channel import Channel
-from app.core.event import DetectionEvent
 from app.errors import SettingsError, StateUnreadable
 from app.publisher.evidence import EvidenceSource
 from app.publisher.incident_analysis import IncidentAnalysis, IncidentStates
-from app.publisher.spool.analysis import Analysed, Judged, JudgedFrame
+from app.publisher.spool.analysis import Analysed, FrameTracks, Judged, JudgedFrame
+from app.settings.tracking import TrackingSettings
 from app.telemetry.trouble_log import TroubleLog
 
 logger = logging.getLogger(__name__)
@@ -45,14 +44,14 @@ class FrameAnalysis:
 
     def __init__(
         self,
-        tracking: TrackingOptions | None,
+        tracking: TrackingSettings,
         channels: Collection[Channel] = (),
         evidence: EvidenceSource | None = None,
     ) -> None:
-        """Set up, without rules.
+        """Begin with no camera, and without rules.
 
         Args:
-            tracking: ``None``: objects are not tracked.
+            tracking: how objects are followed.
             channels: those for which records are made.
             evidence: makes pictures and clips for rules that ask for it; ``None``: there are none.
         """
@@ -112,7 +111,7 @@ class FrameAnalysis:
 
     def _follow(self, states: CameraStates, frame: JudgedFrame) -> tuple[CameraStates, Analysed]:
         event = frame.event
-        if self._tracking is None or not frame.tracked:
+        if not (self._tracking.enabled and frame.tracked):
             return states, Analysed(event, b"")
         before = states.tracks.skip_ids(event.captured_at_ns) if states.reread else states.tracks
         try:
@@ -120,9 +119,11 @@ class FrameAnalysis:
         except Exception as error:  # noqa: BLE001 - an event is not held back by what is only known of it
             self._failed.report(f"{type(error).__name__}: {error}", error=error, camera_id=event.camera_id)
             return states, Analysed(event, b"")
-        event = _with_ids(event, tracked.ids.tolist())
+        event = event.with_track_ids(
+            [None if one == NO_TRACK else one for one in tracked.ids[: len(event.objects)].tolist()]
+        )
         states = replace(states, tracks=tracks, reread=states.reread and tracked.late)
-        return states, Analysed(event, b"", tracks.active, tracked.started, tracked.late)
+        return states, Analysed(event, b"", FrameTracks(tracks.active, tracked.started, tracked.late))
 
 
 def _observed(frame: JudgedFrame) -> ObservedFrame:
@@ -136,11 +137,3 @@ def _observed(frame: JudgedFrame) -> ObservedFrame:
         scores=np.array([one.confidence for one in objects] + [one.confidence for one in weak], float),
         class_ids=np.array([one.class_id for one in objects] + [one.class_id for one in weak], np.int64),
     )
-
-
-def _with_ids(event: DetectionEvent, ids: list[int]) -> DetectionEvent:
-    objects = tuple(
-        one if track_id == NO_TRACK else replace(one, track_id=track_id)
-        for one, track_id in zip(event.objects, ids, strict=False)  # those of the weak boxes are left over
-    )
-    return replace(event, objects=objects)

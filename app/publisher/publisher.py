@@ -35,6 +35,7 @@ from app.publisher.spool.analysis import JudgedFrame
 from app.publisher.spool.rows import Arrival, LeftOver
 from app.publisher.spool.spool import REPEAT_WINDOW_S
 from app.publisher.spool.writer import SpoolWriter
+from app.publisher.track_counts import TrackCounts, TrackObserver
 from app.telemetry.trouble_log import TroubleLog
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,7 @@ class EventPublisher:
         *,
         budget_ms: float,
         observer: PublishObserver,
+        tracks: TrackObserver | None = None,
         publish_empty: bool = True,
         max_held: int = MAX_HELD,
         channels: Mapping[Channel, Sink] | None = None,
@@ -106,6 +108,7 @@ class EventPublisher:
             spool: where they are until the sink has them.
             budget_ms: from capture to acknowledgement, of frames that come without a budget; later is a breach.
             observer: notified of each acknowledged event, and of the spool.
+            tracks: notified of the tracks, once a second; ``None``: nobody is.
             publish_empty: whether events without objects are published.
             channels: where records of the other topics go; one that is missing is turned off.
             max_held: events that wait in memory; what comes beyond waits on disk alone.
@@ -119,6 +122,7 @@ class EventPublisher:
         self._no_gauges = TroubleLog(
             logger, "the spool's gauges cannot be set", level=logging.ERROR, monotonic=monotonic
         )
+        self._tracks = TrackCounts(tracks, monotonic) if tracks is not None else None
         self._publish_empty = publish_empty
         self._times = DeliveryTimes(observer, budget_ms=budget_ms, wall_ns=wall_ns, monotonic=monotonic)
         self._drain: Drain | None = None
@@ -258,6 +262,8 @@ class EventPublisher:
             committed = await self._spool.commit(arrival)
             if committed is not None and committed.analysed is not None:
                 event = committed.analysed.event
+                if self._tracks is not None and committed.analysed.tracks is not None:
+                    self._tracks.record(event.camera_id, committed.analysed.tracks)
             track_ids = tuple([one.track_id for one in event.objects])
         finally:
             # Settled in one step, without an await: so any snapshot counts each event exactly once.
@@ -303,6 +309,8 @@ class EventPublisher:
                     elif self._drain is not None:
                         self._drain.fetch([camera_id])
                 await self._silences.end_due()
+                if self._tracks is not None:
+                    self._tracks.report()
                 accounts = self._spool.accounts
                 if accounts is not None:
                     for channel, one in self._channels.snapshot(accounts).items():

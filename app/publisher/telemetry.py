@@ -13,12 +13,15 @@ from app.telemetry.metrics import (
     CROSSINGS,
     EVENTS_PUBLISHED,
     EVENTS_QUARANTINED,
+    FRAMES_UNTRACKED,
     OUTBOX_RECORDS,
     SLO_BREACHES,
     SPOOL_AGE,
     SPOOL_BYTES,
     SPOOL_EVENTS,
     STAGE_SECONDS,
+    TRACKS_ACTIVE,
+    TRACKS_STARTED,
     ZONE_OBJECTS,
     Meter,
 )
@@ -53,6 +56,15 @@ class PublisherTelemetry:
         self._meter.add(EVENTS_PUBLISHED, camera_id)
         count = self._meter.add if breach else self._meter.begin  # a series that is not there counts for nothing
         count(SLO_BREACHES, camera_id)
+
+    def tracks(self, camera_id: str, active: int, started: int, late: int) -> None:
+        """Count a camera's tracks that began, and its frames that came late for them; set those that it has."""
+        self._meter.set(TRACKS_ACTIVE, active, camera_id)
+        for counter, count in ((TRACKS_STARTED, started), (FRAMES_UNTRACKED, late)):
+            if not count:
+                self._meter.begin(counter, camera_id)
+            for _ in range(count):
+                self._meter.add(counter, camera_id)
 
     def spool(self, events: int, size: int, oldest_s: float, quarantined: int) -> None:
         """Set the gauges: events that wait, their bytes, the age of the oldest in seconds, and events set aside."""

@@ -96,6 +96,7 @@ def _detection(detected: DetectedObject) -> pb.Detection:
         class_id=detected.class_id,
         confidence=detected.confidence,
         bbox=pb.BoundingBox(x=x, y=y, width=width, height=height),
+        track_id=detected.track_id,
     )
 
 
@@ -151,7 +152,7 @@ def _wanted(message: pb.DetectRequest) -> Wanted:
     longest = max(map(len, message.classes), default=0)
     if longest > _MAX_LABEL:
         raise RequestError(f"classes has a label of {longest} characters; allowed are {_MAX_LABEL}")
-    return Wanted(confidence, tuple(message.classes), message.model or DEFAULT_MODEL)
+    return Wanted(confidence, tuple(message.classes), message.model or DEFAULT_MODEL, not message.untracked)
 
 
 def _abbreviated(text: str) -> str:

@@ -88,13 +88,15 @@ class CameraSettings(BaseModel):
     """Detections with a lower score are left out; ``None``: ``DETECTOR_CONFIDENCE``."""
     classes: Annotated[tuple[Label, ...], BeforeValidator(commas), Field(max_length=MAX_CLASSES)] = ()
     """Labels to keep, also such as ``DETECTOR_CLASSES`` leaves out; empty: those that it keeps."""
+    tracking: bool = True
+    """Whether its objects get ids, where ``tracking.enabled``."""
     resources: Annotated[Mapping[str, float], AfterValidator(_custom_resources)] = Field(default_factory=dict)
     """Ray resources that place this camera's actor: custom ones, as a camera reserves no CPU, GPU or memory."""
 
     @property
     def wanted(self) -> Wanted:
         """What is to be detected in its frames."""
-        return Wanted(self.confidence, self.classes, self.model)
+        return Wanted(self.confidence, self.classes, self.model, self.tracking)
 
     def with_fps(self, default: float) -> CameraSettings:
         """Return this camera with a frame rate: its own, or ``default`` where it has none."""

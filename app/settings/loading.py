@@ -25,7 +25,10 @@ from app.settings.rule_lists import RuleListSource
 from app.settings.settings import Settings
 
 _SECTIONS = frozenset(
-    {"cameras", "rules", "tls", "kafka", "detector", "spool", "publisher", "evidence", "privacy", "token"}
+    {
+        *("cameras", "rules", "tls", "kafka", "detector", "spool", "publisher", "tracking", "evidence", "privacy"),
+        "token",
+    }
 )
 
 

@@ -15,10 +15,11 @@ import yaml
 
 from app.settings.cameras import CameraSettings
 from app.settings.environment import ENVIRONMENT, SECRETS
-from app.settings.paths import find_file
+from app.settings.loading import rule_list_source
+from app.settings.paths import BUNDLED, find_file
 from app.settings.source_url import SourceKind
 
-CAMERAS = "SIGHTLINE_CAMERAS"
+CAMERAS, RULES = "SIGHTLINE_CAMERAS", "SIGHTLINE_RULES"
 _PATHS = frozenset(name for name in ENVIRONMENT if name.endswith(("FILE", "_DIR"))) | {
     "DETECTOR_MODEL",
     "SIGHTLINE_RULES",
@@ -42,6 +43,7 @@ def with_environment(
     variables[CAMERAS] = str(
         _private_file(folder / "cameras.yaml", yaml.safe_dump({"cameras": [_camera_entry(c) for c in cameras]}))
     )
+    variables |= _rules(config, environment)
     applications = []
     for application in config["applications"]:
         runtime_env = dict(application.get("runtime_env") or {})
@@ -56,6 +58,15 @@ def with_environment(
 def _plain(environment: Mapping[str, str]) -> dict[str, str]:
     names = [name for name in ENVIRONMENT if name not in SECRETS and name != CAMERAS]
     return {name: _absolute(name, environment[name]) for name in names if environment.get(name)}
+
+
+def _rules(config: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variable that names the rules file, where it is found from this working directory alone."""
+    settings = next(
+        (app["args"]["settings"] for app in config["applications"] if "settings" in app.get("args", {})), None
+    )
+    file = rule_list_source(environment, Path(settings) if settings else None).file
+    return {RULES: str(file)} if file is not None and not file.is_relative_to(BUNDLED) else {}
 
 
 def _secrets(environment: Mapping[str, str], folder: Path) -> dict[str, str]:

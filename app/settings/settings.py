@@ -17,6 +17,7 @@ from app.settings.homes import user_state
 from app.settings.paths import DEMO_MODEL, Folder
 from app.settings.rules import RuleFields
 from app.settings.service_address import ServiceAddress
+from app.settings.tracking import TrackingSettings
 
 MAX_BUDGET_MS = 600_000
 """The longest latency budget; milliseconds."""
@@ -114,6 +115,7 @@ class Settings(Frozen):
     detector: DetectorSettings = DetectorSettings()
     spool: SpoolSettings = Field(default_factory=SpoolSettings)
     publisher: PublisherSettings = PublisherSettings()
+    tracking: TrackingSettings = TrackingSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     privacy: PrivacySettings = PrivacySettings()
     state_dir: Folder = Field(default_factory=user_state)

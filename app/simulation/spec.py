@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from urllib.parse import parse_qsl, urlsplit
 
 from app.errors import SettingsError
+from app.simulation.script import ScriptedEvent, parse_script
 
 MOTIONS = ("stop", "turn", "cross", "enter", "bus")
 """What ``motion`` may name.
@@ -43,6 +44,8 @@ class StreetSpec:
     """Number of road users that are in the scene at once, approximately."""
     motion: tuple[str, ...] = ()
     """How road users move, of ``MOTIONS``; none: each crosses the street at one speed."""
+    script: tuple[ScriptedEvent, ...] = ()
+    """What happens besides, and when; the other road users are the same with and without it."""
 
     def __post_init__(self) -> None:
         for key, (low, high) in _LIMITS.items():
@@ -65,21 +68,26 @@ class StreetSpec:
         parts = urlsplit(url)
         if parts.scheme != "synthetic" or parts.netloc != "street" or parts.path not in ("", "/"):
             raise SettingsError(f"{url!r} is no scene of the simulator; allowed is synthetic://street?…")
-        kinds = {field.name: float if field.name == "fps" else int for field in fields(cls) if field.name != "motion"}
+        lists = ("motion", "script")
+        kinds = {field.name: float if field.name == "fps" else int for field in fields(cls) if field.name not in lists}
         values: dict[str, float] = {}
         motion: tuple[str, ...] = ()
+        script: tuple[ScriptedEvent, ...] = ()
         for key, text in parse_qsl(parts.query, keep_blank_values=True):
             if key == "loop":
                 continue
             if key == "motion":
                 motion = tuple(text.split())  # a plus sign in a query is a space
                 continue
+            if key == "script":
+                script = parse_script(text)
+                continue
             if key not in kinds:
-                allowed = ", ".join((*kinds, "motion"))
+                allowed = ", ".join((*kinds, *lists))
                 raise SettingsError(f"synthetic://street: {key!r} is not known; allowed are {allowed}")
             try:
                 values[key] = kinds[key](text)
             except ValueError:
                 expected = "a number" if key == "fps" else "a whole number"
                 raise SettingsError(f"synthetic://street: {key}={text!r} is not {expected}") from None
-        return cls(**values, motion=motion)  # type: ignore[arg-type]
+        return cls(**values, motion=motion, script=script)  # type: ignore[arg-type]

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 LABELS = ("person", "bicycle", "car", "bus", "truck")
 """Class names; a class id is an index into them. A ``bicycle`` has its rider on it."""
+THINGS = ("suitcase",)
+"""Classes that only a script brings into the scene; their ids follow those of ``LABELS``, which are what the bundled
+model was trained on."""
 PHASES = 8
 """Sprites in one cycle of walking or pedalling."""
 _SUPERSAMPLING = 4
@@ -202,6 +205,16 @@ def _truck(look: Look, _: float) -> Sprite:
     return brush.sprite()
 
 
+def _suitcase(look: Look, _: float) -> Sprite:
+    brush = _Brush(look.height, 0.8)
+    brush.line([(0.3, 0.7), (0.3, 0.96), (0.5, 0.96), (0.5, 0.7)], (60, 60, 60), 0.06)
+    brush.box(0.06, 0.05, 0.74, 0.74, look.colour)
+    brush.box(0.06, 0.38, 0.74, 0.43, look.second)
+    for x in (0.16, 0.64):
+        brush.disc(x, 0.05, 0.05, (28, 26, 26))
+    return brush.sprite()
+
+
 def _lamps(brush: _Brush, end: float, y: float) -> None:
     brush.box(end - 0.07, y - 0.05, end, y + 0.05, (190, 245, 255))
     brush.box(0.02, y - 0.03, 0.08, y + 0.08, (40, 40, 200))
@@ -212,4 +225,4 @@ def _wheel(brush: _Brush, x: float, radius: float) -> None:
     brush.disc(x, radius + 0.005, radius * 0.5, (150, 150, 150))
 
 
-_DRAW: tuple[Callable[[Look, float], Sprite], ...] = (_person, _cyclist, _car, _bus, _truck)
+_DRAW: tuple[Callable[[Look, float], Sprite], ...] = (_person, _cyclist, _car, _bus, _truck, _suitcase)

@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.simulation.incidents import stage
 from app.simulation.scenery import LIGHT_LEVELS, MARGIN, Scenery, Weather, draw_scenery, lit, wave
 from app.simulation.spec import StreetSpec
 from app.simulation.sprites import PHASES, Sprite, draw_sprite
-from app.simulation.traffic import BICYCLE, CAR, PERSON, RoadUser, Traffic
+from app.simulation.traffic import BICYCLE, BUS, CAR, PERSON, TRUCK, RoadUser, Traffic
 
 _FOG_LEVELS = 6
 """Levels of fog, from none (0) to thick."""
@@ -26,7 +27,7 @@ class GroundTruth:
     boxes: NDArray[np.float32]
     """(N, 4) float32, x1 y1 x2 y2 in pixels, clipped to the frame."""
     class_ids: NDArray[np.int64]
-    """(N,) int64, index into ``LABELS``."""
+    """(N,) int64, index into ``LABELS + THINGS``."""
     identities: NDArray[np.int64]
     """(N,) int64, the identity of a road user, which is the same in every frame."""
     visible: NDArray[np.float32]
@@ -69,7 +70,9 @@ class Street:
         self._weather = Weather(rng, spec.width, spec.height)
         self._phases = tuple(float(phase) for phase in rng.random(6))
         self._character = rng.random(4)
-        self._traffic = Traffic(spec)
+        scripted, self.incidents = stage(spec)
+        """The incidents of the script, in its order: their types, times, identities and zones."""
+        self._traffic = Traffic(spec, scripted)
         self._backdrop = lru_cache(maxsize=2)(self._draw_backdrop)
         self._sprite = lru_cache(maxsize=128)(self._draw_sprite)
         self._occluder = lru_cache(maxsize=16)(self._draw_occluder)
@@ -183,7 +186,7 @@ class Street:
     @staticmethod
     def _headlamps(image: NDArray[np.uint8], placed: list[_Placed]) -> None:
         for thing in placed:
-            if thing.user.look.class_id < CAR:
+            if thing.user.look.class_id not in (CAR, BUS, TRUCK):
                 continue
             high, wide = thing.sprite.mask.shape
             share = 0.42 if thing.user.look.class_id == CAR else 0.25

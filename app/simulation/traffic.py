@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -9,10 +10,10 @@ import numpy as np
 
 from app.simulation.course import Course, Crossing, Place, draw_course
 from app.simulation.spec import StreetSpec
-from app.simulation.sprites import LABELS, Colour, Look
+from app.simulation.sprites import LABELS, THINGS, Colour, Look
 
-PERSON, BICYCLE, CAR, BUS, TRUCK = range(len(LABELS))
-_HEIGHTS = {PERSON: 0.25, BICYCLE: 0.25, CAR: 0.20, BUS: 0.37, TRUCK: 0.37}
+PERSON, BICYCLE, CAR, BUS, TRUCK, SUITCASE = range(len(LABELS + THINGS))
+_HEIGHTS = {PERSON: 0.25, BICYCLE: 0.25, CAR: 0.20, BUS: 0.37, TRUCK: 0.37, SUITCASE: 0.10}
 """Height of each class on the nearest lane, as a share of the frame's height."""
 _BUS_LANE = 2
 """The near lane of the roadway."""
@@ -59,15 +60,17 @@ class RoadUser:
 
 
 class Traffic:
-    """The road users of one street: one after the other in each of ``spec.objects`` slots."""
+    """The road users of one street: one after the other in each of ``spec.objects`` slots, and others besides."""
 
-    def __init__(self, spec: StreetSpec) -> None:
+    def __init__(self, spec: StreetSpec, others: Sequence[RoadUser] = ()) -> None:
         self._spec = spec
+        self._others = others
         self._users: list[list[RoadUser]] = [[] for _ in range(spec.objects)]
 
     def at(self, seconds: float) -> list[tuple[RoadUser, Place]]:
         """Return who is there ``seconds`` after the scene's start, as it looks then, and where."""
-        present = (self._alive(slot, seconds) for slot in range(self._spec.objects))
+        present = [self._alive(slot, seconds) for slot in range(self._spec.objects)]
+        present += [user for user in self._others if user.begins <= seconds < user.ends]
         return [self._seen(user, seconds - user.begins) for user in present if user is not None]
 
     def _seen(self, user: RoadUser, elapsed: float) -> tuple[RoadUser, Place]:
@@ -81,13 +84,7 @@ class Traffic:
         return replace(user, direction=place.facing, look=replace(user.look, height=height)), place
 
     def _entry(self, user: RoadUser) -> float:
-        reach = self._reach(user.look)
-        return -reach if user.direction > 0 else self._spec.width + reach
-
-    @staticmethod
-    def _reach(look: Look) -> float:
-        """Return half the length of a road user and some margin, in pixels."""
-        return look.height * (1.7 * look.stretch if look.class_id >= CAR else 0.7)
+        return entry_of(user.look, self._spec.width, user.direction)
 
     def _alive(self, slot: int, seconds: float) -> RoadUser | None:
         users = self._users[slot]
@@ -105,11 +102,11 @@ class Traffic:
         waits = slot == 0 and "bus" in self._spec.motion
         lane_number = _BUS_LANE if waits else int(rng.choice(len(LANES), p=(0.24, 0.26, 0.27, 0.23)))
         lane = LANES[lane_number]
-        look = self._choose_look(rng, replace(lane, classes=(BUS,), weights=(1.0,)) if waits else lane)
+        look = choose_look(rng, replace(lane, classes=(BUS,), weights=(1.0,)) if waits else lane, self._spec.height)
         direction = lane.direction or int(rng.choice((-1, 1)))
         slow = look.class_id == PERSON
         speed = self._spec.width * lane.scale * float(rng.uniform(0.05, 0.09) if slow else rng.uniform(0.12, 0.34))
-        duration = (self._spec.width + 2 * self._reach(look)) / speed
+        duration = (self._spec.width + 2 * reach_of(look)) / speed
         user = RoadUser(slot * 100_000 + number + 1, 0.0, duration, lane_number, direction, speed, look, 0)
         course = self._draw_course(user, (slot, number), waits=waits) if self._spec.motion else None
         duration = duration if course is None else course.seconds
@@ -127,17 +124,29 @@ class Traffic:
         rng = np.random.default_rng((self._spec.seed, 3, *place))
         return draw_course(rng, self._spec.motion, usual, opposite, waits=waits)
 
-    def _choose_look(self, rng: np.random.Generator, lane: Lane) -> Look:
-        class_id = int(rng.choice(lane.classes, p=lane.weights))
-        size = _HEIGHTS[class_id] * lane.scale * float(rng.uniform(0.86, 1.14))
-        return Look(
-            class_id=class_id,
-            height=max(8, round(size * self._spec.height)),
-            colour=_paint(rng),
-            second=_paint(rng),
-            skin=_SKINS[int(rng.integers(len(_SKINS)))],
-            stretch=float(rng.uniform(0.9, 1.12)),
-        )
+
+def reach_of(look: Look) -> float:
+    """Return half the length of a road user and some margin, in pixels."""
+    return look.height * (1.7 * look.stretch if look.class_id >= CAR else 0.7)
+
+
+def entry_of(look: Look, width: int, direction: int) -> float:
+    """Return where the centre of a road user is, in pixels, when it is about to come into the frame."""
+    return -reach_of(look) if direction > 0 else width + reach_of(look)
+
+
+def choose_look(rng: np.random.Generator, lane: Lane, height: int) -> Look:
+    """Return how a road user of a lane looks in a frame so many pixels high; ``rng`` chooses."""
+    class_id = int(rng.choice(lane.classes, p=lane.weights))
+    size = _HEIGHTS[class_id] * lane.scale * float(rng.uniform(0.86, 1.14))
+    return Look(
+        class_id=class_id,
+        height=max(8, round(size * height)),
+        colour=_paint(rng),
+        second=_paint(rng),
+        skin=_SKINS[int(rng.integers(len(_SKINS)))],
+        stretch=float(rng.uniform(0.9, 1.12)),
+    )
 
 
 _SKINS: tuple[Colour, ...] = ((150, 185, 225), (110, 150, 200), (75, 105, 155), (45, 65, 105))

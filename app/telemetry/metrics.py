@@ -45,6 +45,11 @@ SPOOL_EVENTS = Metric("sightline_spool_events", "Events that wait for Kafka.")
 SPOOL_BYTES = Metric("sightline_spool_bytes", "Bytes of the events that wait for Kafka.")
 SPOOL_AGE = Metric("sightline_spool_oldest_age_seconds", "Age of the oldest event that waits.")
 EVENTS_QUARANTINED = Metric("sightline_events_quarantined", "Events that Kafka refused for good.")
+TRACKS_ACTIVE = Metric("sightline_tracks_active", "Objects that are followed and have an id.", _CAMERA)
+TRACKS_STARTED = Metric("sightline_tracks_started", "Objects that got an id.", _CAMERA)
+FRAMES_UNTRACKED = Metric(
+    "sightline_frames_untracked", "Frames captured no later than the one before, whose objects got no ids.", _CAMERA
+)
 OUTBOX_RECORDS = Metric("sightline_outbox_records", "Records that wait for another topic.", ("channel",))
 ANOMALIES = Metric("sightline_anomalies", "Transitions of incidents.", (*_CAMERA, "rule", "state"))
 CROSSINGS = Metric("sightline_crossings", "Crossings of lines.", (*_CAMERA, "rule", "direction", "label"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Protocol
@@ -58,8 +59,9 @@ class IncidentSource(Protocol):
 class Incidents:
     """Answers about incidents, shared by all requests. For one event loop."""
 
-    def __init__(self, source: IncidentSource) -> None:
+    def __init__(self, source: IncidentSource, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._source = source
+        self._monotonic = monotonic
         self._shared: dict[IncidentQuery, SharedAnswer[Sequence[Mapping[str, Any]] | None]] = {}
 
     async def find(self, query: IncidentQuery) -> tuple[AnomalyModel, ...]:
@@ -72,7 +74,9 @@ class Incidents:
         if shared is None:
             if len(self._shared) >= MAX_SHARED:
                 self._shared.clear()
-            shared = self._shared[query] = SharedAnswer(lambda: self._source.incidents(query), SHARED_FOR_S)
+            shared = self._shared[query] = SharedAnswer(
+                lambda: self._source.incidents(query), SHARED_FOR_S, self._monotonic
+            )
         found = await shared.get()
         if found is None:
             raise _away()

@@ -77,6 +77,9 @@ class CameraFields(BaseModel):
     classes: Annotated[
         list[Label], Field(max_length=MAX_CLASSES, description="Labels to keep; empty: those of DETECTOR_CLASSES.")
     ] = Field(default_factory=list)
+    tracking: Annotated[
+        bool, Field(description="Whether its objects get track ids, where the system tracks (tracking.enabled).")
+    ] = True
     resources: Annotated[
         dict[str, Amount], Field(description="Custom Ray resources that place its actor; empty: spread over the nodes.")
     ] = Field(default_factory=dict)
@@ -95,6 +98,7 @@ class CameraFields(BaseModel):
             model=settings.model,
             confidence=settings.confidence,
             classes=list(settings.classes),
+            tracking=settings.tracking,
             resources=dict(settings.resources),
         )
 

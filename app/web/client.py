@@ -37,6 +37,8 @@ class Snapshot:
     jpeg: bytes
     event: EventModel | None
     """``None`` where the frame became no event."""
+    before: tuple[EventModel, ...] = ()
+    """Events of the camera's frames before it, newest first; not all of them where they come fast."""
 
 
 def address_of(config: Mapping[str, Any]) -> str:
@@ -142,17 +144,18 @@ class ApiClient:
         self._require(camera_id)
         body, headers = self._ask(f"/api/v1/cameras/{camera_id}/frame.jpg")
         frame_id = headers.get("x-frame-id", "")
-        event = self._event(camera_id, frame_id) if headers.get("x-has-event") == "true" else None
-        return Snapshot(frame_id, body, event)
+        events = self._events_up_to(camera_id, frame_id) if headers.get("x-has-event") == "true" else ()
+        return Snapshot(frame_id, body, events[0] if events else None, events[1:])
 
-    def _event(self, camera_id: str, frame_id: str) -> EventModel | None:
+    def _events_up_to(self, camera_id: str, frame_id: str) -> tuple[EventModel, ...]:
+        """Return the events of a frame and of those before it, newest first; none where it is not among them."""
         # The service caches its answers for half a second: the event of a new frame may need a second request.
         for _ in range(20):
             events = self._read(_EVENTS, f"/api/v1/events?camera={camera_id}&limit=100")
-            found = next((event for event in events if event.frame_id == frame_id), None)
-            if found is not None:
-                return found
-        return None
+            for place, event in enumerate(events):
+                if event.frame_id == frame_id:
+                    return events[place:]
+        return ()
 
     def _require(self, camera_id: str) -> None:
         known = [camera.id for camera in self.cameras()]

@@ -88,7 +88,9 @@ class DetectionModel(Model):
         tuple[float, float, float, float],
         Field(description="x, y, width, height in pixels of the captured frame."),
     ]
-    track_id: Annotated[int | None, Field(description="Which object of its camera it is; null: not known yet.")] = None
+    track_id: Annotated[
+        int | None, Field(description="Which object of its camera it is; null: not tracked, or not known yet.")
+    ] = None
 
     @classmethod
     def of(cls, detected: DetectedObject) -> DetectionModel:

@@ -31,7 +31,8 @@ NEEDS_A_GPU = re.compile(r"ray_node_(gpus|gram)")
 COUNTER = re.compile(r"_(total|bucket|count|sum)$")
 PROCESS = "WorkerId"
 """The label that tells one process from another."""
-OURS = {PROCESS, "application", "camera_id", "deployment", "label", "le", "reason", "replica", "shard", "stage"}
+OURS = {PROCESS, "application", "camera_id", "channel", "deployment", "direction", "label", "le", "reason", "replica"}
+OURS |= {"rule", "shard", "stage", "state"}
 """The labels that are kept; the others say on which machine it was recorded, and when."""
 
 

@@ -1,4 +1,4 @@
-"""``pytest -n auto``: two workers (pytest-xdist), a test file on one of them, all that needs Ray on one.
+"""``-n auto``, which is in ``addopts``: two workers (pytest-xdist), a test file on one of them, all with Ray on one.
 
 One Ray cluster at a time is what two cores carry, so the tiers with Ray are one group, and it begins first: it is the
 longest. The other worker has the rest meanwhile. Tests that were named on the command line run in the process itself.
@@ -16,8 +16,8 @@ WORKERS = 2
 TIERS_WITH_RAY = ("tests/cluster/", "tests/e2e/", "tests/endurance/")
 ORDER = ("tests/cluster/", "tests/e2e/test_", "tests/e2e/seen/", "tests/e2e/faults/", *TIERS_WITH_RAY)
 """What runs before all else, in this order: those who break the system of ``tests/e2e`` come after those who look."""
-NICENESS = 5
-"""Of the worker without Ray: a system that is being started, and what measures its seconds, comes first."""
+NICENESS = 15
+"""Of the worker without Ray, as Ray gives its own workers by default: what measures a system's seconds comes first."""
 DETECTION = ("tests/unit/detection/", "tests/io/models/")
 """Their models are made once a worker, which takes longer than most tests with them."""
 

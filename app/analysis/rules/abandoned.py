@@ -28,6 +28,7 @@ class AbandonedRule(TrackRule[Abandoned]):
     """Things that stand alone."""
 
     TYPE = "abandoned"
+    ONLY_INSIDE = False
 
     def __init__(self, settings: Abandoned) -> None:
         """Take the rule's settings."""

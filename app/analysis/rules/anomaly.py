@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Literal, NamedTuple
 
 from app.analysis.rules.state import Key
 from app.core.iso_time import iso_time
@@ -17,9 +17,8 @@ State = Literal["new", "update", "active", "end", "instant"]
 Reason = Literal["track_lost", "camera_lost", "rule_changed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Anomaly:
-    """One incident as of one frame."""
+class Anomaly(NamedTuple):
+    """One incident as of one frame; a named tuple, as each active incident makes one of each frame."""
 
     anomaly_id: str
     camera_id: str
@@ -46,6 +45,10 @@ class Anomaly:
     def is_transition(self) -> bool:
         """Whether this frame says something new of it: it is published to the topic of anomalies."""
         return self.state != "active"
+
+
+make_from_all = partial(tuple.__new__, Anomaly)
+"""Return an anomaly of a tuple of all of its fields, in a third of the time that the class itself takes."""
 
 
 def anomaly_body(anomaly: Anomaly) -> dict[str, object]:

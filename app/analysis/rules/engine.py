@@ -19,7 +19,7 @@ from app.analysis.rules.loitering import LoiteringRule
 from app.analysis.rules.proximity import ProximityRule
 from app.analysis.rules.rule import FrameView, Rule, end_anomaly
 from app.analysis.rules.speed import SpeedRule
-from app.analysis.rules.state import ACTIVE, NEVER, Key, RulesState, RuleState, Sample, Track
+from app.analysis.rules.state import ACTIVE, NEVER, Key, RulesState, RuleState, Sample, Track, make_sample
 from app.analysis.rules.stopped import StoppedRule
 from app.analysis.rules.tracks import begin_track, follow_track
 from app.analysis.rules.wrong_way import WrongWayRule
@@ -208,8 +208,8 @@ def _follow(
     untracked = []
     now_ms, height = frame.time_ms, frame.height
     for label, confidence, (x, y, box_width, box_height), track_id in frame.objects:
-        sample = Sample(
-            now_ms, (x + box_width / 2) / height, y / height, box_width / height, box_height / height, confidence
+        sample = make_sample(
+            (now_ms, (x + box_width / 2) / height, y / height, box_width / height, box_height / height, confidence)
         )
         if track_id is None:
             untracked.append((label, sample))

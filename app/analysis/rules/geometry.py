@@ -33,8 +33,8 @@ class Area:
             for (x1, y1), (x2, y2) in zip(corners, [*corners[1:], corners[0]], strict=True)
         ]
         xs, ys = [x for x, _ in corners], [y for _, y in corners]
-        self._left, self._right = min(xs) - margin, max(xs) + margin
-        self._top, self._bottom = min(ys) - margin, max(ys) + margin
+        self.bounds = min(xs) - margin, max(xs) + margin, min(ys) - margin, max(ys) + margin
+        """Left, right, top and bottom of the grown polygon: nothing beyond is inside."""
         self._corners = corners
         self._grown = _grow(corners, margin)
 
@@ -45,7 +45,8 @@ class Area:
         >>> square.contains(0.805, 0.5, False), square.contains(0.805, 0.5, True), square.contains(0.815, 0.5, True)
         (False, True, False)
         """
-        if not (self._left <= x <= self._right and self._top <= y <= self._bottom):
+        left, right, top, bottom = self.bounds
+        if not (left <= x <= right and top <= y <= bottom):
             return False
         inside = False
         for x1, y1, _, y2, slope in self._edges:  # a ray to the left, by the even-odd rule
@@ -66,7 +67,8 @@ class Area:
         >>> round(Area([(0, 0), (0.5, 0), (0.5, 1), (0, 1)], 1.0, 0.01).share(0.4, 0.2, 0.2, 0.2, False), 3)
         0.5
         """
-        if not (x <= self._right and x + width >= self._left and y <= self._bottom and y + height >= self._top):
+        left, right, top, bottom = self.bounds
+        if not (x <= right and x + width >= left and y <= bottom and y + height >= top):
             return 0.0
         cut = _clip(self._grown if was_inside else self._corners, x, y, x + width, y + height)
         return min(1.0, abs(_area(cut)) / max(width * height, 1e-12))
@@ -88,9 +90,10 @@ class Line:
 
     def __init__(self, a: Point, b: Point, aspect: float) -> None:
         """Take the two points in 0…1 coordinates and the frame's width by height."""
-        (self._x, self._y), (bx, by) = scaled([a, b], aspect)
-        self._length = math.hypot(bx - self._x, by - self._y)
-        self._ux, self._uy = (bx - self._x) / self._length, (by - self._y) / self._length
+        (x, y), (bx, by) = scaled([a, b], aspect)
+        self._length = math.hypot(bx - x, by - y)
+        self.form = x, y, (bx - x) / self._length, (by - y) / self._length
+        """A, and the direction to B as a vector of length 1."""
 
     def distance(self, x: float, y: float) -> float:
         """Return the distance from the endless line: negative to the left as seen from A to B.
@@ -98,11 +101,13 @@ class Line:
         >>> Line((0.5, 1.0), (0.5, 0.0), 1.0).distance(0.25, 0.5)  # from the bottom up: left is left
         -0.25
         """
-        return self._ux * (y - self._y) - self._uy * (x - self._x)
+        from_x, from_y, right, down = self.form
+        return right * (y - from_y) - down * (x - from_x)
 
     def is_beside(self, x: float, y: float) -> bool:
         """Return whether a point of the endless line is on the segment."""
-        return 0.0 <= self._ux * (x - self._x) + self._uy * (y - self._y) <= self._length
+        from_x, from_y, right, down = self.form
+        return 0.0 <= right * (x - from_x) + down * (y - from_y) <= self._length
 
 
 def _area(corners: Sequence[Point]) -> float:

@@ -23,16 +23,17 @@ from collections.abc import Mapping
 from app.analysis.rules.anomaly import Anomaly, make_anomaly_id
 from app.analysis.rules.geometry import Line
 from app.analysis.rules.rule import FrameView, Rule
-from app.analysis.rules.state import IDLE, NEVER, Key, Subject, Track
+from app.analysis.rules.state import IDLE, NEVER, Key, Sample, Subject, Track, make_subject
 from app.settings.rules import LineCrossing
 
 _BAND_OF_FRAME = 0.01
 _BAND_OF_BOX = 0.1
 LEFT, BETWEEN, RIGHT = -1, 0, 1
 
-_Memory = tuple[int, int, float, float, int, tuple[int, bool] | None]
-"""The side (BETWEEN: it has not been outside the band yet); on which side of the line itself the last point was; that
-point; its time; when the path last crossed the endless line, and whether between A and B."""
+_Memory = tuple[int, int, tuple[int, bool] | None]
+"""The side (BETWEEN: it has not been outside the band yet); on which side of the line itself the last point was; when
+the path last crossed the endless line, and whether between A and B. It seldom changes from one frame to the next; the
+last point is the sample before the last."""
 
 
 class LineCrossingRule(Rule[LineCrossing]):
@@ -55,28 +56,35 @@ class LineCrossingRule(Rule[LineCrossing]):
         for key, _ in frame.unseen:
             if key in subjects:
                 after[key] = subjects[key]
+        from_x, from_y, right, down = line.form
+        share = self.anchor_share
         for key, track, sample in frame.seen:
             known = None if key[0] in frame.lost else subjects.get(key)
-            x, y = sample.x, sample.top + self.anchor_share * sample.height
-            distance = line.distance(x, y)
+            _, x, top, _, height, _ = sample
+            y = top + share * height
+            distance = right * (y - from_y) - down * (x - from_x)
             now_on = LEFT if distance < 0 else RIGHT if distance > 0 else known.memory[1] if known else BETWEEN
-            band = max(_BAND_OF_FRAME, _BAND_OF_BOX * sample.height)
+            band = max(_BAND_OF_FRAME, _BAND_OF_BOX * height)
             outside = BETWEEN if -band <= distance <= band else now_on
-            ended_ms = NEVER
             if known is None:
-                memory: _Memory = (outside, now_on, x, y, now_ms, None)
+                memory: _Memory = (outside, now_on, None)
+                after[key] = make_subject((IDLE, 0, 0, 0, 0, NEVER, None, memory))
+                continue
+            side, was_on, crossing = known.memory
+            if now_on == was_on and (outside == BETWEEN or (outside == side and crossing is None)):
+                after[key] = known
+                continue
+            ended_ms = known.ended_ms
+            if now_on != was_on != BETWEEN:
+                last = track.samples[-2]
+                crossing = _crossing(line, last, last.top + share * last.height, x, y, distance, now_ms)
+            if outside == BETWEEN:
+                memory = (side, now_on, crossing)
             else:
-                ended_ms = known.ended_ms
-                side, was_on, _, _, _, crossing = known.memory
-                if now_on != was_on and was_on != BETWEEN:
-                    crossing = _crossing(line, known.memory, x, y, distance, now_ms)
-                if outside == BETWEEN:
-                    memory = (side, now_on, x, y, now_ms, crossing)
-                else:
-                    memory = (outside, now_on, x, y, now_ms, None)
-                    if outside != side != BETWEEN and crossing is not None and crossing[1]:
-                        ended_ms = self._report(frame, key[0], track, outside, crossing[0], ended_ms)
-            after[key] = Subject(IDLE, 0, 0, 0, 0, ended_ms, None, memory)
+                memory = (outside, now_on, None)
+                if outside != side != BETWEEN and crossing is not None and crossing[1]:
+                    ended_ms = self._report(frame, key[0], track, outside, crossing[0], ended_ms)
+            after[key] = make_subject((IDLE, 0, 0, 0, 0, ended_ms, None, memory))
         return after
 
     def _line(self, aspect: float) -> Line:
@@ -119,10 +127,12 @@ class LineCrossingRule(Rule[LineCrossing]):
         return time_ms
 
 
-def _crossing(line: Line, memory: _Memory, x: float, y: float, distance: float, now_ms: int) -> tuple[int, bool]:
+def _crossing(
+    line: Line, last: Sample, last_y: float, x: float, y: float, distance: float, now_ms: int
+) -> tuple[int, bool]:
     """Return when the way from the last point crossed the endless line, and whether between A and B."""
-    _, _, last_x, last_y, last_ms, _ = memory
-    last = abs(line.distance(last_x, last_y))
-    part = last / (last + abs(distance))
+    last_ms, last_x = last.time_ms, last.x
+    before = abs(line.distance(last_x, last_y))
+    part = before / (before + abs(distance))
     crossed = line.is_beside(last_x + part * (x - last_x), last_y + part * (y - last_y))
     return last_ms + round(part * (now_ms - last_ms)), crossed

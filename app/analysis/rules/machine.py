@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.analysis.rules.schedule import Schedule
-from app.analysis.rules.state import ACTIVE, ENDING, HOLDING, IDLE, NEVER, PENDING, Subject
+from app.analysis.rules.state import ACTIVE, ENDING, HOLDING, IDLE, NEVER, PENDING, Subject, make_subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def advance(
     status, since_ms, held_ms, false_ms, false_at_ms, ended_ms, incident, _ = subject
     if status == IDLE:
         if not holds or not timing.schedule.is_open(now_ms):
-            return Subject(IDLE, 0, 0, 0, 0, ended_ms, None, memory)
+            return make_subject((IDLE, 0, 0, 0, 0, ended_ms, None, memory))
         status, since_ms, held_ms, false_ms = PENDING, now_ms if began_ms is None else began_ms, 0, HOLDING
     else:
         held_ms += step_ms
@@ -71,7 +71,7 @@ def advance(
             # From the first frame in which it does not hold: in a gap before that it may have held.
             false_ms = 0 if false_ms < 0 else false_ms + (step_ms if unseen_ms is None else unseen_ms)
             if false_ms > timing.flicker_ms:
-                return Subject(IDLE, 0, 0, 0, 0, ended_ms, None, memory)
+                return make_subject((IDLE, 0, 0, 0, 0, ended_ms, None, memory))
     elif holds:
         status, false_ms = ACTIVE, HOLDING
     elif holds is False:
@@ -80,5 +80,5 @@ def advance(
         else:
             false_ms += step_ms
         if false_ms >= timing.end_ms:
-            return Subject(IDLE, 0, 0, 0, 0, false_at_ms, None, memory)
-    return Subject(status, since_ms, held_ms, false_ms, false_at_ms, ended_ms, incident, memory)
+            return make_subject((IDLE, 0, 0, 0, 0, false_at_ms, None, memory))
+    return make_subject((status, since_ms, held_ms, false_ms, false_at_ms, ended_ms, incident, memory))

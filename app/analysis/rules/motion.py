@@ -49,7 +49,9 @@ def velocity(
     count = len(samples) - first
     sum_t = sum_tt = 0
     sum_x = sum_y = sum_tx = sum_ty = 0.0
-    for time_ms, x, top, _, height, _ in samples[first:]:
+    if first:
+        samples = samples[first:]
+    for time_ms, x, top, _, height, _ in samples:
         t = time_ms - last_ms
         y = top + share * height
         if ground is not None:
@@ -92,16 +94,32 @@ def _median(ordered: Sequence[float]) -> float:
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
-def note_movement(stay: Stay, x: float, y: float, height: float) -> Stay:
-    """Return a stay that knows whether its object has moved a box height."""
-    if stay[2] or math.hypot(x - stay[0], y - stay[1]) < height:
-        return stay
-    return (stay[0], stay[1], True, *stay[3:])
+def follow_stay(
+    stay: Stay, x: float, y: float, now_ms: int, width: float, height: float, was_staying: bool, may_restart: bool
+) -> tuple[bool, bool, Stay]:
+    """Return whether an object stays where it was, whether its stay begins again with this place, and the stay.
 
-
-def has_moved(stay: Stay) -> bool:
-    """Return whether the object has moved a box height since it was first seen."""
-    return stay[2]
+    Args:
+        stay: as the frame before left it.
+        x: of its place.
+        y: of its place.
+        now_ms: capture time of the frame.
+        width: of its box.
+        height: of its box.
+        was_staying: whether it stands: then it may be twice as far away, and its median no longer changes.
+        may_restart: whether it begins a stay where it is, if that is too far away.
+    """
+    first_x, first_y, moved, median_x, median_y, _, _, _ = stay
+    if not moved and math.hypot(x - first_x, y - first_y) >= height:
+        moved = True
+        stay = (first_x, first_y, True, *stay[3:])
+    diagonal = (width * width + height * height) ** 0.5
+    limit = (_LEAVES_BEYOND if was_staying else _STAYS_WITHIN) * diagonal
+    if math.hypot(x - median_x, y - median_y) <= limit:
+        return True, False, stay if was_staying else extend_stay(stay, x, y, now_ms)
+    if may_restart:
+        return False, True, (first_x, first_y, moved, x, y, now_ms, _FIRST_SPACING_MS, ((x, y),))
+    return False, False, stay
 
 
 def stays(stay: Stay, x: float, y: float, diagonal: float, was_staying: bool) -> bool:

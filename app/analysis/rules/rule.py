@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
-from app.analysis.rules.anomaly import Anomaly, Reason, State, make_anomaly_id
+from app.analysis.rules.anomaly import Anomaly, Reason, State, make_anomaly_id, make_from_all
 from app.analysis.rules.geometry import Area
 from app.analysis.rules.machine import Timing
 from app.analysis.rules.schedule import Schedule
@@ -23,6 +24,8 @@ JUMP_MS = 5_000
 """Between two updates of which the second tells a value that changed much."""
 _JUMP = 0.5
 """A value that changed by so much of itself changed much."""
+Bounds = tuple[float, float, float, float]
+_EVERYWHERE: Bounds = (-math.inf, math.inf, -math.inf, math.inf)
 _HEIGHTS = {"bottom_center": 1.0, "any": 1.0, "center": 0.5, "top_center": 0.0}
 
 
@@ -128,13 +131,22 @@ class Rule(ABC, Generic[S]):
             not least or mean_confidence(track) >= least - 1e-9
         )
 
-    def is_inside(self, frame: FrameView, sample: Sample, was_inside: bool) -> bool:
-        """Return whether an object is in the zone; without a zone, everything is."""
+    def area_in(self, frame: FrameView) -> Area | None:
+        """Return the zone in the frame's format, if the rule has one."""
         if frame.aspect != self._aspect:
             zone = self.settings.zone
             self._area = Area(zone.points, frame.aspect, self.settings.margin) if zone else None
             self._aspect = frame.aspect
-        area = self._area
+        return self._area
+
+    def bounds_in(self, frame: FrameView) -> Bounds:
+        """Return the left, right, top and bottom beyond which no anchor is in the zone; without a zone: infinite."""
+        area = self.area_in(frame)
+        return _EVERYWHERE if area is None or self._by_share else area.bounds
+
+    def is_inside(self, frame: FrameView, sample: Sample, was_inside: bool) -> bool:
+        """Return whether an object is in the zone; without a zone, everything is."""
+        area = self._area if frame.aspect == self._aspect else self.area_in(frame)
         if area is None:
             return True
         _, x, top, width, height, _ = sample
@@ -172,8 +184,12 @@ class Rule(ABC, Generic[S]):
         if incident is not None and after.status == ENDING:
             track_ids, labels, value = incident.track_ids, incident.labels, incident.value
         else:
-            track_ids = tuple([track_id for track_id, _ in tracks])
-            labels = (tracks[0][1],) if len(tracks) == 1 else tuple(sorted({label for _, label in tracks}))
+            if len(tracks) == 1:
+                ((track_id, label),) = tracks
+                track_ids, labels = (track_id,), (label,)
+            else:
+                track_ids = tuple([track_id for track_id, _ in tracks])
+                labels = tuple(sorted({label for _, label in tracks}))
         shown = value
         if shown is None:
             shown = ((after.false_at_ms if after.status == ENDING else now_ms) - after.since_ms) / 1000
@@ -231,22 +247,26 @@ def make_anomaly(
     """Return a subject's incident as it is published."""
     incident = subject.incident
     assert incident is not None
-    return Anomaly(
-        incident.anomaly_id,
-        camera_id,
-        rule_id,
-        rule.type,
-        rule.severity,
-        state,
-        subject.since_ms,
-        ended_ms,
-        reason,
-        incident.track_ids,
-        incident.labels,
-        rule.zone,
-        rule.line,
-        None,
-        round(value, 3),
+    anomaly_id, _, _, _, track_ids, labels = incident
+    _, kind, severity, zone, line, _ = rule
+    return make_from_all(
+        (
+            anomaly_id,
+            camera_id,
+            rule_id,
+            kind,
+            severity,
+            state,
+            subject.since_ms,
+            ended_ms,
+            reason,
+            track_ids,
+            labels,
+            zone,
+            line,
+            None,
+            round(value, 3),
+        )
     )
 
 

@@ -7,6 +7,7 @@ Lengths are in heights of the frame, times in milliseconds of capture time.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from app.analysis.stored_state import dump_state, load_state
@@ -77,6 +78,12 @@ class Subject(NamedTuple):
     incident: Incident | None = None
     memory: Any = None
     """What the type of rule remembers: numbers, texts and tuples of them."""
+
+
+# From a tuple of all fields, in a third of the time that the class itself takes.
+make_sample = partial(tuple.__new__, Sample)
+make_track = partial(tuple.__new__, Track)
+make_subject = partial(tuple.__new__, Subject)
 
 
 class RuleState(NamedTuple):

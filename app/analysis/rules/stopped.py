@@ -26,6 +26,7 @@ class StoppedRule(TrackRule[Stopped]):
     """Tracks that stand."""
 
     TYPE = "stopped"
+    ONLY_INSIDE = False
 
     def __init__(self, settings: Stopped) -> None:
         """Take the rule's settings."""
@@ -33,6 +34,7 @@ class StoppedRule(TrackRule[Stopped]):
 
     def find(self, frame: FrameView, track: Track, sample: Sample, subject: Subject) -> Finding:
         """Return whether a track stands in the zone; the memory is its stay and whether it was in the zone."""
-        inside = self.is_inside(frame, sample, subject.memory is not None and subject.memory[1])
+        memory = subject.memory
+        inside = self.zone is None or self.is_inside(frame, sample, memory is not None and memory[1])
         stands, stay, restarts = self.find_standing(frame, sample, subject, self.settings.include_parked)
         return stands and inside, (stay, inside), None, RESTARTS if restarts else None

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from app.analysis.rules.machine import advance
-from app.analysis.rules.motion import (
-    begin_stay,
-    extend_stay,
-    has_moved,
-    note_movement,
-    restart_stay,
-    stays,
-)
+from app.analysis.rules.motion import begin_stay, follow_stay
 from app.analysis.rules.rule import FrameView, Rule, S
-from app.analysis.rules.state import ACTIVE, IDLE, NEVER, PENDING, Key, Sample, Subject, Track
+from app.analysis.rules.state import ACTIVE, HOLDING, IDLE, NEVER, PENDING, Key, Sample, Subject, Track, make_subject
 
 BLANK = Subject()
 
@@ -40,6 +33,9 @@ Finding = tuple[bool, Any, float | None, Hints | None]
 class TrackRule(Rule[S]):
     """A rule about single tracks."""
 
+    ONLY_INSIDE: ClassVar[bool] = True
+    """Whether nothing is to be found, or remembered, of a track that was never in the zone."""
+
     @abstractmethod
     def find(self, frame: FrameView, track: Track, sample: Sample, subject: Subject) -> Finding:
         """Return whether the condition holds for a track that is seen in the frame and that the rule admits."""
@@ -49,25 +45,41 @@ class TrackRule(Rule[S]):
         if frame.lost:
             subjects = self.end_lost(frame, subjects)
         now_ms, step_ms, timing = frame.now_ms, self.step_ms(frame), self.timing
-        admits_all, find = self.admits_all, self.find
+        admits_all, find, share = self.admits_all, self.find, self.anchor_share
+        left, right, top, bottom = self.bounds_in(frame)
+        only_inside = self.ONLY_INSIDE and self.zone is not None
         after: dict[Key, Subject] = {}
         for key, track, sample in frame.seen:
             known = subjects.get(key)
+            if known is None and only_inside:
+                x, y = sample[1], sample[2] + share * sample[4]
+                if x < left or x > right or y < top or y > bottom:
+                    continue
             hints = None
             if admits_all or self.admits_track(track):
                 before = BLANK if known is None else known
                 holds, memory, value, hints = find(frame, track, sample, before)
-                if hints is not None and hints.restarts and before.status == PENDING:
-                    before = Subject(ended_ms=before.ended_ms)
+                if hints is not None and hints.restarts and before.status <= PENDING:
+                    if holds and hints is RESTARTS and timing.start_ms and timing.schedule.is_open(now_ms):
+                        # What `advance` would return of something that moves, and so begins again with each frame.
+                        after[key] = make_subject((PENDING, now_ms, 0, HOLDING, 0, before.ended_ms, None, memory))
+                        continue
+                    before = make_subject((IDLE, 0, 0, 0, 0, before.ended_ms, None, before.memory))
             elif known is None:
                 continue
             else:
                 before, holds, memory, value = known, False, known.memory, last_value(known)
             if not holds and before.status == IDLE:
                 if memory is not None or self._is_cooling(before):
-                    after[key] = before if memory is before.memory else Subject(*before[:-1], memory)
+                    after[key] = before if memory is before.memory else make_subject((*before[:-1], memory))
                 continue
-            if hints is None:
+            if hints is None and holds and before.status == ACTIVE:
+                # What `advance` would return, without the call: an incident that goes on is the usual case.
+                _, since_ms, held_ms, _, false_at_ms, ended_ms, incident, _ = before
+                subject = make_subject(
+                    (ACTIVE, since_ms, held_ms + step_ms, HOLDING, false_at_ms, ended_ms, incident, memory)
+                )
+            elif hints is None:
                 subject = advance(before, now_ms, step_ms, holds, timing, memory)
             else:
                 subject = advance(before, now_ms, step_ms, holds, timing, memory, hints.ready, hints.began_ms)
@@ -96,19 +108,17 @@ class TrackRule(Rule[S]):
 
         The memory of the rule must be a tuple whose first item is what this returned, or None.
         """
-        x, y = sample.x, sample.top + self.anchor_share * sample.height
-        now_ms = frame.now_ms
+        now_ms, x, top, width, height, _ = sample
+        y = top + self.anchor_share * height
         if subject.memory is None:
             return include_parked, begin_stay(x, y, now_ms), True
-        stay = note_movement(subject.memory[0], x, y, sample.height)
-        diagonal = (sample.width * sample.width + sample.height * sample.height) ** 0.5
-        was_active = subject.status >= ACTIVE
-        may_stand = include_parked or has_moved(stay)
-        if stays(stay, x, y, diagonal, was_active):
-            return may_stand, stay if was_active else extend_stay(stay, x, y, now_ms), False
-        if subject.status == IDLE or (subject.status == PENDING and subject.held_ms <= self.timing.flicker_ms):
-            return may_stand, restart_stay(stay, x, y, now_ms), True  # it moves: each frame may be where it stops
-        return False, stay, False
+        status = subject.status
+        # While it moves, each frame may be the one in which it stops.
+        may_restart = status == IDLE or (status == PENDING and subject.held_ms <= self.timing.flicker_ms)
+        stays, restarts, stay = follow_stay(
+            subject.memory[0], x, y, now_ms, width, height, status >= ACTIVE, may_restart
+        )
+        return (stays or restarts) and (include_parked or stay[2]), stay, restarts
 
 
 def last_value(subject: Subject) -> float | None:

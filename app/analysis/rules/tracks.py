@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.analysis.rules.state import Sample, Track
+from app.analysis.rules.state import Sample, Track, make_track
 
 HISTORY_MS = 1500
 """For the slowest of the speeds (``wrong_way``, ``congestion``)."""
@@ -18,17 +18,16 @@ def begin_track(label: str, sample: Sample) -> Track:
 
 def follow_track(track: Track, label: str, sample: Sample) -> Track:
     """Return a track with one more sample."""
-    votes = track.votes
-    if label == votes[0][0] and len(votes) == 1:
-        voted, votes = label, ((label, votes[0][1] + 1),)
+    voted, votes, samples = track
+    if len(votes) == 1 and label == voted:
+        votes = ((label, votes[0][1] + 1),)
     else:
         voted, votes = _vote(votes, label)
-    samples = track.samples
     oldest = sample.time_ms - HISTORY_MS
     first, most = 0, len(samples) - 2
     while first < most and samples[first].time_ms < oldest:
         first += 1
-    return Track(voted, votes, (*samples[first:], sample))
+    return make_track((voted, votes, (*samples[first:], sample)))
 
 
 def mean_confidence(track: Track) -> float:

@@ -36,6 +36,7 @@ class WrongWayRule(TrackRule[WrongWay]):
         """Take the rule's settings."""
         super().__init__(settings, start=settings.start_after, end=settings.end_after)
         self._most_cosine = -math.cos(math.radians(settings.tolerance))
+        self._ways: dict[float, tuple[float, float, float]] = {}
 
     def find(self, frame: FrameView, track: Track, sample: Sample, subject: Subject) -> Finding:
         """Return whether a track in the zone moves the wrong way; the memory is whether it was in the zone."""
@@ -48,7 +49,15 @@ class WrongWayRule(TrackRule[WrongWay]):
         heights = speed / max(sample.height, 1e-9)
         if heights < _LEAST_SPEED:
             return False, True, heights, None
-        (x, y), (to_x, to_y) = self.settings.direction
-        right, down = (to_x - x) * frame.aspect, to_y - y
-        cosine = (moving[0] * right + moving[1] * down) / (speed * math.hypot(right, down))
+        right, down, length = self._ways.get(frame.aspect) or self._way(frame.aspect)
+        cosine = (moving[0] * right + moving[1] * down) / (speed * length)
         return cosine < self._most_cosine, True, heights, None
+
+    def _way(self, aspect: float) -> tuple[float, float, float]:
+        """Return the permitted direction in heights of a frame of that format, and its length."""
+        if len(self._ways) >= 8:
+            self._ways.clear()
+        (x, y), (to_x, to_y) = self.settings.direction
+        right, down = (to_x - x) * aspect, to_y - y
+        found = self._ways[aspect] = right, down, math.hypot(right, down)
+        return found

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from app.analysis.tracking.association import associate
 from app.analysis.tracking.frame import NO_TRACK, ObservedFrame, TrackedFrame
 from app.analysis.tracking.motion import Floats, Motion
-from app.analysis.tracking.options import TrackingOptions
 from app.analysis.tracking.state import MOST_TRACKS, TRACK, CameraTracks
+from app.settings.tracking import TrackingSettings
 
 SECOND_MATCH_WITHIN_S = 1.2
 """Seconds within which a new track must be matched again to get an id."""
@@ -17,7 +17,7 @@ _MOST_CLASS_WEIGHT = 3.0
 """Sum of scores that a track keeps for its class: so many against it change the class."""
 
 
-def track(state: CameraTracks, frame: ObservedFrame, options: TrackingOptions) -> tuple[CameraTracks, TrackedFrame]:
+def track(state: CameraTracks, frame: ObservedFrame, options: TrackingSettings) -> tuple[CameraTracks, TrackedFrame]:
     """Return a camera's tracks after a frame, and the ids of the frame's boxes.
 
     A pure function: equal arguments give equal results, and the order of the boxes makes no difference. A frame
@@ -75,7 +75,7 @@ def _with(
     return joined[np.sort(newest)]
 
 
-def _alive(tracks: NDArray[np.void], now_ns: int, options: TrackingOptions) -> tuple[NDArray[np.void], Floats]:
+def _alive(tracks: NDArray[np.void], now_ns: int, options: TrackingSettings) -> tuple[NDArray[np.void], Floats]:
     """Return a copy of the tracks that have not ended by a time, and the seconds since each was seen."""
     unseen_s: Floats = (now_ns - tracks["seen_at_ns"]) / 1e9
     shortest = min(SECOND_MATCH_WITHIN_S, options.lost_after)
@@ -85,7 +85,7 @@ def _alive(tracks: NDArray[np.void], now_ns: int, options: TrackingOptions) -> t
     return tracks[alive], unseen_s[alive]
 
 
-def _canonical_order(frame: ObservedFrame, options: TrackingOptions) -> NDArray[np.intp]:
+def _canonical_order(frame: ObservedFrame, options: TrackingSettings) -> NDArray[np.intp]:
     """Return the indices of the boxes that take part, in an order that does not depend on theirs."""
     lefts = frame.boxes[:, 0]
     if len(set(lefts.tolist())) == len(lefts):

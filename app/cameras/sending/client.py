@@ -197,6 +197,7 @@ def _request(frame: EncodedFrame, budget_ms: int, wanted: Wanted) -> pb.DetectRe
         model="" if wanted.model == DEFAULT_MODEL else wanted.model,
         confidence=wanted.confidence,
         classes=wanted.classes,
+        untracked=not wanted.tracked,
     )
 
 

@@ -63,18 +63,26 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class FrameTracks:
+    """The tracks of a camera after a frame."""
+
+    active: int
+    """Tracks that have an id."""
+    started: int
+    """Tracks that got their id with this frame."""
+    late: bool = False
+    """Whether the frame was captured no later than the one before it, and therefore was not tracked."""
+
+
+@dataclass(frozen=True)
 class Analysed:
     """What an analysis made of a frame."""
 
     event: DetectionEvent
     body: bytes
     """The event's stored form; empty: it is not published."""
-    tracks_active: int = 0
-    """Tracks of the camera that have an id."""
-    tracks_started: int = 0
-    """Tracks that got their id with this frame."""
-    late: bool = False
-    """Whether the frame was captured no later than the one before it, and therefore was not tracked."""
+    tracks: FrameTracks | None = None
+    """``None``: the frame's objects were not to be tracked."""
     judged: Judged = Judged()
     """What the rules said of it, and what became of its objects."""
     pictured: bool = False

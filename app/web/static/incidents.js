@@ -142,19 +142,6 @@ export class Incidents {
   }
 }
 
-// Where the tracks of an event were in the events up to it: a line each, of the centres of their feet.
-export function trails(events, event, stroke) {
-  const ways = new Map();
-  for (const one of events) {
-    for (const { track_id: track, bbox: [x, y, wide, high] } of one.detections) {
-      if (track !== null) ways.set(track, [...(ways.get(track) ?? []), `${x + wide / 2},${y + high}`]);
-    }
-    if (one === event) break;
-  }
-  return event.detections.filter((seen) => (ways.get(seen.track_id) ?? []).length > 1).map((seen) =>
-    drawn("polyline", { class: "trail", points: ways.get(seen.track_id).join(" "), stroke: stroke(seen) }));
-}
-
 function what(one) {
   const direction = one.direction ? ` ${one.direction.replaceAll("_", " ")}` : "";
   const about = one.classes.length ? ` (${one.classes.join(", ")})` : "";

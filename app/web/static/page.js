@@ -2,7 +2,7 @@
 "use strict";
 
 import { $, drawn, element, hueOf } from "./elements.js";
-import { Incidents, trails } from "./incidents.js";
+import { Incidents } from "./incidents.js";
 
 const MEANING = {
   encode: "encode (camera)", transport: "transport to the service", queue: "waiting for a detector",
@@ -12,6 +12,7 @@ const STAGES = Object.keys(MEANING); // ANSWER_STAGES of app/core/stage.py: test
 const SIGNS = { live: "●", starting: "◔", stalled: "▲", reconnecting: "▲", offline: "✖", ended: "■" };
 const LISTED = 100; // events in the list
 const PICTURE_MS = 500; // between two pictures of a camera
+const TRAIL_MS = 3000; // how far back a trail reaches
 const PATIENCE_MS = 1500; // how long a picture waits for its event
 
 const tiles = new Map(); // by camera id
@@ -344,17 +345,31 @@ class Tile {
     if (!event) return canvas.replaceChildren();
     const { width, height } = event.frame, size = height / 24;
     canvas.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    const stroke = (seen) => `hsl(${hueOf(seen.class)} 75% 45%)`;
-    canvas.replaceChildren(...trails(this.events.values(), event, stroke), ...event.detections.flatMap((seen) => {
-      const [x, y, wide, high] = seen.bbox, hue = hueOf(seen.class), text = `${seen.class} ${seen.confidence.toFixed(2)}`;
+    canvas.replaceChildren(...event.detections.flatMap((seen) => {
+      const [x, y, wide, high] = seen.bbox, hue = hueOf(seen.class);
+      const text = `${seen.class} ${seen.confidence.toFixed(2)}${seen.track_id === null ? "" : ` #${seen.track_id % 10000}`}`;
       const top = y > size * 1.2 ? y - size * 1.2 : y, length = text.length * size * 0.58;
       return [
-        drawn("rect", { class: `box ${incidents.severityOf(this.id, seen.track_id) ?? ""}`.trim(), x, y, width: wide, height: high, stroke: stroke(seen) }),
+        ...this.trail(event, seen.track_id, hue),
+        drawn("rect", { class: `box ${incidents.severityOf(this.id, seen.track_id) ?? ""}`.trim(), x, y, width: wide, height: high, stroke: `hsl(${hue} 75% 45%)` }),
         drawn("rect", { x, y: top, width: length, height: size * 1.2, fill: `hsl(${hue} 75% 26%)` }), // white on it is legible in every hue,
         drawn("text", { x: x + size * 0.2, y: top + size * 0.92, textLength: length - size * 0.4 }, text, size),
       ];
     }));
     this.image.alt = `Latest picture of ${this.id}: ${summary(event)}`;
+  }
+
+  // Where the foot of an object's box was in the last seconds.
+  trail(event, track, hue) {
+    if (track === null) return [];
+    const now = Date.parse(event.timestamp), points = [];
+    for (const one of this.events.values()) {
+      const time = Date.parse(one.timestamp), seen = one.detections.find((each) => each.track_id === track);
+      if (seen && time <= now && time > now - TRAIL_MS) points.push([time, seen.bbox[0] + seen.bbox[2] / 2, seen.bbox[1] + seen.bbox[3]]);
+    }
+    points.sort((one, other) => one[0] - other[0]);
+    const line = points.map(([, x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ");
+    return points.length < 2 ? [] : [drawn("polyline", { class: "trail", points: line, stroke: `hsl(${hue} 75% 45%)` })];
   }
 }
 
@@ -366,6 +381,7 @@ function options({ settings, decoder }) {
     settings.model !== "default" && `model ${settings.model}`,
     settings.confidence !== null && `confidence ${settings.confidence}`,
     settings.classes.length && `only ${settings.classes.join(", ")}`,
+    !settings.tracking && "not tracked",
     settings.stall_s !== null && `stalled after ${settings.stall_s} s`,
   ].filter(Boolean).join(" · ");
 }

@@ -14,9 +14,9 @@ import trackers
 from numpy.typing import NDArray
 
 from app.analysis.tracking.frame import NO_TRACK, ObservedFrame
-from app.analysis.tracking.options import TrackingOptions
 from app.analysis.tracking.state import CameraTracks
 from app.analysis.tracking.tracker import SECOND_MATCH_WITHIN_S, track
+from app.settings.tracking import TrackingSettings
 from tests.benchmarks.tracking.sequence import LOW, Sequence, Step
 
 SHOWN = 0.25
@@ -48,7 +48,7 @@ Contestant = Callable[[Sequence], Run]
 
 def sightline(sequence: Sequence) -> Run:
     """Run Sightline's tracker, which stores and loads its state at every frame."""
-    options = TrackingOptions(low=LOW, lost_after=LOST_AFTER_S)
+    options = TrackingSettings(low=LOW, lost_after=LOST_AFTER_S)
     stored = CameraTracks().dump()
 
     def update(step: Step) -> Answer:

@@ -13,9 +13,9 @@ import time
 import numpy as np
 
 from app.analysis.tracking.frame import ObservedFrame
-from app.analysis.tracking.options import TrackingOptions
 from app.analysis.tracking.state import CameraTracks
 from app.analysis.tracking.tracker import track
+from app.settings.tracking import TrackingSettings
 
 FPS = 5
 
@@ -29,7 +29,7 @@ def main() -> int:
         stored, costs = CameraTracks().dump(), []
         for observed in _frames(objects, given.frames):
             begin = time.perf_counter()
-            state, _ = track(CameraTracks.load(stored), observed, TrackingOptions())
+            state, _ = track(CameraTracks.load(stored), observed, TrackingSettings())
             stored = state.dump()
             costs.append(1000 * (time.perf_counter() - begin))
         assert state.active == objects

@@ -57,7 +57,7 @@ def test_the_boxes_move_and_are_always_those_of_the_picture(page: Page):
         seen.add(page.run(PLACES))
         page.wait(f"document.querySelector('#camera-{STEADY}').dataset.frame !== {frame!r}")
     assert len(seen) >= 3
-    labels = page.run(f"[...document.querySelectorAll('#camera-{STEADY} svg text')].map(one => one.textContent)")
+    labels = page.run(f"[...document.querySelectorAll('#camera-{STEADY} svg.boxes text')].map(one => one.textContent)")
     assert labels
     assert all(float(label.split()[-1]) <= 1 for label in labels)
 

@@ -30,14 +30,14 @@ def test_a_camera_is_added_changed_and_removed(config: str, tmp_path: Path):
 
 def test_a_camera_is_added_with_every_option_that_it_may_have(config: str):
     options = ("--fps", "2", "--max-side", "640", "--jpeg-quality", "70", "--stall-s", "20", "--confidence", "0.4")
-    options += ("--decode", "auto", "--model", "default")
+    options += ("--decode", "auto", "--model", "default", "--no-tracking")
     masks = ("--mask", "0,0 0.3,0 0.3,0.2", "--mask", "1,1 0.5,1 1,0.5", "--classes", "person, car")
     added = call("cameras", "add", "yard", "rtsp://yard.example/1", *options, *masks, "--json", "--config", config)
     assert json.loads(added.stdout)["settings"] == {
         "url": "rtsp://yard.example/1", "fps": 2.0, "max_side": 640, "jpeg_quality": 70, "stall_s": 20.0,
         "decode": "auto",
         "masks": [[[0.0, 0.0], [0.3, 0.0], [0.3, 0.2]], [[1.0, 1.0], [0.5, 1.0], [1.0, 0.5]]],
-        "model": "default", "confidence": 0.4, "classes": ["person", "car"], "resources": {},
+        "model": "default", "confidence": 0.4, "classes": ["person", "car"], "tracking": False, "resources": {},
     }  # fmt: skip
 
 

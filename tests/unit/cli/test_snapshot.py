@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import av
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from app.cli.snapshot_file import write_snapshot
+from app.cli.snapshot_file import draw_boxes, write_snapshot
 from app.cli.video_file import SavedVideo, write_video
 from app.errors import NothingThere, SightlineError
 from app.web.client import ApiClient, Snapshot
@@ -89,3 +89,22 @@ def test_a_snapshot_of_a_frame_without_an_event_says_so_and_counts_nothing(tmp_p
 def test_a_film_is_reported_for_programs_too():
     document = json.loads(SavedVideo("gate.mp4", "gate", 3, 5.5).as_json())
     assert document == {"path": "gate.mp4", "camera_id": "gate", "frames": 3, "seconds": 5.5}
+
+
+def seen(seconds: float, x: float, track_id: int | None) -> EventModel:
+    car = DetectionModel(label="car", class_id=2, confidence=0.9, bbox=(x, 10, 20, 40), track_id=track_id)
+    return EVENT.model_copy(update={"timestamp": EVENT.timestamp + timedelta(seconds=seconds), "detections": (car,)})
+
+
+@pytest.mark.parametrize(("track_id", "drawn"), [(179548027412, True), (None, False)])
+def test_a_tracked_object_draws_a_trail_of_where_it_was_lately(track_id: int | None, drawn: bool):
+    before = (seen(-1, 40, track_id), seen(-2, 0, track_id), seen(-60, 0, None))
+    picture = draw_boxes(Snapshot("7-1", GREY, seen(0, 80, track_id), before))
+    # The picture has half the size of the frame: the box's foot was at (10 … 90, 50) of the frame.
+    between = picture[23:28, 12:18].astype(int)
+    assert bool((abs(between - 128) > 30).any()) is drawn
+
+
+def test_a_trail_ends_where_an_object_was_three_seconds_ago():
+    picture = draw_boxes(Snapshot("7-1", GREY, seen(0, 80, 7), (seen(-3.5, 0, 7),)))
+    assert (abs(picture[23:28, 12:18].astype(int) - 128) <= 30).all()

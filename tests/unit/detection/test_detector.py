@@ -279,6 +279,22 @@ def test_images_of_one_batch_are_reported_each_as_it_is_wanted(models: dict[str,
     assert len({len(each) for each in found}) >= 3
 
 
+@pytest.mark.parametrize("name", ["yolo11.pt", "yolo26.pt", "yolo11-dynamic.onnx"])
+def test_a_camera_that_is_not_tracked_is_reported_without_weak_boxes_and_all_the_same_detections(
+    models: dict[str, Path], name: str
+) -> None:
+    (plain,) = detector_of(models[name], confidence=0.5).detect([GOOD])
+    tracked, untracked = detector_of(models[name], confidence=0.5, weak_confidence=0.1).detect(
+        [GOOD, GOOD], [AS_CONFIGURED, Wanted(tracked=False)]
+    )
+    for each in (tracked, untracked):
+        np.testing.assert_array_equal(each.class_ids, plain.class_ids)
+        np.testing.assert_allclose(each.scores, plain.scores, rtol=1e-4)
+    assert tracked.weak is not None
+    assert untracked.weak is None
+    assert plain.weak is None
+
+
 def test_a_label_that_the_model_has_not_is_refused_for_its_image_alone(models: dict[str, Path]) -> None:
     detector = detector_of(models["yolo11.pt"])
     alone = detector.detect([GOOD])[0]

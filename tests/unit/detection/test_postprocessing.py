@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from app.detection.detections import Detections
 from app.detection.options import DetectorOptions
-from app.detection.postprocessing import Postprocessor, top_anchors
+from app.detection.postprocessing import MAX_WEAK, Postprocessor, top_anchors
 
 ANCHORS, CLASSES = 500, 3
 
@@ -62,3 +63,61 @@ def test_of_a_final_output_only_the_threshold_the_classes_and_the_limit_take_awa
     rows = np.array([[0, 0, 9, 9, score, label] for score, label in [(0.9, 1), (0.9, 0), (0.8, 1), (0.7, 1), (0.1, 1)]])
     found = postprocess.select(rows.astype(np.float32))
     np.testing.assert_allclose(found[:, 4], [0.9, 0.8])
+
+
+def reported(output: np.ndarray, end_to_end: bool, class_ids: list[int] | None, **options: float) -> Detections:
+    """Return what is reported of one picture; of all anchors, which must be what the best of them give."""
+    postprocess = Postprocessor(DetectorOptions("any.pt", **options), class_ids, end_to_end, ANCHORS)
+    ways = [postprocess.select(output)]
+    if not end_to_end:
+        ways.append(postprocess.select_top(top_anchors(torch.from_numpy(output)[None], ANCHORS)[0].numpy()))
+    found, *others = (postprocess.to_source([rows], (160, 160), [(320, 320)])[0] for rows in ways)
+    for other in others:
+        assert_same(found, other)
+    return found
+
+
+def assert_same(one: Detections, other: Detections) -> None:
+    np.testing.assert_array_equal(one.class_ids, other.class_ids)
+    np.testing.assert_allclose(one.boxes, other.boxes, rtol=1e-5)
+    np.testing.assert_allclose(one.scores, other.scores, rtol=1e-6)
+    assert one.truncated == other.truncated
+
+
+def final(rows: np.ndarray) -> np.ndarray:
+    """Return anchors as a final output has them."""
+    return Postprocessor(
+        DetectorOptions("any.pt", confidence=0.0, iou=1.0, max_detections=ANCHORS), None, False
+    ).select(rows)
+
+
+@pytest.mark.parametrize("end_to_end", [False, True])
+@pytest.mark.parametrize("class_ids", [None, [1]])
+@pytest.mark.parametrize(("confidence", "limit"), [(0.25, 300), (0.25, 7), (0.6, 300), (0.05, 300), (1.0, 300)])
+@pytest.mark.parametrize("seed", range(3))
+def test_weak_boxes_change_nothing_about_the_detections(
+    end_to_end: bool, class_ids: list[int] | None, confidence: float, limit: int, seed: int
+) -> None:
+    whole = output(images=1, seed=seed)[0].numpy()
+    given = final(whole) if end_to_end else whole
+    how = {"confidence": confidence, "max_detections": limit}
+    without = reported(given, end_to_end, class_ids, **how)
+    with_weak = reported(given, end_to_end, class_ids, weak_confidence=0.1, **how)
+    assert_same(with_weak, without)
+    assert without.weak is None
+    if confidence > 0.1:
+        assert with_weak.weak is not None
+        assert 0 < len(with_weak.weak) <= MAX_WEAK
+        assert (with_weak.weak.scores > 0.1).all()
+        assert (with_weak.weak.scores <= confidence).all()
+        assert class_ids is None or set(with_weak.weak.class_ids.tolist()) <= set(class_ids)
+    else:
+        assert with_weak.weak is None
+
+
+def test_a_weak_box_that_is_not_finite_is_left_out_and_spoils_no_frame() -> None:
+    rows = np.array([[0, 0, 9, 9, 0.9, 1], [0, 0, np.nan, 9, 0.2, 1], [0, 0, 9, 9, 0.15, 1]], np.float32)
+    found = reported(rows, True, None, weak_confidence=0.1)
+    assert len(found) == 1
+    assert found.weak is not None
+    np.testing.assert_allclose(found.weak.scores, [0.15])

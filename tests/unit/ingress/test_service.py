@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 import pytest
 
-from app.core.event import DetectionEvent
+from app.core.event import DetectionEvent, WeakDetection
 from app.core.wanted import AS_CONFIGURED, Wanted
 from app.detection import ImageOutcome
 from app.detection.detections import Detections
@@ -45,6 +45,7 @@ class Detector:
         self.batches: list[list[DetectorJob]] = []
         self.box = [10, 20, 110, 120]
         self.truncated = False
+        self.weak: Detections | None = None
         self.error: SightlineError | None = None
         self.fault: SightlineError | None = None
         self.gate = asyncio.Event()
@@ -56,7 +57,7 @@ class Detector:
         if self.error is not None:
             raise self.error
         boxes = np.array([self.box], np.float32)
-        car = Detections(boxes, np.array([0.9], np.float32), np.array([2], np.int64), self.truncated)
+        car = Detections(boxes, np.array([0.9], np.float32), np.array([2], np.int64), self.truncated, self.weak)
         detected = ImageOutcome(None if self.fault else car, self.fault, 320, 180, 1.0, 2.0)
         return DetectorAnswer((detected,) * len(jobs), ModelInfo("m.pt", {2: "car"}, "cpu"))
 
@@ -65,13 +66,14 @@ class Publisher:
     def __init__(self) -> None:
         self.submissions: list[Submission] = []
         self.answer: SightlineError | None = None
+        self.track_ids: tuple[int | None, ...] = ()
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def publish(self, submissions: Sequence[Submission]) -> Sequence[Receipt | SightlineError]:
         await self.gate.wait()
         self.submissions += submissions
-        return [self.answer or Receipt(one.event.event_id) for one in submissions]
+        return [self.answer or Receipt(one.event.event_id, track_ids=self.track_ids) for one in submissions]
 
 
 class Observer:
@@ -120,6 +122,32 @@ async def test_an_accepted_frame_is_answered_with_the_event_that_was_published()
     (detected,) = accepted.event.objects
     assert (detected.label, detected.class_id) == ("car", 2)
     assert detected.bbox == pytest.approx((10, 20, 100, 100))
+
+
+async def test_the_answer_has_the_tracks_that_the_commit_gave():
+    fixture = ServiceFixture()
+    fixture.publisher.track_ids = (7,)
+    accepted = await fixture.detect()
+    assert [one.track_id for one in accepted.event.objects] == [7]
+    assert [one.track_id for one in fixture.publisher.submissions[0].event.objects] == [None]
+
+
+async def test_weak_boxes_go_to_the_publisher_in_pixels_of_the_source_and_into_no_answer():
+    fixture = ServiceFixture()
+    fixture.detector.weak = Detections(
+        np.array([[100, 50, 400, 90]], np.float32), np.array([0.25], np.float32), np.array([2], np.int64)
+    )
+    accepted = await fixture.detect(source_width=640, source_height=360)
+    (submission,) = fixture.publisher.submissions
+    assert len(accepted.event.objects) == len(submission.event.objects) == 1
+    assert submission.weak == (WeakDetection(2, 0.25, (200.0, 100.0, 440.0, 80.0)),)
+
+
+@pytest.mark.parametrize("untracked", [False, True])
+async def test_whether_a_camera_is_tracked_goes_with_its_frame(untracked: bool):
+    fixture = ServiceFixture()
+    await fixture.detect(untracked=untracked)
+    assert fixture.publisher.submissions[0].tracked is not untracked
 
 
 async def test_what_a_request_wants_detected_goes_to_the_detector_with_its_image():

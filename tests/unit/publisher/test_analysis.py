@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from app.analysis.tracking.options import TrackingOptions
 from app.core.event import DetectedObject, DetectionEvent, StageLatencies, WeakDetection
 from app.errors import DeliveryUnavailable, FrameRepeated
 from app.publisher import Receipt, Shard, Spool, SpoolOptions, Submission, open_shard, shard_of
@@ -18,6 +17,7 @@ from app.publisher.analysis import TRACKS, FrameAnalysis
 from app.publisher.spool.analysis import JudgedFrame
 from app.publisher.spool.codec import digest
 from app.publisher.spool.rows import Arrival
+from app.settings.tracking import TrackingSettings
 from tests.support.publisher import PublisherFixture, Time, Topic, running_publisher
 
 START_S = 1_700_000_000
@@ -44,7 +44,7 @@ def event(seconds: float, *boxes: Box, camera: str = "cam", score: float = 0.9) 
 
 
 def analysis() -> FrameAnalysis:
-    return FrameAnalysis(TrackingOptions())
+    return FrameAnalysis(TrackingSettings())
 
 
 def clock() -> Time:
@@ -108,7 +108,7 @@ async def test_a_camera_that_is_not_tracked_has_no_ids_and_stores_nothing(tmp_pa
 
 
 async def test_without_tracking_no_camera_has_ids(tmp_path: Path):
-    async with running_publisher(tmp_path, analysis=FrameAnalysis(None), time=clock()) as it:
+    async with running_publisher(tmp_path, analysis=FrameAnalysis(TrackingSettings(enabled=False)), time=clock()) as it:
         assert [(await follow(it, number)).track_ids for number in range(3)] == [(None,)] * 3
 
 
@@ -229,7 +229,7 @@ def test_no_id_is_given_twice_where_the_stored_tracks_are_older_than_the_last_fr
             assert one is not None
             assert one.analysed is not None
             given |= {each.track_id for each in one.analysed.event.objects}
-    lost = FrameAnalysis(TrackingOptions())
+    lost = FrameAnalysis(TrackingSettings())
     states = lost.load("cam", {TRACKS: old})
     for number in (5, 6):
         states, analysed = lost.analyse(

@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from app.analysis.tracking.options import TrackingOptions
 from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.evidence.item import Kind
 from app.publisher import EvidenceDesk, IncidentQuery, Receipt, Shard, Submission, make_evidence
 from app.publisher.analysis import FrameAnalysis
 from app.settings.evidence import EvidenceSettings
+from app.settings.tracking import TrackingSettings
 from tests.support.evidence import grey_jpeg
 from tests.support.publisher import PublisherFixture, Time, Topic, running_publisher, until
 
@@ -68,7 +68,7 @@ async def publisher(folder: Path, rules: list[Mapping[str, Any]] | None = None, 
     time.seconds = START_S
     settings = EvidenceSettings(url=f"file://{folder / 'store'}" if store else None, **how)
     parts = make_evidence(settings, (), folder / "spool", Shard())
-    analysis = FrameAnalysis(TrackingOptions(), ("anomalies",), parts.incidents)
+    analysis = FrameAnalysis(TrackingSettings(), ("anomalies",), parts.incidents)
     anomalies = Topic()
     async with running_publisher(
         folder / "spool",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from app.errors import DeliveryRefused, DeliveryUnavailable, SpoolUnavailable
 from app.publisher import IncidentQuery
 from app.publisher.silences import FIRST_LOOK_S, NEXT_LOOK_S
 from app.settings.rule_lists import parse_rules
+from tests.support.mortal_publishers import mortal_publishers
 from tests.support.paths import ROOT
 from tests.support.publisher import Time, Topic, until
 from tests.support.street import FPS, INTRUSION, LINE, START_S, Street, running_street
@@ -171,6 +173,25 @@ async def test_an_incident_has_one_new_and_one_end_over_ten_deaths_while_kafka_i
         assert street.transitions == [("count", "instant"), ("gate", "new"), ("gate", "end")]
         assert [one["state"] for one in street.bodies("objects")] == OF_THE_CAR
         assert told_by_events(street) == replayed(street, INTRUSION, LINE)
+
+
+async def test_an_incident_has_one_new_and_one_end_though_ten_publishers_are_killed(tmp_path: Path):
+    async with running_street(tmp_path) as street:
+        await street.set_rules(INTRUSION, LINE)
+    with mortal_publishers(tmp_path) as mortals:
+        number = 0
+        for _ in range(10):
+            number = await asyncio.to_thread(mortals.live_and_die, number, PASS // 10)  # the last one comes again
+    assert number >= PASS // 2
+    async with running_street(tmp_path) as street:
+        for rest in range(number, PASS):
+            await street.show(rest)
+        await street.settled()
+        assert street.transitions == [("count", "instant"), ("gate", "new"), ("gate", "end")]
+        assert [one["state"] for one in street.bodies("objects")] == OF_THE_CAR
+        assert told_by_events(street) == replayed(street, INTRUSION, LINE)
+        now = street.it.now
+        assert now.accepted == now.published == max(PASS, number + 1)
 
 
 async def test_what_the_events_tell_is_what_the_rules_say_of_them_later(tmp_path: Path):

@@ -11,9 +11,10 @@ import pytest
 
 from app import errors
 from app.core.clock import Clock
+from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.core.wanted import AS_CONFIGURED, Wanted
 from app.rpc.codes import COMMITTED_EPOCH, UNKNOWN_FAULT, committed_epoch, metadata_of, status_of
-from app.rpc.conversion import read_request
+from app.rpc.conversion import read_request, write_response
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 
 NOW_NS = 1_768_046_400_000_000_000
@@ -150,6 +151,19 @@ def test_what_a_request_wants_detected_is_read_and_what_it_leaves_out_is_the_ser
     assert read_request(message, clock()).wanted == Wanted(0.0, ("person", "car"))
     assert read_request(request(model="ppe"), clock()).wanted == Wanted(model="ppe")
     assert read_request(request(confidence=1.0), clock()).wanted.confidence == 1.0
+    assert read_request(request(untracked=True), clock()).wanted == Wanted(tracked=False)
+
+
+def test_a_response_has_the_track_of_each_object_that_has_one():
+    box = (1.0, 2.0, 3.0, 4.0)
+    event = DetectionEvent(
+        "cam", "f", 0, 640, 360, "m.pt",
+        (DetectedObject("car", 2, 0.9, box, track_id=2**53 - 1), DetectedObject("car", 2, 0.9, box)),
+        StageLatencies(1, 1, 1, 1, 1),
+    )  # fmt: skip
+    tracked, untracked = write_response(event, 5.0).detections
+    assert tracked.track_id == 2**53 - 1
+    assert not untracked.HasField("track_id")
 
 
 @pytest.mark.parametrize("confidence", [-0.01, 1.01, 40.0, float("nan"), float("inf")])

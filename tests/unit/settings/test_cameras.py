@@ -10,7 +10,7 @@ import pytest
 from app.core.wanted import AS_CONFIGURED, Wanted
 from app.errors import SettingsError
 from app.settings.camera_lists import parse_camera_list, parse_cameras_file
-from app.settings.cameras import CameraSettings
+from app.settings.cameras import CameraSettings, camera_of
 from app.settings.source_url import SourceKind, SourceUrl, Transport, redact
 
 
@@ -26,6 +26,14 @@ def listed(text: str) -> tuple[CameraSettings, ...]:
 
 def read_cameras_file(file: Path, environment: dict[str, str]) -> tuple[CameraSettings, ...]:
     return parse_cameras_file(file.read_text(), file, environment).entries
+
+
+def test_a_camera_may_do_without_tracking():
+    values = {"id": "yard", "url": "rtsp://yard.example/1"}
+    assert camera_of(values).wanted.tracked
+    assert not camera_of({**values, "tracking": False}).wanted.tracked
+    with pytest.raises(SettingsError, match=r"^tracking: .*boolean"):
+        camera_of({**values, "tracking": "perhaps"})
 
 
 def test_a_list_names_cameras_or_numbers_them():

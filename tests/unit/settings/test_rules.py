@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from app.errors import SettingsError
 from app.settings.rule_lists import parse_rule, parse_rules, parse_rules_file, read_rules_file, rules_of_camera
 from app.settings.rules import RULE_TYPES, Loitering, Stopped
+from tests.support.paths import ROOT
 
 ZONE = [[0.1, 0.6], [0.4, 0.6], [0.4, 0.9], [0.1, 0.9]]
 FILE = """
@@ -162,3 +164,15 @@ def test_a_file_that_is_not_there_is_a_mistake(tmp_path: Path):
 
 def test_every_type_of_rule_has_its_name():
     assert all(model.model_fields["type"].annotation.__args__ == (name,) for name, model in RULE_TYPES.items())
+
+
+def test_every_type_has_an_example_in_the_documentation_that_is_right():
+    text = (ROOT / "configs" / "rules" / "README.md").read_text()
+    (examples,) = re.findall(r"```yaml\n(rules:.*?)```", text, re.DOTALL)
+    assert [rule.type for rule in parse_rules_file(examples, Path("README.md"))] == list(RULE_TYPES)  # type: ignore[attr-defined]
+
+
+def test_every_field_of_every_type_is_in_the_documentation():
+    text = (ROOT / "configs" / "rules" / "README.md").read_text()
+    fields = {field.alias or name for model in RULE_TYPES.values() for name, field in model.model_fields.items()}
+    assert {field for field in fields if f"`{field}`" not in text} == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -87,3 +88,19 @@ def test_the_settings_file_and_folders_named_relative_to_this_shell_are_the_same
     variables = reported[0]["runtime_env"]["env_vars"]
     assert variables["SIGHTLINE_SPOOL_DIR"] == str(Path("not-there-yet/spool").absolute())
     assert variables["SIGHTLINE_STATE_DIR"] == str(Path.home() / "state")
+
+
+def test_a_rules_file_named_relative_to_this_shell_is_found_from_anywhere_and_the_shipped_one_is_not_named(
+    tmp_path: Path,
+):
+    (tmp_path / "mine.yaml").write_text("rules: []")
+    (tmp_path / "sightline.yaml").write_text("rules: mine.yaml")
+    config = {"applications": [{"name": "cameras", "args": {"settings": "sightline.yaml"}}]}
+    with contextlib.chdir(tmp_path):
+        (by_file,) = with_environment(config, {}, (), tmp_path)["applications"]
+        (by_shell,) = with_environment({"applications": [{}]}, {"SIGHTLINE_RULES": "mine.yaml"}, (), tmp_path)[
+            "applications"
+        ]
+    for application in (by_file, by_shell):
+        assert application["runtime_env"]["env_vars"]["SIGHTLINE_RULES"] == str(tmp_path / "mine.yaml")
+    assert "SIGHTLINE_RULES" not in handed({}, tmp_path)[0]

@@ -89,6 +89,12 @@ def test_a_service_address_is_read_in_each_of_its_forms(text: str, target: str, 
         ("INFERENCE_SERVICE_URL", "host", "host:port"),
         ("INFERENCE_SERVICE_URL", "host:99999", "host:port"),
         ("INFERENCE_FPS", "fast", "number"),
+        ("SIGHTLINE_TRACKING", "perhaps", "boolean"),
+        ("SIGHTLINE_TRACKING_LOW", "-0.1", "greater than or equal to 0"),
+        ("SIGHTLINE_TRACKING_HIGH", "1.1", "less than or equal to 1"),
+        ("SIGHTLINE_TRACKING_LOST_AFTER", "0", "greater than 0"),
+        ("SIGHTLINE_TRACKING_LOST_AFTER", "61", "less than or equal to 60"),
+        ("SIGHTLINE_TRACKING_LOST_AFTER", "nan", "number"),
         ("INFERENCE_FPS", "0", "greater than 0"),
         ("INFERENCE_FPS", "nan", "number"),
         ("KAFKA_ENABLED", "perhaps", "boolean"),
@@ -117,6 +123,11 @@ def test_an_impossible_value_is_one_line_with_key_value_and_what_is_allowed(vari
     assert variable in line
     assert repr(value) in line
     assert reported in line
+
+
+def test_a_lower_threshold_of_tracking_above_the_upper_one_is_one_line():
+    with pytest.raises(SettingsError, match=r"^tracking: high \(0\.5\) is below low \(0\.6\); allowed is low to 1$"):
+        load_settings({"SIGHTLINE_TRACKING_LOW": "0.6"})
 
 
 @pytest.mark.parametrize(

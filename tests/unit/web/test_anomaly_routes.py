@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from app.publisher import IncidentQuery, RuleCount
-from app.web import build_api
+from app.web import Incidents, build_api
 from app.web.problems import PROBLEM
 from tests.support.changing_system import GATE, Changing
 
@@ -59,10 +59,15 @@ async def test_incidents_are_asked_for_by_state_camera_and_time(system: Changing
     assert system.found.asked == [asked]
 
 
-async def test_the_same_question_of_several_viewers_is_asked_once(system: Changing):
+async def test_the_same_question_of_several_viewers_is_asked_once_a_second(system: Changing):
+    now = 0.0
+    system.incidents = Incidents(system.found, lambda: now)
     for _ in range(3):
         await get(system, "/anomalies?active=true")
     assert len(system.found.asked) == 1
+    now = 1.0
+    await get(system, "/anomalies?active=true")
+    assert len(system.found.asked) == 2
 
 
 async def test_one_incident_is_found_by_its_id(system: Changing):

@@ -40,7 +40,7 @@ async def test_a_camera_is_added_reported_at_once_and_its_password_by_nobody(sys
     assert reported.json()["settings"] == {
         "url": "rtsp://viewer:***@yard.example/1", "fps": 2.0, "max_side": None, "jpeg_quality": 85,
         "stall_s": None, "decode": "cpu", "masks": [], "model": "default",
-        "confidence": None, "classes": [], "resources": {"edge": 0.5},
+        "confidence": None, "classes": [], "tracking": True, "resources": {"edge": 0.5},
     }  # fmt: skip
     assert [one["id"] for one in (await ask(system, "GET", "")).json()] == ["gate", "yard"]
     assert "pa55" not in added.text + reported.text

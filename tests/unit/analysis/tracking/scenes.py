@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.analysis.tracking.frame import ObservedFrame, TrackedFrame
-from app.analysis.tracking.options import TrackingOptions
 from app.analysis.tracking.state import CameraTracks
 from app.analysis.tracking.tracker import track
+from app.settings.tracking import TrackingSettings
 
 START_S = 1_700_000_000
 Box = tuple[float, float, float, float]
@@ -34,8 +34,8 @@ def moving(seconds: float, speed: float = 100.0, x: float = 100.0, y: float = 20
 class Camera:
     """Follows frames, and keeps the state as the system does."""
 
-    def __init__(self, options: TrackingOptions | None = None) -> None:
-        self.options = options or TrackingOptions()
+    def __init__(self, options: TrackingSettings | None = None) -> None:
+        self.options = options or TrackingSettings()
         self.state = CameraTracks()
         self.last = TrackedFrame(np.zeros(0, np.int64), 0, late=False)
 

@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.analysis.tracking.frame import NO_TRACK, ObservedFrame
-from app.analysis.tracking.options import TrackingOptions
 from app.analysis.tracking.state import MOST_TRACKS, CameraTracks
 from app.analysis.tracking.tracker import track
-from app.errors import SettingsError
+from app.settings.tracking import TrackingSettings
 from tests.unit.analysis.tracking.scenes import START_S, Camera, frame, moving
 
 GAPS = st.lists(st.floats(0.04, 0.9), min_size=3, max_size=12)
@@ -83,7 +82,7 @@ def test_a_frame_that_is_not_later_has_no_ids_and_changes_nothing():
         camera.see(frame(number / 5, [moving(number / 5)]))
     before = camera.state
     for seconds in (0.4, 0.2, -5.0):
-        after, tracked = track(before, frame(seconds, [moving(seconds)]), TrackingOptions())
+        after, tracked = track(before, frame(seconds, [moving(seconds)]), TrackingSettings())
         assert after is before
         assert (tracked.ids.tolist(), tracked.late, tracked.started) == ([NO_TRACK], True, 0)
     assert camera.see(frame(0.6, [moving(0.6)])) == [START_S * 100]
@@ -99,7 +98,7 @@ def test_an_object_that_is_unseen_for_longer_than_lost_after_has_a_new_id():
 
 
 def test_lost_after_is_an_option():
-    camera = Camera(TrackingOptions(lost_after=10))
+    camera = Camera(TrackingSettings(lost_after=10))
     first = [camera.see(frame(number / 5, [moving(0)])) for number in range(10)][-1]
     assert camera.see(frame(11, [moving(0)])) == first
 
@@ -121,7 +120,7 @@ def test_a_weak_box_continues_a_track_and_begins_none():
 
 
 def test_a_box_below_low_is_ignored():
-    camera = Camera(TrackingOptions(low=0.3))
+    camera = Camera(TrackingSettings(low=0.3))
     for number in range(3):
         camera.see(frame(number / 5, [moving(0)]))
     assert camera.see(frame(0.6, [moving(0)], score=0.29)) == [NO_TRACK]
@@ -232,7 +231,7 @@ def test_a_state_that_was_lost_or_is_old_leads_to_no_id_that_was_used():
 
 
 def test_the_tracks_that_are_kept_are_bounded():
-    camera = Camera(TrackingOptions(lost_after=60))
+    camera = Camera(TrackingSettings(lost_after=60))
     for number in range(4):
         boxes = [
             (x * 7.0, y * 7.0 + 2000 * number, x * 7.0 + 5, y * 7.0 + 5 + 2000 * number)
@@ -242,16 +241,6 @@ def test_the_tracks_that_are_kept_are_bounded():
         camera.see(frame(number / 25, boxes))
     assert len(camera.state.tracks) == MOST_TRACKS
     assert (camera.state.tracks["seen_at_ns"] >= frame(1 / 25).captured_at_ns).all()
-
-
-@pytest.mark.parametrize(
-    ("values", "key"),
-    [({"low": -0.1}, "low"), ({"low": 0.6}, "high"), ({"high": 1.1}, "high"), ({"lost_after": 0}, "lost_after"),
-     ({"lost_after": float("nan")}, "lost_after"), ({"lost_after": 61}, "lost_after")],
-)  # fmt: skip
-def test_an_option_out_of_range_is_one_line(values: dict[str, float], key: str):
-    with pytest.raises(SettingsError, match=f"^tracking: {key}: .*allowed is .*$"):
-        TrackingOptions(**values)
 
 
 def test_boxes_that_are_no_boxes_are_refused():

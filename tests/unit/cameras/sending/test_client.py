@@ -61,6 +61,14 @@ async def test_a_request_asks_for_what_the_camera_wants_detected(service: Servic
     (sent,) = service.requests
     assert (sent.HasField("confidence"), sent.confidence, list(sent.classes)) == (True, 0.0, ["person", "car"])
     assert sent.model == "ppe"
+    assert not sent.untracked
+
+
+async def test_a_camera_that_is_not_tracked_says_so_with_each_request(service: Service):
+    client = DetectClient(ServiceAddress(host="127.0.0.1", port=service.port), wanted=Wanted(tracked=False))
+    await client.detect(FRAME, 0.2)
+    await client.close()
+    assert service.requests[0].untracked
 
 
 async def test_the_deadline_on_the_wire_is_the_remainder_and_a_second(service: Service, client: DetectClient):

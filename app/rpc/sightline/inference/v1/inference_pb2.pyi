@@ -38,6 +38,7 @@ class DetectRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     CLASSES_FIELD_NUMBER: _builtins.int
+    UNTRACKED_FIELD_NUMBER: _builtins.int
     camera_id: _builtins.str
     """[A-Za-z0-9][A-Za-z0-9._-]{0,63}; the key of the event."""
     frame_id: _builtins.str
@@ -59,6 +60,8 @@ class DetectRequest(_message.Message):
     """Name of the model that detects, as the service's settings have it; empty: the default model."""
     confidence: _builtins.float
     """Detections with a lower confidence are left out, in [0, 1]; absent: the service's own threshold."""
+    untracked: _builtins.bool
+    """The camera's objects are not to be tracked: its detections get no track_id."""
     @_builtins.property
     def captured_at(self) -> _timestamp_pb2.Timestamp:
         """When the frame was captured; absent: the time of arrival."""
@@ -83,10 +86,11 @@ class DetectRequest(_message.Message):
         model: _builtins.str = ...,
         confidence: _builtins.float | None = ...,
         classes: _abc.Iterable[_builtins.str] | None = ...,
+        untracked: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "captured_at", b"captured_at", "confidence", b"confidence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "camera_id", b"camera_id", "captured_at", b"captured_at", "classes", b"classes", "confidence", b"confidence", "encode_ms", b"encode_ms", "epoch", b"epoch", "frame_id", b"frame_id", "image", b"image", "latency_budget_ms", b"latency_budget_ms", "model", b"model", "sequence", b"sequence", "source_height", b"source_height", "source_width", b"source_width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "camera_id", b"camera_id", "captured_at", b"captured_at", "classes", b"classes", "confidence", b"confidence", "encode_ms", b"encode_ms", "epoch", b"epoch", "frame_id", b"frame_id", "image", b"image", "latency_budget_ms", b"latency_budget_ms", "model", b"model", "sequence", b"sequence", "source_height", b"source_height", "source_width", b"source_width", "untracked", b"untracked"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
@@ -155,7 +159,7 @@ class Detection(_message.Message):
     confidence: _builtins.float
     """In [0, 1]."""
     track_id: _builtins.int
-    """Reserved for tracking."""
+    """Which object of its camera it is, below 2^53; absent: not tracked, or not known yet."""
     @_builtins.property
     def bbox(self) -> Global___BoundingBox: ...
     def __init__(

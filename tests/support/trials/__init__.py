@@ -1,0 +1,1 @@
+"""Scripted incidents and near misses: the streets, their rules, and what the rules tell of them."""

@@ -14,7 +14,7 @@ from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
-from ray.serve.schema import DeploymentStatusOverview
+from ray.serve.schema import ApplicationStatus, DeploymentStatusOverview
 
 from app.detection.messages import DetectorAnswer, DetectorJob
 from app.errors import DeliveryUnavailable, ModelUnavailable, Overloaded
@@ -28,7 +28,7 @@ from app.rpc.serving import UnreadableRequest
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.telemetry.tracing import TRACEPARENT
 from app.telemetry.trouble_log import TroubleLog
-from deployments.logs import log_as_serve
+from deployments.logs import log_as_serve, print_to_terminal
 from deployments.metrics import RayMeter
 from deployments.remote_publisher import RemotePublishers
 from deployments.tracing import service_tracing
@@ -41,6 +41,8 @@ COUNT_PERIOD_S = 3.0
 """Seconds between two counts of the replicas: a count costs some 20 ms of processor time, in which frames wait."""
 FIRST_COUNT_PERIOD_S = 0.1
 """Seconds between two counts while there is no replica: the first one is to get work at once."""
+STATUS_TIMEOUT_S = 2.0
+"""Seconds that Serve's controller may take to say whether the application ends."""
 
 
 class RemoteDetectors:
@@ -207,7 +209,7 @@ class DetectionIngress:
 
     async def _count_slots(self) -> None:
         try:
-            self._slots = await asyncio.to_thread(_slots, self._slots_per_replica)
+            self._slots = await asyncio.to_thread(_slots, self._slots_per_replica, self._slots)
             self._service.resize(self._slots)
             self._uncounted.resolve("the detector replicas are counted again")
         except Exception as error:  # noqa: BLE001 - the controller may be away for a while
@@ -217,14 +219,34 @@ class DetectionIngress:
     async def __del__(self) -> None:
         self._counting.cancel()
         await self._service.close()
+        if await self._is_being_deleted() and (line := await self._publishers.close()):
+            print_to_terminal(f"sightline: stopped; {line}")
+
+    async def _is_being_deleted(self) -> bool:
+        """Return whether the whole application ends, and not only this replica of it.
+
+        Then the publishers, which Serve ends after the last ingress, have nothing more to do.
+        """
+        name = serve.get_replica_context().app_name
+        try:
+            status = await asyncio.wait_for(asyncio.to_thread(serve.status), STATUS_TIMEOUT_S)
+        except Exception:  # noqa: BLE001 - a controller that does not answer ends nothing in order
+            return False
+        application = status.applications.get(name)
+        return application is None or application.status == ApplicationStatus.DELETING
 
 
-def _slots(per_replica: int) -> int:
-    """Return how many batches the detectors may have under way for this ingress replica; 0: no replica is there."""
+def _slots(per_replica: int, last: int) -> int:
+    """Return how many batches the detectors may have under way for this ingress replica; 0: no replica is there.
+
+    It is ``last``, the number before, where the application is being deleted.
+    """
     here = serve.get_replica_context()
-    deployments = serve.status().applications[here.app_name].deployments
-    detectors = _running(deployments["ObjectDetector"])
-    ingresses = max(1, _running(deployments[here.deployment]))
+    application = serve.status().applications.get(here.app_name)
+    if application is None or not {"ObjectDetector", here.deployment} <= application.deployments.keys():
+        return last
+    detectors = _running(application.deployments["ObjectDetector"])
+    ingresses = max(1, _running(application.deployments[here.deployment]))
     return -(-detectors * per_replica // ingresses)
 
 

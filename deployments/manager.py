@@ -124,6 +124,13 @@ class CameraManagerBase:
         """Return the status of each camera that answers."""
         return await self._view.statuses()
 
+    async def stop_cameras(self) -> None:
+        """Stop every camera, the frames in flight settled; none is started after that.
+
+        ``deployments/driver.py`` calls this before Serve ends the proxies through which cameras send.
+        """
+        await self.close()
+
     async def close(self) -> None:
         """Stop every camera."""
         for task in self._tasks:

@@ -20,9 +20,11 @@ from app.core.channel import Channel
 from app.errors import DeliveryUnavailable, SightlineError
 from app.evidence.item import Kind
 from app.publisher import (
+    Closing,
     EventPublisher,
     EvidenceAnswer,
     EvidenceDesk,
+    EvidenceParts,
     IncidentQuery,
     Receipt,
     RuleCount,
@@ -56,6 +58,8 @@ BROKER_WATCH_S = 0.5
 """How often the embedded broker is checked."""
 BROKER_LOOKUP_S = 0.25
 """Pause between two tries to find the embedded broker."""
+SETTLE_S = 2.0
+"""How long a publisher that is closed may still send what waits."""
 BROKER_PATIENCE_S = 15.0
 """How long one search for the embedded broker goes on before it fails and is reported; a start takes 2 to 6 s."""
 
@@ -184,7 +188,8 @@ class KafkaPublisher:
     """The one that commits events, or one of several that share the cameras; a shell around ``app.publisher``.
 
     Serve ends it without notice (``ray.kill``). That loses no event that was answered: ``OK`` follows the commit to
-    the spool, and the next publisher on this node sends what Kafka has not.
+    the spool, and the next publisher on this node sends what Kafka has not. Where the whole application ends, its
+    ingress ends first and calls :meth:`close`.
     """
 
     def __init__(self, sealed: Sealed) -> None:
@@ -195,8 +200,7 @@ class KafkaPublisher:
         self._sink: KafkaSink | None = None
         self._channels: Mapping[Channel, KafkaSink] = {}
         self._starting = asyncio.Lock()
-        options = self._options
-        self._evidence = make_evidence(options.evidence, options.anonymise, options.spool.dir, shard)
+        self._evidence: EvidenceParts | None = None
         self._desk: EvidenceDesk | None = None
 
     async def publish(self, submissions: Sequence[Submission]) -> list[Receipt | SightlineError]:
@@ -246,6 +250,26 @@ class KafkaPublisher:
         assert self._desk is not None
         return await self._desk.find(anomaly_id, Kind(kind))
 
+    async def close(self) -> Closing | None:
+        """Send what waits, close the spool and the connection to Kafka, and return the last accounts.
+
+        Called where the application ends, before Serve kills this actor. A call that comes later all the same starts
+        the publisher again.
+
+        Returns:
+            ``None`` where it was closed before, or never used.
+        """
+        async with self._starting:
+            (publisher, self._publisher), (sink, self._sink) = (self._publisher, None), (self._sink, None)
+            if publisher is None:
+                return None
+            if self._desk is not None:
+                await self._desk.close()
+            closing: Closing = await publisher.finish(SETTLE_S)
+            if sink is not None:
+                await sink.close(SETTLE_S)
+            return closing
+
     async def _started(self) -> EventPublisher:
         """Start at the first call: an actor's constructor runs outside its event loop."""
         async with self._starting:
@@ -262,6 +286,8 @@ class KafkaPublisher:
         }
         for each in (*((sink,) if sink is not None else ()), *self._channels.values()):
             each.start()
+        options = self._options
+        self._evidence = make_evidence(options.evidence, options.anonymise, options.spool.dir, shard)
         spool = SpoolWriter(self._open_spool)
         self._desk = EvidenceDesk(spool, self._evidence)
         telemetry = PublisherTelemetry(RayMeter(), shard=None if shard.alone else shard.number)
@@ -281,8 +307,9 @@ class KafkaPublisher:
     def _open_spool(self) -> Spool:
         spool = self._options.spool
         options = SpoolOptions(spool.dir, spool.max_bytes, spool.synchronous)
-        analysis = FrameAnalysis(self._options.tracking, tuple(self._channels), self._evidence.incidents)
-        return open_shard(options, self._options.shard, analysis, self._evidence.incidents)
+        evidence = self._evidence.incidents if self._evidence is not None else None
+        analysis = FrameAnalysis(self._options.tracking, tuple(self._channels), evidence)
+        return open_shard(options, self._options.shard, analysis, evidence)
 
     async def _bootstrap(self) -> Sequence[str]:
         return self._options.kafka.bootstrap_servers or (await self._find_broker(),)

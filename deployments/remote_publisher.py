@@ -12,6 +12,7 @@ from ray.exceptions import RayActorError, RayError
 
 from app.errors import DeliveryUnavailable, SightlineError
 from app.publisher import (
+    Closing,
     EvidenceAnswer,
     IncidentQuery,
     PublisherSnapshot,
@@ -19,12 +20,13 @@ from app.publisher import (
     RuleCount,
     ShardReading,
     Submission,
+    closing_line,
     merge_readings,
     shards_of,
 )
 from app.rpc.codes import LOST_COMMIT
 from app.telemetry.trouble_log import TroubleLog
-from deployments.publisher import last_line, publisher_name
+from deployments.publisher import SETTLE_S, last_line, publisher_name
 
 logger = logging.getLogger("ray.serve")
 
@@ -33,6 +35,10 @@ CALL_TIMEOUT_S = 10.0
 """What a call to the publisher may take before its events are given up."""
 READING_TIMEOUT_S = 2.0
 """What one of several shards may take to return its accounts: whoever asks for all of them has little more time."""
+
+
+CLOSE_TIMEOUT_S = 2 * SETTLE_S + 1.0
+"""What a publisher may take to be closed: it waits for the events on their way, then for its connection to end."""
 
 
 class RemotePublisher:
@@ -69,6 +75,15 @@ class RemotePublisher:
         """
         found: EvidenceAnswer | None = await self._call("evidence", anomaly_id, kind)
         return found
+
+    async def close(self) -> Closing | None:
+        """Close the publisher; ``None`` where it was closed before.
+
+        Raises:
+            DeliveryUnavailable: the publisher is not there, or did not answer.
+        """
+        closing: Closing | None = await self._call("close", timeout_s=CLOSE_TIMEOUT_S)
+        return closing
 
     async def set_rules(self, rules: str) -> None:
         """Put rules, a JSON list, into force from the next committed frame on; the publisher keeps them.
@@ -180,6 +195,13 @@ class RemotePublishers:
         if failures and (len(failures) == len(answers) or not isinstance(failures[0], DeliveryUnavailable)):
             raise failures[0]
         return [one for answer in answers if not isinstance(answer, BaseException) for one in answer]
+
+    async def close(self) -> str:
+        """Close all shards; return one line on what they published and what waits, or nothing if they were closed."""
+        closed = await asyncio.gather(*(shard.close() for shard in self.shards), return_exceptions=True)
+        if all(one is None for one in closed):
+            return ""
+        return closing_line([one if isinstance(one, Closing) else None for one in closed])
 
 
 def _first_of(answers: Sequence[EvidenceAnswer | BaseException | None]) -> EvidenceAnswer | None:

@@ -69,7 +69,7 @@ class Finding:
 def check_system(settings: Settings, ports: ServePorts) -> Iterator[Finding]:
     """Check model, Kafka, evidence, cameras and ports in turn; whatever is started for it is stopped again."""
     yield from _model(settings)
-    yield from _kafka(settings)
+    yield from check_kafka(settings)
     yield from check_evidence(settings.evidence)
     yield from (_camera(camera) for camera in settings.cameras)
     if not settings.cameras:
@@ -133,7 +133,8 @@ def _model(settings: Settings) -> Iterator[Finding]:
             yield Finding(f"camera {camera.id}", State.FAILED, str(error), "correct the camera's classes")
 
 
-def _kafka(settings: Settings) -> Iterator[Finding]:
+def check_kafka(settings: Settings) -> Iterator[Finding]:
+    """Check that each topic is there, or can be made, and may be written to; nothing is written."""
     if not settings.kafka.enabled:
         yield Finding("kafka", State.NOTE, "off: detections are answered and counted, nothing is published")
         return

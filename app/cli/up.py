@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 import yaml
 
+from app.cli import ray_token
 from app.cli.console import CONFIG, Config, out, resolve_settings
 from app.cli.ray_clusters import LOCAL, is_alive, listens, recorded_cluster
 from app.errors import SettingsError
@@ -45,6 +46,9 @@ TUNED: Mapping[str, str] = {
     "RAY_health_check_period_ms": "1000",
     # Ray lowers its workers' priority (nice 15): frames would wait for any other process on the machine.
     "RAY_worker_niceness": "0",
+    # Ray would reserve 30 % of the memory for objects that processes share. There are hardly any here: pictures
+    # and events travel in calls. See deployments/README.md, "Memory".
+    "RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": str(256 * 1024**2),
     # Nothing phones home.
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray would deduplicate worker logs, and drop repeated status lines.
@@ -94,19 +98,29 @@ def up(
         "follow them with 'sightline events'; the dashboard is http://127.0.0.1:8265 (its token: ray get-auth-token)",
         markup=False,
     )
-    if note := second_shell(process_environment()):
+    environment = dict(process_environment())
+    token = None if joins_a_cluster(environment) else ray_token.token_file(environment, settings.state_dir)
+    if note := second_shell(environment, token):
         out.print(note, markup=False)
-    raise typer.Exit(serve_run(serve_config, settings, process_environment(), listen))
+    if token is not None:
+        environment[ray_token.PATH] = str(token)
+    raise typer.Exit(serve_run(serve_config, settings, environment, listen))
 
 
-def second_shell(environment: Mapping[str, str]) -> str:
+def second_shell(environment: Mapping[str, str], token: Path | None = None) -> str:
     """Return what Ray's own commands need in another shell; empty where Ray asks for no token.
 
     Ray 2.60 turns its token authentication on for a local cluster, and its command line does not know of that.
+    ``token`` is the file of Ray's token, where that is not in the home directory.
     """
-    if environment.get("RAY_AUTH_MODE", "token") != "token":
+    if not ray_token.asks_for_token(environment):
         return ""
-    return "in another shell, 'serve status', 'ray status' and Ray's other commands need RAY_AUTH_MODE=token"
+    needed = "RAY_AUTH_MODE=token"
+    where = ""
+    if token is not None:
+        needed += f" and {ray_token.PATH}={token}"
+        where = "" if environment.get(ray_token.PATH) else "; the home directory, where Ray keeps it, cannot be written"
+    return f"in another shell, 'serve status', 'ray status' and Ray's other commands need {needed}{where}"
 
 
 def joins_a_cluster(environment: Mapping[str, str]) -> bool:
@@ -179,7 +193,8 @@ def serve_run(config_path: Path, settings: Settings, environment: Mapping[str, s
 
 
 def _foreground(arguments: list[str], environment: Mapping[str, str]) -> int:
-    command = [sys.executable, "-m", "ray.serve.scripts", "run", *arguments]
+    # 'serve run', but that it stops the cameras before anything else.
+    command = [sys.executable, "-m", "deployments.driver", "run", *arguments]
     # A session of its own: the terminal's Ctrl-C reaches only this process, and the child gets exactly one interrupt,
     # for a second one would abort its shutdown.
     process: subprocess.Popen[bytes] | None = None

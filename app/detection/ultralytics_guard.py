@@ -35,11 +35,14 @@ def guard_ultralytics() -> None:
 
 def _config_folder() -> Path:
     try:
-        return user_cache() / "ultralytics"
-    except SettingsError:  # no home: a folder of this process alone, gone with it
-        folder = tempfile.mkdtemp(prefix="sightline-ultralytics-")
+        folder = user_cache() / "ultralytics"
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError
+    except (SettingsError, OSError):  # no home, or one that cannot be written: a folder of this process, gone with it
+        folder = Path(tempfile.mkdtemp(prefix="sightline-ultralytics-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        return Path(folder)
+    return folder
 
 
 def import_ultralytics() -> Any:

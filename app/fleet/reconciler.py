@@ -41,6 +41,7 @@ class Reconciler(Generic[K]):
         self._running: dict[str, K] = {}
         self._converging: dict[str, asyncio.Task[CameraStatus | None]] = {}
         self._started = False
+        self._closed = False
 
     @property
     def running(self) -> Mapping[str, K]:
@@ -63,8 +64,9 @@ class Reconciler(Generic[K]):
         return None if task is None else await asyncio.shield(task)
 
     async def close(self) -> None:
-        """Stop every camera, all at the same time."""
-        self.set_desired(())
+        """Stop every camera, all at the same time; none is started after that, whatever is desired."""
+        self._closed = True
+        self._reconcile()
         await asyncio.gather(*self._converging.values())
 
     def _reconcile(self) -> None:
@@ -80,7 +82,7 @@ class Reconciler(Generic[K]):
         while self._differs(camera_id):
             if camera_id in self._running:
                 last_status = await self._stop(camera_id)
-            desired = self._desired.get(camera_id)  # it may have changed meanwhile
+            desired = self._wanted(camera_id)  # it may have changed meanwhile
             if desired is not None:
                 about = {"camera_id": camera_id}
                 logger.info("camera %s: %s at %g fps", camera_id, desired.url, desired.fps, extra=about)
@@ -99,4 +101,7 @@ class Reconciler(Generic[K]):
 
     def _differs(self, camera_id: str) -> bool:
         running = self._running.get(camera_id)
-        return (None if running is None else running.settings) != self._desired.get(camera_id)
+        return (None if running is None else running.settings) != self._wanted(camera_id)
+
+    def _wanted(self, camera_id: str) -> CameraSettings | None:
+        return None if self._closed else self._desired.get(camera_id)

@@ -145,6 +145,7 @@ class CameraSupervisor:
         self._restarts = 0
         self._actor: ActorHandle | None = None
         self._answers = False
+        self._has_answered = False
         self._liveness = LivenessProbe(timing.answer_s)
         self._backoff = Backoff(timing.restart_first_s, timing.restart_max_s)
         self._deaths = TroubleLog(logger, f"camera {settings.id}: its actor died", camera_id=settings.id)
@@ -179,11 +180,14 @@ class CameraSupervisor:
         if self._actor is None:
             return None
         last_status: CameraStatus | None = None
+        # One that has never answered is being started, and has hardly a frame to settle.
+        patience_s = self._timing.stop_s if self._has_answered else self._timing.answer_s
         try:
-            last_status = await asyncio.wait_for(self._actor.call("stop"), self._timing.stop_s)
+            last_status = await asyncio.wait_for(self._actor.call("stop"), patience_s)
         except (ActorDied, TimeoutError):
-            about = {"camera_id": self.settings.id}
-            logger.warning("camera %s did not settle its last frames", self.settings.id, extra=about)
+            if self._has_answered:
+                about = {"camera_id": self.settings.id}
+                logger.warning("camera %s did not settle its last frames", self.settings.id, extra=about)
         self._end_actor()
         self._telemetry.report(last_status)
         return last_status
@@ -201,6 +205,7 @@ class CameraSupervisor:
             actor, began = self._actor, time.monotonic()
             status = await self._call("status")
             self._answers = status is not None
+            self._has_answered |= self._answers
             self._telemetry.report(status)
             if status is not None:
                 await self._raise_epoch(status)
@@ -256,7 +261,7 @@ class CameraSupervisor:
     def _end_actor(self) -> None:
         if self._actor is not None:
             self._actor.kill()
-        self._actor, self._answers = None, False
+        self._actor, self._answers, self._has_answered = None, False, False
 
 
 def _required_node(settings: CameraSettings) -> str:

@@ -3,9 +3,10 @@
 Importing this package loads no Kafka client: ``app.publisher.kafka`` is imported by name, where it is used.
 """
 
+from app.publisher.closing import Closing, closing_line
 from app.publisher.delivery_times import PublishObserver
 from app.publisher.drain import Sink
-from app.publisher.evidence import make_evidence
+from app.publisher.evidence import EvidenceParts, make_evidence
 from app.publisher.evidence_desk import EvidenceAnswer, EvidenceDesk
 from app.publisher.publisher import EventPublisher, Receipt, Submission
 from app.publisher.record import EventRecord, make_record
@@ -20,10 +21,12 @@ from app.publisher.spool.writer import SpoolWriter
 
 __all__ = [
     "ChannelSnapshot",
+    "Closing",
     "EventPublisher",
     "EventRecord",
     "EvidenceAnswer",
     "EvidenceDesk",
+    "EvidenceParts",
     "IncidentQuery",
     "PublishObserver",
     "PublisherSnapshot",
@@ -39,6 +42,7 @@ __all__ = [
     "SpoolWriter",
     "Submission",
     "ask_quarantine",
+    "closing_line",
     "make_evidence",
     "make_record",
     "merge_readings",

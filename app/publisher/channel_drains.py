@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
 from app.core.channel import CHANNELS, Channel
@@ -64,6 +65,10 @@ class ChannelDrains:
             channel: ChannelSnapshot(known.get(channel, OutboxAccounts()), drain.trouble)
             for channel, drain in self._drains.items()
         }
+
+    async def flush(self, patience_s: float) -> None:
+        """Wait until nothing waits for its topic any more, or it cannot be delivered now; at most ``patience_s``."""
+        await asyncio.gather(*(drain.flush(patience_s) for drain in self._drains.values()))
 
     async def close(self) -> None:
         """Stop sending; what waits stays in the spool."""

@@ -11,6 +11,7 @@ that takes nothing holds back no other.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import random
@@ -84,6 +85,7 @@ class Drain:
         self._pumping = False
         self._sent = 0
         self._closed = False
+        self._progress = asyncio.Event()
         self._held = 0
         self._old_up_to = 0
         self._last_id = 0
@@ -114,6 +116,14 @@ class Drain:
         """Send what a previous publisher left, up to its last id; it counts as replayed."""
         self._old_up_to = self._last_id = last_id
         self.fetch(cameras)
+
+    async def flush(self, patience_s: float) -> None:
+        """Wait until nothing waits for Kafka any more, or it cannot be delivered now; at most ``patience_s``."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                while not self.trouble and not all(queue.idle for queue in self._queues.values()):
+                    self._progress.clear()
+                    await self._progress.wait()
 
     async def close(self) -> None:
         """Stop sending; what waits stays in the spool."""
@@ -252,6 +262,7 @@ class Drain:
                 self._set_aside(camera_id, sent.pending, error)
             else:
                 self._fail(queue, sent.pending, error)
+        self._progress.set()
         if queue.failed and not queue.sent:
             queue.waiting.extendleft(reversed(queue.failed))
             queue.failed.clear()
@@ -283,6 +294,7 @@ class Drain:
         self._held -= 1
         self._refused.report(str(error), camera_id=camera_id, event_id=pending.event_id)
         self._outlet.refuse(pending, str(error), self._wall_ns())
+        self._progress.set()
 
     def _acknowledge(self, queue: CameraQueue, sent: Sent) -> None:
         pending = sent.pending

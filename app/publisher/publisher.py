@@ -24,6 +24,7 @@ from app.errors import DeliveryUnavailable, OrderError
 from app.publisher.camera_orders import CameraOrders
 from app.publisher.camera_queue import Pending
 from app.publisher.channel_drains import ChannelDrains
+from app.publisher.closing import Closing
 from app.publisher.delivery_times import DeliveryTimes, PublishObserver
 from app.publisher.drain import MAX_HELD, Drain, Sink
 from app.publisher.outlet import DetectionOutlet
@@ -140,6 +141,7 @@ class EventPublisher:
         """Until when an id is known, in monotonic seconds, and the tracks of its objects."""
         self._counts: Counter[str] = Counter()
         self._maintenance: asyncio.Task[None] | None = None
+        self._published_before = 0
 
     def start(self) -> None:
         """Open the spool, and begin to send what it holds; never waits."""
@@ -203,6 +205,22 @@ class EventPublisher:
         """Read all accounts at one instant, with the latencies that their quantiles are taken of."""
         return ShardReading(self.snapshot(seconds), self._times.latencies_ms(seconds))
 
+    async def finish(self, patience_s: float) -> Closing:
+        """Let what is being committed and sent be settled, for at most ``patience_s`` seconds, and close.
+
+        Nothing is waited for that cannot be delivered now; it stays in the spool.
+        """
+        end = self._monotonic() + patience_s
+        if self._committing:
+            await asyncio.wait(set(self._committing.values()), timeout=patience_s)
+        left_s = max(0.0, end - self._monotonic())
+        await asyncio.gather(
+            *((self._drain.flush(left_s),) if self._drain is not None else ()), self._channels.flush(left_s)
+        )
+        await self.close()
+        last = self.snapshot()
+        return Closing(max(0, last.published - self._published_before), last.spooled, last.quarantined)
+
     async def close(self) -> None:
         """Stop sending, write down what was acknowledged, and close the spool; what waits there stays."""
         if self._maintenance is not None:
@@ -218,6 +236,7 @@ class EventPublisher:
     def _opened(self, left: LeftOver) -> None:
         """Resume where the previous publisher ended."""
         self._orders.resume(left.order_keys)
+        self._published_before = self.snapshot().published
         if self._drain is not None:
             self._drain.resume(left.cameras, left.last_id)
         self._channels.resume(left.records, left.last_record_id)

@@ -1,12 +1,16 @@
 """What the publisher can take: events a second of one shard and of several, side by side.
 
-    python -m tests.benchmarks.publisher_ceiling [--shards 2] [--rounds 5] [--seconds 6]
+    python -m tests.benchmarks.publisher_ceiling [--shards 2] [--rounds 5] [--seconds 6] [--objects 6]
+    python -m tests.benchmarks.publisher_ceiling --tracking [--rounds 5] [--seconds 6] [--objects 5]
+
+With ``--tracking`` one shard that tracks takes turns with one that does not.
 
 Each shard is a process of its own with its own spool and its own Kafka producer, as in the running system, without Ray;
 all send to one embedded broker, which takes its share of the same machine. Each shard always has events of its own
 cameras waiting, so that it works at its ceiling, and an event counts once Kafka acknowledged it. Rounds of one shard
 and of several alternate, so that whatever else the machine does meets both; the number of cameras is the same in all.
-Printed: the median of the rounds, their range, what the shards took of the processor, and the ratio.
+Objects move at constant speed, and frames of a camera are 200 ms apart by their capture times. Printed: the median of
+the rounds, their range, what the shards took of the processor, events a second of their processor time, and the ratio.
 """
 
 from __future__ import annotations
@@ -26,9 +30,11 @@ from pathlib import Path
 
 from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.publisher import EventPublisher, Shard, SpoolOptions, SpoolWriter, Submission, open_shard, shard_of, shards_of
+from app.publisher.analysis import FrameAnalysis
 from app.publisher.kafka.embedded_broker import EmbeddedBroker
 from app.publisher.kafka.sink import KafkaSink
 from app.settings.connections import KafkaSettings
+from app.settings.tracking import TrackingSettings
 
 CAMERAS = 64
 BATCH = 64
@@ -37,6 +43,19 @@ WAITING = 8
 """Events of each camera that are under way or wait: of these one is on its way to Kafka."""
 WARM_UP_S = 1.5
 READY_S = 60.0
+BEGAN_NS = time.time_ns()
+INTERVAL_NS = 200_000_000
+
+
+@dataclass(frozen=True)
+class Way:
+    """What is compared."""
+
+    shards: int
+    tracking: bool
+
+    def __str__(self) -> str:
+        return f"{self.shards} shard{'s' if self.shards > 1 else ''}{', tracking' if self.tracking else ''}"
 
 
 @dataclass(frozen=True)
@@ -47,6 +66,9 @@ class Load:
     broker: str
     folder: Path
     seconds: float
+    objects: int
+    """In each frame."""
+    tracking: bool
 
 
 @dataclass(frozen=True)
@@ -72,13 +94,17 @@ class Acknowledged:
         pass
 
 
-def event(camera_id: str, number: int) -> DetectionEvent:
-    objects = tuple(DetectedObject("car", 2, 0.9, (1.0, 2.0, 3.0, 4.0)) for _ in range(6))
+def event(camera_id: str, number: int, frame: int, objects: int) -> DetectionEvent:
+    """Return the event of a camera's frame, in which each object has moved on by ten pixels."""
+    place = frame % 60 * 10.0
+    cars = tuple(DetectedObject("car", 2, 0.9, (place, 100.0 * lane, 80.0, 60.0)) for lane in range(objects))
     stages = StageLatencies(1, 1, 1, 1, 1)
-    return DetectionEvent(camera_id, f"{number}", time.time_ns(), 640, 360, "m.pt", objects, stages)
+    return DetectionEvent(camera_id, f"{number}", BEGAN_NS + frame * INTERVAL_NS, 1280, 720, "m.pt", cars, stages)
 
 
-async def push(publisher: EventPublisher, heard: Acknowledged, cameras: Sequence[str], stop_at: float) -> None:
+async def push(
+    publisher: EventPublisher, heard: Acknowledged, cameras: Sequence[str], stop_at: float, objects: int
+) -> None:
     """Keep so many events of each camera waiting that the way to Kafka never runs dry, and no more."""
     submitted, most = 0, WAITING * len(cameras)
     while time.perf_counter() < stop_at:
@@ -88,7 +114,11 @@ async def push(publisher: EventPublisher, heard: Acknowledged, cameras: Sequence
         numbers = range(submitted, submitted + BATCH)
         await asyncio.gather(
             *(
-                publisher.publish(Submission(event(cameras[n % len(cameras)], n), 1, 1 + n // len(cameras)))
+                publisher.publish(
+                    Submission(
+                        event(cameras[n % len(cameras)], n, n // len(cameras), objects), 1, 1 + n // len(cameras)
+                    )
+                )
                 for n in numbers
             )
         )
@@ -103,7 +133,8 @@ async def work(load: Load, ready: Barrier) -> Rate:
         return (load.broker,)
 
     sink, heard = KafkaSink(settings, find), Acknowledged()
-    spool = SpoolWriter(lambda: open_shard(SpoolOptions(load.folder), load.shard))
+    analysis = FrameAnalysis(TrackingSettings(enabled=load.tracking))
+    spool = SpoolWriter(lambda: open_shard(SpoolOptions(load.folder), load.shard, analysis))
     publisher = EventPublisher(sink, spool, budget_ms=200, observer=heard)
     publisher.start()
     sink.start()
@@ -113,7 +144,7 @@ async def work(load: Load, ready: Barrier) -> Rate:
     cameras = [f"cam-{n}" for n in range(CAMERAS) if shard_of(f"cam-{n}", load.shard.count) == load.shard.number - 1]
     await asyncio.to_thread(ready.wait, READY_S)
     began = time.perf_counter()
-    pushing = asyncio.create_task(push(publisher, heard, cameras, began + WARM_UP_S + load.seconds))
+    pushing = asyncio.create_task(push(publisher, heard, cameras, began + WARM_UP_S + load.seconds, load.objects))
     await asyncio.sleep(WARM_UP_S)
     first, at, used = heard.count, time.perf_counter(), time.process_time()
     await pushing
@@ -129,13 +160,16 @@ def run_shard(load: Load, ready: Barrier, rates: Queue[Rate]) -> None:
     rates.put(asyncio.run(work(load, ready)))
 
 
-def measure(count: int, broker: str, seconds: float) -> Rate:
+def measure(way: Way, broker: str, seconds: float, objects: int) -> Rate:
     """Let so many shards work together."""
+    count = way.shards
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as place:
         ready, rates = context.Barrier(count), context.Queue()
         processes = [
-            context.Process(target=run_shard, args=(Load(shard, broker, Path(place), seconds), ready, rates))
+            context.Process(
+                target=run_shard, args=(Load(shard, broker, Path(place), seconds, objects, way.tracking), ready, rates)
+            )
             for shard in shards_of(count)
         ]
         for process in processes:
@@ -149,21 +183,26 @@ def measure(count: int, broker: str, seconds: float) -> Rate:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shards", type=int, default=2)
+    parser.add_argument("--objects", type=int, default=6)
+    parser.add_argument("--tracking", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=6.0)
     given = parser.parse_args()
-    rates: dict[int, list[Rate]] = {1: [], given.shards: []}
+    other = Way(1, tracking=True) if given.tracking else Way(given.shards, tracking=False)
+    rates: dict[Way, list[Rate]] = {Way(1, tracking=False): [], other: []}
     with EmbeddedBroker(port=None) as broker:
         for _ in range(given.rounds):
-            for count, found in rates.items():
-                found.append(measure(count, broker.address, given.seconds))
-    print(f"{os.cpu_count()} cores for shards and broker, {CAMERAS} cameras, {given.rounds} alternating rounds "
-          f"of {given.seconds:g} s; events/s acknowledged by Kafka")  # fmt: skip
-    for count, found in rates.items():
+            for way, found in rates.items():
+                found.append(measure(way, broker.address, given.seconds, given.objects))
+    print(f"{given.objects} objects a frame, {os.cpu_count()} cores for shards and broker, {CAMERAS} cameras, "
+          f"{given.rounds} alternating rounds of {given.seconds:g} s; events/s acknowledged by Kafka")  # fmt: skip
+    for way, found in rates.items():
         events = [one.events for one in found]
         cores = statistics.median(one.cores for one in found)
         spread = f"from {min(events):.0f} to {max(events):.0f}"
-        print(f"{count:>3} shards: median {statistics.median(events):6.0f}, {spread}; {cores:.2f} cores of their own")
+        of_core = statistics.median(one.events / one.cores for one in found)
+        print(f"{way}: median {statistics.median(events):6.0f}, {spread}; {cores:.2f} cores of their own, "
+              f"{of_core:.0f} events a second of these")  # fmt: skip
     pairs = [many.events / one.events for one, many in zip(*rates.values(), strict=True)]
     print(f"ratio of each round: median {statistics.median(pairs):.2f}, from {min(pairs):.2f} to {max(pairs):.2f}")
 

@@ -72,7 +72,10 @@ class System:
 
     def broker(self, timeout_s: float = 180.0) -> str:
         """Wait for the embedded broker, and give its address."""
-        announcement = self.state / "sightline" / "broker.json"
+        return self.wait_for_broker(self.state / "sightline" / "broker.json", timeout_s)
+
+    def wait_for_broker(self, announcement: Path, timeout_s: float = 180.0) -> str:
+        """Wait for the embedded broker that is announced in a file, and give its address."""
 
         def address() -> str | None:
             if self.has_ended:
@@ -83,9 +86,9 @@ class System:
 
         return wait_for(address, timeout_s, "the embedded broker")
 
-    def interrupt(self, timeout_s: float = 90.0) -> int:
-        """Press Ctrl-C once; give the exit status."""
-        self._process.send_signal(signal.SIGINT)
+    def interrupt(self, timeout_s: float = 90.0, number: signal.Signals = signal.SIGINT) -> int:
+        """Press Ctrl-C once, or send another signal; give the exit status."""
+        self._process.send_signal(number)
         status = self._process.wait(timeout_s)
         self._reader.join(5)
         return status

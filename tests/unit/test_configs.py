@@ -256,7 +256,28 @@ def test_no_pod_is_root_or_may_become_it():
         pod = GROUPS[name]["template"]["spec"]["securityContext"]
         assert pod["runAsNonRoot"] is True
         assert (pod["runAsUser"], pod["fsGroup"]) == tuple(map(int, user.groups()))
-        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert "/tmp" in {
+            mount["mountPath"] for mount in container["volumeMounts"]
+        }  # it alone is written beside /dev/shm
+
+
+def test_the_container_of_the_compose_file_may_do_as_little_as_a_pod():
+    service = COMPOSE["services"]["sightline"]
+    assert service["read_only"] is True
+    assert [mount.partition(":")[0] for mount in service["tmpfs"]] == ["/tmp"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "user" not in service  # the image's own, which is not root
+
+
+def test_the_object_store_fits_into_the_shared_memory_of_the_compose_file():
+    (megabytes,) = re.fullmatch(r"(\d+)mb", COMPOSE["services"]["sightline"]["shm_size"]).groups()
+    assert int(up.TUNED["RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES"]) < 0.95 * int(megabytes) * 1024**2
 
 
 def test_the_ports_that_policy_and_service_name_are_those_of_the_pods():

@@ -16,10 +16,11 @@ from app.telemetry.trouble_log import TroubleLog
 
 _log = logging.getLogger(__name__)
 
-_PERSISTENT = frozenset({DropReason.UNAVAILABLE, DropReason.REJECTED, DropReason.ENCODE_ERROR})
+_PERSISTENT = frozenset({DropReason.REJECTED, DropReason.ENCODE_ERROR})
 """A frame dropped for one of these is seldom the only one."""
-_OCCASIONAL = frozenset({DropReason.DEADLINE, DropReason.OVERLOADED})
-"""These are logged only once they block the camera: now and then they are how the service keeps up."""
+_OCCASIONAL = frozenset({DropReason.DEADLINE, DropReason.OVERLOADED, DropReason.UNAVAILABLE})
+"""These are logged only once they block the camera: now and then they are how the service keeps up, and for a moment it
+is away where a part of it is replaced, or where the whole system stops and Serve ends its proxies first."""
 
 
 class OutcomeRecorder:

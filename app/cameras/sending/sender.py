@@ -147,5 +147,6 @@ class Sender:
         return outcome
 
     def _conclude(self, outcome: Outcome) -> None:
-        self._recorder.report(outcome)
+        if not self._flow.stopping:  # what a camera that stops does not get through any more is no trouble
+            self._recorder.report(outcome)
         self._flow.back_off(outcome)

@@ -149,10 +149,14 @@ class NoAnalysis:
 class AnalysisStates:
     """The states of all cameras: as the last transaction left them, and as the present one changes them."""
 
-    def __init__(self, analysis: Analysis, outbox: Outbox) -> None:
-        """Begin with nothing in memory; records for other topics go to the outbox."""
+    def __init__(self, analysis: Analysis, outbox: Outbox, max_cameras: int = MAX_CAMERAS) -> None:
+        """Begin with nothing in memory; of more cameras those used lately are kept there.
+
+        Records for other topics go to the outbox.
+        """
         self._analysis = analysis
         self._outbox = outbox
+        self._max_cameras = max_cameras
         self._kept: OrderedDict[str, Any] = OrderedDict()
         self._changed: dict[str, tuple[Any, int]] = {}
 
@@ -195,7 +199,7 @@ class AnalysisStates:
             self._kept[camera_id] = states
             self._kept.move_to_end(camera_id)
         self._changed.clear()
-        while len(self._kept) > MAX_CAMERAS:
+        while len(self._kept) > self._max_cameras:
             self._kept.popitem(last=False)
 
     def rolled_back(self) -> None:

@@ -14,7 +14,7 @@ from app.evidence.keeper import KeeperOptions
 from app.settings.settings import DetectorSettings
 from tests.support.evidence import EvidenceSpool, persons_hidden, street_pictures
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 PICTURES = 1000
 
 

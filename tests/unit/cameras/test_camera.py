@@ -167,6 +167,27 @@ async def test_a_cancelled_run_settles_every_frame_too():
     await camera.stop()
 
 
+async def test_a_frame_that_fails_while_the_camera_stops_is_counted_and_is_no_trouble(caplog: pytest.LogCaptureFixture):
+    refuse, sent = asyncio.Event(), asyncio.Event()
+
+    async def refused_at_last(frame: EncodedFrame, remaining_s: float) -> Outcome:
+        sent.set()
+        await refuse.wait()
+        return Outcome.dropped(DropReason.REJECTED, "no such service")
+
+    camera = camera_of(ScriptedSource(forever()), Sender(refused_at_last), max_in_flight=1)
+    async with running(camera):
+        await sent.wait()
+        stopping = asyncio.create_task(camera.stop())
+        await asyncio.sleep(0)
+        refuse.set()
+        await stopping
+    ledger = camera.status().ledger
+    assert ledger.dropped[DropReason.REJECTED] == 1
+    assert ledger.balanced
+    assert caplog.records == []
+
+
 async def test_a_camera_stopped_before_it_runs_does_not_run():
     sources = Sources(ScriptedSource(forever()))
     camera = camera_of(sources, Sender())

@@ -316,7 +316,7 @@ def test_a_port_that_is_taken_is_one_line():
 
 def test_every_metric_is_named_once():
     found = [value for value in vars(metrics).values() if isinstance(value, Metric)]
-    assert len({metric.name for metric in found}) == len(found) == 18
+    assert len({metric.name for metric in found}) == len(found) == 25
 
 
 def test_the_edge_s_requirements_are_ranges_of_the_whole_install_and_pinned_where_it_is():

@@ -10,6 +10,8 @@ from rich.console import Console
 
 from app.cameras import CameraState
 from app.cli.status_screen import removed_line, screen
+from app.publisher import ChannelSnapshot
+from app.publisher.spool.outbox import OutboxAccounts
 from app.web import BrokerFacts, CameraFacts, DeploymentFacts
 from app.web.schemas import LedgerModel, StatusModel
 from app.web.write_routes import RemovedModel
@@ -163,3 +165,17 @@ async def test_decoders_are_shown_where_a_camera_asks_for_hardware():
     assert head.endswith("dropped  decoder  what is wrong")
     assert row.endswith("3  cpu      -")
     assert "decoder" not in await screen_of()
+
+
+async def test_the_other_topics_have_their_own_ledger_and_their_trouble_is_in_the_first_line():
+    facts = await System().facts(0)
+    broker = replace(facts.broker, channel_topics={"anomalies": "events.anomalies", "objects": "events.objects"})
+    held = ChannelSnapshot(OutboxAccounts(accepted=5, published=2, waiting=3), "the topic does not exist")
+    channels = {"anomalies": held, "objects": ChannelSnapshot(OutboxAccounts(accepted=4, published=4))}
+    text = lines(await screen_of(broker=broker, publisher=replace(PUBLISHER, channels=channels)))
+    assert text[0].endswith("nothing is wrong with them; anomalies do not reach Kafka: the topic does not exist")
+    assert text[-2:] == [
+        "anomalies 5 accepted = 2 published + 3 waiting + 0 quarantined + 0 discarded; topic events.anomalies; "
+        "TROUBLE: the topic does not exist",
+        "objects   4 accepted = 4 published + 0 waiting + 0 quarantined + 0 discarded; topic events.objects",
+    ]

@@ -84,8 +84,11 @@ async def test_closing_ends_every_camera_at_the_same_time():
     while len(runner.done) < 2:
         await asyncio.sleep(0)
     assert sorted(runner.take()) == ["stop a", "stop b"]
+    cameras.set_desired([camera("c", fps=1)])  # as a change of the cameras file would
     settled.set()
     await closing
+    await cameras.settled("c")
+    assert sorted(runner.take()) == ["settled a", "settled b"]
     assert not cameras.running
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
+
 from app.cameras import CameraStatus
 from app.cameras.telemetry import CameraTelemetry, ReportedTelemetry
 from app.errors import ActorDied
@@ -232,10 +234,23 @@ async def test_stopping_returns_the_last_status_and_ends_the_actor():
     assert len(actors.started) == 1
 
 
-async def test_an_actor_that_does_not_settle_in_time_is_ended_all_the_same():
+async def test_an_actor_that_does_not_settle_in_time_is_ended_all_the_same(caplog: pytest.LogCaptureFixture):
     actors = Actors(movable=False)
     watched = supervisor(actors)
     await answering(watched)
     actors.started[0].silent = True
     assert await watched.stop() is None
     assert actors.started[0].killed
+    assert [record.getMessage() for record in caplog.records] == ["camera gate did not settle its last frames"]
+
+
+async def test_stopping_an_actor_that_is_being_started_takes_less_time_and_is_no_trouble(
+    caplog: pytest.LogCaptureFixture,
+):
+    actors = Actors(avoided=True, movable=False)  # started, and silent
+    watched = supervisor(actors)
+    await until(lambda: len(actors.started) == 1)
+    async with asyncio.timeout(FAST.stop_s):
+        assert await watched.stop() is None
+    assert actors.started[0].killed
+    assert caplog.records == []

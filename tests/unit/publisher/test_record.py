@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from app.core.event import DetectedObject, DetectionEvent, StageLatencies, make_event_id
 from app.publisher import make_record
+from app.publisher.record import make_outbox_record
+from app.publisher.spool.outbox import OutboxRecord
 from app.settings.connections import KafkaSettings
 from tests.support.paths import ROOT
 
@@ -145,15 +147,25 @@ def test_the_schema_refuses_an_event_that_lacks_a_field(event_schema: jsonschema
     assert not event_schema.is_valid(reported)
 
 
-def test_the_asyncapi_document_describes_this_topic_with_this_schema():
+def test_the_asyncapi_document_describes_every_topic_with_its_schema():
     document = yaml.safe_load((ROOT / "proto" / "asyncapi.yaml").read_text())
     assert document["asyncapi"].startswith("3.")
-    assert document["channels"]["detections"]["address"] == KafkaSettings().topic
-    assert document["channels"]["detections"]["bindings"]["kafka"]["partitions"] == KafkaSettings().partitions
-    message = document["components"]["messages"]["detectionEvent"]
-    headers = dict(make_record(event(), total_ms=1.0).headers)
-    assert set(message["headers"]["required"]) == set(headers)
-    assert (ROOT / "proto" / message["payload"]["schema"]["$ref"]).is_file()
+    kafka = KafkaSettings()
+    addresses = {name: channel["address"] for name, channel in document["channels"].items()}
+    assert addresses == {"detections": kafka.topic, **kafka.channel_topics}
+    records = {
+        channel: make_outbox_record(OutboxRecord(channel, "id", "cam", 0, b"{}")) for channel in kafka.channel_topics
+    }
+    for name, made in {"detections": make_record(event(), total_ms=1.0), **records}.items():
+        channel = document["channels"][name]
+        assert channel["bindings"]["kafka"]["partitions"] == kafka.partitions
+        assert channel["bindings"]["kafka"]["topic"] == channel["address"]
+        (described,) = channel["messages"]
+        message = document["components"]["messages"][described]
+        headers = dict(made.headers)
+        assert set(message["headers"]["required"]) == set(headers)
+        assert message["name"] == headers["ce_type"].decode()
+        assert (ROOT / "proto" / message["payload"]["schema"]["$ref"]).is_file()
 
 
 def test_every_reference_within_the_asyncapi_document_resolves():

@@ -8,7 +8,8 @@ import pytest
 
 from app.core.quantiles import Quantiles, quantiles
 from app.errors import DeliveryUnavailable
-from app.publisher import PublisherSnapshot, ShardReading, merge_readings, shard_of, shards_of
+from app.publisher import ChannelSnapshot, PublisherSnapshot, ShardReading, merge_readings, shard_of, shards_of
+from app.publisher.spool.outbox import OutboxAccounts
 
 
 def reading(times: int = 1, latencies: tuple[float, ...] = (), trouble: str = "", **how: object) -> ShardReading:
@@ -83,3 +84,13 @@ def test_what_ails_all_shards_is_reported_once_and_what_ails_one_with_its_number
     assert merge_readings([reading(), reading(broker_warning="a dead address")]).broker_warning == "a dead address"
     merged = merge_readings([reading(trouble="a full disk"), reading(), DeliveryUnavailable("gone")])
     assert merged.trouble == "publisher 1 of 3: a full disk; publisher 3 of 3: gone"
+
+
+def test_the_ledgers_of_other_topics_are_summed_and_a_trouble_of_one_shard_is_told():
+    parts = [
+        reading(channels={"objects": ChannelSnapshot(OutboxAccounts(accepted=3, published=3))}),
+        reading(channels={"objects": ChannelSnapshot(OutboxAccounts(accepted=2, waiting=2, bytes=9), "away")}),
+    ]
+    assert merge_readings(parts).channels == {
+        "objects": ChannelSnapshot(OutboxAccounts(accepted=5, published=3, waiting=2, bytes=9), "away")
+    }

@@ -100,6 +100,8 @@ def test_a_service_address_is_read_in_each_of_its_forms(text: str, target: str, 
         ("KAFKA_ENABLED", "perhaps", "boolean"),
         ("KAFKA_BOOTSTRAP_SERVERS", "broker", "host:port"),
         ("KAFKA_TOPIC", "no spaces", "pattern"),
+        ("KAFKA_ANOMALIES_TOPIC", "no spaces", "pattern"),
+        ("KAFKA_OBJECTS_TOPIC", "no spaces", "pattern"),
         ("KAFKA_SECURITY_PROTOCOL", "TLS", "SASL_SSL"),
         ("KAFKA_SASL_MECHANISM", "MAGIC", "SCRAM-SHA-512"),
         ("KAFKA_SASL_OAUTH_TOKEN_URL", "http://login.example/token", "https://"),
@@ -326,3 +328,13 @@ def test_the_client_credentials_of_oauthbearer_are_read_and_the_secret_is_not_sh
     assert kafka.sasl_oauth_client_secret.get_secret_value() == "canary"
     assert kafka.sasl_oauth_scope == "kafka write"
     assert "canary" not in repr(kafka)
+
+
+def test_the_other_topics_can_be_named_and_turned_off_and_no_two_have_one_name():
+    assert load_settings({}).kafka.channel_topics == {"anomalies": "events.anomalies", "objects": "events.objects"}
+    named = load_settings({"KAFKA_ANOMALIES_TOPIC": "incidents", "KAFKA_OBJECTS_TOPIC": "null"}).kafka
+    assert named.channel_topics == {"anomalies": "incidents"}
+    assert named.of_topic("incidents").topic == "incidents"
+    with pytest.raises(SettingsError, match=r"name 'events\.objects' twice") as caught:
+        load_settings({"KAFKA_TOPIC": "events.objects"})
+    assert "\n" not in str(caught.value)

@@ -68,16 +68,19 @@ def test_a_lasting_drop_is_logged_at_once_and_its_end_too(camera: Camera, caplog
     ]
 
 
-def test_an_overload_is_logged_only_once_it_blocks_the_camera(camera: Camera, caplog: pytest.LogCaptureFixture):
-    overload = Outcome.dropped(DropReason.OVERLOADED, "the queue is full")
+@pytest.mark.parametrize("reason", [DropReason.OVERLOADED, DropReason.UNAVAILABLE, DropReason.DEADLINE])
+def test_an_overload_or_a_service_away_is_logged_only_once_it_blocks_the_camera(
+    camera: Camera, caplog: pytest.LogCaptureFixture, reason: DropReason
+):
+    dropped = Outcome.dropped(reason, "not now")
     with caplog.at_level(logging.INFO):
-        camera.recorder.report(overload)
+        camera.recorder.report(dropped)
         assert camera.recorder.blocked is None
         assert lines(caplog) == []
         camera.now += 2
-        camera.recorder.report(overload)
+        camera.recorder.report(dropped)
     assert camera.recorder.blocked is not None
-    assert lines(caplog) == ["camera gate: frames are dropped: the queue is full (overloaded)"]
+    assert lines(caplog) == [f"camera gate: frames are dropped: not now ({reason.value})"]
 
 
 def test_a_defect_is_logged_with_its_stack(camera: Camera, caplog: pytest.LogCaptureFixture):

@@ -12,8 +12,9 @@ import pytest
 
 from app.errors import SpoolFull, SpoolUnavailable
 from app.publisher import Shard, Spool, SpoolOptions, open_shard, shard_of
-from app.publisher.spool.analysis import MAX_CAMERAS, Analysed, Judged, JudgedFrame
-from app.publisher.spool.file import FILE, SCHEMA
+from app.publisher.spool.analysis import Analysed, AnalysisStates, Judged, JudgedFrame
+from app.publisher.spool.file import FILE, SCHEMA, connect, upgrade
+from app.publisher.spool.outbox import Outbox
 from app.publisher.spool.rows import Arrival, Delivery
 from app.publisher.spool.spool import CAMERA_MEMORY_S
 from tests.support.publisher import NOW, event
@@ -154,12 +155,23 @@ def test_the_states_of_a_camera_that_is_gone_are_forgotten_and_others_stay(tmp_p
 
 def test_of_many_cameras_those_used_lately_are_in_memory_and_all_are_on_disk(tmp_path: Path):
     analysis = Counting()
-    with opened(tmp_path, analysis) as spool:
-        spool.commit([frame("a", "first")])
-        spool.commit([frame(f"{number}", f"cam-{number}") for number in range(MAX_CAMERAS)])
-        assert counts(spool, frame("b", "first"), frame("c", f"cam-{MAX_CAMERAS - 1}")) == [2, 2]
-        assert analysis.loaded.count("first") == 2
-        assert len(analysis.loaded) == MAX_CAMERAS + 2
+    with closing(connect(tmp_path / FILE, "normal")) as database:
+        upgrade(database)
+        states = AnalysisStates(analysis, Outbox(10**6), max_cameras=2)
+
+        def see(*cameras: str) -> list[int | None]:
+            seen = [states.analyse(database, one, JudgedFrame(event("f", one)), NOW)[0] for one in cameras]
+            states.write(database)
+            states.committed()
+            return [each.event.objects[0].track_id for each in seen]
+
+        assert see("a", "b", "c") == [1, 1, 1]  # more than are kept
+        assert see("b", "c") == [2, 2]
+        assert analysis.loaded == ["a", "b", "c"]
+        assert see("a") == [2]
+        assert analysis.loaded == ["a", "b", "c", "a"]
+        assert see("b") == [3]
+        assert see("c") == [3]
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 2), (2, 1)])

@@ -292,8 +292,8 @@ def test_a_wish_about_the_quarantine_reaches_every_shard_and_moves_along(tmp_pat
     assert ask_quarantine(tmp_path, "resend", ["e0", "e5"]) == 2
     assert ask_quarantine(tmp_path, "drop", []) == 7
     with opened(tmp_path, 2) as spools:
-        again = [camera for spool in spools for camera in spool.tidy(NOW)]
-    assert sorted(again) == [("detections", "cam-0"), ("detections", "cam-5")]
+        again = [camera for spool in spools for _, camera in spool.tidy(NOW)]
+    assert sorted(again) == ["cam-0", "cam-5"]
     accounts = read_accounts(tmp_path)
     assert (accounts.accepted, accounts.spooled, accounts.discarded, accounts.quarantined) == (9, 2, 7, 0)
 

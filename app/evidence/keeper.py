@@ -17,14 +17,10 @@ Used by the one thread that uses the publisher's spool.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from sqlite3 import Connection
-
-import cv2
-import numpy as np
 
 from app.core.anonymiser import Anonymiser
 from app.errors import EvidenceRefused, ImageError
@@ -32,7 +28,7 @@ from app.evidence import rows
 from app.evidence.folder import EvidenceFolder
 from app.evidence.item import EvidenceItem, Kind
 from app.evidence.journal import record_of
-from app.evidence.pictures import MEMORY_BYTES, JudgedPicture, PictureRing
+from app.evidence.pictures import MEMORY_BYTES, JudgedPicture, PictureRing, as_jpeg
 from app.evidence.recorder import ClipRecorder, OpenClip, anonymised
 from app.evidence.rows import EvidenceAccounts, EvidenceRow, State
 
@@ -43,7 +39,6 @@ IDLE_S = 60.0
 MEMORY_NS = 30 * 86_400 * 10**9
 """How long the addresses of stored evidence are remembered."""
 _FORGET_NS = 3_600 * 10**9
-_JPEG_MAGIC = b"\xff\xd8"
 
 
 @dataclass(frozen=True)
@@ -262,7 +257,7 @@ class EvidenceKeeper:
 
     def _snapshot(self, database: Connection, item: EvidenceItem, picture: JudgedPicture | None, now_ns: int) -> str:
         try:
-            data = _jpeg_of(anonymised(_present(picture), self._anonymiser).image)
+            data = as_jpeg(anonymised(_present(picture), self._anonymiser).image)
             self._make_room(database, len(data))
             self._written.append(item.key)
             self._folder.write(item.key, data)
@@ -345,18 +340,3 @@ def _present(picture: JudgedPicture | None) -> JudgedPicture:
     if picture is None:
         raise EvidenceRefused("the frame came without its picture")
     return picture
-
-
-def _jpeg_of(image: bytes) -> bytes:
-    """Return a picture as JPEG: as it is where it is one.
-
-    Raises:
-        ImageError: it cannot be decoded.
-    """
-    if image.startswith(_JPEG_MAGIC):
-        return image
-    with contextlib.suppress(cv2.error):
-        decoded = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
-        if decoded is not None:
-            return bytes(cv2.imencode(".jpg", decoded, [cv2.IMWRITE_JPEG_QUALITY, 95])[1])
-    raise ImageError("the picture cannot be decoded")

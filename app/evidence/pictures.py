@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from dataclasses import dataclass, field
 
-from app.core.event import DetectedObject
+import cv2
+import numpy as np
 
+from app.core.event import DetectedObject
+from app.errors import ImageError
+
+_JPEG_MAGIC = b"\xff\xd8"
 MEMORY_BYTES = 128 << 20
 """Of all pictures of a publisher: 50 cameras at 5 frames a second with 85 KB a picture, over 6 s. Beyond, the oldest
 of the camera that has the most are given up."""
@@ -83,3 +89,18 @@ class PictureRing:
         size = sign * len(picture.image)
         self.bytes += size
         self._sizes[picture.camera_id] = self._sizes.get(picture.camera_id, 0) + size
+
+
+def as_jpeg(image: bytes) -> bytes:
+    """Return a picture as JPEG: as it is where it is one.
+
+    Raises:
+        ImageError: it cannot be decoded.
+    """
+    if image.startswith(_JPEG_MAGIC):
+        return image
+    with contextlib.suppress(cv2.error):
+        decoded = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+        if decoded is not None:
+            return bytes(cv2.imencode(".jpg", decoded, [cv2.IMWRITE_JPEG_QUALITY, 95])[1])
+    raise ImageError("the picture cannot be decoded")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import ray
 from pydantic import SecretStr
-from ray.serve.schema import TracingConfig
 
-from app.cameras import Camera, CameraStatus, DetectClient, FrameHistory, Picture
+from app.cameras import CameraStatus, Cursor, FrameHistory, NewFrames, Picture
 from app.core.anonymiser import Anonymiser
 from app.fleet.proxies import Proxy, addresses
 from app.fleet.supervisor import CameraReport
@@ -18,9 +18,12 @@ from app.settings.cameras import CameraSettings
 from app.settings.connections import TlsSettings
 from app.settings.evidence import PrivacySettings
 from app.settings.service_address import ServiceAddress
-from app.web import Cursor, NewFrames
-from deployments.logs import log_beside_serve
-from deployments.tracing import camera_tracing
+from deployments.actor_logs import log_beside_serve
+
+if TYPE_CHECKING:
+    from ray.serve.schema import TracingConfig
+
+    from app.cameras.sending.tracing import CameraTracing
 
 logger = logging.getLogger("ray.serve")
 
@@ -47,10 +50,13 @@ class CameraActor:
     """One camera in a process of its own; it ends with the manager that started it."""
 
     def __init__(self, settings: CameraSettings, options: CameraServiceOptions, epoch: int) -> None:
+        from app.cameras.camera import Camera  # the manager, which starts this actor, handles no picture
+        from app.cameras.sending.client import DetectClient
+
         log_beside_serve("camera", settings.id)
         self._id, self._service = settings.id, options.service
         self._node: str = ray.get_runtime_context().get_node_id()
-        tracing = camera_tracing(settings.id, options.tracing)
+        tracing = _tracing(settings.id, options.tracing)
         self._client = DetectClient(
             options.service, tls=options.tls, token=options.token, tracing=tracing, wanted=settings.wanted
         )
@@ -111,3 +117,11 @@ class CameraActor:
 
     def _route(self, proxies: tuple[Proxy, ...]) -> None:
         self._client.route(addresses(self._service, proxies, node=self._node, camera_id=self._id))
+
+
+def _tracing(camera_id: str, config: TracingConfig | None) -> CameraTracing | None:
+    if config is None:
+        return None
+    from deployments.tracing import camera_tracing  # it loads Serve, which a camera has no other use for
+
+    return camera_tracing(camera_id, config)

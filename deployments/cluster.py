@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,8 +17,8 @@ from app.publisher import EvidenceAnswer, IncidentQuery, PublisherSnapshot, Rule
 from app.settings.rule_lists import dump_rules
 from app.settings.rules import RuleFields
 from app.web import DeploymentFacts, LoadFacts
+from deployments.actors import last_line
 from deployments.nodes import living_nodes
-from deployments.publisher import last_line
 
 INFERENCE = "inference"
 """Name of the inference application in ``serve_config.yaml``."""
@@ -64,6 +65,11 @@ class RayCluster:
         except Exception:  # noqa: BLE001 - for whatever reason, it cannot be reached
             return ("the inference application cannot be reached",)
         return reasons
+
+    async def end_camera(self, camera_id: str) -> None:
+        """Have the publisher end the incidents of a camera that was removed; one that is away does so itself, later."""
+        with contextlib.suppress(Exception):  # for whatever reason, it cannot be reached
+            await asyncio.wait_for(serve.get_app_handle(INFERENCE).end_camera.remote(camera_id), TIMEOUT_S)
 
     async def incidents(self, query: IncidentQuery) -> Sequence[Mapping[str, Any]] | None:
         """Return incidents, the newest first; ``None`` while the publisher cannot be reached."""

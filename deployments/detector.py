@@ -26,7 +26,7 @@ from app.errors import InferenceFailed, SettingsError, SightlineError
 from app.settings.evidence import PrivacySettings
 from app.settings.live import LiveDetector, parse_live
 from app.telemetry.trouble_log import TroubleLog
-from deployments.logs import log_as_serve
+from deployments.actor_logs import log_as_serve
 
 logger = logging.getLogger("ray.serve")
 

@@ -56,8 +56,9 @@ def _interrupted(_number: int, _frame: FrameType | None) -> None:
 
 
 def _stop_and_interrupt() -> None:
+    loop = asyncio.new_event_loop()  # never closed: threads of Ray may still call back into it
     try:
-        asyncio.run(stop_cameras())
+        loop.run_until_complete(stop_cameras())
     except Exception as error:  # noqa: BLE001 - for whatever reason: the system ends all the same
         print(
             f"sightline: the cameras were not stopped first: {type(error).__name__}: {error}",

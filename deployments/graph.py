@@ -24,12 +24,14 @@ from app.settings.environment import named_by_the_environment, process_environme
 from app.settings.loading import camera_list_source, load_settings, rule_list_source
 from app.settings.settings import DetectorSettings, Settings
 from app.web import BrokerFacts
+from deployments.actors import BROKER, publisher_name
+from deployments.broker import BrokerActor
 from deployments.camera import CameraServiceOptions
 from deployments.detector import ObjectDetector
 from deployments.ingress import DetectionIngress
 from deployments.logs import configure_proxy_logs
 from deployments.manager import CameraManager, CameraPlan
-from deployments.publisher import BROKER, BrokerActor, KafkaPublisher, PublisherOptions, Sealed, publisher_name
+from deployments.publisher import KafkaPublisher, PublisherOptions, Sealed
 from deployments.tracing import tracing_config
 
 SPOOL_NODE = "sightline_spool"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
-from ray.serve.schema import ApplicationStatus, DeploymentStatusOverview
+from ray.serve.schema import ApplicationStatus
 
 from app.detection.messages import DetectorAnswer, DetectorJob
 from app.errors import DeliveryUnavailable, ModelUnavailable, Overloaded
@@ -28,19 +29,18 @@ from app.rpc.serving import UnreadableRequest
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.telemetry.tracing import TRACEPARENT
 from app.telemetry.trouble_log import TroubleLog
-from deployments.logs import log_as_serve, print_to_terminal
+from deployments.actor_logs import log_as_serve
+from deployments.logs import print_to_terminal
 from deployments.metrics import RayMeter
 from deployments.remote_publisher import RemotePublishers
+from deployments.replica_counts import PushedChanges, SlotCounter, running
+from deployments.scaling import DETECTOR
 from deployments.tracing import service_tracing
 
 logger = logging.getLogger("ray.serve")
 
 CALL_TIMEOUT_S = 10.0
 """Seconds that a call to a detector may take before its frames are given up."""
-COUNT_PERIOD_S = 3.0
-"""Seconds between two counts of the replicas: a count costs some 20 ms of processor time, in which frames wait."""
-FIRST_COUNT_PERIOD_S = 0.1
-"""Seconds between two counts while there is no replica: the first one is to get work at once."""
 STATUS_TIMEOUT_S = 2.0
 """Seconds that Serve's controller may take to say whether the application ends."""
 
@@ -94,7 +94,6 @@ class DetectionIngress:
         log_as_serve()
         self._tracing = service_tracing()
         self._publishers = RemotePublishers(shards)
-        self._slots_per_replica = slots_per_replica
         self._service = DetectionService(
             RemoteDetectors(detector, self._tracing),
             self._publishers.shards,
@@ -104,10 +103,11 @@ class DetectionIngress:
             anonymise=anonymise,
         )
         self._faults = TroubleLog(logger, "Detect failed", unit="calls", level=logging.ERROR)
-        self._uncounted = TroubleLog(logger, "the detector replicas cannot be counted", unit="tries")
-        self._slots = 0
+        self._changes = PushedChanges((DETECTOR, serve.get_replica_context().deployment))
+        slots = functools.partial(_slots, slots_per_replica)
+        counter = SlotCounter(slots, self._service.resize, self._changes, self._service.report_waiting)
         self._counted = asyncio.Event()
-        self._counting = asyncio.get_running_loop().create_task(self._follow_replicas())
+        self._counting = asyncio.get_running_loop().create_task(self._follow_replicas(counter))
 
     async def Detect(  # noqa: N802 - the proto file names it
         self, request: pb.DetectRequest | UnreadableRequest, grpc_context: Any
@@ -165,6 +165,14 @@ class DetectionIngress:
         """Put rules, a JSON list, into force in every shard, and return why those that do not have them do not."""
         return await self._publishers.set_rules(rules)
 
+    async def end_camera(self, camera_id: str) -> None:
+        """End the incidents and objects of a camera that was removed.
+
+        Raises:
+            DeliveryUnavailable: the publisher that has it is away; it ends them itself after a while.
+        """
+        await self._publishers.end_camera(camera_id)
+
     async def incidents(self, query: IncidentQuery) -> list[Mapping[str, Any]]:
         """Return incidents as they were published last, the newest first.
 
@@ -196,28 +204,17 @@ class DetectionIngress:
         """
         await self._counted.wait()
 
-    async def _follow_replicas(self) -> None:
+    async def _follow_replicas(self, counter: SlotCounter) -> None:
         """Follow the autoscaler: the batcher may have as many batches under way as the replicas can take."""
-        await self._count_slots()
+        await counter.count()
         self._counted.set()
         with contextlib.suppress(DeliveryUnavailable):
             await self._publishers.snapshot()  # so that they are connected before the first event
-        while True:
-            self._service.report_waiting()
-            await asyncio.sleep(COUNT_PERIOD_S if self._slots else FIRST_COUNT_PERIOD_S)
-            await self._count_slots()
-
-    async def _count_slots(self) -> None:
-        try:
-            self._slots = await asyncio.to_thread(_slots, self._slots_per_replica, self._slots)
-            self._service.resize(self._slots)
-            self._uncounted.resolve("the detector replicas are counted again")
-        except Exception as error:  # noqa: BLE001 - the controller may be away for a while
-            self._uncounted.report(f"{type(error).__name__}; the last count is used")
-            self._slots = self._slots or 1  # no reason to call a controller in trouble more often
+        await counter.run()
 
     async def __del__(self) -> None:
         self._counting.cancel()
+        self._changes.close()
         await self._service.close()
         if await self._is_being_deleted() and (line := await self._publishers.close()):
             print_to_terminal(f"sightline: stopped; {line}")
@@ -243,13 +240,8 @@ def _slots(per_replica: int, last: int) -> int:
     """
     here = serve.get_replica_context()
     application = serve.status().applications.get(here.app_name)
-    if application is None or not {"ObjectDetector", here.deployment} <= application.deployments.keys():
+    if application is None or not {DETECTOR, here.deployment} <= application.deployments.keys():
         return last
-    detectors = _running(application.deployments["ObjectDetector"])
-    ingresses = max(1, _running(application.deployments[here.deployment]))
+    detectors = running(application.deployments[DETECTOR])
+    ingresses = max(1, running(application.deployments[here.deployment]))
     return -(-detectors * per_replica // ingresses)
-
-
-def _running(deployment: DeploymentStatusOverview) -> int:
-    """Count the replicas that take requests; one that takes another ``user_config`` is ``UPDATING`` meanwhile."""
-    return sum(count for state, count in deployment.replica_states.items() if state in ("RUNNING", "UPDATING"))

@@ -26,10 +26,11 @@ from app.settings.rule_lists import ConfiguredRules
 from app.telemetry.trouble_log import TroubleLog
 from app.web import BrokerFacts, Health, Incidents, Readings, build_api
 from app.web.system_view import SystemView
+from deployments.actor_logs import log_as_serve
 from deployments.camera import CameraServiceOptions
 from deployments.camera_actors import RayCameraActors
 from deployments.cluster import RayCluster
-from deployments.logs import log_as_serve, print_to_terminal
+from deployments.logs import print_to_terminal
 from deployments.metrics import RayMeter
 
 logger = logging.getLogger("ray.serve")
@@ -71,7 +72,8 @@ class CameraManagerBase:
         log_as_serve()
         self._cluster = RayCluster()
         self._actors = RayCameraActors(options)
-        self._reconciler = Reconciler(self._supervise)
+        self._ending: set[asyncio.Task[None]] = set()
+        self._reconciler = Reconciler(self._supervise, removed=self._end_incidents)
         self.changes = Fleet(plan.configured, camera_store(plan.state_dir), self._reconciler, plan.fps)
         self.rules = DesiredRules(plan.rules, rule_store(plan.state_dir), RuleSender(self._cluster.set_rules))
         self._configuration = FleetConfiguration(
@@ -102,6 +104,12 @@ class CameraManagerBase:
     def _supervise(self, settings: CameraSettings) -> CameraSupervisor:
         telemetry = ReportedTelemetry(CameraTelemetry(settings.id, RayMeter()))
         return CameraSupervisor(settings, self._actors, telemetry)
+
+    def _end_incidents(self, camera_id: str) -> None:
+        """End the incidents of a camera that was removed, beside whoever removes it."""
+        task = asyncio.get_running_loop().create_task(self._cluster.end_camera(camera_id))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     async def reconfigure(self, user_config: Any) -> None:
         """Apply the deployment's ``user_config``; ``serve deploy`` with another one calls this in a running manager.

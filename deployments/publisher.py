@@ -1,20 +1,16 @@
-"""KafkaPublisher and BrokerActor: the actors that Serve keeps alive beside the ingress."""
+"""KafkaPublisher: the actor that commits events, which Serve keeps alive beside the ingress."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
-from ray.serve._private.constants import SERVE_NAMESPACE
 
 from app.core.channel import Channel
 from app.errors import DeliveryUnavailable, SightlineError
@@ -38,28 +34,20 @@ from app.publisher import (
     open_shard,
 )
 from app.publisher.analysis import FrameAnalysis
-from app.publisher.kafka.embedded_broker import EmbeddedBroker, announcement_file
 from app.publisher.kafka.sink import KafkaSink
 from app.publisher.telemetry import PublisherTelemetry
 from app.settings.connections import KafkaSettings
 from app.settings.evidence import EvidenceSettings
 from app.settings.settings import SpoolSettings
 from app.settings.tracking import TrackingSettings
-from deployments.logs import log_beside_serve
+from deployments.actor_logs import log_beside_serve
+from deployments.actors import BROKER, NAMESPACE, PUBLISHER, SETTLE_S, last_line, publisher_name
 from deployments.metrics import RayMeter
 
 logger = logging.getLogger("ray.serve")
 
-BROKER = "broker"
-"""Name of the embedded broker among the ingress's actors."""
-PUBLISHER = "publisher"
-"""Name of the publisher among the ingress's actors; of several it is what their names begin with."""
-BROKER_WATCH_S = 0.5
-"""How often the embedded broker is checked."""
 BROKER_LOOKUP_S = 0.25
 """Pause between two tries to find the embedded broker."""
-SETTLE_S = 2.0
-"""How long a publisher that is closed may still send what waits."""
 BROKER_PATIENCE_S = 15.0
 """How long one search for the embedded broker goes on before it fails and is reported; a start takes 2 to 6 s."""
 
@@ -78,17 +66,6 @@ class PublisherOptions:
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     anonymise: tuple[str, ...] = ()
     """Labels whose boxes are pixelated in what is stored."""
-
-
-def publisher_name(shard: Shard) -> str:
-    """Return a publisher's name among the ingress's actors: ``publisher``, or ``publisher-2-of-4``."""
-    return PUBLISHER if shard.alone else f"{PUBLISHER}-{shard.part}"
-
-
-def last_line(error: BaseException) -> str:
-    """Return the line of an error that crossed processes which is the error itself; those before are its stack."""
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__
 
 
 class Sealed(str):
@@ -122,37 +99,6 @@ class Sealed(str):
         return not self == other
 
 
-@ray.remote
-class BrokerActor:
-    """The embedded broker's owner: its process ends with this actor, however that ends."""
-
-    def __init__(self, topic: str, state_dir: str) -> None:
-        """Start the broker; ``state_dir`` is ``SIGHTLINE_STATE_DIR``.
-
-        Raises:
-            BrokerUnavailable: it did not come up.
-        """
-        log_beside_serve(BROKER)
-        self._broker = EmbeddedBroker(announcement=announcement_file(Path(state_dir))).start()
-        threading.Thread(target=self._exit_with_broker, name="broker-watch", daemon=True).start()
-        print(
-            f"sightline: KAFKA_BOOTSTRAP_SERVERS is not set: an embedded broker on {self._broker.address} keeps the "
-            f"events of topic {topic} in memory only. Follow them with: sightline events",
-            flush=True,
-        )
-
-    def address(self) -> str:
-        """Return ``host:port``."""
-        return self._broker.address
-
-    def _exit_with_broker(self) -> None:
-        """Exit when the broker has died: without that Serve would take this actor for healthy for ever."""
-        while self._broker.alive:
-            time.sleep(BROKER_WATCH_S)
-        logger.error("the embedded broker died, and its events with it; another is started")
-        os._exit(1)
-
-
 async def find_broker(name: str, patience_s: float = BROKER_PATIENCE_S) -> str:
     """Return ``host:port`` of the embedded broker whose actor has this name; wait while it is being started.
 
@@ -166,7 +112,7 @@ async def find_broker(name: str, patience_s: float = BROKER_PATIENCE_S) -> str:
     failure = ""
     while True:
         try:
-            broker: Any = ray.get_actor(name, namespace=SERVE_NAMESPACE)
+            broker: Any = ray.get_actor(name, namespace=NAMESPACE)
             left_s = max(end - time.monotonic(), BROKER_LOOKUP_S)
             address: str = await asyncio.wait_for(broker.address.remote(), left_s)
         except ValueError:

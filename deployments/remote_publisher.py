@@ -22,11 +22,12 @@ from app.publisher import (
     Submission,
     closing_line,
     merge_readings,
+    shard_of,
     shards_of,
 )
 from app.rpc.codes import LOST_COMMIT
 from app.telemetry.trouble_log import TroubleLog
-from deployments.publisher import SETTLE_S, last_line, publisher_name
+from deployments.actors import SETTLE_S, last_line, publisher_name
 
 logger = logging.getLogger("ray.serve")
 
@@ -37,8 +38,8 @@ READING_TIMEOUT_S = 2.0
 """What one of several shards may take to return its accounts: whoever asks for all of them has little more time."""
 
 
-CLOSE_TIMEOUT_S = 2 * SETTLE_S + 1.0
-"""What a publisher may take to be closed: it waits for the events on their way, then for its connection to end."""
+CLOSE_TIMEOUT_S = 3 * SETTLE_S + 1.0
+"""What a publisher may take to be closed: it waits for commits, for events on their way, for its connection to end."""
 
 
 class RemotePublisher:
@@ -93,6 +94,14 @@ class RemotePublisher:
             DeliveryUnavailable: the publisher is not there, did not answer, or cannot keep them.
         """
         await self._call("set_rules", rules, timeout_s=READING_TIMEOUT_S)
+
+    async def end_camera(self, camera_id: str) -> None:
+        """End the incidents and objects of a camera that was removed.
+
+        Raises:
+            DeliveryUnavailable: the publisher is not there, or did not answer; it ends them later, as they are silent.
+        """
+        await self._call("end_cameras", [camera_id], timeout_s=READING_TIMEOUT_S)
 
     async def incidents(self, query: IncidentQuery) -> Sequence[Mapping[str, Any]]:
         """Return incidents as they were published last, the newest first.
@@ -167,6 +176,14 @@ class RemotePublishers:
             elif outcome is not None:
                 raise outcome
         return reasons
+
+    async def end_camera(self, camera_id: str) -> None:
+        """End the incidents and objects of a camera that was removed, in the shard that has it.
+
+        Raises:
+            DeliveryUnavailable: that shard is not there, or did not answer.
+        """
+        await self.shards[shard_of(camera_id, len(self.shards))].end_camera(camera_id)
 
     async def incidents(self, query: IncidentQuery) -> list[Mapping[str, Any]]:
         """Return incidents of all shards that answer, the newest first.

@@ -13,7 +13,7 @@ import logging.handlers
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from opentelemetry import trace
@@ -24,9 +24,11 @@ from ray.serve._private.logging_utils import get_serve_logs_dir
 from ray.serve._private.tracing_utils import is_tracing_enabled, setup_tracing
 from ray.serve.schema import TracingConfig
 
-from app.cameras.sending.tracing import CameraTracing
 from app.ingress.tracing import ServiceTracing
 from app.settings.environment import process_environment
+
+if TYPE_CHECKING:
+    from app.cameras.sending.tracing import CameraTracing
 
 logger = logging.getLogger("ray.serve")
 
@@ -96,9 +98,9 @@ def tracing_config() -> TracingConfig | None:
     return config if config.enabled else None
 
 
-def camera_tracing(camera_id: str, config: TracingConfig | None) -> CameraTracing | None:
-    """Set up tracing in a camera's process as Serve does in its replicas; return ``None`` where tracing is off."""
-    if config is None:
-        return None
+def camera_tracing(camera_id: str, config: TracingConfig) -> CameraTracing:
+    """Set up tracing in a camera's process as Serve does in its replicas."""
+    from app.cameras.sending.tracing import CameraTracing  # other processes know of no frame
+
     setup_tracing(component_name="camera", component_id=camera_id, tracing_config=config)
     return CameraTracing(trace.get_tracer(TRACER))

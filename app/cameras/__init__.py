@@ -1,22 +1,21 @@
-"""One camera: capture, even sampling, and the frames that it sends; here are the names that other rooms use."""
+"""One camera: capture, even sampling, and the frames that it sends; here are the names that other rooms use.
 
-from app.cameras.camera import Camera
-from app.cameras.history import AnsweredFrame, FrameHistory, FrameLatency, Picture
+Importing this package loads neither OpenCV nor gRPC: most processes know of cameras only what these report. What opens
+sources and sends frames is imported by the name of its module.
+"""
+
+from app.cameras.history import AnsweredFrame, Cursor, FrameHistory, FrameLatency, NewFrames, Picture
 from app.cameras.recent_drops import DroppedLately
-from app.cameras.sending.client import DetectClient
-from app.cameras.sources import DecoderChoice, open_source
 from app.cameras.status import CameraState, CameraStatus
 
 __all__ = [
     "AnsweredFrame",
-    "Camera",
     "CameraState",
     "CameraStatus",
-    "DecoderChoice",
-    "DetectClient",
+    "Cursor",
     "DroppedLately",
     "FrameHistory",
     "FrameLatency",
+    "NewFrames",
     "Picture",
-    "open_source",
 ]

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from app.cameras.frame import EncodedFrame
-from app.cameras.outcome import Outcome
 from app.cameras.rate import per_second
 from app.core.anonymiser import Anonymiser
 from app.core.event import DetectedObject, StageLatencies
 from app.errors import ImageError
-from app.rpc.sightline.inference.v1 import inference_pb2 as pb
+
+if TYPE_CHECKING:  # those who read a history handle no picture and no message
+    from app.cameras.frame import EncodedFrame
+    from app.cameras.outcome import Outcome
+    from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 
 KEPT_FRAMES = 64
 """Answered frames whose detections are kept."""
@@ -60,6 +63,23 @@ class Picture:
     accepted: bool
     """Whether it became an event."""
     jpeg: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Up to which frame a camera was read: a number within one epoch of its actor."""
+
+    epoch: int = 0
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class NewFrames:
+    """The frames of one camera since a cursor."""
+
+    camera_id: str
+    epoch: int
+    frames: tuple[AnsweredFrame, ...]
 
 
 class FrameHistory:

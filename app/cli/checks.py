@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
-from app.cameras import DecoderChoice, open_source
 from app.cameras.frame import Frame
 from app.cameras.masks import MaskPainter
+from app.cameras.sources import DecoderChoice, open_source
 from app.cli.up import second_shell
 from app.detection import Detector, DetectorOptions
 from app.errors import SightlineError, SourceUnavailable, StoreRefused

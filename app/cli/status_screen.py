@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cameras import CameraState
+from app.web.channels import ChannelModel
 from app.web.figures import LatencyModel, QuantilesModel
-from app.web.schemas import BrokerModel, CameraModel, ChannelModel, StatusModel
+from app.web.schemas import BrokerModel, CameraModel, StatusModel
 from app.web.write_routes import RemovedModel
 
 _SIGNS = {

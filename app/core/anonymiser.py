@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,6 +46,8 @@ class Anonymiser:
         hidden = [one for one in objects if one.label in self._labels]
         if not hidden:
             return jpeg
+        import cv2  # here: most processes that know of anonymising handle no picture
+
         decoded = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
         if decoded is None:
             raise ImageError("the picture cannot be decoded, and so not be anonymised")
@@ -84,6 +85,8 @@ def _span(first: float, last: float, limit: int) -> tuple[int, int]:
 
 
 def _pixelate(part: NDArray[np.uint8]) -> None:
+    import cv2
+
     high, wide = part.shape[:2]
     block = max(high, wide) / _BLOCKS
     size = (max(1, round(wide / block)), max(1, round(high / block)))

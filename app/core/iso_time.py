@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def iso_time(time_ms: int) -> str:
@@ -17,3 +20,15 @@ def iso_time(time_ms: int) -> str:
     seconds, rest = divmod(time_ms, 1000)
     moment = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
     return f"{moment.isoformat()}.{rest:03d}Z"
+
+
+def time_of_iso(text: str) -> int:
+    """Return the milliseconds since 1970 UTC of a time as :func:`iso_time` writes it.
+
+    >>> time_of_iso("2026-01-01T00:00:00.042Z")
+    1767225600042
+
+    Raises:
+        ValueError: it is no such time.
+    """
+    return (datetime.fromisoformat(text) - _EPOCH) // _MILLISECOND

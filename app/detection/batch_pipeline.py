@@ -10,19 +10,32 @@ import numpy as np
 import torch
 
 from app.core.image_header import ImageHeader
-from app.detection.batch_loader import Batch, Loader, load_all, portions, read_headers
+from app.detection.batch_loader import Batch, CpuLoader, Loader, load_all, portions, read_headers
 from app.detection.decoding import DecodedImage
 from app.detection.detections import Detections
+from app.detection.gpu_batch_loader import GpuLoader
 from app.detection.image_steps import Decoding, Fit, failure, milliseconds_since, outcome
 from app.detection.letterbox import PADDING, resize_into
+from app.detection.models.network import Network
+from app.detection.options import DetectorOptions
 from app.detection.outcomes import ImageOutcome
 from app.detection.postprocessing import Postprocessor
-from app.detection.runners import Runner
+from app.detection.runners import CpuRunner, GpuRunner, Runner
 from app.errors import ImageError, SightlineError
 
 
 def _ignore() -> None:
     """Do nothing."""
+
+
+def make_batch_pipeline(
+    network: Network, fit: Fit, options: DetectorOptions, postprocess: Postprocessor
+) -> BatchPipeline:
+    """Return the pipeline of a network that takes batches, with the loader and the runner of its device."""
+    if network.device.type != "cuda":
+        return BatchPipeline(fit, CpuLoader(fit), CpuRunner(network), postprocess, network.name)
+    loader = GpuLoader(fit, network.device, options.gpu_decode)
+    return BatchPipeline(fit, loader, GpuRunner(network), postprocess, network.name)
 
 
 class BatchPipeline:

@@ -12,10 +12,7 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-
-from app.detection.models.output import as_anchors
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB, letterboxed."""
@@ -80,14 +77,22 @@ class OpenVinoSession:
         requests = self._own.__dict__.setdefault("requests", {})
         return self._infer(requests, picture, streams=self.threads)
 
+    def all_outputs(self, picture: Picture) -> list[Output]:
+        """Return every output of one picture, as batches of one, run on all cores; one call at a time."""
+        request = self._request(self._on_all_cores, picture, streams=1)
+        return [request.get_output_tensor(index).data for index in range(len(request.model_outputs))]
+
     def _infer(self, requests: dict[tuple[int, int] | None, Any], picture: Picture, streams: int) -> Output:
+        answer: Output = self._request(requests, picture, streams).get_output_tensor(0).data[0]
+        return answer
+
+    def _request(self, requests: dict[tuple[int, int] | None, Any], picture: Picture, streams: int) -> Any:
         shape = (picture.shape[0], picture.shape[1])
         key = shape if shape in self._prepared else None
         if key not in requests:
             requests[key] = self._compile(key, streams).create_infer_request()
         requests[key].infer([picture[None]], share_inputs=True)
-        answer: Output = requests[key].get_output_tensor(0).data[0]
-        return answer
+        return requests[key]
 
     def _compile(self, shape: tuple[int, int] | None, streams: int) -> Any:
         with self._compiling:
@@ -160,7 +165,8 @@ class ObjectnessSession:
 
 
 def _as_anchors(output: Output) -> Output:
-    return as_anchors(torch.from_numpy(output)[None])[0].numpy()
+    """Return (anchors, 5 + classes) of a YOLOv5 or YOLOv7 as a YOLOv8 has it; see ``app.detection.models.network``."""
+    return np.concatenate([output[:, :4], output[:, 5:] * output[:, 4:5]], 1).T
 
 
 def _openvino() -> Any:

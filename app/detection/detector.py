@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.core.one_line import one_line
 from app.core.wanted import Wanted
-from app.detection.batch_loader import CpuLoader, Loader
-from app.detection.batch_pipeline import BatchPipeline
 from app.detection.decoding import DecodedImage
 from app.detection.detections import Detections
-from app.detection.gpu_batch_loader import GpuLoader
 from app.detection.image_pipeline import ImagePipeline
 from app.detection.letterbox import Letterbox, fit
-from app.detection.models.network import Network
+from app.detection.models.opening import open_network
+from app.detection.models.openvino_network import OpenVinoNetwork
 from app.detection.options import DetectorOptions, Thresholds
 from app.detection.outcomes import ImageOutcome
 from app.detection.postprocessing import Postprocessor
-from app.detection.runners import CpuRunner, GpuRunner
 from app.errors import ModelUnavailable, RequestError, SettingsError
+
+if TYPE_CHECKING:
+    from app.detection.batch_pipeline import BatchPipeline
+    from app.detection.models.network import Network
 
 _LABELS_SHOWN = 100
 _WARM_SIZES = ((1280, 720), (640, 480), (640, 640))
@@ -40,7 +42,11 @@ class Detector:
         ModelUnavailable: the model cannot be downloaded or loaded, or its device is not there.
     """
 
-    def __init__(self, options: DetectorOptions, make_network: Callable[[DetectorOptions], Network] = Network) -> None:
+    def __init__(
+        self,
+        options: DetectorOptions,
+        make_network: Callable[[DetectorOptions], Network | OpenVinoNetwork] = open_network,
+    ) -> None:
         self._network = make_network(options)
         self._options = options
         self._pipeline = self._make_pipeline(options)
@@ -82,11 +88,10 @@ class Detector:
         network, postprocess = self._network, self._make_postprocessor(options)
         if network.session is not None:
             return ImagePipeline(network.session, self._letterbox, postprocess, self.model_name)
-        loader: Loader = CpuLoader(self._letterbox)
-        if network.device.type != "cuda":
-            return BatchPipeline(self._letterbox, loader, CpuRunner(network), postprocess, self.model_name)
-        loader = GpuLoader(self._letterbox, network.device, options.gpu_decode)
-        return BatchPipeline(self._letterbox, loader, GpuRunner(network), postprocess, self.model_name)
+        from app.detection.batch_pipeline import make_batch_pipeline  # it loads torch
+
+        # An OpenVinoNetwork always has a session.
+        return make_batch_pipeline(network, self._letterbox, options, postprocess)
 
     def _make_postprocessor(self, options: DetectorOptions) -> Postprocessor:
         class_ids = _class_ids(options.classes, self.labels, self.model_name)

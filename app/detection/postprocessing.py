@@ -1,4 +1,8 @@
-"""From a network's output to detections in pixels of the source image, by Ultralytics' own functions."""
+"""From a network's output to detections in pixels of the source image, as Ultralytics' ``predict`` has them.
+
+In NumPy, to the last digit of what torchvision's NMS and Ultralytics' scaling give, so that a process in which another
+runtime than torch computes does not load torch.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from app.detection.detections import Detections
@@ -15,24 +18,6 @@ from app.detection.options import DetectorOptions
 MAX_WEAK = 100
 """Weak boxes of an image at most, best first."""
 _MAX_CANDIDATES, _CLASS_OFFSET = 30_000, 7680  # of Ultralytics' own non_max_suppression
-
-
-def top_anchors(output: torch.Tensor, limit: int) -> torch.Tensor:
-    """Return the best-scored anchors of each image, on the device and without waiting for it.
-
-    Args:
-        output: (N, 4 + classes, anchors), of a network without NMS.
-        limit: anchors of each image at most.
-
-    Returns:
-        (N, at most ``limit``, 6) float32: x1 y1 x2 y2 in pixels of the network's input, score, class id; best first.
-    """
-    best, classes = output[:, 4:].max(1)
-    scores, chosen = best.topk(min(limit, best.shape[1]), 1)
-    boxes = output[:, :4].gather(2, chosen[:, None].expand(-1, 4, -1)).float()
-    middle, half = boxes[:, :2], boxes[:, 2:] / 2
-    columns = [middle - half, middle + half, scores[:, None].float(), classes.gather(1, chosen)[:, None].float()]
-    return torch.cat(columns, 1).transpose(1, 2).contiguous()
 
 
 class Postprocessor:
@@ -115,15 +100,14 @@ class Postprocessor:
 
     def _suppress(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the best of the boxes of one class that overlap; best first."""
-        from torchvision.ops import nms
-
         rows = rows[np.argsort(-rows[:, 4], kind="stable")[:_MAX_CANDIDATES]]
         if len(rows) < 2:
             return rows
         # Boxes of different classes are moved away from each other, so that they cannot overlap.
         apart = rows[:, :4] + rows[:, 5:] * _CLASS_OFFSET
-        winners = nms(torch.from_numpy(apart), torch.from_numpy(rows[:, 4].copy()), self._options.iou)
-        return np.asarray(rows[winners.numpy()], np.float32)
+        # Those behind the limit are left out anyway; weak ones come after all others.
+        limit = self._options.max_detections if self._options.weak_confidence is None else len(rows)
+        return rows[best_of_overlapping(apart, self._options.iou, limit)]
 
     def to_source(
         self, rows: Sequence[NDArray[np.float32]], shape: tuple[int, int], sizes: Sequence[tuple[int, int]]
@@ -138,13 +122,62 @@ class Postprocessor:
         return replace(found.part(slice(count)), truncated=count >= self._limit, weak=weak)
 
 
-def _to_source(rows: NDArray[np.float32], shape: tuple[int, int], size: tuple[int, int]) -> Detections:
-    from ultralytics.utils.ops import scale_boxes
+def best_of_overlapping(boxes: NDArray[np.float32], iou: float, limit: int) -> list[int]:
+    """Return the indices of the boxes that non-maximum suppression keeps, best first.
 
+    The result and its rounding are those of torchvision's ``nms``: areas and overlaps in FP32, compared in FP64.
+
+    >>> import numpy as np
+    >>> best_of_overlapping(np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10]], np.float32), 0.7, 300)
+    [0, 2]
+
+    Args:
+        boxes: (N, 4), x1 y1 x2 y2, best first.
+        iou: a box that overlaps a better one by more than this is left out; from 0 to 1.
+        limit: boxes at most.
+    """
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    left = np.arange(len(boxes))
+    kept: list[int] = []
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # what is not finite is refused later
+        while len(left) and len(kept) < limit:
+            best, left = left[0], left[1:]
+            kept.append(int(best))
+            others = boxes[left]
+            sides = np.minimum(boxes[best, 2:], others[:, 2:]) - np.maximum(boxes[best, :2], others[:, :2])
+            sides = np.maximum(sides, 0)
+            both = sides[:, 0] * sides[:, 1]
+            overlap = both / (areas[best] + areas[left] - both)
+            left = left[~(overlap.astype(np.float64) > iou)]
+    return kept
+
+
+def _to_source(rows: NDArray[np.float32], shape: tuple[int, int], size: tuple[int, int]) -> Detections:
     if not len(rows):
         return Detections.empty()
     if not np.isfinite(rows).all():
         raise ValueError("its output is not finite")
     ordered = rows[np.argsort(-rows[:, 4], kind="stable")]
-    boxes = scale_boxes(shape, ordered[:, :4].copy(), size)
+    boxes = boxes_in_source(ordered[:, :4], shape, size)
     return Detections(boxes, ordered[:, 4].copy(), ordered[:, 5].astype(np.int64))
+
+
+def boxes_in_source(boxes: NDArray[np.float32], shape: tuple[int, int], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Return boxes in pixels of the source image, clipped to it; as Ultralytics' ``scale_boxes``.
+
+    >>> import numpy as np
+    >>> boxes_in_source(np.array([[0, 70, 320, 250]], np.float32), (320, 320), (360, 640)).tolist()
+    [[0.0, 0.0, 640.0, 360.0]]
+
+    Args:
+        boxes: (N, 4) float32, x1 y1 x2 y2 in pixels of the network's input.
+        shape: height and width of that input.
+        size: height and width of the source.
+    """
+    (height, width), ratio = size, min(shape[0] / size[0], shape[1] / size[1])
+    scaled_height, scaled_width = max(round(height * ratio), 1), max(round(width * ratio), 1)
+    left = round((shape[1] - scaled_width) / 2 - 0.1)
+    top = round((shape[0] - scaled_height) / 2 - 0.1)
+    moved = boxes - np.array([left, top] * 2, np.float32)
+    moved /= np.array([scaled_width / width, scaled_height / height] * 2, np.float32)
+    return np.clip(moved, 0, np.array([width, height] * 2, np.float32))

@@ -14,7 +14,7 @@ from app.detection.batch_loader import Batch
 from app.detection.cuda_graphs import CudaGraphs
 from app.detection.letterbox import PADDING
 from app.detection.models.network import Network
-from app.detection.postprocessing import Postprocessor, top_anchors
+from app.detection.postprocessing import Postprocessor
 
 Rows = NDArray[np.float32]
 """(M, 6): x1 y1 x2 y2 in pixels of the network's input, score, class id; it owns its memory."""
@@ -153,3 +153,21 @@ def as_input(pixels: torch.Tensor, network: Network) -> torch.Tensor:
     kind = torch.float16 if network.half else torch.float32
     scaled = pixels.permute(0, 3, 1, 2).to(kind).div_(255)
     return scaled if network.channels_last else scaled.contiguous()
+
+
+def top_anchors(output: torch.Tensor, limit: int) -> torch.Tensor:
+    """Return the best-scored anchors of each image, on the device and without waiting for it.
+
+    Args:
+        output: (N, 4 + classes, anchors), of a network without NMS.
+        limit: anchors of each image at most.
+
+    Returns:
+        (N, at most ``limit``, 6) float32: x1 y1 x2 y2 in pixels of the network's input, score, class id; best first.
+    """
+    best, classes = output[:, 4:].max(1)
+    scores, chosen = best.topk(min(limit, best.shape[1]), 1)
+    boxes = output[:, :4].gather(2, chosen[:, None].expand(-1, 4, -1)).float()
+    middle, half = boxes[:, :2], boxes[:, 2:] / 2
+    columns = [middle - half, middle + half, scores[:, None].float(), classes.gather(1, chosen)[:, None].float()]
+    return torch.cat(columns, 1).transpose(1, 2).contiguous()

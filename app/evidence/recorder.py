@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from app.core.anonymiser import Anonymiser
 from app.errors import EvidenceRefused, ImageError
 from app.evidence import journal
-from app.evidence.film import write_film
 from app.evidence.folder import EvidenceFolder
 from app.evidence.pictures import JudgedPicture
 from app.telemetry.trouble_log import TroubleLog
@@ -116,6 +115,8 @@ class ClipRecorder:
                 self._queued -= len(picture.image)
 
     def _encode(self, key: str, camera_id: str) -> None:
+        from app.evidence.film import write_film  # here: it loads FFmpeg and OpenCV
+
         try:
             pictures = journal.pictures_of(self._folder.journal(key), camera_id)
             with self._folder.replacing(self._folder.path(key)) as part:

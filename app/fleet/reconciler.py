@@ -34,9 +34,18 @@ class Reconciler(Generic[K]):
     camera starts once its predecessor has settled its last frame, and no camera waits for another. For one event loop.
     """
 
-    def __init__(self, start_camera: Callable[[CameraSettings], K]) -> None:
-        """Take how a camera is started; nothing starts before :meth:`start`."""
+    def __init__(
+        self, start_camera: Callable[[CameraSettings], K], *, removed: Callable[[str], None] | None = None
+    ) -> None:
+        """Prepare; nothing starts before :meth:`start`.
+
+        Args:
+            start_camera: starts a camera.
+            removed: called with the id of a camera that has ended and is not to start again; not for those that end
+                because all do.
+        """
         self._start_camera = start_camera
+        self._removed = removed
         self._desired: dict[str, CameraSettings] = {}
         self._running: dict[str, K] = {}
         self._converging: dict[str, asyncio.Task[CameraStatus | None]] = {}
@@ -88,6 +97,8 @@ class Reconciler(Generic[K]):
                 logger.info("camera %s: %s at %g fps", camera_id, desired.url, desired.fps, extra=about)
                 self._running[camera_id] = self._start_camera(desired)
         del self._converging[camera_id]
+        if camera_id not in self._running and self._removed is not None and not self._closed:
+            self._removed(camera_id)
         return last_status
 
     async def _stop(self, camera_id: str) -> CameraStatus | None:

@@ -17,7 +17,7 @@ sentence each; nothing is raised. A shard that has the same rules already does n
 
 
 class RuleSender:
-    """Sends what is set last; before :meth:`follow` nothing is sent. For one event loop."""
+    """Sends what is set last; before :meth:`begin` nothing is sent. For one event loop."""
 
     def __init__(self, send: SendRules) -> None:
         self._send = send
@@ -32,8 +32,12 @@ class RuleSender:
         """Set the rules that are sent from now on."""
         self._rules = rules
 
+    def begin(self) -> None:
+        """Allow sending: the rules are those that there should be."""
+        self._started = True
+
     async def send(self) -> None:
-        """Send the rules once, where :meth:`follow` has begun; what fails is logged and named in ``trouble``."""
+        """Send the rules once, where that has begun; what fails is logged and named in ``trouble``."""
         if not self._started:
             return
         async with self._sending:  # in turn: a shard must not end with older rules
@@ -51,7 +55,7 @@ class RuleSender:
 
     async def follow(self, period_s: float) -> None:
         """Send the rules every ``period_s`` seconds until cancelled."""
-        self._started = True
+        self.begin()
         while True:
             await self.send()
             await asyncio.sleep(period_s)

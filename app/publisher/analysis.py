@@ -6,8 +6,9 @@ Used by the spool, within the transaction that commits the frame's event (``app.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +16,10 @@ from app.analysis.tracking.frame import NO_TRACK, ObservedFrame
 from app.analysis.tracking.state import CameraTracks
 from app.analysis.tracking.tracker import track
 from app.core.channel import Channel
-from app.core.event import DetectedObject, WeakDetection
+from app.core.event import DetectedObject, DetectionEvent, WeakDetection
 from app.errors import SettingsError, StateUnreadable
 from app.publisher.evidence import EvidenceSource
-from app.publisher.incident_analysis import IncidentAnalysis, IncidentStates
+from app.publisher.incident_analysis import IncidentAnalysis, IncidentStates, with_orphans
 from app.publisher.spool.analysis import Analysed, FrameTracks, Judged, JudgedFrame
 from app.settings.tracking import TrackingSettings
 from app.telemetry.trouble_log import TroubleLog
@@ -62,7 +63,9 @@ class FrameAnalysis:
         self._failed = TroubleLog(logger, "a frame's objects are not tracked", unit="frames", level=logging.ERROR)
         self._unjudged = TroubleLog(logger, "a frame is not judged by the rules", unit="frames", level=logging.ERROR)
 
-    def load(self, camera_id: str, stored: Mapping[str, bytes]) -> CameraStates:
+    def load(
+        self, camera_id: str, stored: Mapping[str, bytes], under_way: Sequence[Mapping[str, Any]] = ()
+    ) -> CameraStates:
         """Return a camera's states; what cannot be read begins anew, with new ids."""
         tracks = CameraTracks()
         try:
@@ -75,21 +78,18 @@ class FrameAnalysis:
             incidents = self._incidents.load(stored)
         except (StateUnreadable, ValueError) as error:
             self._unread.report(str(error), camera_id=camera_id)
-        return CameraStates(tracks, incidents, reread=True)
+        return CameraStates(tracks, with_orphans(incidents, under_way), reread=True)
 
     def analyse(self, states: CameraStates, frame: JudgedFrame) -> tuple[CameraStates, Analysed]:
         """Return the states after a camera's next frame; its event with what happened, and the ids of its objects."""
-        states, analysed = self._follow(states, frame)
-        event = analysed.event
+        tracks, reread, counts, event = self._follow(states, frame)
+        incidents, judged = states.incidents, Judged()
         try:
-            incidents, event, judged = self._incidents.judge(states.incidents, event)
+            incidents, event, judged = self._incidents.judge(incidents, event)
         except Exception as error:  # noqa: BLE001 - an event is not held back by what is only known of it
             self._unjudged.report(f"{type(error).__name__}: {error}", error=error, camera_id=event.camera_id)
-        else:
-            states = replace(states, incidents=incidents)
-            pictured = self._incidents.wants_pictures(event.camera_id)
-            analysed = replace(analysed, event=event, judged=judged, pictured=pictured)
-        return states, replace(analysed, body=frame.stored(event))
+        pictured = self._incidents.wants_pictures(event.camera_id)
+        return CameraStates(tracks, incidents, reread), Analysed(event, frame.stored(event), counts, judged, pictured)
 
     def dump(self, states: CameraStates, before: CameraStates) -> Mapping[str, bytes]:
         """Return the stored forms of what differs from the states before."""
@@ -110,21 +110,23 @@ class FrameAnalysis:
         except SettingsError as error:  # checked before they were kept: an older version may know fewer
             self._unread.report(f"the rules kept in the spool: {error}")
 
-    def _follow(self, states: CameraStates, frame: JudgedFrame) -> tuple[CameraStates, Analysed]:
-        event = frame.event
+    def _follow(
+        self, states: CameraStates, frame: JudgedFrame
+    ) -> tuple[CameraTracks, bool, FrameTracks | None, DetectionEvent]:
+        """Return the tracks after a frame, whether they still are as read, their counts, and the event with ids."""
+        event, before = frame.event, states.tracks
         if not (self._tracking.enabled and frame.tracked):
-            return states, Analysed(event, b"")
-        before = states.tracks.skip_ids(event.captured_at_ns) if states.reread else states.tracks
+            return before, states.reread, None, event
+        if states.reread:
+            before = before.skip_ids(event.captured_at_ns)
         try:
             tracks, tracked = track(before, _observed(frame), self._tracking)
         except Exception as error:  # noqa: BLE001 - an event is not held back by what is only known of it
             self._failed.report(f"{type(error).__name__}: {error}", error=error, camera_id=event.camera_id)
-            return states, Analysed(event, b"")
-        event = event.with_track_ids(
-            [None if one == NO_TRACK else one for one in tracked.ids[: len(event.objects)].tolist()]
-        )
-        states = replace(states, tracks=tracks, reread=states.reread and tracked.late)
-        return states, Analysed(event, b"", FrameTracks(tracks.active, tracked.started, tracked.late))
+            return states.tracks, states.reread, None, event
+        ids = [None if one == NO_TRACK else one for one in tracked.ids[: len(event.objects)].tolist()]
+        counts = FrameTracks(tracks.active, tracked.started, tracked.late)
+        return tracks, states.reread and tracked.late, counts, event.with_track_ids(ids)
 
 
 def _observed(frame: JudgedFrame) -> ObservedFrame:

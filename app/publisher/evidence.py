@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from app.analysis.rules.anomaly import Anomaly
 from app.evidence.folder import EvidenceFolder
@@ -14,10 +14,12 @@ from app.evidence.item import Kind
 from app.evidence.keeper import EvidenceKeeper, Incident, KeeperOptions
 from app.evidence.pictures import JudgedPicture
 from app.evidence.rows import EvidenceRow
-from app.evidence.store import ObjectStore
 from app.publisher.shards import Shard, shard_of
 from app.publisher.spool.analysis import JudgedFrame
 from app.settings.evidence import EvidenceSettings, StoreUrl
+
+if TYPE_CHECKING:
+    from app.evidence.store import ObjectStore
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,8 @@ def make_evidence(settings: EvidenceSettings, anonymise: Sequence[str], spools: 
         spools: the folder of the spools.
         shard: which of them.
     """
+    from app.evidence.store import ObjectStore  # here: who only asks for evidence has no store
+
     folder = EvidenceFolder(spools / FOLDER)
     options = KeeperOptions(
         before_s=settings.before,

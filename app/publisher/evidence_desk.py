@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from app.errors import EvidenceError
 from app.evidence.item import CONTENT_TYPES, Kind
 from app.evidence.rows import EvidenceAccounts, EvidenceRow, State
-from app.evidence.store import ObjectStore
 from app.evidence.uploader import EvidenceUploader
 from app.publisher.evidence import EvidenceParts
 from app.publisher.spool.writer import SpoolWriter
+
+if TYPE_CHECKING:
+    from app.evidence.store import ObjectStore
 
 OPEN_PATIENCE_S = 5.0
 """How long a question waits for a spool that is being opened."""

@@ -16,6 +16,7 @@ import json
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from app.analysis.objects.lives import CameraZones, end_objects, follow_objects
 from app.analysis.objects.report import ObjectReport, object_body
@@ -33,7 +34,7 @@ from app.analysis.rules.frame import frame_of_event
 from app.analysis.rules.state import ACTIVE, RulesState, decode_state, encode_state
 from app.core.channel import Channel
 from app.core.event import DetectionEvent
-from app.core.iso_time import iso_time
+from app.core.iso_time import iso_time, time_of_iso
 from app.publisher.evidence import Addresses, EvidenceSource, WithoutEvidence
 from app.publisher.record import SCHEMA_VERSION
 from app.publisher.spool.analysis import Judged
@@ -63,6 +64,9 @@ class IncidentStates:
     objects: ObjectsState = field(default_factory=ObjectsState)
     ended: frozenset[str] | None = None
     """Ids of the incidents that were ended because the camera is gone; ``None``: it is not."""
+    orphans: tuple[Mapping[str, Any], ...] = ()
+    """Incidents that go on, as they were published last, of which the states know nothing: they could not be read. The
+    next frame ends these."""
 
 
 class IncidentAnalysis:
@@ -129,6 +133,9 @@ class IncidentAnalysis:
         Raises:
             ValueError: the event's capture time is no date, or a number of it is not finite.
         """
+        if states.orphans:
+            known, event, judged = self.judge(replace(states, orphans=()), event)
+            return known, event, self._with_ends(judged, states.orphans, event)
         rules, zones = self._of(event.camera_id)
         follows = "objects" in self._channels
         if not (rules.rules or states.rules.rules or (follows and _has_objects(states, event))):
@@ -174,6 +181,28 @@ class IncidentAnalysis:
         judged = self._judged(judgement.transitions, addresses, reports, time_ms, None, None)
         return replace(states, ended=ended), judged
 
+    def _with_ends(self, judged: Judged, orphans: Iterable[Mapping[str, Any]], event: DetectionEvent) -> Judged:
+        """Return what comes of a frame with the ends of incidents that nothing is known of any more."""
+        time_ms = event.captured_at_ns // 1_000_000
+        ends, records = [], []
+        for one in orphans:
+            said = {
+                "timestamp": iso_time(time_ms),
+                "state": "end",
+                "ended_at": one["timestamp"],
+                "reason": "camera_lost",
+            }
+            body = _ENCODER.encode({**one, **said, "event_id": event.event_id})
+            label = one["classes"][0] if len(one["classes"]) == 1 else ""
+            began_ms, ended_ms = time_of_iso(one["started_at"]), time_of_iso(one["timestamp"])
+            ends.append(
+                Transition(one["anomaly_id"], event.camera_id, one["rule"], "end", began_ms, ended_ms, "", label, body)
+            )
+            if "anomalies" in self._channels:
+                record_id = _record_id(one["anomaly_id"], "end", time_ms)
+                records.append(OutboxRecord("anomalies", record_id, event.camera_id, time_ms, body.encode()))
+        return Judged((*ends, *judged.transitions), (*records, *judged.records), judged.zone_objects)
+
     def _of(self, camera_id: str) -> tuple[CameraRules, CameraZones]:
         found = self._cameras.get(camera_id)
         if found is None:
@@ -208,6 +237,18 @@ class IncidentAnalysis:
             record_id = _record_id(report.object_id, report.state, time_ms)
             records.append(OutboxRecord("objects", record_id, report.camera_id, time_ms, body.encode()))
         return Judged(tuple(kept), tuple(records), zone_objects)
+
+
+def with_orphans(states: IncidentStates, under_way: Iterable[Mapping[str, Any]]) -> IncidentStates:
+    """Return states that know of the incidents that go on of which they know nothing."""
+    known = {
+        subject.incident.anomaly_id
+        for rule in states.rules.rules.values()
+        for subject in rule.subjects.values()
+        if subject.incident is not None
+    }
+    orphans = tuple(one for one in under_way if one["anomaly_id"] not in known)
+    return replace(states, orphans=orphans) if orphans else states
 
 
 def _has_objects(states: IncidentStates, event: DetectionEvent) -> bool:

@@ -82,7 +82,7 @@ class Receipt:
     """Of the event's objects, in their order; empty where they are not known any more: of an event that an earlier
     publisher committed."""
     pictured: bool = False
-    """Whether the camera's next frames are to come with their pictures: a rule of it asks for evidence."""
+    """Whether the camera's next frames are to come with their pictures."""
 
 
 class EventPublisher:
@@ -169,11 +169,7 @@ class EventPublisher:
         return await asyncio.shield(task)
 
     async def end_cameras(self, camera_ids: Sequence[str]) -> None:
-        """End the incidents and objects of cameras that were removed.
-
-        Raises:
-            DeliveryUnavailable: that cannot be written down now; it comes to pass later, when they have been silent.
-        """
+        """End the incidents and objects of cameras that were removed; raises DeliveryUnavailable."""
         await self._spool.ready(OPEN_PATIENCE_S)
         await self._silences.end(camera_ids)
 
@@ -206,17 +202,11 @@ class EventPublisher:
         return ShardReading(self.snapshot(seconds), self._times.latencies_ms(seconds))
 
     async def finish(self, patience_s: float) -> Closing:
-        """Let what is being committed and sent be settled, for at most ``patience_s`` seconds, and close.
-
-        Nothing is waited for that cannot be delivered now; it stays in the spool.
-        """
-        end = self._monotonic() + patience_s
+        """Wait for commits, then for Kafka where it takes events, ``patience_s`` seconds each at most; then close."""
         if self._committing:
             await asyncio.wait(set(self._committing.values()), timeout=patience_s)
-        left_s = max(0.0, end - self._monotonic())
-        await asyncio.gather(
-            *((self._drain.flush(left_s),) if self._drain is not None else ()), self._channels.flush(left_s)
-        )
+        flushed = [] if self._drain is None else [self._drain.flush(patience_s)]
+        await asyncio.gather(*flushed, self._channels.flush(patience_s))
         await self.close()
         last = self.snapshot()
         return Closing(max(0, last.published - self._published_before), last.spooled, last.quarantined)
@@ -294,9 +284,8 @@ class EventPublisher:
             self._drain.queue(event.camera_id, Pending(committed.id, now_ns, event_id, event, submission.due_at_ns))
         self._channels.queue(committed.records)
         self._silences.heard(event.camera_id)
-        pictured = False
+        pictured = committed.analysed is not None and committed.analysed.pictured
         if committed.analysed is not None:
-            pictured = committed.analysed.pictured
             self._times.judged(event.camera_id, committed.analysed.judged)
         return Receipt(event_id, track_ids=track_ids, pictured=pictured)
 
@@ -323,9 +312,8 @@ class EventPublisher:
             await asyncio.sleep(TIDY_S)
             try:
                 for channel, camera_id in await self._spool.tidy(self._wall_ns()):
-                    if channel != DETECTIONS:
-                        self._channels.fetch(channel, camera_id)
-                    elif self._drain is not None:
+                    self._channels.fetch(channel, camera_id)
+                    if channel == DETECTIONS and self._drain is not None:
                         self._drain.fetch([camera_id])
                 await self._silences.end_due()
                 if self._tracks is not None:

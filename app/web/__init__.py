@@ -5,11 +5,9 @@ from app.web.api import build_api
 from app.web.facts import (
     BrokerFacts,
     CameraFacts,
-    Cursor,
     DeploymentFacts,
     Health,
     LoadFacts,
-    NewFrames,
     SystemFacts,
 )
 from app.web.read_routes import Readings
@@ -19,12 +17,10 @@ __all__ = [
     "BrokerFacts",
     "CameraChanges",
     "CameraFacts",
-    "Cursor",
     "DeploymentFacts",
     "Health",
     "Incidents",
     "LoadFacts",
-    "NewFrames",
     "Readings",
     "SystemFacts",
     "build_api",

@@ -9,9 +9,9 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from app.cameras import AnsweredFrame
+from app.cameras import AnsweredFrame, Cursor
 from app.telemetry.trouble_log import TroubleLog
-from app.web.facts import CameraSource, Cursor
+from app.web.facts import CameraSource
 from app.web.shared_answer import SharedAnswer
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from app.cameras import AnsweredFrame, CameraStatus, FrameLatency, Picture
+from app.cameras import CameraStatus, Cursor, FrameLatency, NewFrames, Picture
 from app.core.channel import Channel
 from app.fleet import Origin
 from app.publisher import PublisherSnapshot
@@ -20,23 +20,6 @@ class Health:
 
     ready: bool
     reasons: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Cursor:
-    """Up to which frame a camera was read: a number within one epoch of its actor."""
-
-    epoch: int = 0
-    number: int = 0
-
-
-@dataclass(frozen=True)
-class NewFrames:
-    """The frames of one camera since a cursor."""
-
-    camera_id: str
-    epoch: int
-    frames: tuple[AnsweredFrame, ...]
 
 
 @dataclass(frozen=True)

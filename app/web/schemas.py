@@ -8,13 +8,13 @@ from typing import Annotated
 from pydantic import Field
 
 from app.cameras import AnsweredFrame, CameraState, DroppedLately
-from app.core.channel import Channel
 from app.core.event import DetectedObject
 from app.core.stage import ANSWER_STAGES
 from app.fleet import Origin
-from app.publisher import ChannelSnapshot, PublisherSnapshot
+from app.publisher import PublisherSnapshot
 from app.web.camera_fields import CameraFields
 from app.web.camera_health import trouble_of
+from app.web.channels import ChannelModel, channels_of
 from app.web.facts import BrokerFacts, CameraFacts, DeploymentFacts, LoadFacts, SystemFacts
 from app.web.figures import DroppedLatelyModel, LatencyModel, LedgerModel, Model, QuantilesModel, milliseconds
 
@@ -263,38 +263,6 @@ class BrokerModel(Model):
         )
 
 
-class ChannelModel(Model):
-    """A topic beside that of the events, with its own ledger.
-
-    ``accepted = published + waiting + quarantined + discarded``.
-    """
-
-    channel: Annotated[Channel, Field(description="What goes there.")]
-    topic: str
-    accepted: int
-    published: int
-    waiting: Annotated[int, Field(description="Records that wait in the spool.")]
-    quarantined: int
-    discarded: Annotated[int, Field(description="Given up: too many waited, or they were dropped from quarantine.")]
-    trouble: Annotated[str, Field(description="Why its records cannot be delivered now; empty while they can.")]
-
-    @classmethod
-    def of(cls, channel: Channel, topic: str, publisher: PublisherSnapshot) -> ChannelModel:
-        """Convert what the publisher says of a channel."""
-        found = publisher.channels.get(channel, ChannelSnapshot())
-        counts = found.accounts
-        return cls(
-            channel=channel,
-            topic=topic,
-            accepted=counts.accepted,
-            published=counts.published,
-            waiting=counts.waiting,
-            quarantined=counts.quarantined,
-            discarded=counts.discarded,
-            trouble=found.trouble,
-        )
-
-
 class StatusModel(Model):
     """The whole system."""
 
@@ -336,15 +304,9 @@ class StatusModel(Model):
             publisher=PublisherModel.of(publisher) if publisher else None,
             spool=SpoolModel.of(publisher) if publisher else None,
             broker=BrokerModel.of(facts.broker, publisher),
-            channels=_channels(facts.broker, publisher),
+            channels=channels_of(facts.broker, publisher),
             viewers=facts.viewers,
         )
-
-
-def _channels(broker: BrokerFacts, publisher: PublisherSnapshot | None) -> tuple[ChannelModel, ...]:
-    if publisher is None or not broker.enabled:
-        return ()
-    return tuple(ChannelModel.of(channel, topic, publisher) for channel, topic in broker.channel_topics.items())
 
 
 def _blocked(camera: CameraFacts) -> str:

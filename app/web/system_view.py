@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from app.cameras import CameraStatus, Picture
+from app.cameras import CameraStatus, Cursor, NewFrames, Picture
 from app.fleet import DesiredCamera, DesiredRules, Fleet
 from app.fleet.status_line import Observation
 from app.fleet.supervisor import SupervisedCamera
 from app.publisher import PublisherSnapshot
-from app.web.facts import BrokerFacts, CameraFacts, Cursor, DeploymentFacts, Health, LoadFacts, NewFrames, SystemFacts
+from app.web.facts import BrokerFacts, CameraFacts, DeploymentFacts, Health, LoadFacts, SystemFacts
 
 
 class RunningCamera(Protocol):

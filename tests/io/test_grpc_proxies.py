@@ -16,7 +16,7 @@ from tests.support.rows import Rows
 PROGRAM = """
 import asyncio, sys
 from datetime import datetime, timezone
-from app.cameras import DetectClient
+from app.cameras.sending.client import DetectClient
 from app.cameras.frame import EncodedFrame
 from app.settings.service_address import ServiceAddress
 

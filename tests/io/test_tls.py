@@ -10,10 +10,10 @@ from pathlib import Path
 import grpc
 import pytest
 
-from app.cameras import DetectClient
 from app.cameras.frame import EncodedFrame
 from app.cameras.ledger import DropReason
 from app.cameras.outcome import Fate, Outcome
+from app.cameras.sending.client import DetectClient
 from app.core.ports import free_port
 from app.errors import SettingsError
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb

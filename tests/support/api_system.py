@@ -9,7 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from app.cameras import AnsweredFrame, CameraState, CameraStatus, DroppedLately, FrameLatency, Picture
+from app.cameras import (
+    AnsweredFrame,
+    CameraState,
+    CameraStatus,
+    Cursor,
+    DroppedLately,
+    FrameLatency,
+    NewFrames,
+    Picture,
+)
 from app.cameras.ledger import CameraLedger, DropReason
 from app.core.event import DetectedObject
 from app.core.quantiles import Quantiles
@@ -20,12 +29,10 @@ from app.settings.cameras import camera_of
 from app.web import (
     BrokerFacts,
     CameraFacts,
-    Cursor,
     DeploymentFacts,
     Health,
     Incidents,
     LoadFacts,
-    NewFrames,
     Readings,
     SystemFacts,
 )

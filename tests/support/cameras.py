@@ -15,8 +15,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from app.cameras import Camera
-from app.cameras.camera import CameraTiming
+from app.cameras.camera import Camera, CameraTiming
 from app.cameras.sending.sender import FrameSender
 from app.cameras.sources import Capture, FrameTime, RawFrame, Source
 from app.core.clock import Clock

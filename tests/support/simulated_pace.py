@@ -24,6 +24,8 @@ HOP_S = 0.01
 STALL_INTERVAL_S, STALL_S = 50.0, 0.4
 """Seconds of work, on average, between two stalls in which everything takes twice as long; seconds of a stall."""
 WARM_UP_S = 20.0
+LATE_S = (0.08, 0.15)
+"""Seconds by which the way of a late frame is longer: from, to."""
 
 
 @dataclass
@@ -36,6 +38,14 @@ class Load:
     """Seconds that a detector takes for a frame, on average."""
     lanes: int = 2
     reserve_s: float = 0.06
+    call_s: float = 0.0
+    """Seconds that a call to a detector takes beside its frames."""
+    batch: int = 1
+    """Frames in a call at most."""
+    late_share: float = 0.0
+    """Of the frames: those whose way takes longer by :data:`LATE_S`, as on a machine whose neighbours are busy."""
+    stops: tuple[tuple[float, float], ...] = ()
+    """When nothing begins: from, until."""
 
 
 @dataclass
@@ -46,6 +56,9 @@ class Came:
     load: Load
     delays: list[float] = field(default_factory=list)
     """From capture to the answer, of each frame that was answered."""
+    at: list[float] = field(default_factory=list)
+    """When each of them was answered, since the warm-up."""
+    calls: int = 0
     of_camera: dict[int, int] = field(default_factory=dict)
     busy_s: float = 0.0
     expired: int = 0
@@ -65,6 +78,10 @@ class Came:
         """Jain's index over the cameras."""
         counts = [self.of_camera.get(number, 0) for number in range(self.load.cameras)]
         return sum(counts) ** 2 / (len(counts) * sum(count * count for count in counts))
+
+    def rate(self, since: float, until: float) -> float:
+        """Frames answered per second between two times after the warm-up."""
+        return sum(since <= at < until for at in self.at) / (until - since)
 
     @property
     def median_s(self) -> float:
@@ -115,7 +132,8 @@ class Simulation:
         heapq.heappush(self._events, (self._now + seconds, next(self._order), happens))
 
     def _hop_s(self) -> float:
-        return HOP_S * self._random.uniform(0.5, 1.5)
+        late_s = self._random.uniform(*LATE_S) if self._random.random() < self._load.late_share / 2 else 0.0
+        return HOP_S * self._random.uniform(0.5, 1.5) + late_s
 
     def _capture(self, number: int) -> None:
         self._cameras[number].newest = self._now
@@ -143,26 +161,42 @@ class Simulation:
         self._work()
 
     def _work(self) -> None:
+        if (stopped := self._stopped_until()) > self._now:
+            self._after(stopped - self._now, self._work)
+            return
         while self._waiting and self._working < self._load.lanes:
+            frames = self._take()
+            if not frames:
+                return
+            if self._random.random() < self._load.frame_s / STALL_INTERVAL_S:
+                self._falters_until = self._now + STALL_S
+            work_s = self._load.call_s + sum(self._load.frame_s * self._random.lognormvariate(0, 0.25) for _ in frames)
+            work_s *= 2 if self._now < self._falters_until else 1
+            self._working += 1
+            self._came.busy_s += work_s if self._now > WARM_UP_S else 0
+            self._came.calls += self._now > WARM_UP_S
+            self._after(work_s, lambda frames=frames, began=self._now, work_s=work_s: self._done(frames, began, work_s))
+
+    def _take(self) -> list[_Frame]:
+        frames: list[_Frame] = []
+        while self._waiting and len(frames) < self._load.batch:
             frame = heapq.heappop(self._waiting)
             if frame.captured + BUDGET_S - self._load.reserve_s < self._now:
                 self._came.expired += self._now > WARM_UP_S
                 self._answer(frame, Outcome.dropped(DropReason.DEADLINE))
-                continue
-            if self._random.random() < self._load.frame_s / STALL_INTERVAL_S:
-                self._falters_until = self._now + STALL_S
-            work_s = self._load.frame_s * self._random.lognormvariate(0, 0.25)
-            work_s *= 2 if self._now < self._falters_until else 1
-            self._working += 1
-            self._came.busy_s += work_s if self._now > WARM_UP_S else 0
-            queue_ms = (self._now - frame.arrived) * 1000
-            latency = pb.StageLatency(queue_ms=queue_ms, inference_ms=work_s * 1000)
-            outcome = Outcome.accepted(pb.DetectResponse(latency=latency))
-            self._after(work_s, lambda frame=frame, outcome=outcome: self._done(frame, outcome))
+            else:
+                frames.append(frame)
+        return frames
 
-    def _done(self, frame: _Frame, outcome: Outcome) -> None:
+    def _stopped_until(self) -> float:
+        now = self._now - WARM_UP_S
+        return WARM_UP_S + max((until for since, until in self._load.stops if since <= now < until), default=-WARM_UP_S)
+
+    def _done(self, frames: list[_Frame], began: float, work_s: float) -> None:
         self._working -= 1
-        self._answer(frame, outcome)
+        for frame in frames:
+            latency = pb.StageLatency(queue_ms=(began - frame.arrived) * 1000, inference_ms=work_s * 1000)
+            self._answer(frame, Outcome.accepted(pb.DetectResponse(latency=latency)))
         self._work()
 
     def _answer(self, frame: _Frame, outcome: Outcome) -> None:
@@ -175,5 +209,6 @@ class Simulation:
         camera.pace.record(outcome, self._now, self._now - frame.sent)
         if outcome.response is not None and self._now > WARM_UP_S:
             self._came.delays.append(self._now - frame.captured)
+            self._came.at.append(self._now - WARM_UP_S)
             self._came.of_camera[frame.number] = self._came.of_camera.get(frame.number, 0) + 1
         self._send(frame.number)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from app.cameras import Camera, CameraState, CameraStatus
-from app.cameras.camera import CameraTiming
+from app.cameras import CameraState, CameraStatus
+from app.cameras.camera import Camera, CameraTiming
 from app.cameras.frame import EncodedFrame
 from app.cameras.outcome import Outcome
 from app.core.clock import Clock

@@ -21,11 +21,16 @@ SLOW_SHARE = 0.6
 """Of the budget: answers that take longer are a sign of overload too, where others came in half the time: what is
 overloaded need not be the detector."""
 _SAMPLES = 64
+LATE_ANSWERS = 3
+"""Answers of which most must be late: a single one is late by chance, on a machine with other work on it or over a
+radio link. Cameras that slowed down for each such answer sent half of what the service could carry."""
 _CONGESTED = (DropReason.DEADLINE, DropReason.OVERLOADED)
 _DECREASE = 0.2
 """Of its rate: what a camera gives up for a wait of twice the limit, and proportionally less for a shorter one."""
 _MAX_DECREASE = 0.15
 _INCREASE_FPS_PER_S = 0.5
+_INCREASE_SHARE_PER_S = 0.05
+"""Of its full rate, where that is more: a fast camera comes back as soon as a slow one."""
 _CALM_S = 4.0
 """Without a sign of overload for so long, the increase doubles: with capacity to spare, a fast camera recovers soon."""
 _MAX_INTERVAL_S = 2.0
@@ -37,11 +42,11 @@ _MIN_SHARE = 0.1
 class Pace:
     """Keeps the service's queue short by sending less often: frames that are not sent are superseded at no cost.
 
-    Additive increase, multiplicative decrease, on the time that frames waited for a detector and on the time that their
-    answers took. A delay that is always long is no sign of overload, and slows no camera. Every camera does the
-    same, so their rates become equal (Chiu and Jain, "Analysis of the increase and decrease algorithms for congestion
-    avoidance in computer networks", Computer Networks and ISDN Systems 17, 1989). At its full rate a camera does
-    not wait at all.
+    Additive increase, multiplicative decrease, on the time that frames waited for a detector, and on the time that most
+    of the last answers took. A delay that is always long is no sign of overload, and slows no camera. Every camera does
+    the same, so their rates become equal (Chiu and Jain, "Analysis of the increase and decrease algorithms for
+    congestion avoidance in computer networks", Computer Networks and ISDN Systems 17, 1989). At its full rate a camera
+    does not wait at all.
 
     The increase grows with the time since the last sign of overload (as CUBIC's does: Ha, Rhee and Xu, "CUBIC: a new
     TCP-friendly high-speed TCP variant", ACM SIGOPS Operating Systems Review 42(5), 2008), and the decrease with the
@@ -61,6 +66,7 @@ class Pace:
         self._budget_s = budget_s
         self._round_trips: deque[float] = deque(maxlen=_SAMPLES)
         self._delays: deque[float] = deque(maxlen=_SAMPLES)
+        self._lateness: deque[float] = deque(maxlen=LATE_ANSWERS)
         self._rate = fps
         self._last_answer: float | None = None
         self._calm_s = 0.0
@@ -98,21 +104,27 @@ class Pace:
         elif outcome.fate is Fate.ACCEPTED:
             self._last_answer = now
             self._calm_s += interval_s
-            self._rate = min(self._fps, self._rate + _INCREASE_FPS_PER_S * (1 + self._calm_s / _CALM_S) * interval_s)
+            fps_per_s = max(_INCREASE_FPS_PER_S, _INCREASE_SHARE_PER_S * self._fps) * (1 + self._calm_s / _CALM_S)
+            self._rate = min(self._fps, self._rate + fps_per_s * interval_s)
         if self.slowed:
             usual_s = statistics.median(self._round_trips) if self._round_trips else round_trip_s
             self._next = max(self._next, now + 1 / self._rate - usual_s)
 
     def _excess(self, outcome: Outcome, round_trip_s: float) -> float:
-        """Return by how much an answer is over its limit, as a share of the limit; 0 or less: it is within."""
+        """Return by how much answers are over their limit, as a share of the limit; 0 or less: they are within."""
         if outcome.response is None:
-            return math.inf if outcome.reason in _CONGESTED else 0.0
+            return self._late(math.inf) - 1 if outcome.reason in _CONGESTED else 0.0
         self._round_trips.append(round_trip_s)
         latency = outcome.response.latency
         self._delays.append(max(0.0, round_trip_s - latency.queue_ms / 1000))
         queued = latency.queue_ms / 1000 / self._allowed_queue_s(latency.inference_ms / 1000)
         slow = round_trip_s / (SLOW_SHARE * self._budget_s) if round_trip_s > 2 * min(self._round_trips) else 0.0
-        return max(queued, slow) - 1
+        return max(queued, self._late(slow)) - 1
+
+    def _late(self, lateness: float) -> float:
+        """Record how late an answer is, as a multiple of the limit, and return what most of the last ones are."""
+        self._lateness.append(lateness)
+        return sorted(self._lateness)[(len(self._lateness) - 1) // 2]
 
     def _allowed_queue_s(self, inference_s: float) -> float:
         min_s, max_s = (share * self._budget_s for share in QUEUE_SHARES)

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 KINDS = ("openvino", "onnx")
 """What a ``.pt`` can be exported to for the CPU, the faster first."""
 ENGINE = "engine"
@@ -86,13 +88,25 @@ def find_export(weights: Path, required: Requirements, has_runtime: Callable[[st
 
 def read_metadata(path: Path) -> Mapping[str, Any]:
     """Return the metadata that Ultralytics' exporter wrote into an export; empty where it cannot be read."""
-    from ultralytics.nn.backends.base import BaseBackend
-
-    found: dict[str, Any] = dict(BaseBackend.read_metadata(path) or {})
+    found = _read_sidecar(path) if path.is_dir() else _read_embedded(path)
     for key in ("imgsz", "args", "names"):
         if isinstance(found.get(key), str):  # in an ONNX file every value is text
             found[key] = _literal(found[key])
     return found
+
+
+def _read_sidecar(folder: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load((folder / "metadata.yaml").read_text(errors="replace"))
+    except (OSError, yaml.YAMLError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _read_embedded(path: Path) -> dict[str, Any]:
+    from ultralytics.nn.backends.base import BaseBackend  # it loads torch
+
+    return dict(BaseBackend.read_metadata(path) or {})
 
 
 def digest(weights: Path) -> str:

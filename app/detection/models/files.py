@@ -16,6 +16,7 @@ from app.settings.homes import user_cache
 _RELEASE = "https://github.com/ultralytics/assets/releases/download/v8.4.0"
 _CONNECT_S = 5.0
 _DOWNLOAD_S = 300.0
+_RENAMED = ("yolov3", "yolov5")  # no other names are changed, nor is torch loaded for them here
 _REMEDY = "give a file in DETECTOR_MODEL"
 
 
@@ -75,10 +76,13 @@ def _check_name(path: Path) -> None:
     """Refuse a name that Ultralytics would replace by another, and search for that."""
     if path.suffix.lower() != ".pt":
         return
-    import_ultralytics()
-    from ultralytics.utils.checks import check_yolov5u_filename
+    cleaned = str(path).strip().replace("'", "")
+    if any(name in cleaned for name in _RENAMED):
+        import_ultralytics()
+        from ultralytics.utils.checks import check_yolov5u_filename
 
-    if check_yolov5u_filename(str(path).strip().replace("'", "")) != str(path):
+        cleaned = check_yolov5u_filename(cleaned)
+    if cleaned != str(path):
         raise SettingsError(f"the model {str(path)!r} has a name that Ultralytics changes; rename the file")
 
 

@@ -16,12 +16,12 @@ from app.core.one_line import one_line
 from app.detection.cpu_session import CpuSession, ObjectnessSession, OnnxSession, OpenVinoSession, onnx_session
 from app.detection.models.exports import ENGINE, Export, Requirements, find_export
 from app.detection.models.files import check_pin, find_model
-from app.detection.models.output import OutputKind, OutputLayout, as_anchors, recognise_output
+from app.detection.models.input_size import input_size
+from app.detection.models.output import OutputKind, OutputLayout, recognise_output
 from app.detection.options import DetectorOptions
 from app.detection.ultralytics_guard import import_ultralytics, loads_safely
-from app.errors import ModelUnavailable, SettingsError
+from app.errors import ModelUnavailable
 
-_DEFAULT_SIZE = 640  # what Ultralytics' predict takes where the model does not say
 _NOISE = re.compile(r"\x1b\[[0-9;]*m|ERROR|❌|\ufe0f")
 
 _logger = logging.getLogger(__name__)
@@ -169,8 +169,6 @@ class Network:
         self.labels = {int(key): str(label) for key, label in backend.names.items()}
 
     def _read_shape(self, requested: int | None) -> None:
-        from ultralytics.utils.checks import check_imgsz
-
         backend = self._backend
         dynamic = bool(backend.dynamic)
         self.stride = int(backend.stride)
@@ -181,13 +179,7 @@ class Network:
         if backend.format in ("pt", "torchscript"):
             batch = None
         own = backend.model.args.get("imgsz") if backend.format == "pt" else getattr(backend, "imgsz", None)
-        height, width = check_imgsz(fixed or requested or own or _DEFAULT_SIZE, stride=self.stride, min_dim=2)
-        if fixed and requested and requested != max(height, width):
-            raise SettingsError(
-                f"detector.image_size (DETECTOR_IMAGE_SIZE): {requested} is not what {self.name} was exported for; "
-                f"allowed is {height}×{width}"
-            )
-        self.size = (height, width)
+        self.size = input_size(fixed, requested, own, self.stride, self.name)
         self.rectangular = backend.format == "pt" or (dynamic and not fixed)
         self._largest_batch: int | None = batch
         if batch is not None:
@@ -227,6 +219,20 @@ class Network:
 
     def _converted(self, session: CpuSession) -> CpuSession:
         return ObjectnessSession(session) if self.layout.kind is OutputKind.OBJECTNESS else session
+
+
+def as_anchors(output: torch.Tensor) -> torch.Tensor:
+    """Return the output of a YOLOv5 or YOLOv7 as that of a YOLOv8: a class's score is that of the object times its own.
+
+    As YOLOv5's own ``non_max_suppression`` has it (https://github.com/ultralytics/yolov5, ``utils/general.py``).
+
+    Args:
+        output: (N, anchors, 5 + classes).
+
+    Returns:
+        (N, 4 + classes, anchors).
+    """
+    return torch.cat([output[..., :4], output[..., 5:] * output[..., 4:5]], -1).transpose(1, 2)
 
 
 def _find_export(weights: Path, device: torch.device, options: DetectorOptions) -> Export | None:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 _STRIDES = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
@@ -81,20 +80,6 @@ def recognise_output(
         return OutputLayout(OutputKind.ANCHORS, rows - 4)
     expected = f"(1, {4 + names}, anchors) for its {names} names" if names is not None else "(1, 4 + classes, anchors)"
     raise ValueError(f"is no detection model that is supported: it gives {shapes}, not {expected}; {_REMEDY}")
-
-
-def as_anchors(output: torch.Tensor) -> torch.Tensor:
-    """Return the output of a YOLOv5 or YOLOv7 as that of a YOLOv8: a class's score is that of the object times its own.
-
-    As YOLOv5's own ``non_max_suppression`` has it (https://github.com/ultralytics/yolov5, ``utils/general.py``).
-
-    Args:
-        output: (N, anchors, 5 + classes).
-
-    Returns:
-        (N, 4 + classes, anchors).
-    """
-    return torch.cat([output[..., :4], output[..., 5:] * output[..., 4:5]], -1).transpose(1, 2)
 
 
 def _cell_counts(size: tuple[int, int]) -> set[int]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from app.core.event import DetectionEvent, WeakDetection
 from app.publisher.spool.codec import digest, dump
-from app.publisher.spool.incidents import Transition, keep_transitions
+from app.publisher.spool.incidents import Transition, incidents_under_way, keep_transitions
 from app.publisher.spool.outbox import Outbox, OutboxRecord, WaitingRecord
 
 MAX_CAMERAS = 5_000
@@ -105,8 +105,11 @@ class Analysis(Protocol):
     back to the one before.
     """
 
-    def load(self, camera_id: str, stored: Mapping[str, bytes]) -> Any:
-        """Return a camera's states from their stored forms by kind; none: the camera is new."""
+    def load(self, camera_id: str, stored: Mapping[str, bytes], under_way: Sequence[Mapping[str, Any]]) -> Any:
+        """Return a camera's states from their stored forms by kind; none: the camera is new.
+
+        ``under_way`` has the incidents that go on, as they were published last.
+        """
 
     def analyse(self, states: Any, frame: JudgedFrame) -> tuple[Any, Analysed]:
         """Return the states after a camera's next frame, and what came of it; raises nothing."""
@@ -127,7 +130,7 @@ class Analysis(Protocol):
 class NoAnalysis:
     """Keeps nothing, and leaves events as they are."""
 
-    def load(self, camera_id: str, stored: Mapping[str, bytes]) -> None:
+    def load(self, camera_id: str, stored: Mapping[str, bytes], under_way: Sequence[Mapping[str, Any]]) -> None:
         """Return nothing."""
 
     def analyse(self, states: None, frame: JudgedFrame) -> tuple[None, Analysed]:
@@ -223,7 +226,8 @@ class AnalysisStates:
         if camera_id not in self._kept:
             rows = database.execute("SELECT kind, state, digest FROM analysis WHERE camera_id = ?", (camera_id,))
             stored = {str(kind): bytes(state) for kind, state, expected in rows if digest(state) == expected}
-            self._kept[camera_id] = self._analysis.load(camera_id, stored)
+            under_way = incidents_under_way(database, camera_id)
+            self._kept[camera_id] = self._analysis.load(camera_id, stored, under_way)
         return self._kept[camera_id]
 
 

@@ -26,6 +26,7 @@ INCIDENT_TABLES = """
         body TEXT NOT NULL) WITHOUT ROWID;
     CREATE INDEX incident_started ON incident (started_ms);
     CREATE INDEX incident_ended ON incident (ended_ms);
+    CREATE INDEX incident_under_way ON incident (camera_id) WHERE ended_ms IS NULL;
     CREATE TABLE rule_count (
         rule TEXT NOT NULL, minute INTEGER NOT NULL, camera_id TEXT NOT NULL, direction TEXT NOT NULL,
         label TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (rule, minute, camera_id, direction, label)
@@ -123,6 +124,12 @@ def find_incidents(database: sqlite3.Connection, query: IncidentQuery) -> list[M
         f"SELECT body FROM incident WHERE {wanted} ORDER BY started_ms DESC, anomaly_id LIMIT :limit",  # noqa: S608
         vars(query),
     )
+    return [json.loads(body) for (body,) in rows]
+
+
+def incidents_under_way(database: sqlite3.Connection, camera_id: str) -> list[Mapping[str, Any]]:
+    """Return a camera's incidents that go on, as they were published last."""
+    rows = database.execute("SELECT body FROM incident WHERE camera_id = ? AND ended_ms IS NULL", (camera_id,))
     return [json.loads(body) for (body,) in rows]
 
 

@@ -33,6 +33,9 @@ from app.publisher.spool.file import (
     lock,
     newest_refusal,
     read_totals,
+    remember,
+    set_aside,
+    settle,
     upgrade,
 )
 from app.publisher.spool.high_water_mark import HighWaterMark
@@ -165,11 +168,7 @@ class Spool:
         return question(self._database)
 
     def change(self, change: Callable[[sqlite3.Connection], None]) -> None:
-        """Make a change that the ledger of events knows nothing of, in a transaction of its own.
-
-        Raises:
-            SpoolUnavailable: the file cannot be written now. Nothing was written.
-        """
+        """Make a change of which the ledger knows nothing; raises SpoolUnavailable where it cannot be written."""
         with self._transaction() as database:
             change(database)
 
@@ -327,7 +326,7 @@ class Spool:
             given = int(inserted.lastrowid or 0)
             self._change.update(spooled=1, bytes=len(body) + ROW_BYTES)
         else:
-            _remember(database, arrival.event_id, arrival.at_ns)
+            remember(database, arrival.event_id, arrival.at_ns)
             self._change["discarded"] += 1
         self._change["accepted"] += 1
         if arrival.epoch:
@@ -338,32 +337,15 @@ class Spool:
         if delivery.channel is not None:
             self._outbox.forget(database, delivery.id)
             return
-        row = database.execute("DELETE FROM event WHERE id = ? RETURNING LENGTH(body)", (delivery.id,)).fetchone()
-        if row is not None:  # else it was destroyed with its file, and is counted so
-            self._change.update(spooled=-1, bytes=-row[0] - ROW_BYTES)
-            self._change["published"] += 1
-        _remember(database, delivery.event_id, delivery.at_ns)
+        settle(database, delivery, self._change)
 
     def _set_aside(self, database: sqlite3.Connection, refusal: Refusal) -> None:
         if refusal.channel is not None:
             self._outbox.set_aside(database, refusal.id, refusal.reason)
             return
-        row = database.execute("SELECT LENGTH(body) FROM event WHERE id = ?", (refusal.id,)).fetchone()
-        if row is None:
-            return
-        database.execute(
-            "INSERT OR REPLACE INTO quarantine (event_id, camera_id, at_ns, reason, body, digest) "
-            "SELECT event_id, camera_id, ?, ?, body, digest FROM event WHERE id = ?",
-            (refusal.at_ns, refusal.reason, refusal.id),
-        )
-        database.execute("DELETE FROM event WHERE id = ?", (refusal.id,))
-        self._change.update(spooled=-1, quarantined=1, bytes=-row[0] - ROW_BYTES)
+        set_aside(database, refusal, self._change)
 
     def _write_ledger(self) -> None:
         """Write the numbers of the ledger within the transaction that they count: once, however many events it has."""
         changed = [(self._change[name], name) for name in _LEDGER if self._change[name]]
         self._database.executemany("UPDATE account SET count = count + ? WHERE name = ?", changed)
-
-
-def _remember(database: sqlite3.Connection, event_id: str, at_ns: int) -> None:
-    database.execute("INSERT OR REPLACE INTO acknowledged VALUES (?, ?)", (event_id, at_ns))

@@ -9,16 +9,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import grpc
 import numpy as np
 
+from app.cli.bench.report import fairness
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.rpc.sightline.inference.v1 import inference_pb2_grpc as pb_grpc
 from tests.benchmarks.contestants.events import Events, now_ns
@@ -38,6 +43,7 @@ class Server(pb_grpc.InferenceServiceServicer):
         self._thread = ThreadPoolExecutor(1)
         self.acknowledged: list[tuple[float, float]] = []
         """Capture to acknowledgement, and the model's part of it, of each event; milliseconds."""
+        self.of_camera: Counter[str] = Counter()
 
     async def Detect(self, request: pb.DetectRequest, context: object) -> pb.DetectResponse:  # noqa: N802
         answer: asyncio.Future[tuple[list[float], float]] = asyncio.get_running_loop().create_future()
@@ -46,6 +52,7 @@ class Server(pb_grpc.InferenceServiceServicer):
         captured_ns = request.captured_at.ToNanoseconds()
         await self._events.send_and_wait(request.camera_id, captured_ns, boxes, model_ms)
         self.acknowledged.append(((now_ns() - captured_ns) / 1e6, model_ms))
+        self.of_camera[request.camera_id] += 1
         return pb.DetectResponse(camera_id=request.camera_id, inference_latency_ms=model_ms)
 
     async def work(self) -> None:
@@ -63,8 +70,8 @@ class Server(pb_grpc.InferenceServiceServicer):
         return self._model.run(frames)
 
 
-async def serve(port: int, model: Model, events: Events, warm_up_s: float, seconds: float) -> None:
-    """Serve for a while, and print what was acknowledged after the warm-up."""
+async def serve(port: int, model: Model, events: Events, warm_up_s: float, seconds: float, pids: Sequence[int]) -> None:
+    """Serve for a while, and print what was acknowledged after the warm-up, and what it and the cameras used."""
     server = grpc.aio.server()
     service = Server(model, events)
     pb_grpc.add_InferenceServiceServicer_to_server(service, server)
@@ -77,9 +84,10 @@ async def serve(port: int, model: Model, events: Events, warm_up_s: float, secon
         await asyncio.sleep(0.05)
     await asyncio.sleep(warm_up_s)
     service.acknowledged.clear()
-    began = time.monotonic()
+    service.of_camera.clear()
+    began, used = time.monotonic(), cpu_s(pids)
     await asyncio.sleep(seconds)
-    reported, passed = list(service.acknowledged), time.monotonic() - began
+    reported, passed, used = list(service.acknowledged), time.monotonic() - began, cpu_s(pids) - used
     work.cancel()
     await server.stop(0)
     print(
@@ -87,11 +95,21 @@ async def serve(port: int, model: Model, events: Events, warm_up_s: float, secon
             {
                 "frames_per_s": len(reported) / passed,
                 "capture_to_kafka_ms": statistics.median(total for total, _ in reported),
+                "p99_ms": statistics.quantiles((total for total, _ in reported), n=100)[98],
+                "fairness": fairness(service.of_camera.values()),
+                "cpu_ms_per_frame": 1000 * used / len(reported),
                 "model_ms": statistics.median(model for _, model in reported),
                 "within_200_ms": sum(total <= 200 for total, _ in reported) / len(reported),
             }
         )
     )
+
+
+def cpu_s(pids: Sequence[int]) -> float:
+    """Return the processor time that processes have used, in seconds."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+    return sum(int(each[11]) + int(each[12]) for each in fields) / ticks
 
 
 def watch(port: int, camera: str, recording: str, fps: float) -> None:
@@ -138,7 +156,8 @@ def main() -> None:
     ]
     try:
         model, events = Model(given.model, given.threads), Events(given.bootstrap, given.topic)
-        asyncio.run(serve(given.port, model, events, given.warm_up, given.seconds))
+        pids = [os.getpid(), *(camera.pid for camera in cameras)]
+        asyncio.run(serve(given.port, model, events, given.warm_up, given.seconds, pids))
     finally:
         for camera in cameras:
             camera.kill()

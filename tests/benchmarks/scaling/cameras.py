@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from app.cameras import Camera, DetectClient
+from app.cameras.camera import Camera
 from app.cameras.frame import EncodedFrame
 from app.cameras.ledger import DropReason
 from app.cameras.outcome import Fate, Outcome
+from app.cameras.sending.client import DetectClient
 from app.cameras.sources import Capture, FrameTime, RawFrame
 from app.core.clock import Clock
 from app.settings.cameras import CameraSettings

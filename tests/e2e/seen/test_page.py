@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -59,7 +60,7 @@ def test_the_boxes_move_and_are_always_those_of_the_picture(page: Page):
     assert len(seen) >= 3
     labels = page.run(f"[...document.querySelectorAll('#camera-{STEADY} svg.boxes text')].map(one => one.textContent)")
     assert labels
-    assert all(float(label.split()[-1]) <= 1 for label in labels)
+    assert all(re.fullmatch(r".+ (0\.\d\d|1\.00)( #\d{1,4})?", label) for label in labels)
 
 
 def test_nothing_is_fetched_from_elsewhere_and_nothing_goes_wrong(page: Page, watched: Watched):

@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.web import Cursor, NewFrames, SystemFacts
+from app.cameras import Cursor, NewFrames
+from app.web import SystemFacts
 from app.web.event_hub import MAX_VIEWERS
 from tests.support.browser import Page, browser
 from tests.support.page_server import LINK, LINKED, Seen, serving

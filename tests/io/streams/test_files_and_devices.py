@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.cameras import CameraState, open_source
+from app.cameras import CameraState
 from app.cameras.camera import CameraTiming
-from app.cameras.sources import Source
+from app.cameras.sources import Source, open_source
 from app.core.clock import Clock
 from app.errors import SourceUnavailable
 from app.settings.source_url import SourceKind, SourceUrl

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from app.cameras import CameraState, open_source
+from app.cameras import CameraState
 from app.cameras.camera import CameraTiming
 from app.cameras.ledger import DropReason
-from app.cameras.sources import Source
+from app.cameras.sources import Source, open_source
 from app.cameras.sources.jpeg_splitter import JpegSplitter
 from app.core.clock import Clock
 from app.errors import SourceRefused, SourceUnavailable

@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 import pytest
 
-from app.cameras import CameraState, open_source
+from app.cameras import CameraState
 from app.cameras.camera import CameraTiming
 from app.cameras.sampling import EvenGrid
-from app.cameras.sources import FrameTime, Source
+from app.cameras.sources import FrameTime, Source, open_source
 from app.core.clock import Clock
 from app.errors import SettingsError, SourceUnavailable
 from app.settings.source_url import SourceUrl

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.cameras import Camera
+from app.cameras.camera import Camera
 from app.cameras.frame import EncodedFrame
 from app.cameras.outcome import Outcome
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cameras import open_source
+from app.cameras.sources import open_source
 from app.core.clock import Clock
 from app.errors import SourceUnavailable
 from app.settings.source_url import SourceUrl

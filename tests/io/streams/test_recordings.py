@@ -9,10 +9,10 @@ from pathlib import Path
 import av
 import pytest
 
-from app.cameras import CameraState, open_source
+from app.cameras import CameraState
 from app.cameras.camera import CameraTiming
 from app.cameras.sampling import EvenGrid
-from app.cameras.sources import FrameTime
+from app.cameras.sources import FrameTime, open_source
 from app.errors import SourceEnded
 from app.settings.source_url import SourceUrl
 from tests.support import http_server

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.cameras import CameraState, open_source
+from app.cameras import CameraState
 from app.cameras.camera import CameraTiming
 from app.cameras.ledger import DropReason
-from app.cameras.sources import RawFrame
+from app.cameras.sources import RawFrame, open_source
 from app.core.clock import Clock
 from app.errors import SourceRefused, SourceUnavailable
 from app.settings.source_url import SourceUrl

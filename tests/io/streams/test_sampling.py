@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.cameras import open_source
 from app.cameras.sampling import EvenGrid
+from app.cameras.sources import open_source
 from app.core.clock import Clock
 from app.errors import SourceEnded
 from app.settings.source_url import SourceUrl

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.simulation.incidents import Incident, ground_points
+from app.simulation.incidents import Incident, ground_points, stage
 from app.simulation.spec import StreetSpec
-from app.simulation.street import Street
 
 WIDTH, HEIGHT = 640, 360
 FPS = 5.0
@@ -66,7 +65,7 @@ def near_misses(fps: float = FPS) -> list[Trial]:
 
 def _traffic(seed: int, fps: float) -> Trial:
     spec = _spec(seed, fps, "stop:at=8:for=14,wrong_way:at=30,speed:at=40:kmh=20", objects=2)
-    stopped, wrong_way, speed = Street(spec).incidents
+    stopped, wrong_way, speed = stage(spec)[1]
     points, metres = ground_points(spec.width / spec.height)
     rules = {
         "stopped": {"type": "stopped", "dwell": 10, "zone": stopped.zone},
@@ -85,7 +84,7 @@ def _traffic(seed: int, fps: float) -> Trial:
 
 def _pavement(seed: int, fps: float) -> Trial:
     spec = _spec(seed, fps, "loiter:at=6:for=25,crowd:at=48:for=9,abandon:at=78:for=26")
-    loitering, crowd, abandoned = Street(spec).incidents
+    loitering, crowd, abandoned = stage(spec)[1]
     rules = {
         "loitering": {"type": "loitering", "dwell": 20, "zone": loitering.zone, "classes": ["person"]},
         "crowd": {"type": "crowd", "count": 5, "zone": crowd.zone, "classes": ["person"]},
@@ -102,7 +101,7 @@ def _pavement(seed: int, fps: float) -> Trial:
 
 def _bus_stop(seed: int, fps: float) -> Trial:
     spec = _spec(seed, fps, "stop:at=8:for=5:x=0.5")
-    (stopped,) = Street(spec).incidents
+    (stopped,) = stage(spec)[1]
     zone = [[0.4, 0.7], [0.6, 0.7], [0.6, 0.88], [0.4, 0.88]]
     return Trial(
         f"bus stop {seed}", spec, 20, {"intrusion": {"type": "intrusion", "zone": zone}}, {"intrusion": stopped}
@@ -111,7 +110,7 @@ def _bus_stop(seed: int, fps: float) -> Trial:
 
 def _nineteen_of_twenty(seed: int, fps: float) -> Trial:
     spec = _spec(seed, fps, "stop:at=8:for=19", objects=2)
-    (stopped,) = Street(spec).incidents
+    (stopped,) = stage(spec)[1]
     rules = {"stopped": {"type": "stopped", "dwell": 20, "zone": stopped.zone}}
     return Trial(f"19 s of 20 {seed}", spec, 34, rules, {}, {"dwell": 18})
 
@@ -124,7 +123,7 @@ def _wobbling(seed: int, fps: float) -> Trial:
 
 def _touching(seed: int, fps: float) -> Trial:
     spec = _spec(seed, fps, "loiter:at=6:for=0.5")
-    (touched,) = Street(spec).incidents
+    (touched,) = stage(spec)[1]
     return Trial(
         f"touching {seed}", spec, 14, {"intrusion": {**_intrusion(touched), "start_after": 1}}, {}, {"start_after": 0.1}
     )
@@ -132,14 +131,14 @@ def _touching(seed: int, fps: float) -> Trial:
 
 def _parked_from_the_start(seed: int, fps: float) -> Trial:
     spec = _spec(seed, fps, "stop:at=0:for=40", objects=2)
-    (parked,) = Street(spec).incidents
+    (parked,) = stage(spec)[1]
     rules = {"stopped": {"type": "stopped", "dwell": 20, "zone": parked.zone}}
     return Trial(f"parked {seed}", spec, 38, rules, {}, {"include_parked": True})
 
 
 def _cut_within_the_zone(seed: int, fps: float) -> Trial:
     spec = _spec(seed, fps, "loiter:at=6:for=27")
-    (loitering,) = Street(spec).incidents
+    (loitering,) = stage(spec)[1]
     rules = {"loitering": {"type": "loitering", "dwell": 20, "zone": loitering.zone}}
     return Trial(f"cut {seed}", spec, 40, rules, {}, {"dwell": 8}, cut=(12, 22))
 

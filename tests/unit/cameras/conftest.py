@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.cameras import DetectClient
+from app.cameras.sending.client import DetectClient
 from app.settings.service_address import ServiceAddress
 from tests.support.cameras import ManualClock, Service
 

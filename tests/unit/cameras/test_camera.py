@@ -10,11 +10,13 @@ import grpc
 import numpy as np
 import pytest
 
-from app.cameras import Camera, CameraState, DetectClient, open_source
+from app.cameras import CameraState
+from app.cameras.camera import Camera
 from app.cameras.frame import EncodedFrame
 from app.cameras.ledger import DropReason
 from app.cameras.outcome import Outcome
-from app.cameras.sources import Capture, RawFrame
+from app.cameras.sending.client import DetectClient
+from app.cameras.sources import Capture, RawFrame, open_source
 from app.core.clock import Clock
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.settings.cameras import CameraSettings

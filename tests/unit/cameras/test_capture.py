@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from app.cameras import Camera, CameraState, DetectClient
+from app.cameras import CameraState
+from app.cameras.camera import Camera
+from app.cameras.sending.client import DetectClient
 from app.errors import SourceUnavailable
 from tests.support.camera_doubles import Observer, Sender, changes, forever
 from tests.support.cameras import (

@@ -8,7 +8,8 @@ import torch
 
 from app.detection.detections import Detections
 from app.detection.options import DetectorOptions
-from app.detection.postprocessing import MAX_WEAK, Postprocessor, top_anchors
+from app.detection.postprocessing import MAX_WEAK, Postprocessor, best_of_overlapping, boxes_in_source
+from app.detection.runners import top_anchors
 
 ANCHORS, CLASSES = 500, 3
 
@@ -121,3 +122,26 @@ def test_a_weak_box_that_is_not_finite_is_left_out_and_spoils_no_frame() -> None
     assert len(found) == 1
     assert found.weak is not None
     np.testing.assert_allclose(found.weak.scores, [0.15])
+
+
+@pytest.mark.parametrize("iou", [0.0, 0.45, 0.7, 1.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_overlapping_boxes_are_left_out_as_by_torchvision(iou: float, seed: int) -> None:
+    from torchvision.ops import nms
+
+    random = np.random.default_rng(seed)
+    corners = random.integers(0, 40, (300, 2)) * np.float32(0.37)  # many boxes overlap by exactly the same share
+    boxes = np.hstack([corners, corners + random.integers(0, 30, (300, 2))]).astype(np.float32)
+    scores = np.sort(random.random(300, np.float32))[::-1].copy()
+    expected = nms(torch.from_numpy(boxes), torch.from_numpy(scores), iou).tolist()
+    assert best_of_overlapping(boxes, iou, 300) == expected
+    assert best_of_overlapping(boxes, iou, 7) == expected[:7]
+
+
+@pytest.mark.parametrize("size", [(360, 640), (720, 1280), (1080, 1919), (641, 33), (7, 900), (320, 320)])
+def test_boxes_are_scaled_to_the_source_as_by_ultralytics(size: tuple[int, int]) -> None:
+    from ultralytics.utils.ops import scale_boxes
+
+    boxes = (np.random.default_rng(3).random((200, 4), np.float32) * 360 - 20).astype(np.float32)
+    for shape in ((320, 320), (192, 320), (320, 32)):
+        np.testing.assert_array_equal(boxes_in_source(boxes, shape, size), scale_boxes(shape, boxes.copy(), size))

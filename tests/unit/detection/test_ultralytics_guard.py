@@ -114,3 +114,27 @@ def test_a_model_whose_package_is_missing_is_refused_and_nothing_is_installed(tm
     for reported, package in zip(found["reported"], ("openvino", "tensorrt"), strict=True):
         assert package in reported
     assert not [one for one in found["seen"] if "pip" in one[1] or one[0].startswith("socket")]
+
+
+SETTINGS_FOLDER = """
+import os
+import app.detection
+from app.detection.ultralytics_guard import guard_ultralytics
+guard_ultralytics()
+folder = os.environ["YOLO_CONFIG_DIR"]
+print(folder, os.access(folder, os.W_OK))
+"""
+
+
+def test_where_the_cache_cannot_be_written_ultralytics_keeps_its_settings_in_a_folder_of_the_process(tmp_path: Path):
+    (tmp_path / "file").touch()  # nothing can be made below it, not even by root
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("YOLO_")}
+    environment |= {"XDG_CACHE_HOME": str(tmp_path / "file" / "cache"), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", SETTINGS_FOLDER], env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    folder, writable = done.stdout.split()
+    assert Path(folder).parent == tmp_path
+    assert writable == "True"
+    assert not Path(folder).exists()  # gone with the process

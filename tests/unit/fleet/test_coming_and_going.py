@@ -13,14 +13,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.cameras import CameraStatus
+from app.cameras import CameraStatus, Cursor, NewFrames
 from app.cameras.telemetry import CameraTelemetry, ReportedTelemetry
 from app.fleet import Fleet, Reconciler, camera_store
 from app.fleet.placement import Node, Placement
 from app.fleet.status_line import Observation, StatusLine
 from app.settings.cameras import CameraSettings
 from app.telemetry.metrics import Metric
-from app.web import Cursor, NewFrames, SystemFacts, build_api
+from app.web import SystemFacts, build_api
 from app.web.event_hub import EventHub
 from tests.support.api_system import PUBLISHER, System, camera, status
 from tests.support.fleet import camera as wanted

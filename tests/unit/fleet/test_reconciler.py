@@ -119,3 +119,16 @@ async def test_after_two_hundred_cameras_came_and_went_nothing_is_left():
     await cameras.settled("c199")
     assert not cameras.running
     assert not cameras._converging
+
+
+async def test_who_wants_to_know_is_told_of_a_camera_that_is_removed_and_not_of_one_that_changes_or_ends_with_all():
+    runner, removed = Runner(), []
+    cameras = Reconciler(runner.start, removed=removed.append)
+    cameras.start()
+    cameras.set_desired([camera("a", fps=1), camera("b", fps=1), camera("c", fps=1)])
+    cameras.set_desired([camera("a", fps=2), camera("b", fps=1)])
+    for name in "abc":
+        await cameras.settled(name)
+    assert removed == ["c"]
+    await cameras.close()
+    assert removed == ["c"]

@@ -385,3 +385,20 @@ async def test_records_of_a_camera_keep_their_order_while_their_topic_fails_agai
         assert all(before < after for before, after in pairwise(first_seen))
         once = {dict(record.headers)["ce_id"] for record in topics["anomalies"].records}
         assert len(once) == street.it.now.channels["anomalies"].accounts.published
+
+
+async def test_incidents_whose_state_cannot_be_read_any_more_are_ended_by_the_next_frame(tmp_path: Path):
+    async with running_street(tmp_path) as street:
+        await street.set_rules(INTRUSION)
+        for number in range(9 * FPS):
+            await street.show(number)
+        street.it.writer._spool._database.execute("UPDATE analysis SET digest = digest + 1 WHERE kind = 'rules'")
+    async with running_street(tmp_path) as reborn:
+        for number in range(9 * FPS, PASS):
+            await reborn.show(number)
+        await reborn.settled()
+        states = [(one["state"], one["reason"]) for one in reborn.bodies("anomalies")]
+        assert states == [("end", "camera_lost"), ("new", None), ("end", "track_lost")]
+        for body in reborn.bodies("anomalies"):
+            schema("anomaly").validate(body)
+        assert await reborn.it.publisher.rules.incidents(IncidentQuery(active=True)) == []

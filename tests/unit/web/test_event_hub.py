@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.cameras import AnsweredFrame, FrameLatency, Picture
-from app.web import Cursor, NewFrames
+from app.cameras import AnsweredFrame, Cursor, FrameLatency, NewFrames, Picture
 from app.web.event_hub import MAX_VIEWERS, QUEUE, EventHub, TooManyViewers
 from app.web.shared_answer import SharedAnswer
 

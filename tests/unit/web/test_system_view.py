@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from app.cameras import CameraState, CameraStatus, Picture
+from app.cameras import CameraState, CameraStatus, Cursor, NewFrames, Picture
 from app.cameras.status import Blocked, ServiceTrouble
 from app.fleet import Origin
 from app.fleet.status_line import Observation
 from app.fleet.supervisor import CameraReport, SupervisedCamera
 from app.publisher import PublisherSnapshot
 from app.settings.cameras import CameraSettings
-from app.web import BrokerFacts, Cursor, DeploymentFacts, LoadFacts, NewFrames
+from app.web import BrokerFacts, DeploymentFacts, LoadFacts
 from app.web.system_view import SystemView, health_of
 from tests.support.api_system import FINE, NOW, PUBLISHER, status
 from tests.support.fleet import Runner, Shards, camera, desired_rules, fleet

@@ -11,10 +11,10 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from pydantic import SecretStr
 
-from app.cameras import DetectClient
 from app.cameras.frame import EncodedFrame
 from app.cameras.ledger import DropReason
 from app.cameras.outcome import Fate
+from app.cameras.sending.client import DetectClient
 from app.cameras.sending.tracing import CameraTracing
 from app.core.wanted import Wanted
 from app.errors import SettingsError

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.support.simulated_pace import Load, Simulation
@@ -31,6 +33,25 @@ def test_without_overload_no_frame_is_left_out_and_none_waits():
     assert len(came.delays) == pytest.approx(8 * 5 * came.seconds, rel=0.01)
     assert came.median_s < 0.06
     assert came.expired == 0
+
+
+@pytest.mark.parametrize("fps", [10, 30])
+def test_where_single_answers_are_late_by_chance_nearly_all_that_is_offered_is_delivered(fps: float):
+    load = Load(8, fps, 0.002, call_s=0.006, batch=16, late_share=0.05)
+    came = Simulation(load, seed=1).run(30)
+    assert came.rate(0, 30) > 0.8 * 8 * fps
+    assert came.fairness > 0.99
+    assert came.median_s < 0.05
+
+
+@pytest.mark.parametrize(
+    "load", [Load(8, 30, 0.002, call_s=0.006, batch=16), Load(16, 10, 0.042)], ids=["free", "full"]
+)
+def test_a_service_that_stopped_for_two_seconds_delivers_as_before_within_three(load: Load):
+    came = Simulation(replace(load, stops=((12, 14),)), seed=1).run(22)
+    before = came.rate(4, 12)
+    assert came.rate(17, 22) > 0.9 * before
+    assert came.rate(14, 17) > 0.75 * before
 
 
 def test_the_same_seed_gives_the_same_result():

@@ -10,11 +10,12 @@ import time
 import grpc
 import pytest
 
-from app.cameras import CameraState, DetectClient
+from app.cameras import CameraState
 from app.cameras.camera import CameraTiming
 from app.cameras.frame import EncodedFrame
 from app.cameras.ledger import DropReason
 from app.cameras.outcome import Outcome
+from app.cameras.sending.client import DetectClient
 from app.cameras.sources import Capture, RawFrame
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.settings.service_address import ServiceAddress

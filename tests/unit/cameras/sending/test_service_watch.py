@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from app.cameras import Camera, CameraState
-from app.cameras.camera import CameraTiming
+from app.cameras import CameraState
+from app.cameras.camera import Camera, CameraTiming
 from app.cameras.frame import EncodedFrame
 from app.cameras.ledger import DropReason
 from app.cameras.outcome import Outcome

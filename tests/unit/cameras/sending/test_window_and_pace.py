@@ -150,8 +150,9 @@ def test_a_long_silence_causes_no_jump():
     assert pace.rate == pytest.approx(before + 1.5)  # two seconds' gain, as calm as two seconds make it
 
 
-def test_the_longer_there_was_no_sign_of_load_the_faster_a_camera_comes_back():
-    pace, gains = Pace(30, 0.2), []
+@pytest.mark.parametrize(("fps", "times"), [(10, 1), (30, 3)])
+def test_the_longer_there_was_no_sign_of_load_the_faster_a_camera_comes_back(fps: float, times: float):
+    pace, gains = Pace(fps, 0.2), []
     for _ in range(20):
         pace.record(BUSY, 0.0, round_trip_s=0.05)
     for second in range(1, 5):
@@ -161,8 +162,8 @@ def test_the_longer_there_was_no_sign_of_load_the_faster_a_camera_comes_back():
     pace.record(BUSY, 4.5, round_trip_s=0.05)
     before = pace.rate
     pace.record(IDLE, 5.5, round_trip_s=0.05)
-    assert gains == pytest.approx([0.625, 0.75, 0.875, 1.0])
-    assert pace.rate - before == pytest.approx(0.625)
+    assert gains == pytest.approx([0.625 * times, 0.75 * times, 0.875 * times, 1.0 * times])
+    assert pace.rate - before == pytest.approx(0.625 * times)
 
 
 def shares_after(rates: list[float], capacity: float, seconds: float) -> list[float]:
@@ -191,7 +192,17 @@ def test_answers_that_take_long_slow_a_camera_where_others_came_in_half_the_time
     pace = Pace(10, 0.2)
     pace.record(IDLE, 0.1, round_trip_s=0.05)
     pace.record(IDLE, 0.2, round_trip_s=0.16)
+    pace.record(IDLE, 0.3, round_trip_s=0.16)
     assert pace.slowed
+
+
+@pytest.mark.parametrize("late", [IDLE, Outcome.dropped(DropReason.DEADLINE)])
+def test_one_late_answer_among_others_slows_no_camera(late: Outcome):
+    pace = Pace(10, 0.2)
+    for number in range(30):
+        is_late = number % 3 == 2
+        pace.record(late if is_late else IDLE, number / 10, round_trip_s=0.16 if is_late else 0.05)
+        assert not pace.slowed
 
 
 def test_a_delay_that_is_always_long_slows_no_camera():

@@ -11,8 +11,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from app.cameras import open_source
-from app.cameras.sources import FrameTime
+from app.cameras.sources import FrameTime, open_source
 from app.cameras.sources.live import LiveSource
 from app.cameras.sources.timeouts import Timeouts
 from app.core.clock import Clock

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.cameras import open_source
 from app.cameras.sampling import EvenGrid
-from app.cameras.sources import FrameTime, Source
+from app.cameras.sources import FrameTime, Source, open_source
 from app.cameras.sources.ffmpeg import VideoDecoder
 from app.core.clock import Clock
 from app.errors import SourceEnded, SourceUnavailable

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ class Counting:
         self.loaded: list[str] = []
         self.dumped = 0
 
-    def load(self, camera_id: str, stored: Mapping[str, bytes]) -> int:
+    def load(self, camera_id: str, stored: Mapping[str, bytes], under_way: Sequence[Mapping[str, Any]]) -> int:
         self.loaded.append(camera_id)
         return int(stored.get("track", b"0"))
 

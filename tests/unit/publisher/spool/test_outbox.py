@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ class OneRecord:
     def __init__(self, channel: Channel = "anomalies", size: int = 10) -> None:
         self.channel, self.size = channel, size
 
-    def load(self, camera_id: str, stored: Mapping[str, bytes]) -> None:
+    def load(self, camera_id: str, stored: Mapping[str, bytes], under_way: Sequence[Mapping[str, Any]]) -> None:
         return None
 
     def analyse(self, states: None, frame: JudgedFrame) -> tuple[None, Analysed]:

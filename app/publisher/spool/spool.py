@@ -55,7 +55,6 @@ from app.publisher.spool.rows import (
 )
 
 logger = logging.getLogger(__name__)
-
 _LEDGER = ("accepted", "published", "discarded", "destroyed")
 REPEAT_WINDOW_S = 600.0
 """How long an acknowledged id is remembered (``proto/README.md``, "Delivery")."""

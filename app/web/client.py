@@ -14,8 +14,9 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from app.errors import NothingThere, SettingsError, SystemAway, SystemRefused
 from app.web.anomaly_fields import AnomalyModel
+from app.web.event_fields import EventModel
 from app.web.rule_fields import RemovedRuleModel, RuleModel
-from app.web.schemas import CameraModel, EventModel, StatusModel
+from app.web.schemas import CameraModel, StatusModel
 from app.web.write_routes import RemovedModel
 
 T = TypeVar("T")

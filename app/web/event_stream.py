@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
+from app.web.event_fields import EventModel
 from app.web.event_hub import EventHub, TooManyViewers, Viewer
 from app.web.figures import Model
 from app.web.problems import problem
-from app.web.schemas import EventModel, StatusModel
+from app.web.schemas import StatusModel
 
 STATUS_PERIOD_S = 2.0
 """How often a stream sends the status; it also detects a closed connection."""

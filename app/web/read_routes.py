@@ -9,11 +9,12 @@ from typing import Annotated
 from fastapi import APIRouter, Header, HTTPException, Query, Response
 
 from app.cameras import Picture
+from app.web.event_fields import EventModel
 from app.web.event_hub import EventHub
 from app.web.event_stream import EventStream
 from app.web.facts import SystemSource
 from app.web.problems import problems
-from app.web.schemas import CameraModel, EventModel, StatusModel
+from app.web.schemas import CameraModel, StatusModel
 from app.web.shared_answer import SharedAnswer
 
 STATUS_FOR_S = 1.0

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from app.core.ports import free_ports
+from app.errors import SystemRefused
+from app.web.anomaly_fields import AnomalyModel
 from app.web.client import ApiClient
 from tests.support.browser import browser
 from tests.support.command import SIGHTLINE
@@ -42,6 +44,14 @@ def started(folder: Path) -> Iterator[tuple[System, ApiClient, Path]]:
         yield system, ApiClient(f"http://127.0.0.1:{http_port}"), config
 
 
+def incidents(api: ApiClient, **query: str) -> tuple[AnomalyModel, ...]:
+    """Return the incidents; none where a busy publisher does not answer in time."""
+    try:
+        return api.anomalies(**query)
+    except SystemRefused:
+        return ()
+
+
 def test_each_demonstration_street_has_incidents_within_two_minutes(started: tuple[System, ApiClient, Path]):
     _, api, _ = started
     began = time.monotonic()
@@ -50,7 +60,7 @@ def test_each_demonstration_street_has_incidents_within_two_minutes(started: tup
         assert time.monotonic() - began < TWO_MINUTES, (
             f"found only {sorted(found)}; status: {api.status().rules_trouble}"
         )
-        found |= {(one.camera_id, one.rule) for one in api.anomalies(limit="500")}
+        found |= {(one.camera_id, one.rule) for one in incidents(api, limit="500")}
         time.sleep(1)
 
 
@@ -92,12 +102,13 @@ def test_a_rule_added_by_a_command_holds_at_once_and_its_incidents_are_listed(
     assert sightline("rules", "add", str(rules)).startswith("anyone (crowd) is added, for street-east, street-west")
     assert api.status().rules_trouble == ""
     end = time.monotonic() + 60
-    while "anyone" not in {one.rule for one in api.anomalies(active="true")}:
+    while "anyone" not in {one.rule for one in incidents(api, active="true")}:
         assert time.monotonic() < end, "the rule found nothing"
         time.sleep(0.5)
     assert "anyone" in sightline("anomalies", "--active")
     sightline("rules", "remove", "anyone")
-    while "anyone" in {one.rule for one in api.anomalies(active="true")}:
+    end = time.monotonic() + 60
+    while not any(one.rule == "anyone" and one.state == "end" for one in incidents(api, active="false", limit="500")):
         assert time.monotonic() < end, "its incidents go on"
         time.sleep(0.5)
     ended = [json.loads(line) for line in sightline("anomalies", "--json", "--limit", "500").splitlines()]

@@ -16,7 +16,7 @@ from app.cli.snapshot_file import draw_boxes, write_snapshot
 from app.cli.video_file import SavedVideo, write_video
 from app.errors import NothingThere, SightlineError
 from app.web.client import ApiClient, Snapshot
-from app.web.schemas import DetectionModel, EventModel, SizeModel, StagesModel
+from app.web.event_fields import DetectionModel, EventModel, SizeModel, StagesModel
 
 GREY = cv2.imencode(".jpg", np.full((48, 64, 3), 128, np.uint8))[1].tobytes()
 

@@ -25,6 +25,10 @@ SightlineError
 │   │       └── SpoolDamaged      its file was damaged
 │   ├── DeliveryRefused           the broker refuses this event for good
 │   └── BrokerUnavailable         the embedded broker did not come up
+├── EvidenceError                 a picture or clip of an incident
+│   ├── EvidenceRefused           it cannot be made, or not be kept, for good
+│   └── StoreUnavailable          the object store does not take it now; trying again may succeed
+│       └── StoreRefused          the store refuses us: key, rights or bucket are wrong
 ├── ChangeError                   a change of the cameras, or of the rules, of the running system
 │   ├── CameraUnknown             there is no such camera
 │   ├── CameraExists              its id is taken
@@ -146,6 +150,22 @@ class DeliveryRefused(DeliveryError):
 
 class BrokerUnavailable(DeliveryError):
     """The embedded broker did not come up."""
+
+
+class EvidenceError(SightlineError):
+    """A picture or clip of an incident could not be made, kept or stored."""
+
+
+class EvidenceRefused(EvidenceError):
+    """The picture or clip cannot be made, or not be kept, for good; the text says why."""
+
+
+class StoreUnavailable(EvidenceError):
+    """The object store does not take evidence now; trying again may succeed."""
+
+
+class StoreRefused(StoreUnavailable):
+    """The object store refuses us, for a wrong key, missing rights or a missing bucket, until someone mends that."""
 
 
 class ChangeError(SightlineError):

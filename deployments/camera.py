@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import ray
 from pydantic import SecretStr
 
-from app.cameras import CameraStatus, Cursor, NewFrames, Picture
+from app.cameras import CameraStatus, Cursor, FrameHistory, NewFrames, Picture
+from app.core.anonymiser import Anonymiser
 from app.fleet.proxies import Proxy, addresses
 from app.fleet.supervisor import CameraReport
 from app.settings.cameras import CameraSettings
 from app.settings.connections import TlsSettings
+from app.settings.evidence import PrivacySettings
 from app.settings.service_address import ServiceAddress
 from deployments.actor_logs import log_beside_serve
 
@@ -37,6 +40,10 @@ class CameraServiceOptions:
     """``None``: tracing is off."""
     proxies: tuple[Proxy, ...] = ()
     """Serve's healthy proxies, where there are several nodes."""
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    """What pictures must not show."""
+    classes: tuple[str, ...] = ()
+    """Labels that the service keeps, unless the camera names its own; empty: all."""
 
 
 class CameraActor:
@@ -59,6 +66,11 @@ class CameraActor:
             client=self._client,
             epoch=epoch,
             budget_ms=options.budget_ms,
+            history=FrameHistory(
+                Anonymiser(options.privacy.anonymise),
+                # What is not looked for cannot be hidden.
+                shows_pictures=not options.privacy.unseen(settings.wanted, options.classes),
+            ),
         )
 
     async def run(self) -> None:
@@ -100,8 +112,8 @@ class CameraActor:
         self._route(proxies)
 
     async def picture(self) -> Picture | None:
-        """Return the newest answered frame; ``None`` before the first."""
-        return self._camera.history.picture
+        """Return the newest answered frame that may be shown; ``None`` before the first."""
+        return await asyncio.to_thread(self._camera.history.picture)
 
     def _route(self, proxies: tuple[Proxy, ...]) -> None:
         self._client.route(addresses(self._service, proxies, node=self._node, camera_id=self._id))

@@ -10,18 +10,22 @@ from typing import Any
 from ray import serve
 from ray.serve.schema import ProxyStatus
 
+from app.errors import DeliveryUnavailable
 from app.fleet.proxies import Proxy
 from app.ingress.service import ServiceLoad
-from app.publisher import IncidentQuery, PublisherSnapshot, RuleCount
+from app.publisher import EvidenceAnswer, IncidentQuery, PublisherSnapshot, RuleCount
 from app.settings.rule_lists import dump_rules
 from app.settings.rules import RuleFields
 from app.web import DeploymentFacts, LoadFacts
+from deployments.actors import last_line
 from deployments.nodes import living_nodes
 
 INFERENCE = "inference"
 """Name of the inference application in ``serve_config.yaml``."""
 TIMEOUT_S = 3.0
 """Time-out of each question."""
+EVIDENCE_TIMEOUT_S = 30.0
+"""Time-out of the question for a picture or a clip, which may have to be read from the store."""
 
 
 class RayCluster:
@@ -39,6 +43,19 @@ class RayCluster:
         except Exception:  # noqa: BLE001 - for whatever reason, it cannot be reached
             return None
         return snapshot
+
+    async def evidence(self, anomaly_id: str, kind: str) -> EvidenceAnswer | None:
+        """Return the evidence of an incident; ``None`` where it has none of the kind.
+
+        Raises:
+            DeliveryUnavailable: it cannot be asked now.
+        """
+        try:
+            answer = serve.get_app_handle(INFERENCE).evidence.remote(anomaly_id, kind)
+            found: EvidenceAnswer | None = await asyncio.wait_for(answer, EVIDENCE_TIMEOUT_S)
+        except Exception as error:  # noqa: BLE001 - for whatever reason, it cannot be reached
+            raise DeliveryUnavailable(last_line(error)) from None
+        return found
 
     async def set_rules(self, rules: tuple[RuleFields, ...]) -> Sequence[str]:
         """Send all rules to all shards of the publisher, and return why those that do not have them now do not."""

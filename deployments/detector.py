@@ -12,6 +12,7 @@ from ray import serve
 
 from app.core.clock import Clock
 from app.core.service_time import BatchTimes
+from app.core.wanted import AS_CONFIGURED
 from app.detection import (
     DetectorFactory,
     DetectorOptions,
@@ -21,7 +22,8 @@ from app.detection import (
     make_detector,
 )
 from app.detection.messages import DetectorAnswer, DetectorJob, ModelInfo, expired
-from app.errors import InferenceFailed, SightlineError
+from app.errors import InferenceFailed, SettingsError, SightlineError
+from app.settings.evidence import PrivacySettings
 from app.settings.live import LiveDetector, parse_live
 from app.telemetry.trouble_log import TroubleLog
 from deployments.actor_logs import log_as_serve
@@ -49,6 +51,7 @@ class ObjectDetector:
         fixed: Collection[str] = (),
         *,
         make: DetectorFactory = make_detector,
+        privacy: PrivacySettings | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Prepare; the model is loaded by the first :meth:`reconfigure`, which may name another one.
@@ -57,12 +60,14 @@ class ObjectDetector:
             options: which model, and how it is run, by the settings.
             fixed: the settings of the detector that the environment has set; ``user_config`` does not change them.
             make: makes the detector that options ask for, in a thread; it raises as ``make_detector`` does.
+            privacy: what pictures must not show, so that it must be looked for; ``None``: nothing.
             clock: measures budgets and batches.
         """
         log_as_serve()
         self._options = options
         self._fixed = fixed
         self._make = make
+        self._privacy = privacy or PrivacySettings()
         self._model: _LoadedModel | None = None
         self._revision = 0
         """Counts the calls of :meth:`reconfigure`: a model that is loaded for an older one is not taken over."""
@@ -164,6 +169,8 @@ class ObjectDetector:
     def _desired(self, user_config: object) -> DetectorOptions:
         live = parse_live(LiveDetector, user_config)
         desired = self._options.changed_by(live, self._fixed)
+        if unseen := self._privacy.unseen(AS_CONFIGURED, desired.classes):
+            raise SettingsError(f"user_config.classes: {unseen[0]!r} is left out, which privacy.anonymise is to hide")
         if ignored := live.without_effect(self._fixed):
             logger.warning("user_config: %s has no effect, as the environment sets it", ", ".join(ignored))
         return desired

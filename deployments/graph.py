@@ -99,7 +99,7 @@ def _inference(
     _check_scaling(args.scaling)
     fixed = named_by_the_environment("detector", process_environment())
     detector = ObjectDetector.options(ray_actor_options=resources).bind(  # type: ignore[attr-defined]
-        options, fixed, make=make
+        options, fixed, make=make, privacy=settings.privacy
     )
     ingress = DetectionIngress.options(  # type: ignore[attr-defined]
         # It only waits: the detectors use the CPU, and reserve it.
@@ -113,7 +113,7 @@ def _inference(
         max_event_age_s=settings.kafka.max_event_age.total_seconds(),
     )
     application: serve.Application = ingress.bind(
-        detector, limits, args.slots_per_replica, settings.token, settings.publisher.shards
+        detector, limits, args.slots_per_replica, settings.token, settings.publisher.shards, settings.privacy.anonymise
     )
     return application
 
@@ -131,6 +131,8 @@ def build_cameras(args: CamerasArgs) -> serve.Application:
         token=settings.token,
         budget_ms=settings.latency_budget_ms,
         tracing=tracing_config(),
+        privacy=settings.privacy,
+        classes=settings.detector.classes,
     )
     # It keeps changes made at run time in a folder of the node that holds the publisher's spool.
     manager = CameraManager.options(  # type: ignore[attr-defined]
@@ -187,7 +189,13 @@ def delivery_actors(settings: Settings) -> list[DeploymentActorConfig]:
             init_kwargs={
                 "sealed": Sealed(
                     PublisherOptions(
-                        settings.kafka, settings.spool, settings.latency_budget_ms, shard, settings.tracking
+                        settings.kafka,
+                        settings.spool,
+                        settings.latency_budget_ms,
+                        shard,
+                        settings.tracking,
+                        evidence=settings.evidence,
+                        anonymise=settings.privacy.anonymise,
                     )
                 )
             },

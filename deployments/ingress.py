@@ -22,7 +22,7 @@ from app.errors import DeliveryUnavailable, ModelUnavailable, Overloaded
 from app.ingress.service import DetectionService, ServiceLimits, ServiceLoad
 from app.ingress.telemetry import ServiceTelemetry
 from app.ingress.tracing import DetectedFrame, ServiceTracing
-from app.publisher import IncidentQuery, PublisherSnapshot, RuleCount
+from app.publisher import EvidenceAnswer, IncidentQuery, PublisherSnapshot, RuleCount
 from app.rpc.codes import UNKNOWN_FAULT, metadata_of, status_of
 from app.rpc.conversion import write_response
 from app.rpc.serving import UnreadableRequest
@@ -89,6 +89,7 @@ class DetectionIngress:
         slots_per_replica: int,
         token: SecretStr | None,
         shards: int = 1,
+        anonymise: tuple[str, ...] = (),
     ) -> None:
         log_as_serve()
         self._tracing = service_tracing()
@@ -99,6 +100,7 @@ class DetectionIngress:
             limits=limits,
             observer=ServiceTelemetry(RayMeter()),
             token=token.get_secret_value() if token else None,
+            anonymise=anonymise,
         )
         self._faults = TroubleLog(logger, "Detect failed", unit="calls", level=logging.ERROR)
         self._changes = PushedChanges((DETECTOR, serve.get_replica_context().deployment))
@@ -150,6 +152,14 @@ class DetectionIngress:
             DeliveryUnavailable: the publisher is away, with all its shards.
         """
         return await self._publishers.snapshot(seconds)
+
+    async def evidence(self, anomaly_id: str, kind: str) -> EvidenceAnswer | None:
+        """Return the evidence of an incident; ``None`` where it has none of the kind.
+
+        Raises:
+            DeliveryUnavailable: the publisher is away, with all its shards.
+        """
+        return await self._publishers.evidence(anomaly_id, kind)
 
     async def set_rules(self, rules: str) -> list[str]:
         """Put rules, a JSON list, into force in every shard, and return why those that do not have them do not."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
@@ -14,9 +14,13 @@ from ray.exceptions import RayError
 
 from app.core.channel import Channel
 from app.errors import DeliveryUnavailable, SightlineError
+from app.evidence.item import Kind
 from app.publisher import (
     Closing,
     EventPublisher,
+    EvidenceAnswer,
+    EvidenceDesk,
+    EvidenceParts,
     IncidentQuery,
     Receipt,
     RuleCount,
@@ -26,12 +30,14 @@ from app.publisher import (
     SpoolOptions,
     SpoolWriter,
     Submission,
+    make_evidence,
     open_shard,
 )
 from app.publisher.analysis import FrameAnalysis
 from app.publisher.kafka.sink import KafkaSink
 from app.publisher.telemetry import PublisherTelemetry
 from app.settings.connections import KafkaSettings
+from app.settings.evidence import EvidenceSettings
 from app.settings.settings import SpoolSettings
 from app.settings.tracking import TrackingSettings
 from deployments.actor_logs import log_beside_serve
@@ -57,6 +63,9 @@ class PublisherOptions:
     shard: Shard
     """Which of the publishers it is."""
     tracking: TrackingSettings
+    evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
+    anonymise: tuple[str, ...] = ()
+    """Labels whose boxes are pixelated in what is stored."""
 
 
 class Sealed(str):
@@ -137,6 +146,8 @@ class KafkaPublisher:
         self._sink: KafkaSink | None = None
         self._channels: Mapping[Channel, KafkaSink] = {}
         self._starting = asyncio.Lock()
+        self._evidence: EvidenceParts | None = None
+        self._desk: EvidenceDesk | None = None
 
     async def publish(self, submissions: Sequence[Submission]) -> list[Receipt | SightlineError]:
         """Commit events; each gets a receipt or its error."""
@@ -179,6 +190,12 @@ class KafkaPublisher:
         """Return how often a rule found something, by steps of time."""
         return await (await self._started()).rules.counts(rule, from_ms, to_ms, step_ms)
 
+    async def evidence(self, anomaly_id: str, kind: str) -> EvidenceAnswer | None:
+        """Return the evidence of an incident; ``None`` where it has none of the kind."""
+        await self._started()
+        assert self._desk is not None
+        return await self._desk.find(anomaly_id, Kind(kind))
+
     async def close(self) -> Closing | None:
         """Send what waits, close the spool and the connection to Kafka, and return the last accounts.
 
@@ -192,6 +209,8 @@ class KafkaPublisher:
             (publisher, self._publisher), (sink, self._sink) = (self._publisher, None), (self._sink, None)
             if publisher is None:
                 return None
+            if self._desk is not None:
+                await self._desk.close()
             closing: Closing = await publisher.finish(SETTLE_S)
             if sink is not None:
                 await sink.close(SETTLE_S)
@@ -213,10 +232,14 @@ class KafkaPublisher:
         }
         for each in (*((sink,) if sink is not None else ()), *self._channels.values()):
             each.start()
+        options = self._options
+        self._evidence = make_evidence(options.evidence, options.anonymise, options.spool.dir, shard)
+        spool = SpoolWriter(self._open_spool)
+        self._desk = EvidenceDesk(spool, self._evidence)
         telemetry = PublisherTelemetry(RayMeter(), shard=None if shard.alone else shard.number)
         publisher = EventPublisher(
             sink,
-            SpoolWriter(self._open_spool),
+            spool,
             budget_ms=self._options.budget_ms,
             observer=telemetry,
             tracks=telemetry,
@@ -224,12 +247,15 @@ class KafkaPublisher:
             channels=self._channels,
         )
         publisher.start()
+        self._desk.start()
         return publisher
 
     def _open_spool(self) -> Spool:
         spool = self._options.spool
         options = SpoolOptions(spool.dir, spool.max_bytes, spool.synchronous)
-        return open_shard(options, self._options.shard, FrameAnalysis(self._options.tracking, tuple(self._channels)))
+        evidence = self._evidence.incidents if self._evidence is not None else None
+        analysis = FrameAnalysis(self._options.tracking, tuple(self._channels), evidence)
+        return open_shard(options, self._options.shard, analysis, evidence)
 
     async def _bootstrap(self) -> Sequence[str]:
         return self._options.kafka.bootstrap_servers or (await self._find_broker(),)

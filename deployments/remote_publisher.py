@@ -13,6 +13,7 @@ from ray.exceptions import RayActorError, RayError
 from app.errors import DeliveryUnavailable, SightlineError
 from app.publisher import (
     Closing,
+    EvidenceAnswer,
     IncidentQuery,
     PublisherSnapshot,
     Receipt,
@@ -66,6 +67,15 @@ class RemotePublisher:
         """
         reading: ShardReading = await self._call("reading", seconds, timeout_s=timeout_s)
         return reading
+
+    async def evidence(self, anomaly_id: str, kind: str) -> EvidenceAnswer | None:
+        """Return the evidence of an incident; ``None`` where it has none of the kind.
+
+        Raises:
+            DeliveryUnavailable: the publisher is not there, or did not answer.
+        """
+        found: EvidenceAnswer | None = await self._call("evidence", anomaly_id, kind)
+        return found
 
     async def close(self) -> Closing | None:
         """Close the publisher; ``None`` where it was closed before.
@@ -147,6 +157,15 @@ class RemotePublishers:
         asked = await asyncio.gather(*(_reading(shard, seconds, patience_s) for shard in self.shards))
         return merge_readings(asked)
 
+    async def evidence(self, anomaly_id: str, kind: str) -> EvidenceAnswer | None:
+        """Return the evidence of an incident, whichever shard has it; ``None`` where it has none of the kind.
+
+        Raises:
+            DeliveryUnavailable: a shard that may have it does not answer.
+        """
+        asked = [shard.evidence(anomaly_id, kind) for shard in self.shards]
+        return _first_of(await asyncio.gather(*asked, return_exceptions=True))
+
     async def set_rules(self, rules: str) -> list[str]:
         """Put rules, a JSON list, into force in every shard, and return why those that do not have them do not."""
         asked = await asyncio.gather(*(shard.set_rules(rules) for shard in self.shards), return_exceptions=True)
@@ -200,6 +219,17 @@ class RemotePublishers:
         if all(one is None for one in closed):
             return ""
         return closing_line([one if isinstance(one, Closing) else None for one in closed])
+
+
+def _first_of(answers: Sequence[EvidenceAnswer | BaseException | None]) -> EvidenceAnswer | None:
+    """Return the answer of the shard that has an incident; where none has it, the failure of one that may."""
+    for answer in answers:
+        if isinstance(answer, EvidenceAnswer):
+            return answer
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return None
 
 
 async def _reading(shard: RemotePublisher, seconds: float | None, timeout_s: float) -> ShardReading | SightlineError:

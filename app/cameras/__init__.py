@@ -4,7 +4,7 @@ Importing this package loads neither OpenCV nor gRPC: most processes know of cam
 sources and sends frames is imported by the name of its module.
 """
 
-from app.cameras.history import AnsweredFrame, Cursor, FrameLatency, NewFrames, Picture
+from app.cameras.history import AnsweredFrame, Cursor, FrameHistory, FrameLatency, NewFrames, Picture
 from app.cameras.recent_drops import DroppedLately
 from app.cameras.status import CameraState, CameraStatus
 
@@ -14,6 +14,7 @@ __all__ = [
     "CameraStatus",
     "Cursor",
     "DroppedLately",
+    "FrameHistory",
     "FrameLatency",
     "NewFrames",
     "Picture",

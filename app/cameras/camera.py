@@ -89,6 +89,7 @@ class Camera:
         clock: Clock | None = None,
         timing: CameraTiming | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
+        history: FrameHistory | None = None,
     ) -> None:
         if settings.fps is None:
             raise ValueError(f"camera {settings.id} has no fps: load_settings fills it in")
@@ -106,7 +107,7 @@ class Camera:
         self._stopping = asyncio.Event()
         self._finished = asyncio.Event()
         self._running = False
-        self.history = FrameHistory()
+        self.history = history or FrameHistory()
         self._health = HealthMonitor(settings.id, stall_s=stall_s, observer=observer, clock=clock)
         encoder = Encoder(settings.max_side, settings.jpeg_quality, settings.masks)
         self._encoding = EncodingThread(settings.id, encoder)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from app.cameras.rate import per_second
+from app.core.anonymiser import Anonymiser
 from app.core.event import DetectedObject, StageLatencies
+from app.errors import ImageError
 
 if TYPE_CHECKING:  # those who read a history handle no picture and no message
     from app.cameras.frame import EncodedFrame
@@ -52,7 +54,7 @@ class AnsweredFrame:
 
 @dataclass(frozen=True)
 class Picture:
-    """The newest frame that was answered, as it was sent."""
+    """The newest frame that was answered, as it was sent but for what is anonymised."""
 
     camera_id: str
     frame_id: str
@@ -83,24 +85,56 @@ class NewFrames:
 class FrameHistory:
     """Keeps the last frames, in bounded memory; used on one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, anonymiser: Anonymiser | None = None, *, shows_pictures: bool = True) -> None:
+        """Keep nothing yet.
+
+        Args:
+            anonymiser: hides what no picture may show; then only frames that were judged are shown.
+            shows_pictures: whether pictures are shown at all.
+        """
+        self._anonymiser = anonymiser or Anonymiser()
+        self._shows_pictures = shows_pictures
         self._answered: deque[AnsweredFrame] = deque(maxlen=KEPT_FRAMES)
         self._latencies: deque[FrameLatency] = deque(maxlen=KEPT_LATENCIES)
         self._accepted_at: deque[float] = deque(maxlen=64)
         self._number = 0
-        self.picture: Picture | None = None
+        self._newest: tuple[Picture, AnsweredFrame | None] | None = None
+        """The newest frame that may be shown, with what was found in it: replaced together, as a thread reads them."""
 
     def record(self, frame: EncodedFrame, outcome: Outcome, now: float) -> None:
         """Record a frame that was sent and its outcome; ``now`` is in monotonic seconds."""
         response = outcome.response
-        self.picture = Picture(frame.camera_id, frame.frame_id, frame.captured_at, response is not None, frame.jpeg)
         if response is None:
+            self._show(frame, None)
             return
         self._number += 1
         answered = _answered_frame(self._number, frame, response)
+        self._show(frame, answered)
         self._answered.append(answered)
         self._latencies.append(answered.latency)
         self._accepted_at.append(now)
+
+    def picture(self) -> Picture | None:
+        """Return the newest frame that may be shown, anonymised; ``None`` before the first. Thread-safe.
+
+        Where something is to be hidden that takes a decoding and an encoding, 4 to 30 ms.
+        """
+        if self._newest is None:
+            return None
+        picture, judged = self._newest
+        if judged is None or not self._anonymiser.concerns(judged.objects):
+            return picture
+        try:
+            hidden = self._anonymiser.apply(picture.jpeg, judged.objects, judged.width, judged.height)
+        except ImageError:
+            return None
+        return replace(picture, jpeg=hidden)
+
+    def _show(self, frame: EncodedFrame, judged: AnsweredFrame | None) -> None:
+        if not self._shows_pictures or (judged is None and self._anonymiser):
+            return  # nobody knows what is in it
+        picture = Picture(frame.camera_id, frame.frame_id, frame.captured_at, judged is not None, frame.jpeg)
+        self._newest = (picture, judged)
 
     def after(self, number: int) -> tuple[AnsweredFrame, ...]:
         """Return the kept frames with a higher number, in order."""

@@ -1,7 +1,8 @@
-"""Checks of ``sightline doctor``: model, Kafka, cameras and ports, before a start."""
+"""Checks of ``sightline doctor``: model, Kafka, evidence, cameras and ports, before a start."""
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import json
 import math
@@ -17,10 +18,13 @@ from app.cameras.masks import MaskPainter
 from app.cameras.sources import DecoderChoice, open_source
 from app.cli.up import second_shell
 from app.detection import Detector, DetectorOptions
-from app.errors import SightlineError, SourceUnavailable
+from app.errors import SightlineError, SourceUnavailable, StoreRefused
+from app.evidence.film import encoder
+from app.evidence.store import ObjectStore
 from app.publisher.kafka.preflight import Needs, check_broker
 from app.settings.cameras import DEFAULT_STALL_S, CameraSettings
 from app.settings.environment import process_environment
+from app.settings.evidence import EvidenceSettings
 from app.settings.rule_lists import rules_of_camera
 from app.settings.serve_config import ServePorts
 from app.settings.service_address import ServiceAddress
@@ -63,9 +67,10 @@ class Finding:
 
 
 def check_system(settings: Settings, ports: ServePorts) -> Iterator[Finding]:
-    """Check model, Kafka, cameras and ports, one after the other; whatever is started for it is stopped again."""
+    """Check model, Kafka, evidence, cameras and ports in turn; whatever is started for it is stopped again."""
     yield from _model(settings)
     yield from check_kafka(settings)
+    yield from check_evidence(settings.evidence)
     yield from (_camera(camera) for camera in settings.cameras)
     if not settings.cameras:
         yield Finding("cameras", State.NOTE, "none is configured", "name some in SIGHTLINE_CAMERAS")
@@ -113,6 +118,14 @@ def _model(settings: Settings) -> Iterator[Finding]:
         State.NOTE if on_cpu else State.PASSED,
         f"the model runs on {detector.device}" + (": no GPU is used" if on_cpu else ""),
     )
+    for label in settings.privacy.anonymise:
+        if label not in detector.labels.values():
+            yield Finding(
+                "privacy",
+                State.FAILED,
+                f"privacy.anonymise names {label!r}, which the model {detector.model_name} does not know",
+                "correct privacy.anonymise, or use a model that detects it",
+            )
     for camera in settings.cameras:
         try:
             detector.check_wanted(camera.wanted)
@@ -150,6 +163,22 @@ def check_kafka(settings: Settings) -> Iterator[Finding]:
             yield Finding("kafka", State.PASSED, report.where)
             warnings.update(dict.fromkeys(report.warnings))
     yield from (Finding("kafka", State.NOTE, warning) for warning in warnings)
+
+
+def check_evidence(evidence: EvidenceSettings) -> Iterator[Finding]:
+    """Check that the store takes evidence: a small object is stored and deleted; nothing where there is no store."""
+    if evidence.url is None:
+        return
+    try:
+        asyncio.run(ObjectStore(evidence).probe())
+    except StoreRefused as error:
+        yield Finding("evidence", State.FAILED, str(error), "correct what it names")
+    except SightlineError as error:
+        yield Finding("evidence", State.FAILED, str(error), "check SIGHTLINE_EVIDENCE_URL and AWS_ENDPOINT_URL")
+    else:
+        yield Finding("evidence", State.PASSED, f"{evidence.url} takes evidence: an object was stored and deleted")
+    if not encoder():
+        yield Finding("evidence", State.NOTE, "PyAV's FFmpeg has no encoder that browsers understand: no clip is made")
 
 
 def outage_bridged(settings: Settings) -> timedelta:

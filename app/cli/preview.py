@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from app.cli.console import CONFIG, Config, out, resolve_settings
+from app.core.anonymiser import Anonymiser
 from app.core.event import DetectedObject
 from app.errors import SettingsError
 from app.settings.cameras import CameraSettings
@@ -34,8 +35,8 @@ def write_preview(settings: Settings, camera_id: str | None, index: int, path: P
         SightlineError: the source, the model or the file fails.
     """
     camera = _find(settings.cameras, camera_id)
-    from app.cli import drawing
     from app.cli.checks import capture_one_frame, load_detector  # here: it loads torch
+    from app.core import drawing
 
     frame = capture_one_frame(camera, index)
     detector = load_detector(settings)
@@ -50,7 +51,8 @@ def write_preview(settings: Settings, camera_id: str | None, index: int, path: P
             detections.boxes.tolist(), detections.scores.tolist(), detections.class_ids.tolist(), strict=True
         )
     ]
-    drawing.write(drawing.draw(frame.image, objects), path)
+    hidden = Anonymiser(settings.privacy.anonymise).paint(frame.image, objects, frame.width, frame.height)
+    drawing.write(drawing.draw(hidden, objects), path)
     labels = ", ".join(f"{one.label} {one.confidence:.2f}" for one in objects) or "nothing"
     return f"{path}: camera {camera.id}, {detector.model_name} saw {labels} in {spent_ms:.0f} ms"
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.cli import drawing
+from app.core import drawing
 from app.core.event import DetectedObject
 from app.errors import SightlineError
 from app.web.client import ApiClient, Snapshot

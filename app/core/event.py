@@ -67,6 +67,8 @@ class DetectionEvent:
     """The type of the most severe incident that goes on or is momentary; None: there is none."""
     anomalies: tuple[Mapping[str, object], ...] = ()
     """Incidents that begin, change, end or go on, as they are published."""
+    image_url: str | None = None
+    """Where the picture of the frame is stored, of which an incident that begins with it has made evidence."""
 
     @functools.cached_property
     def event_id(self) -> str:

@@ -32,6 +32,7 @@ from app.ingress.batch_size import BatchSizer
 from app.ingress.batcher import DeadlineBatcher
 from app.ingress.commit_router import CommitRouter, PublisherClient
 from app.ingress.latency_reserve import LatencyReserve
+from app.ingress.picture_requests import PictureRequests
 from app.ingress.resequencer import Resequencer, Slot
 from app.publisher import Receipt, Submission
 from app.rpc.conversion import read_request
@@ -119,12 +120,13 @@ class DetectionService:
         observer: ServiceObserver,
         token: str | None = None,
         models: Collection[str] = (DEFAULT_MODEL,),
+        anonymise: Collection[str] = (),
         clock: Clock | None = None,
     ) -> None:
         """Set up a service; it holds all frames back until :meth:`resize` says how many slots there are.
 
         ``publishers`` are the shards of the publisher, in the order of their numbers; ``models`` are the names by which
-        requests may ask for the detector's model.
+        requests may ask for the detector's model; ``anonymise`` are the labels that no stored picture may show.
         """
         self._detector = detector
         self._observer = observer
@@ -135,6 +137,7 @@ class DetectionService:
         self._ready = False
         self._demand = DemandMeter(limits.max_batch_size, self._clock.monotonic)
         self._commits: set[asyncio.Task[Receipt]] = set()
+        self._pictures = PictureRequests(anonymise)
         self._resequencer = Resequencer()
         self._latency_reserve = LatencyReserve()
         self._sizer = BatchSizer(limits.max_batch_size, limits.batch_target_s)
@@ -257,6 +260,7 @@ class DetectionService:
             request.due_at_ns,
             weak=_weak(request, detected),
             tracked=request.wanted.tracked,
+            picture=self._pictures.picture_of(request),
         )
         commit = asyncio.get_running_loop().create_task(self._events.commit(submission))
         self._commits.add(commit)
@@ -268,6 +272,7 @@ class DetectionService:
         self, request: DetectionRequest, event: DetectionEvent, commit: asyncio.Task[Receipt]
     ) -> Accepted:
         receipt = await asyncio.shield(commit)
+        self._pictures.note(request.camera_id, receipt)
         self._latency_reserve.record(self._clock.monotonic() - request.arrived - event.latency.queue / 1000)
         self._observer.answered(event)
         total_ms = (self._clock.wall_ns() - request.captured_at_ns) / 1e6

@@ -18,6 +18,7 @@ from app.analysis.tracking.tracker import track
 from app.core.channel import Channel
 from app.core.event import DetectedObject, DetectionEvent, WeakDetection
 from app.errors import SettingsError, StateUnreadable
+from app.publisher.evidence import EvidenceSource
 from app.publisher.incident_analysis import IncidentAnalysis, IncidentStates, with_orphans
 from app.publisher.spool.analysis import Analysed, FrameTracks, Judged, JudgedFrame
 from app.settings.tracking import TrackingSettings
@@ -43,10 +44,21 @@ class CameraStates:
 class FrameAnalysis:
     """Follows the objects of cameras, and puts their ids into the events."""
 
-    def __init__(self, tracking: TrackingSettings, channels: Collection[Channel] = ()) -> None:
-        """Begin with no camera, and without rules; records are made for these channels only."""
+    def __init__(
+        self,
+        tracking: TrackingSettings,
+        channels: Collection[Channel] = (),
+        evidence: EvidenceSource | None = None,
+    ) -> None:
+        """Begin with no camera, and without rules.
+
+        Args:
+            tracking: how objects are followed.
+            channels: those for which records are made.
+            evidence: makes pictures and clips for rules that ask for it; ``None``: there are none.
+        """
         self._tracking = tracking
-        self._incidents = IncidentAnalysis(channels)
+        self._incidents = IncidentAnalysis(channels, evidence)
         self._unread = TroubleLog(logger, "the objects of a camera begin anew", unit="times", level=logging.ERROR)
         self._failed = TroubleLog(logger, "a frame's objects are not tracked", unit="frames", level=logging.ERROR)
         self._unjudged = TroubleLog(logger, "a frame is not judged by the rules", unit="frames", level=logging.ERROR)
@@ -76,7 +88,8 @@ class FrameAnalysis:
             incidents, event, judged = self._incidents.judge(incidents, event)
         except Exception as error:  # noqa: BLE001 - an event is not held back by what is only known of it
             self._unjudged.report(f"{type(error).__name__}: {error}", error=error, camera_id=event.camera_id)
-        return CameraStates(tracks, incidents, reread), Analysed(event, frame.stored(event), counts, judged)
+        pictured = self._incidents.wants_pictures(event.camera_id)
+        return CameraStates(tracks, incidents, reread), Analysed(event, frame.stored(event), counts, judged, pictured)
 
     def dump(self, states: CameraStates, before: CameraStates) -> Mapping[str, bytes]:
         """Return the stored forms of what differs from the states before."""

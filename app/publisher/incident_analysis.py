@@ -35,12 +35,13 @@ from app.analysis.rules.state import ACTIVE, RulesState, decode_state, encode_st
 from app.core.channel import Channel
 from app.core.event import DetectionEvent
 from app.core.iso_time import iso_time, time_of_iso
+from app.publisher.evidence import Addresses, EvidenceSource, WithoutEvidence
 from app.publisher.record import SCHEMA_VERSION
 from app.publisher.spool.analysis import Judged
 from app.publisher.spool.incidents import Transition
 from app.publisher.spool.outbox import OutboxRecord
-from app.settings.rule_lists import load_rules
-from app.settings.rules import RuleFields
+from app.settings.rule_lists import load_rules, rules_of_camera
+from app.settings.rules import SEVERITIES, RuleFields
 
 RULES, OBJECTS, ENDED = "rules", "objects", "ended"
 """The kinds under which the states are stored."""
@@ -71,10 +72,14 @@ class IncidentStates:
 class IncidentAnalysis:
     """Applies the rules in force, and follows the lives of objects."""
 
-    def __init__(self, channels: Collection[Channel]) -> None:
-        """Set up without rules; records are made for these channels only."""
+    def __init__(self, channels: Collection[Channel], evidence: EvidenceSource | None = None) -> None:
+        """Set up without rules; records are made for these channels only, with evidence where it is given."""
         self._channels = frozenset(channels)
+        self._evidence: EvidenceSource = evidence or WithoutEvidence()
         self._rules: tuple[RuleFields, ...] = ()
+        self._wanted: dict[str, tuple[str, ...]] = {}
+        """The kinds of evidence that a rule asks for, by its id."""
+        self._pictured: dict[str, bool] = {}
         self._cameras: dict[str, tuple[CameraRules, CameraZones]] = {}
 
     def set_rules(self, rules: str) -> None:
@@ -84,7 +89,19 @@ class IncidentAnalysis:
             SettingsError: one of them is wrong; those before stay.
         """
         self._rules = load_rules(rules)
+        self._wanted = {rule.id: rule.evidence for rule in self._rules if rule.evidence}
+        self._pictured.clear()
         self._cameras.clear()
+
+    def wants_pictures(self, camera_id: str) -> bool:
+        """Return whether a rule of the camera asks for evidence."""
+        found = self._pictured.get(camera_id)
+        if found is None:
+            if len(self._pictured) >= MAX_CAMERAS:
+                self._pictured.clear()
+            found = any(rule.evidence for rule in rules_of_camera(self._rules, camera_id))
+            self._pictured[camera_id] = found
+        return found
 
     def load(self, stored: Mapping[str, bytes]) -> IncidentStates:
         """Return a camera's states from their stored forms.
@@ -137,8 +154,10 @@ class IncidentAnalysis:
         if follows:
             objects, reports = follow_objects(objects, frame, after, zones, judgement.anomalies)
         fresh = [one for one in judgement.transitions if told is None or one.anomaly_id not in told]
-        judged = self._judged(fresh, reports, frame.time_ms, event.event_id, judgement.zone_objects)
-        return IncidentStates(after, objects), _with_anomalies(event, judgement), judged
+        addresses = self._addresses(fresh)
+        judged = self._judged(fresh, addresses, reports, frame.time_ms, event.event_id, judgement.zone_objects)
+        event = replace(_with_anomalies(event, judgement), image_url=_image_of(fresh, addresses))
+        return IncidentStates(after, objects), event, judged
 
     def end(
         self, states: IncidentStates, camera_id: str, silent_s: float | None
@@ -157,7 +176,9 @@ class IncidentAnalysis:
         _, judgement = end_camera(states.rules, camera_id)
         _, reports = end_objects(states.objects, camera_id)
         ended = frozenset(one.anomaly_id for one in judgement.anomalies)
-        judged = self._judged(judgement.transitions, reports, max(0, states.rules.time_ms), None, None)
+        addresses = self._addresses(judgement.transitions)
+        time_ms = max(0, states.rules.time_ms)
+        judged = self._judged(judgement.transitions, addresses, reports, time_ms, None, None)
         return replace(states, ended=ended), judged
 
     def _with_ends(self, judged: Judged, orphans: Iterable[Mapping[str, Any]], event: DetectionEvent) -> Judged:
@@ -191,9 +212,14 @@ class IncidentAnalysis:
             self._cameras[camera_id] = found
         return found
 
+    def _addresses(self, transitions: Iterable[Anomaly]) -> Mapping[str, Addresses]:
+        """Return where the evidence of incidents is, by their ids; begin that of incidents that begin."""
+        return {one.anomaly_id: self._evidence.addresses(one, self._wanted.get(one.rule, ())) for one in transitions}
+
     def _judged(
         self,
         transitions: Iterable[Anomaly],
+        addresses: Mapping[str, Addresses],
         reports: Iterable[ObjectReport],
         time_ms: int,
         event_id: str | None,
@@ -201,7 +227,7 @@ class IncidentAnalysis:
     ) -> Judged:
         kept, records = [], []
         for one in transitions:
-            body = _anomaly_record(one, time_ms, event_id)
+            body = _anomaly_record(one, addresses[one.anomaly_id], time_ms, event_id)
             kept.append(_transition(one, body))
             if "anomalies" in self._channels:
                 record_id = _record_id(one.anomaly_id, one.state, time_ms)
@@ -248,8 +274,16 @@ def _with_anomalies(event: DetectionEvent, judgement: Judgement) -> DetectionEve
     return replace(event, anomaly_type=judgement.anomaly_type, anomalies=tuple(shown))
 
 
-def _anomaly_record(anomaly: Anomaly, time_ms: int, event_id: str | None) -> str:
-    body = anomaly_body(anomaly) | {"image_url": None, "clip_url": None}
+def _image_of(transitions: Iterable[Anomaly], addresses: Mapping[str, Addresses]) -> str | None:
+    """Return the picture of the most severe of the incidents that begin; the first rule's among equals."""
+    begun = [one for one in transitions if one.state in ("new", "instant") and addresses[one.anomaly_id].image_url]
+    return addresses[max(begun, key=lambda one: SEVERITIES.index(one.severity)).anomaly_id].image_url if begun else None
+
+
+def _anomaly_record(anomaly: Anomaly, addresses: Addresses, time_ms: int, event_id: str | None) -> str:
+    body = anomaly_body(anomaly) | {"image_url": addresses.image_url, "clip_url": addresses.clip_url}
+    if addresses.lost:
+        body["evidence"] = "lost"
     return _ENCODER.encode(_framed(body, time_ms, event_id))
 
 

@@ -15,7 +15,7 @@ import logging
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.core.channel import DETECTIONS, Channel
 from app.core.event import DetectionEvent, WeakDetection
@@ -67,6 +67,8 @@ class Submission:
     """Boxes that the event does not show; they help to follow its objects."""
     tracked: bool = True
     """Whether the camera's objects are to be tracked."""
+    picture: bytes | None = field(default=None, repr=False)
+    """The frame as it was judged, where an earlier receipt of the camera asked for it."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Receipt:
     track_ids: tuple[int | None, ...] = ()
     """Of the event's objects, in their order; empty where they are not known any more: of an event that an earlier
     publisher committed."""
+    pictured: bool = False
+    """Whether the camera's next frames are to come with their pictures."""
 
 
 class EventPublisher:
@@ -258,7 +262,9 @@ class EventPublisher:
     async def _commit(self, submission: Submission, event_id: str, key: tuple[int, int] | None) -> Receipt:
         event, now_ns = submission.event, self._wall_ns()
         published = self._drain is not None and bool(event.objects or self._publish_empty)
-        frame = JudgedFrame(event, submission.weak, submission.tracked, published, submission.due_at_ns)
+        frame = JudgedFrame(
+            event, submission.weak, submission.tracked, published, submission.due_at_ns, submission.picture
+        )
         arrival = Arrival(event_id, event.camera_id, submission.epoch, submission.sequence, b"", now_ns, frame)
         track_ids: tuple[int | None, ...] | None = None
         try:
@@ -278,9 +284,10 @@ class EventPublisher:
             self._drain.queue(event.camera_id, Pending(committed.id, now_ns, event_id, event, submission.due_at_ns))
         self._channels.queue(committed.records)
         self._silences.heard(event.camera_id)
+        pictured = committed.analysed is not None and committed.analysed.pictured
         if committed.analysed is not None:
             self._times.judged(event.camera_id, committed.analysed.judged)
-        return Receipt(event_id, track_ids=track_ids)
+        return Receipt(event_id, track_ids=track_ids, pictured=pictured)
 
     def _settle(
         self,

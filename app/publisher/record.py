@@ -108,7 +108,7 @@ def _body(event: DetectionEvent, timestamp: str, total_ms: float, replayed: bool
         "detections": [_object(one) for one in event.objects],
         "anomaly_type": event.anomaly_type,
         "anomalies": event.anomalies,
-        "image_url": None,
+        "image_url": event.image_url,
         "inference_latency_ms": _milliseconds(latency.inference),
         "latency_ms": {
             "encode": _milliseconds(latency.encode),

@@ -37,6 +37,12 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "DETECTOR_IMAGE_SIZE": ("detector", "image_size"),
     "DETECTOR_MAX_DETECTIONS": ("detector", "max_detections"),
     "SIGHTLINE_CAMERAS": ("cameras",),
+    "SIGHTLINE_EVIDENCE_URL": ("evidence", "url"),
+    "AWS_REGION": ("evidence", "region"),
+    "AWS_ENDPOINT_URL": ("evidence", "endpoint_url"),
+    "AWS_ACCESS_KEY_ID": ("evidence", "access_key_id"),
+    "AWS_SECRET_ACCESS_KEY": ("evidence", "secret_access_key"),
+    "AWS_SESSION_TOKEN": ("evidence", "session_token"),
     "SIGHTLINE_RULES": ("rules",),
     "SIGHTLINE_TRACKING": ("tracking", "enabled"),
     "SIGHTLINE_TRACKING_LOW": ("tracking", "low"),
@@ -51,7 +57,12 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "SIGHTLINE_TLS_KEYFILE": ("tls", "keyfile"),
 }
 """Each environment variable and the setting it sets."""
-SECRETS = frozenset({"SIGHTLINE_TOKEN", "KAFKA_SASL_PASSWORD", "KAFKA_SASL_USERNAME", "KAFKA_SASL_OAUTH_CLIENT_SECRET"})
+SECRETS = frozenset(
+    {
+        *("SIGHTLINE_TOKEN", "KAFKA_SASL_PASSWORD", "KAFKA_SASL_USERNAME", "KAFKA_SASL_OAUTH_CLIENT_SECRET"),
+        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    }
+)
 """Variables that may be given as ``NAME_FILE``, a path; their values are never shown."""
 _PREFIXES = ("SIGHTLINE_", "DETECTOR_")
 _KUBERNETES = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$")

@@ -5,7 +5,7 @@ The precedence is documented in (``configs/README.md``, "Settings").
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,19 @@ from app.core.read_failure import read_failure
 from app.core.validation import InvalidValue
 from app.errors import SettingsError
 from app.settings.camera_lists import CameraListSource, camera_by_options
+from app.settings.cameras import CameraSettings
 from app.settings.connections import check_security
 from app.settings.environment import ENVIRONMENT, SECRETS, from_environment
 from app.settings.paths import DEMO_CAMERAS, DEMO_RULES, find_file, where_looked
 from app.settings.rule_lists import RuleListSource
 from app.settings.settings import Settings
 
-_SECTIONS = frozenset({"cameras", "rules", "tls", "kafka", "detector", "spool", "publisher", "tracking", "token"})
+_SECTIONS = frozenset(
+    {
+        *("cameras", "rules", "tls", "kafka", "detector", "spool", "publisher", "tracking", "evidence", "privacy"),
+        "token",
+    }
+)
 
 
 def load_settings(
@@ -49,6 +55,7 @@ def load_settings(
     else:
         cameras = (camera_by_options(camera, environment),)
     filled = tuple(one.with_fps(settings.inference_fps) for one in cameras)
+    _check_privacy(settings, filled)
     rules = () if camera is not None else _rule_list_source(rules_value).read().entries
     return settings.model_copy(update={"cameras": filled, "rules": rules})
 
@@ -112,6 +119,18 @@ def _validate(values: dict[str, Any]) -> Settings:
         return Settings.model_validate(values)
     except ValidationError as error:
         raise SettingsError(_explain(error, values)) from None
+
+
+def _check_privacy(settings: Settings, cameras: Sequence[CameraSettings]) -> None:
+    """Check that what is to be pixelated is detected at all: what is not found cannot be hidden."""
+    for camera in cameras:
+        unseen = settings.privacy.unseen(camera.wanted, settings.detector.classes)
+        if unseen:
+            leaves = f"the classes of camera {camera.id}" if camera.classes else "detector.classes (DETECTOR_CLASSES)"
+            raise SettingsError(
+                f"privacy.anonymise: {unseen[0]!r} is left out by {leaves}, so that it would not be found and not be "
+                "hidden; allowed are labels that are detected"
+            )
 
 
 def _explain(error: ValidationError, values: dict[str, Any]) -> str:

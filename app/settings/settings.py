@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Serializ
 
 from app.settings.cameras import CameraSettings
 from app.settings.connections import Frozen, KafkaSettings, TlsSettings, commas
+from app.settings.evidence import EvidenceSettings, PrivacySettings
 from app.settings.homes import user_state
 from app.settings.paths import DEMO_MODEL, Folder
 from app.settings.rules import RuleFields
@@ -115,5 +116,7 @@ class Settings(Frozen):
     spool: SpoolSettings = Field(default_factory=SpoolSettings)
     publisher: PublisherSettings = PublisherSettings()
     tracking: TrackingSettings = TrackingSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
+    privacy: PrivacySettings = PrivacySettings()
     state_dir: Folder = Field(default_factory=user_state)
     """Folder of the changes of cameras and rules made at run time; one running system's own."""

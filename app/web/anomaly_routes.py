@@ -11,7 +11,8 @@ from typing import Annotated, Any, Protocol
 from fastapi import APIRouter, HTTPException, Query
 from pydantic import BeforeValidator
 
-from app.publisher import IncidentQuery, RuleCount
+from app.errors import DeliveryUnavailable
+from app.publisher import EvidenceAnswer, IncidentQuery, RuleCount
 from app.web.anomaly_fields import AnomalyModel, CountModel, CountsModel
 from app.web.problems import problems
 from app.web.read_routes import Readings
@@ -47,6 +48,13 @@ class IncidentSource(Protocol):
     async def rule_counts(self, rule: str, from_ms: int, to_ms: int, step_ms: int) -> Sequence[RuleCount] | None:
         """Return how often a rule found something, by steps of time."""
 
+    async def evidence(self, anomaly_id: str, kind: str) -> EvidenceAnswer | None:
+        """Return the evidence of an incident; ``None`` where it has none of the kind.
+
+        Raises:
+            DeliveryUnavailable: the publisher cannot be reached.
+        """
+
 
 class Incidents:
     """Answers about incidents, shared by all requests. For one event loop."""
@@ -73,6 +81,22 @@ class Incidents:
         if found is None:
             raise _away()
         return tuple(AnomalyModel.model_validate(one) for one in found)
+
+    async def evidence(self, anomaly_id: str, kind: str) -> EvidenceAnswer:
+        """Return an address or the bytes of an incident's evidence.
+
+        Raises:
+            HTTPException: there is none, or the publisher cannot be reached.
+        """
+        try:
+            found = await self._source.evidence(anomaly_id, kind)
+        except DeliveryUnavailable:
+            raise _away() from None
+        if found is None:
+            raise HTTPException(404, f"the incident {anomaly_id[:64]!r} has no {kind}")
+        if found.url is None and found.data is None:
+            raise HTTPException(404, f"the {kind} is not there: {found.reason}")
+        return found
 
     async def counts(self, rule: str, since: datetime, until: datetime, step_s: int) -> CountsModel:
         """Return how often a rule found something.

@@ -17,6 +17,7 @@ from app.telemetry.trouble_log import TroubleLog
 from app.web.anomaly_routes import Incidents, anomaly_routes
 from app.web.auth import Guard
 from app.web.body_limit import BodyLimit
+from app.web.evidence_routes import evidence_routes
 from app.web.facts import HealthSource
 from app.web.page import page_routes
 from app.web.problems import problem
@@ -71,6 +72,7 @@ def build_api(host: Callable[[], Host]) -> FastAPI:
     api.include_router(read_routes(lambda: host().readings))
     api.include_router(write_routes(lambda: host().changes, lambda: host().readings))
     api.include_router(rule_routes(lambda: host().rules, lambda: host().readings))
+    api.include_router(evidence_routes(lambda: host().incidents))
     api.include_router(anomaly_routes(lambda: host().incidents, lambda: host().rules, lambda: host().readings))
     api.include_router(page_routes())
 

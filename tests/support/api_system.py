@@ -22,8 +22,9 @@ from app.cameras import (
 from app.cameras.ledger import CameraLedger, DropReason
 from app.core.event import DetectedObject
 from app.core.quantiles import Quantiles
+from app.errors import DeliveryUnavailable
 from app.fleet import Origin
-from app.publisher import IncidentQuery, PublisherSnapshot, RuleCount
+from app.publisher import EvidenceAnswer, IncidentQuery, PublisherSnapshot, RuleCount
 from app.settings.cameras import camera_of
 from app.web import (
     BrokerFacts,
@@ -114,10 +115,17 @@ class Found:
         """The incidents; ``None``: the publisher is away."""
         self.counted: list[RuleCount] = []
         self.asked: list[object] = []
+        self.pictures: dict[str, EvidenceAnswer] = {}
 
     async def incidents(self, query: IncidentQuery) -> Sequence[Mapping[str, Any]] | None:
         self.asked.append(query)
         return self.bodies
+
+    async def evidence(self, anomaly_id: str, kind: str) -> EvidenceAnswer | None:
+        self.asked.append((anomaly_id, kind))
+        if self.bodies is None:
+            raise DeliveryUnavailable("away")
+        return self.pictures.get(anomaly_id)
 
     async def rule_counts(self, rule: str, from_ms: int, to_ms: int, step_ms: int) -> Sequence[RuleCount] | None:
         self.asked.append((rule, from_ms, to_ms, step_ms))

@@ -24,6 +24,7 @@ from app.publisher import (
 )
 from app.publisher.spool.analysis import Analysis, Judged
 from app.publisher.spool.codec import dump
+from app.publisher.spool.evidence import SpoolEvidence
 from app.publisher.spool.incidents import Transition
 from app.publisher.spool.rows import Arrival
 
@@ -149,10 +150,11 @@ class PublisherFixture:
         time: Time,
         observer: Any,
         analysis: Analysis | None,
+        evidence: SpoolEvidence | None = None,
         **how: Any,
     ) -> None:
         self.topic, self.time, self.observer = topic, time, observer
-        self.writer = SpoolWriter(lambda: Spool(options, analysis))
+        self.writer = SpoolWriter(lambda: Spool(options, analysis, evidence))
         self.publisher = EventPublisher(
             None if off else topic,
             self.writer,
@@ -199,6 +201,7 @@ async def running_publisher(
     observer: Any = None,
     max_bytes: int = 1 << 30,
     analysis: Analysis | None = None,
+    evidence: SpoolEvidence | None = None,
     **how: Any,
 ) -> AsyncIterator[PublisherFixture]:
     """Set a publisher up, and close it; the spool in ``folder`` stays for the next one."""
@@ -209,6 +212,7 @@ async def running_publisher(
         time or Time(),
         observer or RecordingObserver(),
         analysis,
+        evidence,
         **how,
     )
     try:

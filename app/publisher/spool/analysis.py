@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from app.core.event import DetectionEvent, WeakDetection
@@ -42,6 +42,8 @@ class JudgedFrame:
     """Whether the event goes to Kafka; otherwise it is accepted and counted only."""
     due_at_ns: int | None = None
     """When the event should be at Kafka; nanoseconds since 1970 UTC."""
+    picture: bytes | None = field(default=None, repr=False)
+    """The frame as it was judged; ``None``: no rule of its camera asks for evidence, or it may not be shown."""
 
     def stored(self, event: DetectionEvent) -> bytes:
         """Return the stored form of the frame's event, as it is after the analysis; empty where it is not published."""
@@ -83,6 +85,8 @@ class Analysed:
     """``None``: the frame's objects were not to be tracked."""
     judged: Judged = Judged()
     """What the rules said of it, and what became of its objects."""
+    pictured: bool = False
+    """Whether a rule of the camera asks for evidence, so that its next frames are to come with their pictures."""
 
 
 @dataclass(frozen=True)

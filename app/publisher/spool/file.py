@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 from app.errors import SpoolDamaged, SpoolUnavailable
+from app.evidence.rows import EVIDENCE_TABLES
 from app.publisher.spool.high_water_mark import BEFORE, LOG, MARK
 from app.publisher.spool.incidents import INCIDENT_TABLES
 from app.publisher.spool.outbox import OUTBOX_TABLES, OutboxAccounts
 from app.publisher.spool.reserve import RESERVE
-from app.publisher.spool.rows import Quarantined, SpoolAccounts
+from app.publisher.spool.rows import Delivery, Quarantined, Refusal, SpoolAccounts
 
 FILE, LOCK = "spool.db", "spool.lock"
 ROW_BYTES = 300
@@ -47,6 +48,7 @@ SCHEMA: tuple[str, ...] = (
     """,
     INCIDENT_TABLES,
     OUTBOX_TABLES,
+    EVIDENCE_TABLES,
 )
 """Each entry takes the file from the version of its index to the next one."""
 
@@ -239,3 +241,31 @@ def accounts_of(
         refusal=refusal,
         channels=channels or {},
     )
+
+
+def set_aside(database: sqlite3.Connection, refusal: Refusal, change: Counter[str]) -> None:
+    """Move an event that Kafka refuses for good to the quarantine."""
+    row = database.execute("SELECT LENGTH(body) FROM event WHERE id = ?", (refusal.id,)).fetchone()
+    if row is None:
+        return
+    database.execute(
+        "INSERT OR REPLACE INTO quarantine (event_id, camera_id, at_ns, reason, body, digest) "
+        "SELECT event_id, camera_id, ?, ?, body, digest FROM event WHERE id = ?",
+        (refusal.at_ns, refusal.reason, refusal.id),
+    )
+    database.execute("DELETE FROM event WHERE id = ?", (refusal.id,))
+    change.update(spooled=-1, quarantined=1, bytes=-row[0] - ROW_BYTES)
+
+
+def settle(database: sqlite3.Connection, delivery: Delivery, change: Counter[str]) -> None:
+    """Forget an event that the topic has, but for its id."""
+    row = database.execute("DELETE FROM event WHERE id = ? RETURNING LENGTH(body)", (delivery.id,)).fetchone()
+    if row is not None:  # else it was destroyed with its file, and is counted so
+        change.update(spooled=-1, bytes=-row[0] - ROW_BYTES)
+        change["published"] += 1
+    remember(database, delivery.event_id, delivery.at_ns)
+
+
+def remember(database: sqlite3.Connection, event_id: str, at_ns: int) -> None:
+    """Remember the id of an event that is acknowledged."""
+    database.execute("INSERT OR REPLACE INTO acknowledged VALUES (?, ?)", (event_id, at_ns))

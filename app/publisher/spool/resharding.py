@@ -37,8 +37,10 @@ from pathlib import Path
 
 from app.core.files import sync
 from app.errors import SpoolUnavailable
+from app.evidence.rows import EVIDENCE_COLUMNS, move_counts
 from app.publisher.shards import Shard, shard_of, shards_of
 from app.publisher.spool.analysis import KEEP_STATE, Analysis
+from app.publisher.spool.evidence import SpoolEvidence
 from app.publisher.spool.file import FILE, LOCK, lock, remove_spool, upgrade
 from app.publisher.spool.layout import STAGING, Layout, folder_of, hold, read_layout, spools_in, write_layout
 from app.publisher.spool.order import KEEP_ORDER_KEY
@@ -59,7 +61,12 @@ def _no_step(_: str) -> None:
 
 
 def open_shard(
-    options: SpoolOptions, shard: Shard, analysis: Analysis | None = None, *, step: Callable[[str], None] = _no_step
+    options: SpoolOptions,
+    shard: Shard,
+    analysis: Analysis | None = None,
+    evidence: SpoolEvidence | None = None,
+    *,
+    step: Callable[[str], None] = _no_step,
 ) -> Spool:
     """Open a shard's spool; move all spools of the folder first, where it has another number of shards.
 
@@ -67,6 +74,7 @@ def open_shard(
         options: the folder of all shards, and what they may hold together; each may hold its equal part.
         shard: the one to open.
         analysis: what is to be known of its cameras, frame by frame; ``None``: nothing.
+        evidence: keeps the pictures of its incidents; ``None``: there are none.
         step: called after each step of a move that a death could follow.
 
     Raises:
@@ -78,12 +86,12 @@ def open_shard(
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         with hold(root, alone=False):
             if _fits(root, shard.count):
-                return Spool(own, analysis)
+                return Spool(own, analysis, evidence)
         with hold(root, alone=True):
             _finish(root, step)
             if not _fits(root, shard.count):
                 _move(options, shard.count, step)
-            return Spool(own, analysis)
+            return Spool(own, analysis, evidence)
     except OSError as error:
         raise SpoolUnavailable(f"the spool's folder {str(root)!r} cannot be written: {error.strerror}") from None
     except sqlite3.Error as error:
@@ -178,6 +186,7 @@ def _build(staging: Path, sources: Sequence[Path], count: int, step: Callable[[s
         _copy_rows(old, fresh)
         waiting = _write_ledgers(old, fresh)
         _write_outbox_ledgers(old, fresh)
+        move_counts(old, fresh)
         for database in fresh:
             database.execute("COMMIT")
     for shard in shards_of(count):
@@ -232,6 +241,15 @@ def _copy_rows(old: Sequence[sqlite3.Connection], fresh: Sequence[sqlite3.Connec
             home(row[1]).execute("INSERT OR REPLACE INTO incident VALUES (?, ?, ?, ?, ?)", row)
         for row in database.execute("SELECT rule, minute, camera_id, direction, label, count FROM rule_count"):
             home(row[2]).execute("INSERT OR REPLACE INTO rule_count VALUES (?, ?, ?, ?, ?, ?)", row)
+        for key, camera_id, *rest in database.execute(
+            f"SELECT {EVIDENCE_COLUMNS} FROM evidence ORDER BY id"  # noqa: S608
+        ):
+            home(camera_id).execute(
+                f"INSERT OR IGNORE INTO evidence ({EVIDENCE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                (key, camera_id, *rest),
+            )
+        for row in database.execute("SELECT anomaly_id, kind, camera_id, key FROM evidence_of"):
+            home(row[2]).execute("INSERT OR IGNORE INTO evidence_of VALUES (?, ?, ?, ?)", row)
         # Every shard has all rules; those of a shard that was down when they changed are corrected by the manager.
         for row in database.execute("SELECT id, rules FROM rule_set"):
             for target in fresh:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from app.core.one_line import one_line
 from app.errors import SpoolDamaged
+from app.evidence.rows import recount
 from app.publisher.spool.codec import digest
 from app.publisher.spool.outbox import ADD_TO_ACCOUNT, OUTBOX_COLUMNS
 
@@ -28,6 +29,8 @@ _KEYS = {
     "incident": "anomaly_id",
     "rule_count": "rule",
     "outbox": "id",
+    "evidence": "id",
+    "evidence_of": "anomaly_id",
 }
 """The order in which each table lies in the file."""
 _LARGEST = 1 << 40
@@ -98,6 +101,9 @@ def rescue(aside: Path, fresh: sqlite3.Connection) -> Rescued:
         _carry(damaged, fresh, "rule_set", "id, rules")
         _carry(damaged, fresh, "incident", "anomaly_id, camera_id, started_ms, ended_ms, body")
         _carry(damaged, fresh, "rule_count", "rule, minute, camera_id, direction, label, count")
+        _carry(damaged, fresh, "evidence", "id, key, camera_id, kind, state, bytes, at_ns, reason")
+        _carry(damaged, fresh, "evidence_of", "anomaly_id, kind, camera_id, key")
+        recount(fresh)
         counts = _accounts(damaged)
         lost = None
         if counts is None:

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
@@ -22,6 +23,7 @@ from app.errors import SpoolDamaged, SpoolFull, SpoolUnavailable
 from app.publisher.spool import salvage
 from app.publisher.spool.analysis import Analysis, AnalysisStates, Ended, NoAnalysis, forget_states
 from app.publisher.spool.codec import digest
+from app.publisher.spool.evidence import NoEvidence, SpoolEvidence
 from app.publisher.spool.file import (
     FILE,
     ROW_BYTES,
@@ -31,6 +33,9 @@ from app.publisher.spool.file import (
     lock,
     newest_refusal,
     read_totals,
+    remember,
+    set_aside,
+    settle,
     upgrade,
 )
 from app.publisher.spool.high_water_mark import HighWaterMark
@@ -50,7 +55,6 @@ from app.publisher.spool.rows import (
 )
 
 logger = logging.getLogger(__name__)
-
 _LEDGER = ("accepted", "published", "discarded", "destroyed")
 REPEAT_WINDOW_S = 600.0
 """How long an acknowledged id is remembered (``proto/README.md``, "Delivery")."""
@@ -70,10 +74,13 @@ class Spool:
         SpoolUnavailable: another publisher has it, a newer Sightline wrote it, or its folder cannot be written.
     """
 
-    def __init__(self, options: SpoolOptions, analysis: Analysis | None = None) -> None:
+    def __init__(
+        self, options: SpoolOptions, analysis: Analysis | None = None, evidence: SpoolEvidence | None = None
+    ) -> None:
         self._options = options
         self._outbox = Outbox(options.max_bytes)
         self._states = AnalysisStates(analysis or NoAnalysis(), self._outbox)
+        self._evidence = evidence or NoEvidence()
         self._path = options.folder / FILE
         self._lock = lock(options.folder)
         self._reserve, self._ledger_known = Reserve(options.folder), True
@@ -85,6 +92,8 @@ class Spool:
             self._reserve.hold()
             self._read_totals()
             self._count_the_cut_off()
+            with self._transaction() as database:
+                self._evidence.recover(database, time.time_ns())
         except OSError as error:
             os.close(self._lock)
             raise SpoolUnavailable(f"the spool {str(self._path)!r} cannot be opened: {error.strerror}") from None
@@ -157,6 +166,11 @@ class Spool:
         """Return the answer to a question that changes nothing."""
         return question(self._database)
 
+    def change(self, change: Callable[[sqlite3.Connection], None]) -> None:
+        """Make a change of which the ledger knows nothing; raises SpoolUnavailable where it cannot be written."""
+        with self._transaction() as database:
+            change(database)
+
     def set_rules(self, rules: str) -> None:
         """Keep rules, a JSON list, from the next commit on."""
         with self._transaction() as database:
@@ -177,6 +191,7 @@ class Spool:
             SpoolUnavailable: the file cannot be written now. Nothing was written.
         """
         with self._transaction() as database:
+            self._evidence.enter(database, None, at_ns)
             ended = {camera_id: self._states.end(database, camera_id, s, at_ns) for camera_id, s in silent_s.items()}
             self._states.write(database)
         return ended
@@ -196,6 +211,7 @@ class Spool:
                 *[(DETECTIONS, camera_id) for camera_id in act_on_wishes(database, self._change)],
                 *self._outbox.tidy(database),
             ]
+            self._evidence.tend(database, now_ns)
             self._outbox.write(database)
         if self._reserve.missing:
             self._reserve.hold()
@@ -203,6 +219,7 @@ class Spool:
 
     def close(self) -> None:
         """Close the file; what it holds stays."""
+        self._evidence.close()
         self._database.close()
         self._mark.close()
         os.close(self._lock)
@@ -254,6 +271,7 @@ class Spool:
             self._database.execute("COMMIT")
             self._totals.update(self._change)
             self._states.committed()
+            self._evidence.committed()
             self._mark.write(self._totals["accepted"])
         except sqlite3.Error as error:
             self._roll_back()
@@ -266,6 +284,7 @@ class Spool:
         self._states.rolled_back()
         with contextlib.suppress(sqlite3.Error):
             self._database.execute("ROLLBACK")
+        self._evidence.rolled_back()
 
     def _fail(self, error: sqlite3.Error) -> None:
         """Translate what SQLite says, and do what can be done about it."""
@@ -295,6 +314,7 @@ class Spool:
         records: tuple[WaitingRecord, ...] = ()
         given, body, analysed = 0, arrival.body, None
         if arrival.frame is not None:
+            self._evidence.enter(database, arrival.frame, arrival.at_ns)
             analysed, records = self._states.analyse(database, arrival.camera_id, arrival.frame, arrival.at_ns)
             body = analysed.body
         if body:
@@ -305,7 +325,7 @@ class Spool:
             given = int(inserted.lastrowid or 0)
             self._change.update(spooled=1, bytes=len(body) + ROW_BYTES)
         else:
-            _remember(database, arrival.event_id, arrival.at_ns)
+            remember(database, arrival.event_id, arrival.at_ns)
             self._change["discarded"] += 1
         self._change["accepted"] += 1
         if arrival.epoch:
@@ -316,32 +336,15 @@ class Spool:
         if delivery.channel is not None:
             self._outbox.forget(database, delivery.id)
             return
-        row = database.execute("DELETE FROM event WHERE id = ? RETURNING LENGTH(body)", (delivery.id,)).fetchone()
-        if row is not None:  # else it was destroyed with its file, and is counted so
-            self._change.update(spooled=-1, bytes=-row[0] - ROW_BYTES)
-            self._change["published"] += 1
-        _remember(database, delivery.event_id, delivery.at_ns)
+        settle(database, delivery, self._change)
 
     def _set_aside(self, database: sqlite3.Connection, refusal: Refusal) -> None:
         if refusal.channel is not None:
             self._outbox.set_aside(database, refusal.id, refusal.reason)
             return
-        row = database.execute("SELECT LENGTH(body) FROM event WHERE id = ?", (refusal.id,)).fetchone()
-        if row is None:
-            return
-        database.execute(
-            "INSERT OR REPLACE INTO quarantine (event_id, camera_id, at_ns, reason, body, digest) "
-            "SELECT event_id, camera_id, ?, ?, body, digest FROM event WHERE id = ?",
-            (refusal.at_ns, refusal.reason, refusal.id),
-        )
-        database.execute("DELETE FROM event WHERE id = ?", (refusal.id,))
-        self._change.update(spooled=-1, quarantined=1, bytes=-row[0] - ROW_BYTES)
+        set_aside(database, refusal, self._change)
 
     def _write_ledger(self) -> None:
         """Write the numbers of the ledger within the transaction that they count: once, however many events it has."""
         changed = [(self._change[name], name) for name in _LEDGER if self._change[name]]
         self._database.executemany("UPDATE account SET count = count + ? WHERE name = ?", changed)
-
-
-def _remember(database: sqlite3.Connection, event_id: str, at_ns: int) -> None:
-    database.execute("INSERT OR REPLACE INTO acknowledged VALUES (?, ?)", (event_id, at_ns))

@@ -129,6 +129,14 @@ class SpoolWriter:
         """Return the answer to a question that changes nothing."""
         return await self.ask(lambda spool: spool.read(question))
 
+    async def change(self, change: Callable[[sqlite3.Connection], None]) -> None:
+        """Make a change that the ledger of events knows nothing of, in a transaction of its own.
+
+        Raises:
+            SpoolUnavailable: it was not made.
+        """
+        await self.ask(lambda spool: spool.change(change))
+
     async def tidy(self, now_ns: int) -> list[tuple[str, str]]:
         """Forget what is too old; return channel and camera of what waits again, as was asked of the quarantine."""
         again = await self.ask(lambda spool: spool.tidy(now_ns))

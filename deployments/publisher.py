@@ -19,8 +19,6 @@ from app.publisher import (
     Closing,
     EventPublisher,
     EvidenceAnswer,
-    EvidenceDesk,
-    EvidenceParts,
     IncidentQuery,
     Receipt,
     RuleCount,
@@ -30,10 +28,11 @@ from app.publisher import (
     SpoolOptions,
     SpoolWriter,
     Submission,
-    make_evidence,
     open_shard,
 )
 from app.publisher.analysis import FrameAnalysis
+from app.publisher.evidence import EvidenceParts, make_evidence
+from app.publisher.evidence_desk import EvidenceDesk
 from app.publisher.kafka.sink import KafkaSink
 from app.publisher.telemetry import PublisherTelemetry
 from app.settings.connections import KafkaSettings

@@ -6,8 +6,7 @@ Importing this package loads no Kafka client: ``app.publisher.kafka`` is importe
 from app.publisher.closing import Closing, closing_line
 from app.publisher.delivery_times import PublishObserver
 from app.publisher.drain import Sink
-from app.publisher.evidence import EvidenceParts, make_evidence
-from app.publisher.evidence_desk import EvidenceAnswer, EvidenceDesk
+from app.publisher.evidence_answer import EvidenceAnswer
 from app.publisher.publisher import EventPublisher, Receipt, Submission
 from app.publisher.record import EventRecord, make_record
 from app.publisher.shards import Shard, ShardReading, merge_readings, shard_of, shards_of
@@ -25,8 +24,6 @@ __all__ = [
     "EventPublisher",
     "EventRecord",
     "EvidenceAnswer",
-    "EvidenceDesk",
-    "EvidenceParts",
     "IncidentQuery",
     "PublishObserver",
     "PublisherSnapshot",
@@ -43,7 +40,6 @@ __all__ = [
     "Submission",
     "ask_quarantine",
     "closing_line",
-    "make_evidence",
     "make_record",
     "merge_readings",
     "open_shard",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.errors import EvidenceError
@@ -12,6 +11,7 @@ from app.evidence.item import CONTENT_TYPES, Kind
 from app.evidence.rows import EvidenceAccounts, EvidenceRow, State
 from app.evidence.uploader import EvidenceUploader
 from app.publisher.evidence import EvidenceParts
+from app.publisher.evidence_answer import EvidenceAnswer
 from app.publisher.spool.writer import SpoolWriter
 
 if TYPE_CHECKING:
@@ -19,18 +19,6 @@ if TYPE_CHECKING:
 
 OPEN_PATIENCE_S = 5.0
 """How long a question waits for a spool that is being opened."""
-
-
-@dataclass(frozen=True)
-class EvidenceAnswer:
-    """The evidence of an incident: an address to read it at, its bytes, or why there is neither."""
-
-    content_type: str
-    url: str | None = None
-    """Signed, and good for minutes."""
-    data: bytes | None = field(default=None, repr=False)
-    reason: str = ""
-    """Why there is neither address nor bytes; may be empty."""
 
 
 class EvidenceDesk:

@@ -31,6 +31,13 @@ CONTRACT: dict[str, set[str]] = {
     "sightline_events_quarantined": set(),
     "sightline_batch_size_bucket": {"le"},
     "sightline_frames_waiting": set(),
+    "sightline_tracks_active": PER_CAMERA,
+    "sightline_tracks_started_total": PER_CAMERA,
+    "sightline_frames_untracked_total": PER_CAMERA,
+    "sightline_anomalies_total": PER_CAMERA | {"rule", "state"},
+    "sightline_crossings_total": PER_CAMERA | {"rule", "direction", "label"},
+    "sightline_zone_objects": PER_CAMERA | {"rule"},
+    "sightline_outbox_records": {"channel"},
 }
 """Every name, as Prometheus shows it behind ``ray_``, and the labels that are ours."""
 STAGES = {"encode", "transport", "queue", "decode", "inference", "spool", "publish"}

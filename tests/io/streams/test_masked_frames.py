@@ -9,7 +9,8 @@ import grpc
 import numpy as np
 import pytest
 
-from app.cameras import Camera, DetectClient
+from app.cameras.camera import Camera
+from app.cameras.sending.client import DetectClient
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.rpc.sightline.inference.v1 import inference_pb2_grpc as rpc
 from app.settings.cameras import CameraSettings

@@ -34,11 +34,12 @@ from app.settings.connections import KafkaSettings
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.delaying_proxy import DelayingProxy
 from tests.support.kafka_broker import Listener
+from tests.support.silent_observer import SilentObserver
 
 T = TypeVar("T")
 
 
-class Latencies:
+class Latencies(SilentObserver):
     """An observer that keeps the seconds from capture to acknowledgement."""
 
     def __init__(self) -> None:
@@ -46,9 +47,6 @@ class Latencies:
 
     def published(self, camera_id: str, total_s: float, spool_s: float, publish_s: float, breach: bool) -> None:
         self.totals.append(total_s)
-
-    def spool(self, events: int, size: int, oldest_s: float, quarantined: int) -> None:
-        pass
 
 
 def event(camera: int, number: int) -> DetectionEvent:

@@ -35,6 +35,7 @@ from app.publisher.kafka.embedded_broker import EmbeddedBroker
 from app.publisher.kafka.sink import KafkaSink
 from app.settings.connections import KafkaSettings
 from app.settings.tracking import TrackingSettings
+from tests.support.silent_observer import SilentObserver
 
 CAMERAS = 64
 BATCH = 64
@@ -81,7 +82,7 @@ class Rate:
     """Processor seconds a second of the shards alone."""
 
 
-class Acknowledged:
+class Acknowledged(SilentObserver):
     """An observer that counts."""
 
     def __init__(self) -> None:
@@ -89,9 +90,6 @@ class Acknowledged:
 
     def published(self, camera_id: str, total_s: float, spool_s: float, publish_s: float, breach: bool) -> None:
         self.count += 1
-
-    def spool(self, events: int, size: int, oldest_s: float, quarantined: int) -> None:
-        pass
 
 
 def event(camera_id: str, number: int, frame: int, objects: int) -> DetectionEvent:

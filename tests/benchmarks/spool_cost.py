@@ -22,6 +22,7 @@ from app.publisher import EventPublisher, Spool, SpoolOptions, SpoolWriter, Subm
 from app.publisher.kafka.embedded_broker import EmbeddedBroker
 from app.publisher.kafka.sink import KafkaSink
 from app.settings.connections import KafkaSettings
+from tests.support.silent_observer import SilentObserver
 
 CAMERAS = 10
 
@@ -36,7 +37,7 @@ class Round:
     ack_p99: float
 
 
-class Acknowledgements:
+class Acknowledgements(SilentObserver):
     """An observer that lets each event's acknowledgement be awaited by its place in time."""
 
     def __init__(self) -> None:
@@ -44,9 +45,6 @@ class Acknowledgements:
 
     def published(self, camera_id: str, total_s: float, spool_s: float, publish_s: float, breach: bool) -> None:
         self.totals_s.append(total_s)
-
-    def spool(self, events: int, size: int, oldest_s: float, quarantined: int) -> None:
-        pass
 
 
 def event(number: int) -> DetectionEvent:

@@ -19,6 +19,7 @@ from app.publisher import EventPublisher, EventRecord, Spool, SpoolOptions, Spoo
 from app.publisher.kafka.sink import Acknowledgement, KafkaSink
 from app.publisher.kafka.timeouts import Timeouts
 from app.settings.connections import KafkaSettings
+from tests.support.silent_observer import SilentObserver
 from tests.support.topic import Record, TopicReader
 
 CAMERAS = 4
@@ -53,16 +54,6 @@ HEADER = (
     "| fault | accepted | published | set aside | lost | twice | out of order | all there after, s |",
     "|---|---|---|---|---|---|---|---|",
 )
-
-
-class NoObserver:
-    """An observer that keeps nothing."""
-
-    def published(self, camera_id: str, total_s: float, spool_s: float, publish_s: float, breach: bool) -> None:
-        pass
-
-    def spool(self, events: int, size: int, oldest_s: float, quarantined: int) -> None:
-        pass
 
 
 class _NotingSink:
@@ -113,7 +104,7 @@ class PublishedLoad:
         self.sink = KafkaSink(settings, find, timeouts)
         self._noting = _NotingSink(self.sink)
         writer = SpoolWriter(lambda: Spool(SpoolOptions(folder)))
-        self.publisher = EventPublisher(self._noting, writer, budget_ms=200, observer=NoObserver())
+        self.publisher = EventPublisher(self._noting, writer, budget_ms=200, observer=SilentObserver())
         self._cameras = [f"cam-{number}" for number in range(cameras)]
         self._next = dict.fromkeys(self._cameras, 1)
         self.accepted: dict[str, tuple[str, int]] = {}

@@ -27,6 +27,7 @@ from app.publisher.spool.codec import dump
 from app.publisher.spool.evidence import SpoolEvidence
 from app.publisher.spool.incidents import Transition
 from app.publisher.spool.rows import Arrival
+from tests.support.silent_observer import SilentObserver
 
 SECOND = 1_000_000_000
 BOX = (1.0, 2.0, 3.0, 4.0)
@@ -103,7 +104,7 @@ class FickleTopic(Topic):
         self.records.append(record)
 
 
-class RecordingObserver:
+class RecordingObserver(SilentObserver):
     """An observer that remembers."""
 
     def __init__(self) -> None:
@@ -119,9 +120,6 @@ class RecordingObserver:
 
     def judged(self, camera_id: str, judged: Judged) -> None:
         self.transitions += judged.transitions
-
-    def spool(self, events: int, size: int, oldest_s: float, quarantined: int) -> None:
-        pass
 
 
 class Time:

@@ -20,20 +20,11 @@ from tests.support.delaying_proxy import DelayingProxy
 from tests.support.kafka_broker import Listener
 from tests.support.kafka_distribution import require_apache_kafka
 from tests.support.scripted_broker import ScriptedBroker
+from tests.support.silent_observer import SilentObserver
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.topic import TopicReader
 
 CAMERAS = 3
-
-
-class NoObserver:
-    """An observer that keeps nothing."""
-
-    def published(self, camera_id: str, total_s: float, spool_s: float, publish_s: float, breach: bool) -> None:
-        pass
-
-    def spool(self, events: int, size: int, oldest_s: float, quarantined: int) -> None:
-        pass
 
 
 def event(camera: str, number: int) -> DetectionEvent:
@@ -51,7 +42,7 @@ async def publish_through_cuts(proxy: TcpProxy, topic: str, folder: Path, fault:
 
     sink = KafkaSink(KafkaSettings(bootstrap_servers=(proxy.address,), topic=topic), find)
     writer = SpoolWriter(lambda: Spool(SpoolOptions(folder)))
-    publisher = EventPublisher(sink, writer, budget_ms=200, observer=NoObserver())
+    publisher = EventPublisher(sink, writer, budget_ms=200, observer=SilentObserver())
     publisher.start()
     for first in range(0, each, 50):
         await asyncio.gather(

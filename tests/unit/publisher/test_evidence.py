@@ -11,8 +11,10 @@ from typing import Any
 
 from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.evidence.item import Kind
-from app.publisher import EvidenceDesk, IncidentQuery, Receipt, Shard, Submission, make_evidence
+from app.publisher import IncidentQuery, Receipt, Shard, Submission
 from app.publisher.analysis import FrameAnalysis
+from app.publisher.evidence import make_evidence
+from app.publisher.evidence_desk import EvidenceDesk
 from app.settings.evidence import EvidenceSettings
 from app.settings.tracking import TrackingSettings
 from tests.support.evidence import grey_jpeg

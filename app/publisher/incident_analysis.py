@@ -36,7 +36,7 @@ from app.core.channel import Channel
 from app.core.event import DetectionEvent
 from app.core.iso_time import iso_time, time_of_iso
 from app.publisher.evidence import Addresses, EvidenceSource, WithoutEvidence
-from app.publisher.record import SCHEMA_VERSION
+from app.publisher.record import JSON, SCHEMA_VERSION
 from app.publisher.spool.analysis import Judged
 from app.publisher.spool.incidents import Transition
 from app.publisher.spool.outbox import OutboxRecord
@@ -53,7 +53,6 @@ MAX_CAMERAS = 5_000
 """Cameras whose rules are kept ready."""
 _NAMESPACE = uuid.UUID("a3c1f0de-8d0b-5c64-9a57-52f1d0b7c9e4")
 """Never changes: record ids are derived under it."""
-_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +191,7 @@ class IncidentAnalysis:
                 "ended_at": one["timestamp"],
                 "reason": "camera_lost",
             }
-            body = _ENCODER.encode({**one, **said, "event_id": event.event_id})
+            body = JSON.encode({**one, **said, "event_id": event.event_id})
             label = one["classes"][0] if len(one["classes"]) == 1 else ""
             began_ms, ended_ms = time_of_iso(one["started_at"]), time_of_iso(one["timestamp"])
             ends.append(
@@ -284,11 +283,11 @@ def _anomaly_record(anomaly: Anomaly, addresses: Addresses, time_ms: int, event_
     body = anomaly_body(anomaly) | {"image_url": addresses.image_url, "clip_url": addresses.clip_url}
     if addresses.lost:
         body["evidence"] = "lost"
-    return _ENCODER.encode(_framed(body, time_ms, event_id))
+    return JSON.encode(_framed(body, time_ms, event_id))
 
 
 def _object_record(report: ObjectReport, time_ms: int, event_id: str | None) -> str:
-    return _ENCODER.encode(_framed(object_body(report), time_ms, event_id))
+    return JSON.encode(_framed(object_body(report), time_ms, event_id))
 
 
 def _framed(body: Mapping[str, object], time_ms: int, event_id: str | None) -> dict[str, object]:

@@ -17,7 +17,8 @@ SCHEMA_VERSION = 1
 EVENT_TYPE = "sightline.detection.v1"
 RECORD_TYPES: Mapping[Channel, str] = {"anomalies": "sightline.anomaly.v1", "objects": "sightline.object.v1"}
 """CloudEvents type of the records of each channel."""
-_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+"""How every record of ours is written."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def _body(event: DetectionEvent, timestamp: str, total_ms: float, replayed: bool
     }
     if event.truncated:
         body["truncated"] = True
-    return _ENCODER.encode(body).encode()
+    return JSON.encode(body).encode()
 
 
 def _object(found: DetectedObject) -> dict[str, object]:

@@ -63,15 +63,6 @@ def read_rules_file(file: Path) -> tuple[RuleFields, ...]:
     return RuleListSource(file=file).read().entries
 
 
-def parse_rules_file(text: str, file: Path) -> tuple[RuleFields, ...]:
-    """Parse a rules file's text.
-
-    Raises:
-        SettingsError: the text is not YAML with one key, ``rules``, or a rule is wrong; one line.
-    """
-    return configure_rules(_listed(text, file)).entries
-
-
 def parse_rules(entries: Sequence[object]) -> tuple[RuleFields, ...]:
     """Parse the list of a rules file; raises as :func:`configure_rules`."""
     return configure_rules(entries).entries

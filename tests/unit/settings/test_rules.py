@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.errors import SettingsError
-from app.settings.rule_lists import parse_rule, parse_rules, parse_rules_file, read_rules_file, rules_of_camera
+from app.settings.rule_lists import RuleListSource, parse_rule, parse_rules, read_rules_file, rules_of_camera
 from app.settings.rules import RULE_TYPES, Loitering, Stopped
 from tests.support.paths import ROOT
 
@@ -40,7 +40,7 @@ def mistake(**fields: Any) -> str:
 
 
 def test_a_rules_file():
-    (rule,) = parse_rules_file(FILE, Path("rules.yaml"))
+    (rule,) = RuleListSource(file=Path("rules.yaml")).parse(FILE, {}).entries
     assert isinstance(rule, Stopped)
     assert (rule.id, rule.classes, rule.dwell, rule.include_parked) == (
         "bus-stop-parking",
@@ -154,7 +154,7 @@ def test_an_id_that_is_given_twice_is_a_mistake():
 )
 def test_a_file_that_is_no_list_of_rules_is_a_mistake(text: str, reason: str):
     with pytest.raises(SettingsError, match=reason):
-        parse_rules_file(text, Path("rules.yaml"))
+        RuleListSource(file=Path("rules.yaml")).parse(text, {})
 
 
 def test_a_file_that_is_not_there_is_a_mistake(tmp_path: Path):
@@ -169,7 +169,9 @@ def test_every_type_of_rule_has_its_name():
 def test_every_type_has_an_example_in_the_documentation_that_is_right():
     text = (ROOT / "configs" / "rules" / "README.md").read_text()
     (examples,) = re.findall(r"```yaml\n(rules:.*?)```", text, re.DOTALL)
-    assert [rule.type for rule in parse_rules_file(examples, Path("README.md"))] == list(RULE_TYPES)  # type: ignore[attr-defined]
+    assert [rule.type for rule in RuleListSource(file=Path("README.md")).parse(examples, {}).entries] == list(
+        RULE_TYPES
+    )  # type: ignore[attr-defined]
 
 
 def test_every_field_of_every_type_is_in_the_documentation():

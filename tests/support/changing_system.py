@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from app.settings.cameras import CameraSettings
-from app.web import SystemFacts
+from app.web import SystemFacts, build_api
 from tests.support.api_system import System, camera
 from tests.support.fleet import Runner, Shards, desired_rules, fleet
 from tests.support.fleet import camera as wanted
@@ -43,3 +46,10 @@ class Changing(System):
             for one in self.changes.desired
         )
         return replace(await super().facts(viewers, seconds), cameras=reported)
+
+
+async def ask_system(system: Changing, method: str, path: str, client: str = "127.0.0.1", **how: Any) -> httpx.Response:
+    """Ask the HTTP API of a system, as a client with this address."""
+    transport = httpx.ASGITransport(build_api(lambda: system), client=(client, 5), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as asking:
+        return await asking.request(method, path, **how)

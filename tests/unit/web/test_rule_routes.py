@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from app.web import build_api
 from app.web.problems import PROBLEM
-from tests.support.changing_system import GATE, STOP, Changing
+from tests.support.changing_system import GATE, STOP, Changing, ask_system
 
 YARD = {"id": "yard", "type": "intrusion", "zone": [[0, 0], [1, 0], [1, 1]], "cameras": ["yard-*"]}
 
@@ -24,10 +24,8 @@ async def system(tmp_path: Path) -> AsyncIterator[Changing]:
     await made.changes.close()
 
 
-async def ask(system: Changing, method: str, path: str, client: str = "127.0.0.1", **how) -> httpx.Response:
-    transport = httpx.ASGITransport(build_api(lambda: system), client=(client, 5), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as asking:
-        return await asking.request(method, f"/api/v1/rules{path}", **how)
+async def ask(system: Changing, method: str, path: str, **how: Any) -> httpx.Response:
+    return await ask_system(system, method, f"/api/v1/rules{path}", **how)
 
 
 async def test_a_rule_is_added_and_reported_with_the_cameras_that_it_names(system: Changing):

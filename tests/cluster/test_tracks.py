@@ -25,6 +25,7 @@ from app.simulation.spec import StreetSpec
 from app.simulation.street import GroundTruth, Street
 from tests.support.ray_cluster import Service, processes
 from tests.support.topic import TopicReader
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
@@ -50,10 +51,7 @@ def send(service: Service, camera: str, number: int, began_ns: int) -> None:
         camera_id=camera, frame_id=f"{number}", image=image, epoch=1, sequence=number + 1,
         captured_at=Timestamp(seconds=at_ns // 10**9, nanos=at_ns % 10**9),
     )  # fmt: skip
-    end = time.monotonic() + PATIENCE_S
-    while service.code(request) is not grpc.StatusCode.OK:
-        assert time.monotonic() < end, f"frame {number} is not accepted"
-        time.sleep(0.1)
+    wait_for(lambda: service.code(request) is grpc.StatusCode.OK, PATIENCE_S, f"an answer to frame {number}")
 
 
 def events_of(topic: TopicReader, camera: str, count: int) -> list[dict[str, Any]]:

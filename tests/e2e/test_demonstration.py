@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tests.support.browser import browser
 from tests.support.command import SIGHTLINE
 from tests.support.page_server import LINKED
 from tests.support.system import BIN, System, running
+from tests.support.waiting import wait_for
 from tests.support.watched_system import apart, on_ports
 
 pytestmark = pytest.mark.slow
@@ -54,14 +54,18 @@ def incidents(api: ApiClient, **query: str) -> tuple[AnomalyModel, ...]:
 
 def test_each_demonstration_street_has_incidents_within_two_minutes(started: tuple[System, ApiClient, Path]):
     _, api, _ = started
-    began = time.monotonic()
     found: set[tuple[str, str]] = set()
-    while {camera for camera, _ in found} != {"street-east", "street-west"} or {rule for _, rule in found} != RULES:
-        assert time.monotonic() - began < TWO_MINUTES, (
-            f"found only {sorted(found)}; status: {api.status().rules_trouble}"
-        )
-        found |= {(one.camera_id, one.rule) for one in incidents(api, limit="500")}
-        time.sleep(1)
+
+    def complete() -> bool:
+        found.update((one.camera_id, one.rule) for one in incidents(api, limit="500"))
+        return {camera for camera, _ in found} == {"street-east", "street-west"} and {
+            rule for _, rule in found
+        } == RULES
+
+    try:
+        wait_for(complete, TWO_MINUTES)
+    except TimeoutError:
+        raise AssertionError(f"found only {sorted(found)}; status: {api.status().rules_trouble}") from None
 
 
 def test_the_page_shows_rules_and_incidents_of_the_running_system(
@@ -101,15 +105,14 @@ def test_a_rule_added_by_a_command_holds_at_once_and_its_incidents_are_listed(
 
     assert sightline("rules", "add", str(rules)).startswith("anyone (crowd) is added, for street-east, street-west")
     assert api.status().rules_trouble == ""
-    end = time.monotonic() + 60
-    while "anyone" not in {one.rule for one in incidents(api, active="true")}:
-        assert time.monotonic() < end, "the rule found nothing"
-        time.sleep(0.5)
+    wait_for(lambda: "anyone" in {one.rule for one in incidents(api, active="true")}, 60, "an incident of the rule")
     assert "anyone" in sightline("anomalies", "--active")
     sightline("rules", "remove", "anyone")
-    end = time.monotonic() + 60
-    while not any(one.rule == "anyone" and one.state == "end" for one in incidents(api, active="false", limit="500")):
-        assert time.monotonic() < end, "its incidents go on"
-        time.sleep(0.5)
+
+    def ended_ones() -> bool:
+        past = incidents(api, active="false", limit="500")
+        return any(one.rule == "anyone" and one.state == "end" for one in past)
+
+    wait_for(ended_ones, 60, "the end of its incidents")
     ended = [json.loads(line) for line in sightline("anomalies", "--json", "--limit", "500").splitlines()]
     assert {one["reason"] for one in ended if one["rule"] == "anyone" and one["state"] == "end"} == {"rule_changed"}

@@ -50,7 +50,7 @@ class Replay:
 
     rules: Sequence[RuleFields]
     outcomes: dict[str, RuleOutcome] = field(default_factory=dict)
-    """By rule; rules that are no more are there if events tell of them."""
+    """By rule; rules that are no more are there if events report them."""
     events: int = 0
     _cameras: dict[str, tuple[RulesState, CameraRules]] = field(default_factory=dict)
 

@@ -19,8 +19,9 @@ from app.publisher.silences import FIRST_LOOK_S, NEXT_LOOK_S
 from app.settings.rule_lists import parse_rules
 from tests.support.mortal_publishers import mortal_publishers
 from tests.support.paths import ROOT
-from tests.support.publisher import Time, Topic, until
+from tests.support.publisher import Time, Topic
 from tests.support.street import FPS, INTRUSION, LINE, START_S, Street, running_street
+from tests.support.waiting import until
 
 PASS = 14 * FPS
 """Frames until the car is gone."""

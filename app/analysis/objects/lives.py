@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from app.analysis.objects.report import PATH_POINTS, ObjectReport, Reason, make_report
 from app.analysis.objects.state import Crossing, Life, ObjectsState
 from app.analysis.rules.anomaly import Anomaly
-from app.analysis.rules.engine import LOST_MS
+from app.analysis.rules.engine import LOST_AFTER_S
 from app.analysis.rules.frame import Frame, SeenObject
 from app.analysis.rules.geometry import Area
 from app.analysis.rules.motion import begin_stay, extend_stay, restart_stay, stays
@@ -33,8 +33,15 @@ _MAX_CROSSINGS = 32
 class CameraZones:
     """The zones of one camera's rules, by name; of two with one name the first."""
 
-    def __init__(self, rules: Iterable[RuleFields], camera_id: str) -> None:
-        """Take all rules; those of other cameras are left out."""
+    def __init__(self, rules: Iterable[RuleFields], camera_id: str, lost_after: float = LOST_AFTER_S) -> None:
+        """Take all rules; those of other cameras are left out.
+
+        Args:
+            rules: any.
+            camera_id: the camera.
+            lost_after: seconds for which an object is unseen and still is in its zones, as ``tracking.lost_after``.
+        """
+        self.lost_ms = round(lost_after * 1000)
         self._rules: dict[str, RuleFields] = {}
         for rule in rules_of_camera(rules, camera_id):
             if rule.zone is not None:
@@ -172,7 +179,7 @@ def _go_on(life: Life, frame: Frame, seen: SeenObject, track: Track, zones: Came
         spacing_ms=spacing_ms,
         here=here,
         inside=inside,
-        stayed=_add_stays(life, inside, now_ms) if inside else life.stayed,
+        stayed=_add_stays(life, inside, min(now_ms - life.last_ms, zones.lost_ms)) if inside else life.stayed,
         crossings=life.crossings,
         stay=stay,
         stay_ms=stay_ms,
@@ -183,9 +190,8 @@ def _go_on(life: Life, frame: Frame, seen: SeenObject, track: Track, zones: Came
     )
 
 
-def _add_stays(life: Life, inside: Sequence[str], now_ms: int) -> tuple[tuple[str, int], ...]:
+def _add_stays(life: Life, inside: Sequence[str], unseen_ms: int) -> tuple[tuple[str, int], ...]:
     stayed = dict(life.stayed)
-    unseen_ms = min(now_ms - life.last_ms, LOST_MS)
     for zone in inside:
         stayed[zone] = stayed.get(zone, 0) + (unseen_ms if zone in life.inside else 0)
     return tuple(stayed.items())

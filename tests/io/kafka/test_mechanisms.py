@@ -63,10 +63,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     store.write_bytes(pair.key.read_bytes() + pair.certificate.read_bytes())
     tls = {"ssl.keystore.type": "PEM", "ssl.keystore.location": str(store)}
     with TokenServer(pair=login) as tokens:
-        jwks = tokens.write_jwks(folder / "jwks.json").as_uri()
+        # For the key set's address; with any option Kafka wants a subject for a token of the broker's own.
+        options = f'ssl.truststore.type="PEM" ssl.truststore.location="{authority.certificate}"'
+        options += ' unsecuredLoginStringClaim_sub="broker"'
         oauth = {
             "sasl.enabled.mechanisms": "OAUTHBEARER",
-            "oauthbearer.sasl.jaas.config": f"{MODULES}.oauthbearer.OAuthBearerLoginModule required ;",
+            "oauthbearer.sasl.jaas.config": f"{MODULES}.oauthbearer.OAuthBearerLoginModule required {options};",
             "oauthbearer.sasl.server.callback.handler.class": (
                 f"{MODULES}.oauthbearer.OAuthBearerValidatorCallbackHandler"
             ),
@@ -77,7 +79,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             "scram-sha-512.sasl.jaas.config": f"{MODULES}.scram.ScramLoginModule required ;",
         }
         checks = {
-            "sasl.oauthbearer.jwks.endpoint.url": jwks,
+            "sasl.oauthbearer.jwks.endpoint.url": tokens.jwks_url,
             "sasl.oauthbearer.expected.issuer": ISSUER,
             "sasl.oauthbearer.expected.audience": AUDIENCE,
         }
@@ -85,7 +87,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             folder / "cluster",
             properties=checks,
             listeners=[Listener("OAUTH", "SASL_SSL", oauth | tls), Listener("SCRAM", "SASL_SSL", scram | tls)],
-            jvm=[f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={jwks}"],
+            jvm=[f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={tokens.jwks_url}"],
         ) as kafka:
             kafka.create_topic("events")
             yield Cluster(kafka, tokens, authority)
@@ -129,6 +131,7 @@ async def test_events_are_published_with_tokens_that_expire_meanwhile(cluster: C
     finally:
         cluster.tokens.lifetime_s = 3600.0
     assert len(cluster.tokens.asked) - before >= 3
+    assert cluster.tokens.keys_asked > 0  # by Kafka's validator, over HTTPS
 
 
 @pytest.mark.idle

@@ -30,7 +30,7 @@ from app.evidence.item import EvidenceItem, Kind
 from app.evidence.journal import record_of
 from app.evidence.pictures import MEMORY_BYTES, JudgedPicture, PictureRing, as_jpeg
 from app.evidence.recorder import ClipRecorder, OpenClip, anonymised
-from app.evidence.rows import EvidenceAccounts, EvidenceRow, State
+from app.evidence.rows import EvidenceAccounts, EvidenceRow, Loss, State
 
 SILENCE_S = 3.0
 """How long an open clip waits for its camera's next picture."""
@@ -38,7 +38,12 @@ IDLE_S = 60.0
 """How long the pictures of a camera of which nothing comes are kept."""
 MEMORY_NS = 30 * 86_400 * 10**9
 """How long the addresses of stored evidence are remembered."""
+LOSS_SHOWN_S = 600.0
+"""How long a loss that someone can do something about is told as trouble."""
 _FORGET_NS = 3_600 * 10**9
+_GONE = "its file is gone"
+_NO_PICTURE = "the frame came without its picture"
+_FULL = "the evidence spool is full (evidence.max_bytes): what is not stored yet is given up, clips first"
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class KeeperOptions:
     boxes: bool = False
     anonymise: tuple[str, ...] = ()
     memory_bytes: int = MEMORY_BYTES
+    uploads: bool = False
+    """Whether there is a store; without one what is given up for room has only aged."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,8 @@ class EvidenceKeeper:
         self._journals: list[str] = []
         """Keys whose films this transaction took in: their journals are not needed any more."""
         self._forget_at_ns = 0
+        self._told: tuple[float, str] | None = None
+        """The last loss that someone can do something about: when, and what there is to say of it."""
 
     # At opening.
 
@@ -118,10 +127,10 @@ class EvidenceKeeper:
         self._given_up += [key for key in here if key not in owned]
         for row in rows.in_state(database, State.SPOOLED):
             if self._folder.size(row.key) is None:
-                rows.settle(database, row.key, State.EXPIRED, "its file is gone")
+                rows.lose(database, row.key, State.EXPIRED, Loss.GONE, _GONE)
         for row in rows.in_state(database, State.RECORDING):
             if (size := self._folder.size(row.key)) is None:
-                rows.settle(database, row.key, State.EXPIRED, "its pictures are gone")
+                rows.lose(database, row.key, State.EXPIRED, Loss.GONE, "its pictures are gone")
             elif self._folder.path(row.key).is_file():
                 rows.end_recording(database, row.key, size)
                 self._journals.append(row.key)
@@ -201,7 +210,7 @@ class EvidenceKeeper:
                 rows.end_recording(database, ended.key, ended.bytes)
                 self._journals.append(ended.key)
             else:
-                rows.settle(database, ended.key, State.REFUSED, ended.reason)
+                rows.lose(database, ended.key, State.REFUSED, Loss.NO_FILM, ended.reason)
             if not rows.owned(database, [ended.key]):  # refused now, or given up while its film was made
                 self._given_up.append(ended.key)
         now = self._monotonic()
@@ -220,17 +229,17 @@ class EvidenceKeeper:
     def stored(self, database: Connection, keys: Collection[str]) -> None:
         """Note that the store has some evidence; within a transaction."""
         for key in keys:
-            rows.settle(database, key, State.STORED)
+            rows.store(database, key)
         self._given_up += keys
 
     def refused(self, database: Connection, key: str, reason: str) -> None:
         """Note that some evidence cannot be stored, ever; within a transaction."""
-        rows.settle(database, key, State.REFUSED, reason)
+        rows.lose(database, key, State.REFUSED, Loss.STORE, reason)
         self._given_up.append(key)
 
     def lacking(self, database: Connection, key: str) -> None:
         """Note that the bytes of some evidence are gone; within a transaction."""
-        rows.settle(database, key, State.EXPIRED, "its file is gone")
+        rows.lose(database, key, State.EXPIRED, Loss.GONE, _GONE)
 
     def waiting(self, database: Connection, limit: int) -> list[EvidenceRow]:
         """Return what waits for the store, snapshots first."""
@@ -249,6 +258,15 @@ class EvidenceKeeper:
         """Bytes of the pictures in memory."""
         return self._ring.bytes
 
+    @property
+    def trouble(self) -> str:
+        """What lost evidence in the last minutes, where someone can do something about it; empty: nothing did.
+
+        May be asked from any thread.
+        """
+        told = self._told
+        return told[1] if told is not None and self._monotonic() - told[0] < LOSS_SHOWN_S else ""
+
     def close(self) -> None:
         """End the threads; open clips are made by whoever opens the spool next."""
         self._recorder.close()
@@ -256,37 +274,44 @@ class EvidenceKeeper:
     # Making it.
 
     def _snapshot(self, database: Connection, item: EvidenceItem, picture: JudgedPicture | None, now_ns: int) -> str:
+        if picture is None:
+            return self._refuse(database, item, now_ns, Loss.NO_PICTURE, _NO_PICTURE)
         try:
-            data = as_jpeg(anonymised(_present(picture), self._anonymiser).image)
+            data = as_jpeg(anonymised(picture, self._anonymiser).image)
             self._make_room(database, len(data))
             self._written.append(item.key)
             self._folder.write(item.key, data)
-        except (EvidenceRefused, ImageError) as error:
-            rows.add(database, item, State.REFUSED, 0, now_ns, str(error))
-        except OSError as error:
-            rows.add(database, item, State.REFUSED, 0, now_ns, f"it cannot be written: {error.strerror}")
-        else:
-            rows.add(database, item, State.SPOOLED, len(data), now_ns)
+        except (EvidenceRefused, ImageError, OSError) as error:
+            return self._refuse(database, item, now_ns, *_loss_of(error))
+        rows.add(database, item, State.SPOOLED, len(data), now_ns)
         return item.key
 
     def _clip(self, database: Connection, item: EvidenceItem, picture: JudgedPicture | None, now_ns: int) -> str:
+        if picture is None:
+            return self._refuse(database, item, now_ns, Loss.NO_PICTURE, _NO_PICTURE)
+        if (shared := self._extended(picture)) is not None:
+            rows.link(database, item, shared)
+            return shared
         try:
-            first = _present(picture)
-            if (shared := self._extended(first)) is not None:
-                rows.link(database, item, shared)
-                return shared
-            record = record_of(anonymised(first, self._anonymiser))
+            record = record_of(anonymised(picture, self._anonymiser))
             self._make_room(database, len(record))
             self._written.append(item.key)
             self._folder.write_file(self._folder.journal(item.key), record)
-        except (EvidenceRefused, ImageError) as error:
-            rows.add(database, item, State.REFUSED, 0, now_ns, str(error))
-        except OSError as error:
-            rows.add(database, item, State.REFUSED, 0, now_ns, f"it cannot be written: {error.strerror}")
-        else:
-            rows.add(database, item, State.RECORDING, len(record), now_ns)
-            self._record(item.key, first)
+        except (EvidenceRefused, ImageError, OSError) as error:
+            return self._refuse(database, item, now_ns, *_loss_of(error))
+        rows.add(database, item, State.RECORDING, len(record), now_ns)
+        self._record(item.key, picture)
         return item.key
+
+    def _refuse(self, database: Connection, item: EvidenceItem, now_ns: int, loss: Loss, reason: str) -> str:
+        """Note that some evidence could not be taken in; return its key."""
+        rows.refuse(database, item, now_ns, loss, reason)
+        if loss is Loss.UNWRITABLE:
+            self._tell(f"a picture or clip of an incident was lost: {reason}")
+        return item.key
+
+    def _tell(self, trouble: str) -> None:
+        self._told = self._monotonic(), trouble
 
     def _extended(self, picture: JudgedPicture) -> str | None:
         """Have the open clip of a camera go on for another incident; return its key, or ``None`` where it cannot."""
@@ -324,7 +349,10 @@ class EvidenceKeeper:
             raise EvidenceRefused("it is larger than evidence.max_bytes")
         excess = rows.spooled_bytes(database) + needed - self._options.max_bytes
         while excess > 0 and (row := rows.first_to_go(database)) is not None:
-            rows.settle(database, row.key, State.EXPIRED, "evidence.max_bytes was reached")
+            loss = Loss.QUOTA if self._options.uploads else Loss.AGED
+            rows.lose(database, row.key, State.EXPIRED, loss, "evidence.max_bytes was reached")
+            if loss is Loss.QUOTA:
+                self._tell(_FULL)
             self._given_up.append(row.key)
             excess -= row.bytes
             for clip in [one for one in self._open.values() if one.key == row.key]:
@@ -336,7 +364,8 @@ class EvidenceKeeper:
             rows.forget(database, now_ns - MEMORY_NS)
 
 
-def _present(picture: JudgedPicture | None) -> JudgedPicture:
-    if picture is None:
-        raise EvidenceRefused("the frame came without its picture")
-    return picture
+def _loss_of(error: EvidenceRefused | ImageError | OSError) -> tuple[Loss, str]:
+    """Return why a picture could not be taken in, as it is counted and in words."""
+    if isinstance(error, OSError):
+        return Loss.UNWRITABLE, f"it cannot be written: {error.strerror}"
+    return Loss.UNREADABLE if isinstance(error, ImageError) else Loss.TOO_LARGE, str(error)

@@ -28,9 +28,10 @@ from app.evidence import rows
 from app.evidence.folder import EvidenceFolder
 from app.evidence.item import EvidenceItem, Kind
 from app.evidence.journal import record_of
+from app.evidence.losses import Losses
 from app.evidence.pictures import MEMORY_BYTES, JudgedPicture, PictureRing, as_jpeg
 from app.evidence.recorder import ClipRecorder, OpenClip, anonymised
-from app.evidence.rows import EvidenceAccounts, EvidenceRow, Loss, State
+from app.evidence.rows import EvidenceAccounts, EvidenceRow, State
 
 SILENCE_S = 3.0
 """How long an open clip waits for its camera's next picture."""
@@ -38,12 +39,7 @@ IDLE_S = 60.0
 """How long the pictures of a camera of which nothing comes are kept."""
 MEMORY_NS = 30 * 86_400 * 10**9
 """How long the addresses of stored evidence are remembered."""
-LOSS_SHOWN_S = 600.0
-"""How long a loss that someone can do something about is told as trouble."""
 _FORGET_NS = 3_600 * 10**9
-_GONE = "its file is gone"
-_NO_PICTURE = "the frame came without its picture"
-_FULL = "the evidence spool is full (evidence.max_bytes): what is not stored yet is given up, clips first"
 
 
 @dataclass(frozen=True)
@@ -110,8 +106,7 @@ class EvidenceKeeper:
         self._journals: list[str] = []
         """Keys whose films this transaction took in: their journals are not needed any more."""
         self._forget_at_ns = 0
-        self._told: tuple[float, str] | None = None
-        """The last loss that someone can do something about: when, and what there is to say of it."""
+        self._losses = Losses(uploads=options.uploads, monotonic=monotonic)
 
     # At opening.
 
@@ -127,10 +122,10 @@ class EvidenceKeeper:
         self._given_up += [key for key in here if key not in owned]
         for row in rows.in_state(database, State.SPOOLED):
             if self._folder.size(row.key) is None:
-                rows.lose(database, row.key, State.EXPIRED, Loss.GONE, _GONE)
+                self._losses.gone(database, row.key)
         for row in rows.in_state(database, State.RECORDING):
             if (size := self._folder.size(row.key)) is None:
-                rows.lose(database, row.key, State.EXPIRED, Loss.GONE, "its pictures are gone")
+                self._losses.gone(database, row.key, "pictures are")
             elif self._folder.path(row.key).is_file():
                 rows.end_recording(database, row.key, size)
                 self._journals.append(row.key)
@@ -210,7 +205,7 @@ class EvidenceKeeper:
                 rows.end_recording(database, ended.key, ended.bytes)
                 self._journals.append(ended.key)
             else:
-                rows.lose(database, ended.key, State.REFUSED, Loss.NO_FILM, ended.reason)
+                self._losses.no_film(database, ended.key, ended.reason)
             if not rows.owned(database, [ended.key]):  # refused now, or given up while its film was made
                 self._given_up.append(ended.key)
         now = self._monotonic()
@@ -234,12 +229,12 @@ class EvidenceKeeper:
 
     def refused(self, database: Connection, key: str, reason: str) -> None:
         """Note that some evidence cannot be stored, ever; within a transaction."""
-        rows.lose(database, key, State.REFUSED, Loss.STORE, reason)
+        self._losses.not_stored(database, key, reason)
         self._given_up.append(key)
 
     def lacking(self, database: Connection, key: str) -> None:
         """Note that the bytes of some evidence are gone; within a transaction."""
-        rows.lose(database, key, State.EXPIRED, Loss.GONE, _GONE)
+        self._losses.gone(database, key)
 
     def waiting(self, database: Connection, limit: int) -> list[EvidenceRow]:
         """Return what waits for the store, snapshots first."""
@@ -260,12 +255,8 @@ class EvidenceKeeper:
 
     @property
     def trouble(self) -> str:
-        """What lost evidence in the last minutes, where someone can do something about it; empty: nothing did.
-
-        May be asked from any thread.
-        """
-        told = self._told
-        return told[1] if told is not None and self._monotonic() - told[0] < LOSS_SHOWN_S else ""
+        """What was lost in the last minutes, where someone can do something about it; may be asked from any thread."""
+        return self._losses.trouble
 
     def close(self) -> None:
         """End the threads; open clips are made by whoever opens the spool next."""
@@ -275,20 +266,23 @@ class EvidenceKeeper:
 
     def _snapshot(self, database: Connection, item: EvidenceItem, picture: JudgedPicture | None, now_ns: int) -> str:
         if picture is None:
-            return self._refuse(database, item, now_ns, Loss.NO_PICTURE, _NO_PICTURE)
+            self._losses.without_picture(database, item, now_ns)
+            return item.key
         try:
             data = as_jpeg(anonymised(picture, self._anonymiser).image)
             self._make_room(database, len(data))
             self._written.append(item.key)
             self._folder.write(item.key, data)
         except (EvidenceRefused, ImageError, OSError) as error:
-            return self._refuse(database, item, now_ns, *_loss_of(error))
+            self._losses.not_taken(database, item, now_ns, error)
+            return item.key
         rows.add(database, item, State.SPOOLED, len(data), now_ns)
         return item.key
 
     def _clip(self, database: Connection, item: EvidenceItem, picture: JudgedPicture | None, now_ns: int) -> str:
         if picture is None:
-            return self._refuse(database, item, now_ns, Loss.NO_PICTURE, _NO_PICTURE)
+            self._losses.without_picture(database, item, now_ns)
+            return item.key
         if (shared := self._extended(picture)) is not None:
             rows.link(database, item, shared)
             return shared
@@ -298,20 +292,11 @@ class EvidenceKeeper:
             self._written.append(item.key)
             self._folder.write_file(self._folder.journal(item.key), record)
         except (EvidenceRefused, ImageError, OSError) as error:
-            return self._refuse(database, item, now_ns, *_loss_of(error))
+            self._losses.not_taken(database, item, now_ns, error)
+            return item.key
         rows.add(database, item, State.RECORDING, len(record), now_ns)
         self._record(item.key, picture)
         return item.key
-
-    def _refuse(self, database: Connection, item: EvidenceItem, now_ns: int, loss: Loss, reason: str) -> str:
-        """Note that some evidence could not be taken in; return its key."""
-        rows.refuse(database, item, now_ns, loss, reason)
-        if loss is Loss.UNWRITABLE:
-            self._tell(f"a picture or clip of an incident was lost: {reason}")
-        return item.key
-
-    def _tell(self, trouble: str) -> None:
-        self._told = self._monotonic(), trouble
 
     def _extended(self, picture: JudgedPicture) -> str | None:
         """Have the open clip of a camera go on for another incident; return its key, or ``None`` where it cannot."""
@@ -349,10 +334,7 @@ class EvidenceKeeper:
             raise EvidenceRefused("it is larger than evidence.max_bytes")
         excess = rows.spooled_bytes(database) + needed - self._options.max_bytes
         while excess > 0 and (row := rows.first_to_go(database)) is not None:
-            loss = Loss.QUOTA if self._options.uploads else Loss.AGED
-            rows.lose(database, row.key, State.EXPIRED, loss, "evidence.max_bytes was reached")
-            if loss is Loss.QUOTA:
-                self._tell(_FULL)
+            self._losses.given_up(database, row.key)
             self._given_up.append(row.key)
             excess -= row.bytes
             for clip in [one for one in self._open.values() if one.key == row.key]:
@@ -362,10 +344,3 @@ class EvidenceKeeper:
         if now_ns >= self._forget_at_ns:
             self._forget_at_ns = now_ns + _FORGET_NS
             rows.forget(database, now_ns - MEMORY_NS)
-
-
-def _loss_of(error: EvidenceRefused | ImageError | OSError) -> tuple[Loss, str]:
-    """Return why a picture could not be taken in, as it is counted and in words."""
-    if isinstance(error, OSError):
-        return Loss.UNWRITABLE, f"it cannot be written: {error.strerror}"
-    return Loss.UNREADABLE if isinstance(error, ImageError) else Loss.TOO_LARGE, str(error)

@@ -34,7 +34,7 @@ from app.publisher.silences import Silences
 from app.publisher.snapshot import PublisherSnapshot
 from app.publisher.spool.rows import LeftOver
 from app.publisher.spool.writer import Outcome, SpoolWriter
-from app.publisher.submission import Receipt, Submission
+from app.publisher.submission import Answer, Receipt, Submission
 from app.publisher.track_counts import TrackCounts, TrackObserver
 from app.telemetry.trouble_log import TroubleLog
 
@@ -46,9 +46,6 @@ OPEN_PATIENCE_S = 5.0
 """How long an event waits for a spool that is being opened."""
 TIDY_S = 1.0
 """How often the spool is tidied, and its gauges are set."""
-
-
-Answer = Receipt | SightlineError
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,13 +250,12 @@ class EventPublisher:
         """Distinguish a repeat from a late frame: an id that is no longer in memory may be in the spool."""
         try:
             known = await self._spool.knows(event_id)
+            self._counts["repeated" if known else "out_of_order"] += 1
+            answer: Answer = Receipt(event_id, repeated=True) if known else error
         except SightlineError as failure:
-            del self._committing[event_id]
-            outcome.set_result(failure)
-            return
+            answer = failure
         del self._committing[event_id]
-        self._counts["repeated" if known else "out_of_order"] += 1
-        outcome.set_result(Receipt(event_id, repeated=True) if known else error)
+        outcome.set_result(answer)
 
     async def _commit(self, begun: Sequence[_Begun]) -> None:
         """Commit events in one go, and answer each."""
@@ -297,8 +293,9 @@ class EventPublisher:
             self._counts["repeated"] += 1
             return Receipt(event_id, repeated=True)
         if outcome.id and self._drain is not None:
-            due_at_ns = one.submission.due_at_ns
-            self._drain.queue(event.camera_id, Pending(outcome.id, one.at_ns, event_id, event, due_at_ns))
+            self._drain.queue(
+                event.camera_id, Pending(outcome.id, one.at_ns, event_id, event, one.submission.due_at_ns)
+            )
         self._channels.queue(outcome.records)
         self._silences.heard(event.camera_id)
         if analysed is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from app.core.event import DetectionEvent, WeakDetection
+from app.errors import SightlineError
 from app.publisher.spool.analysis import JudgedFrame
 from app.publisher.spool.rows import Arrival
 
@@ -52,3 +53,7 @@ class Receipt:
     publisher committed."""
     pictured: bool = False
     """Whether the camera's next frames are to come with their pictures."""
+
+
+Answer = Receipt | SightlineError
+"""What an event gets: it is durable, or why it is not."""

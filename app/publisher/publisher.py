@@ -208,8 +208,6 @@ class EventPublisher:
         await self._channels.close()
         await self._spool.close()
 
-    # Committing.
-
     def _opened(self, left: LeftOver) -> None:
         """Resume where the previous publisher ended."""
         self._orders.resume(left.order_keys)

@@ -25,7 +25,7 @@ MAX_GROUP = 200
 """Events of one transaction at most, so that none waits long for the others: tracking takes some 0.4 ms an event."""
 OPEN_AGAIN_S = 0.5
 """Pause between two tries to open a spool that is in use, or whose disk is away."""
-WRITE_DOWN_S = 0.02
+WRITE_DOWN_S = 0.2
 """How long an acknowledgement waits for arrivals to share a transaction with."""
 RETRY_S = 0.25
 """Pause before acknowledgements that could not be written down are tried again."""

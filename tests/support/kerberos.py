@@ -12,6 +12,7 @@ from types import TracebackType
 import pytest
 
 from app.core.ports import free_port
+from tests.support.system import listening
 from tests.support.waiting import wait_for
 
 REALM = "SIGHTLINE.TEST"
@@ -68,7 +69,7 @@ class Realm:
             self._process = subprocess.Popen(
                 [str(_program("krb5kdc")), "-n", "-r", REALM], env=self._own, stdout=output, stderr=output
             )
-        wait_for(lambda: "commencing operation" in self._output(), 30, "the key distribution centre")
+        wait_for(lambda: listening(self._port), 30, "the key distribution centre")
         return self
 
     def __exit__(
@@ -81,9 +82,6 @@ class Realm:
     @property
     def _own(self) -> dict[str, str]:
         return {**os.environ, "KRB5_CONFIG": str(self.config), "KRB5_KDC_PROFILE": str(self._folder / "kdc.conf")}
-
-    def _output(self) -> str:
-        return (self._folder / "output.txt").read_text()
 
     def _call(self, program: str, *arguments: str) -> None:
         done = subprocess.run(

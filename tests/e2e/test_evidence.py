@@ -33,7 +33,7 @@ from tests.support.topic import TopicReader
 from tests.support.waiting import wait_for
 from tests.support.watched_system import apart, on_ports
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 RULES = """
 rules:
   - {id: half-way, type: line_crossing, line: [[0.5, 0], [0.5, 1]], evidence: [snapshot, clip], severity: warning}
@@ -121,7 +121,7 @@ def started(request: pytest.FixtureRequest) -> Iterator[Started]:
         environment = {**apart(folder, grpc_port), **ours, **store}
         with running([str(BIN / "serve"), "run", str(config)], folder, **environment) as system:
             system.wait_for_line("events/s", 240)
-            broker = system.wait_for_broker(folder / "broker.json")
+            broker = system.broker()
             yield Started(system, config, f"http://127.0.0.1:{http_port}", broker, read)
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -52,7 +52,7 @@ class Replay:
     lost_after: float = LOST_AFTER_S
     """Seconds of capture time, as ``tracking.lost_after``."""
     outcomes: dict[str, RuleOutcome] = field(default_factory=dict)
-    """By rule; rules that are no more are there if events tell of them."""
+    """By rule; rules that are no more are there if events report them."""
     events: int = 0
     _cameras: dict[str, tuple[RulesState, CameraRules]] = field(default_factory=dict)
 

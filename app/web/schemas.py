@@ -13,6 +13,7 @@ from app.publisher import PublisherSnapshot
 from app.web.camera_fields import CameraFields
 from app.web.camera_health import trouble_of
 from app.web.channels import ChannelModel, channels_of
+from app.web.evidence_fields import EvidenceModel
 from app.web.facts import BrokerFacts, CameraFacts, DeploymentFacts, LoadFacts, SystemFacts
 from app.web.figures import DroppedLatelyModel, LatencyModel, LedgerModel, Model, QuantilesModel, milliseconds
 
@@ -207,6 +208,9 @@ class StatusModel(Model):
     channels: Annotated[
         tuple[ChannelModel, ...], Field(description="The other topics; empty while the publisher does not answer.")
     ] = ()
+    evidence: Annotated[
+        EvidenceModel | None, Field(description="Pictures and clips of incidents; null: the publisher does not answer.")
+    ] = None
     viewers: Annotated[int, Field(description="Event streams that are open.")]
 
     @classmethod
@@ -228,6 +232,7 @@ class StatusModel(Model):
             spool=SpoolModel.of(publisher) if publisher else None,
             broker=BrokerModel.of(facts.broker, publisher),
             channels=channels_of(facts.broker, publisher),
+            evidence=EvidenceModel.of(publisher.evidence) if publisher else None,
             viewers=facts.viewers,
         )
 

@@ -21,6 +21,7 @@ from app.publisher.kafka.sink import KafkaSink
 from app.publisher.kafka.timeouts import Timeouts
 from app.settings.connections import KafkaSettings
 from tests.support.scripted_broker import Answer, Judge, ScriptedBroker
+from tests.support.waiting import until
 
 TOPIC = "answers"
 
@@ -33,12 +34,6 @@ def first(times: int, answer: Answer) -> Judge:
     """Return the answer to the first batches that hold something bad, so often."""
     left = [answer] * times
     return lambda values: left.pop() if left and any(value.startswith(b"bad") for value in values) else None
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 @asynccontextmanager

@@ -132,7 +132,8 @@ class SendRate:
     def _count(self, camera_id: str) -> None:
         now = self._monotonic()
         if now - self._window_began >= _SEEN_S:
-            self._seen.append(self._share(now))
+            if self._accepted and now - self._window_began < 2 * _SEEN_S:  # a time of silence says nothing
+                self._seen.append(self._share(now))
             self._accepted, self._window_began = {}, now
         self._accepted[camera_id] = self._accepted.get(camera_id, 0) + 1
 

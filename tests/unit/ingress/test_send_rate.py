@@ -90,6 +90,16 @@ def test_a_stop_of_two_seconds_costs_little_of_it(service: Service):
     assert service.rate.fps > 8
 
 
+@pytest.mark.parametrize("silence_s", [1, 30, 600])
+def test_slow_frames_after_a_silence_do_not_make_it_fall_to_nothing(silence_s: float):
+    service = Service()
+    service.now += silence_s
+    assert service.run(1, wait_s=0.15) == MAX_FPS
+    service.run(4, wait_s=0.005)
+    service.now += silence_s
+    assert min(service.run(0.1, wait_s=0.15) for _ in range(10)) > 7
+
+
 def test_one_frame_that_is_lost_says_nothing(service: Service):
     service.run(0.1, wait_s=0.005)
     service.rate.lost()

@@ -154,13 +154,13 @@ class DetectionIngress:
         """
         return await self._publishers.snapshot(seconds)
 
-    async def evidence(self, anomaly_id: str, kind: str) -> EvidenceAnswer | None:
-        """Return the evidence of an incident; ``None`` where it has none of the kind.
+    async def evidence(self, anomaly_id: str, kind: str, signed: bool) -> EvidenceAnswer | None:
+        """Return the evidence of an incident, by a signed address if that will do; ``None``: none of the kind.
 
         Raises:
             DeliveryUnavailable: the publisher is away, with all its shards.
         """
-        return await self._publishers.evidence(anomaly_id, kind)
+        return await self._publishers.evidence(anomaly_id, kind, signed)
 
     async def set_rules(self, rules: str) -> list[str]:
         """Put rules, a JSON list, into force in every shard, and return why those that do not have them do not."""

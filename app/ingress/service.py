@@ -58,13 +58,13 @@ class ServiceObserver(Protocol):
     """Receives what happens in the service, for its metrics."""
 
     def batch(self, size: int) -> None:
-        """Called as a batch of so many frames is handed to a detector."""
+        """Record the size of a batch as it is handed to a detector."""
 
     def waiting(self, frames: int) -> None:
-        """Called with the number of frames that wait for a detector."""
+        """Record the number of frames that wait for a detector."""
 
     def answered(self, event: DetectionEvent) -> None:
-        """Called once a frame is accepted."""
+        """Record an accepted frame."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from app.publisher.evidence_answer import EvidenceAnswer
 from app.publisher.publisher import EventPublisher
 from app.publisher.record import EventRecord, make_record
 from app.publisher.shards import Shard, ShardReading, merge_readings, shard_of, shards_of
-from app.publisher.snapshot import ChannelSnapshot, PublisherSnapshot
+from app.publisher.snapshot import ChannelSnapshot, EvidenceSnapshot, PublisherSnapshot
 from app.publisher.spool.folder import ask_quarantine, quarantined, read_accounts
 from app.publisher.spool.incidents import IncidentQuery, RuleCount
 from app.publisher.spool.resharding import open_shard
@@ -25,6 +25,7 @@ __all__ = [
     "EventPublisher",
     "EventRecord",
     "EvidenceAnswer",
+    "EvidenceSnapshot",
     "IncidentQuery",
     "PublishObserver",
     "PublisherSnapshot",

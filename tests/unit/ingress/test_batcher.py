@@ -12,6 +12,7 @@ import pytest
 
 from app.errors import DeadlineExceeded, ImageError, ModelUnavailable, Overloaded, SightlineError
 from app.ingress.batcher import DeadlineBatcher
+from tests.support.waiting import until
 
 
 class Model:
@@ -31,12 +32,6 @@ class Model:
 
 def soon(seconds: float = 30.0) -> float:
     return asyncio.get_running_loop().time() + seconds
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0)
 
 
 async def test_an_idle_service_takes_a_lone_item_at_once():

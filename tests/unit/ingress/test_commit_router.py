@@ -10,7 +10,8 @@ import pytest
 from app.errors import DeliveryUnavailable, SightlineError
 from app.ingress.commit_router import CommitRouter
 from app.publisher import Receipt, Submission, shard_of
-from tests.support.publisher import event, until
+from tests.support.publisher import event
+from tests.support.waiting import until
 
 CAMERAS = [f"cam-{number}" for number in range(12)]
 

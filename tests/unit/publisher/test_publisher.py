@@ -13,7 +13,8 @@ from app.errors import DeliveryRefused, DeliveryUnavailable, EpochSuperseded, Fr
 from app.publisher import Submission, ask_quarantine, quarantined, read_accounts
 from app.publisher.drain import CAMERA_IDLE_S, MAX_SENT, READ_AHEAD, WINDOW
 from app.publisher.spool.spool import REPEAT_WINDOW_S
-from tests.support.publisher import Time, Topic, event, running_publisher, until
+from tests.support.publisher import Time, Topic, event, running_publisher
+from tests.support.waiting import until
 
 
 async def test_an_event_is_published_once_and_accounted_for(tmp_path: Path):

@@ -19,13 +19,12 @@ from app.settings.rules import RuleFields
 from app.web import DeploymentFacts, LoadFacts
 from deployments.actors import last_line
 from deployments.nodes import living_nodes
+from deployments.remote_publisher import EVIDENCE_TIMEOUT_S
 
 INFERENCE = "inference"
 """Name of the inference application in ``serve_config.yaml``."""
 TIMEOUT_S = 3.0
 """Time-out of each question."""
-EVIDENCE_TIMEOUT_S = 30.0
-"""Time-out of the question for a picture or a clip, which may have to be read from the store."""
 
 
 class RayCluster:
@@ -44,15 +43,15 @@ class RayCluster:
             return None
         return snapshot
 
-    async def evidence(self, anomaly_id: str, kind: str) -> EvidenceAnswer | None:
-        """Return the evidence of an incident; ``None`` where it has none of the kind.
+    async def evidence(self, anomaly_id: str, kind: str, signed: bool) -> EvidenceAnswer | None:
+        """Return the evidence of an incident, by a signed address if that will do; ``None``: none of the kind.
 
         Raises:
             DeliveryUnavailable: it cannot be asked now.
         """
         try:
-            answer = serve.get_app_handle(INFERENCE).evidence.remote(anomaly_id, kind)
-            found: EvidenceAnswer | None = await asyncio.wait_for(answer, EVIDENCE_TIMEOUT_S)
+            answer = serve.get_app_handle(INFERENCE).evidence.remote(anomaly_id, kind, signed)
+            found: EvidenceAnswer | None = await asyncio.wait_for(answer, EVIDENCE_TIMEOUT_S + TIMEOUT_S)
         except Exception as error:  # noqa: BLE001 - for whatever reason, it cannot be reached
             raise DeliveryUnavailable(last_line(error)) from None
         return found

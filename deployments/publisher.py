@@ -33,6 +33,7 @@ from app.publisher import (
 from app.publisher.analysis import FrameAnalysis
 from app.publisher.evidence import EvidenceParts, make_evidence
 from app.publisher.evidence_desk import EvidenceDesk
+from app.publisher.evidence_telemetry import EvidenceTelemetry
 from app.publisher.kafka.sink import KafkaSink
 from app.publisher.telemetry import PublisherTelemetry
 from app.settings.connections import KafkaSettings
@@ -41,7 +42,7 @@ from app.settings.settings import SpoolSettings
 from app.settings.tracking import TrackingSettings
 from deployments.actor_logs import log_beside_serve
 from deployments.actors import BROKER, NAMESPACE, PUBLISHER, SETTLE_S, last_line, publisher_name
-from deployments.metrics import RayMeter
+from deployments.metrics import ray_meter
 
 logger = logging.getLogger("ray.serve")
 
@@ -150,17 +151,7 @@ class KafkaPublisher:
 
     async def publish(self, submissions: Sequence[Submission]) -> list[Receipt | SightlineError]:
         """Commit events; each gets a receipt or its error."""
-        publisher = await self._started()
-        settled = await asyncio.gather(
-            *(publisher.publish(submission) for submission in submissions), return_exceptions=True
-        )
-        answers: list[Receipt | SightlineError] = []
-        for outcome in settled:
-            if isinstance(outcome, (Receipt, SightlineError)):
-                answers.append(outcome)
-            else:
-                raise outcome
-        return answers
+        return await (await self._started()).publish_group(submissions)
 
     async def reading(self, seconds: float | None = None) -> ShardReading:
         """Read the accounts; with ``seconds`` the latencies are those of the events acknowledged since so long ago."""
@@ -171,7 +162,9 @@ class KafkaPublisher:
             channel: replace(one, trouble=one.trouble or self._channels[channel].trouble)
             for channel, one in reading.snapshot.channels.items()
         }
-        return replace(reading, snapshot=replace(reading.snapshot, broker_warning=warning, channels=channels))
+        assert self._desk is not None
+        snapshot = replace(reading.snapshot, broker_warning=warning, channels=channels, evidence=self._desk.snapshot)
+        return replace(reading, snapshot=snapshot)
 
     async def end_cameras(self, camera_ids: Sequence[str]) -> None:
         """End the incidents and objects of cameras that were removed."""
@@ -189,11 +182,11 @@ class KafkaPublisher:
         """Return how often a rule found something, by steps of time."""
         return await (await self._started()).rules.counts(rule, from_ms, to_ms, step_ms)
 
-    async def evidence(self, anomaly_id: str, kind: str) -> EvidenceAnswer | None:
-        """Return the evidence of an incident; ``None`` where it has none of the kind."""
+    async def evidence(self, anomaly_id: str, kind: str, signed: bool) -> EvidenceAnswer | None:
+        """Return the evidence of an incident, by a signed address if that will do; ``None``: none of the kind."""
         await self._started()
         assert self._desk is not None
-        return await self._desk.find(anomaly_id, Kind(kind))
+        return await self._desk.find(anomaly_id, Kind(kind), signed=signed)
 
     async def close(self) -> Closing | None:
         """Send what waits, close the spool and the connection to Kafka, and return the last accounts.
@@ -234,8 +227,9 @@ class KafkaPublisher:
         options = self._options
         self._evidence = make_evidence(options.evidence, options.anonymise, options.spool.dir, shard)
         spool = SpoolWriter(self._open_spool)
-        self._desk = EvidenceDesk(spool, self._evidence)
-        telemetry = PublisherTelemetry(RayMeter(), shard=None if shard.alone else shard.number)
+        number = None if shard.alone else shard.number
+        self._desk = EvidenceDesk(spool, self._evidence, EvidenceTelemetry(ray_meter(), number))
+        telemetry = PublisherTelemetry(ray_meter(), number)
         publisher = EventPublisher(
             sink,
             spool,

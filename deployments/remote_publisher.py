@@ -34,6 +34,8 @@ logger = logging.getLogger("ray.serve")
 T = TypeVar("T")
 CALL_TIMEOUT_S = 10.0
 """What a call to the publisher may take before its events are given up."""
+EVIDENCE_TIMEOUT_S = 30.0
+"""What the question for a picture or a clip may take: it may have to be read from the store."""
 READING_TIMEOUT_S = 2.0
 """What one of several shards may take to return its accounts: whoever asks for all of them has little more time."""
 
@@ -68,13 +70,15 @@ class RemotePublisher:
         reading: ShardReading = await self._call("reading", seconds, timeout_s=timeout_s)
         return reading
 
-    async def evidence(self, anomaly_id: str, kind: str) -> EvidenceAnswer | None:
+    async def evidence(self, anomaly_id: str, kind: str, signed: bool) -> EvidenceAnswer | None:
         """Return the evidence of an incident; ``None`` where it has none of the kind.
 
         Raises:
             DeliveryUnavailable: the publisher is not there, or did not answer.
         """
-        found: EvidenceAnswer | None = await self._call("evidence", anomaly_id, kind)
+        found: EvidenceAnswer | None = await self._call(
+            "evidence", anomaly_id, kind, signed, timeout_s=EVIDENCE_TIMEOUT_S
+        )
         return found
 
     async def close(self) -> Closing | None:
@@ -127,7 +131,8 @@ class RemotePublisher:
         try:
             if self._handle is None:
                 self._handle = serve.get_deployment_actor(self._name)
-            return await asyncio.wait_for(getattr(self._handle, method).remote(*arguments), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await getattr(self._handle, method).remote(*arguments)
         except ValueError:
             raise DeliveryUnavailable("the publisher is away; it is being started again") from None
         except (TimeoutError, RayActorError):
@@ -157,13 +162,13 @@ class RemotePublishers:
         asked = await asyncio.gather(*(_reading(shard, seconds, patience_s) for shard in self.shards))
         return merge_readings(asked)
 
-    async def evidence(self, anomaly_id: str, kind: str) -> EvidenceAnswer | None:
+    async def evidence(self, anomaly_id: str, kind: str, signed: bool) -> EvidenceAnswer | None:
         """Return the evidence of an incident, whichever shard has it; ``None`` where it has none of the kind.
 
         Raises:
             DeliveryUnavailable: a shard that may have it does not answer.
         """
-        asked = [shard.evidence(anomaly_id, kind) for shard in self.shards]
+        asked = [shard.evidence(anomaly_id, kind, signed) for shard in self.shards]
         return _first_of(await asyncio.gather(*asked, return_exceptions=True))
 
     async def set_rules(self, rules: str) -> list[str]:

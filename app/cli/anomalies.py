@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.console import CONFIG, Config, Json, api_client, resolve_settings, wide_console
+from app.cli.console import CONFIG, Config, Json, api_client, out, resolve_settings, wide_console
 from app.errors import SettingsError
 from app.settings.duration import parse_duration
 from app.settings.settings import Settings
@@ -41,12 +41,15 @@ def anomalies(
         return
     begin = None if since is None else moment(since, "--since", datetime.now(UTC)).isoformat()
     wanted = {"active": "true" if active else None, "camera": camera, "since": begin, "limit": str(limit)}
-    found = api_client(config).anomalies(**wanted)
+    client = api_client(config)
+    found = client.anomalies(**wanted)
     if json:
         for one in found:
             print(one.model_dump_json(by_alias=True))
     else:
         wide_console().print(_table(found, datetime.now(UTC)))
+        for line in address_lines(found, client.address):
+            out.print(line, markup=False)
 
 
 def follow_lines(settings: Settings, *, camera: str | None, count: int | None, raw: bool) -> Iterator[str]:
@@ -90,9 +93,31 @@ def describe(value: str) -> str:
         )
         details = [body["direction"], ", ".join(body["classes"]), body["reason"]]
         since = f"since {body['started_at'][11:19]}" if body["state"] in ("update", "end") else ""
-        return "  ".join([line, *[str(one) for one in (*details, since) if one]])
+        addresses = [body.get("image_url"), body.get("clip_url"), "evidence lost" if body.get("evidence") else ""]
+        return "  ".join([line, *[str(one) for one in (*details, since, *addresses) if one]])
     except (ValueError, KeyError, TypeError):
         return "(not an incident of Sightline's)"
+
+
+def address_lines(found: Sequence[AnomalyModel], address: str) -> Iterator[str]:
+    """Yield the addresses of pictures and clips, a line for each incident that has any, and why one is not there.
+
+    Args:
+        found: the incidents.
+        address: of the HTTP API, which leads to the store or has the bytes.
+    """
+    for one in found:
+        parts = []
+        for name, piece in (("image", one.image), ("clip", one.clip)):
+            if piece is None:
+                continue
+            if piece.state in ("expired", "refused"):
+                parts.append(f"no {name}: {piece.reason}")
+            else:
+                said = " (is being recorded)" if piece.state == "recording" else ""
+                parts.append(f"{address}/api/v1/anomalies/{one.anomaly_id}/{name}{said}")
+        if parts:
+            yield f"{one.started_at:%m-%d %H:%M:%S}  {one.camera_id}  {one.rule}  {'  '.join(parts)}"
 
 
 def moment(text: str, option: str, now: datetime) -> datetime:

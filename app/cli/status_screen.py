@@ -10,6 +10,7 @@ from rich.text import Text
 
 from app.cameras import CameraState
 from app.web.channels import ChannelModel
+from app.web.evidence_fields import EvidenceModel
 from app.web.figures import LatencyModel, QuantilesModel
 from app.web.schemas import BrokerModel, CameraModel, StatusModel
 from app.web.write_routes import RemovedModel
@@ -84,6 +85,8 @@ def _headline(status: StatusModel) -> Text:
             text.append(f"; {channel.channel} do not reach Kafka: {channel.trouble}", style="red")
     if status.publisher and status.publisher.quarantine_trouble:
         text.append(f"; {status.publisher.quarantine_trouble}", style="red")
+    if status.evidence and status.evidence.trouble:
+        text.append(f"; {status.evidence.trouble}", style="red")
     return text
 
 
@@ -131,6 +134,8 @@ def _system(status: StatusModel) -> list[Text]:
         if counts.away:
             lines["ledger"] += f"; WITHOUT publisher {', '.join(map(str, counts.away))}, which does not answer"
     lines |= {channel.channel: _channel(channel) for channel in status.channels}
+    if status.evidence and (status.evidence.asked or status.evidence.trouble):
+        lines["evidence"] = _evidence(status.evidence)
     return [Text(f"{name:<9} {text}") for name, text in lines.items()]
 
 
@@ -139,6 +144,16 @@ def _channel(channel: ChannelModel) -> str:
     return (
         f"{channel.accepted} accepted = {channel.published} published + {channel.waiting} waiting + "
         f"{channel.quarantined} quarantined + {channel.discarded} discarded; topic {channel.topic}{trouble}"
+    )
+
+
+def _evidence(evidence: EvidenceModel) -> str:
+    lost = ", ".join(f"{count} {reason}" for reason, count in evidence.lost.items() if count)
+    waits = f"; {evidence.bytes} bytes here, the oldest {evidence.oldest_s:.0f} s" if evidence.spooled else ""
+    told = f"; TROUBLE: {evidence.trouble}" if evidence.trouble else ""
+    return (
+        f"{evidence.asked} asked = {evidence.stored} stored + {evidence.spooled} spooled + "
+        f"{evidence.expired} expired + {evidence.refused} refused{f' ({lost})' if lost else ''}{waits}{told}"
     )
 
 

@@ -28,6 +28,7 @@ from app.evidence import rows
 from app.evidence.folder import EvidenceFolder
 from app.evidence.item import EvidenceItem, Kind
 from app.evidence.journal import record_of
+from app.evidence.losses import Losses
 from app.evidence.pictures import MEMORY_BYTES, JudgedPicture, PictureRing, as_jpeg
 from app.evidence.recorder import ClipRecorder, OpenClip, anonymised
 from app.evidence.rows import EvidenceAccounts, EvidenceRow, State
@@ -52,6 +53,8 @@ class KeeperOptions:
     boxes: bool = False
     anonymise: tuple[str, ...] = ()
     memory_bytes: int = MEMORY_BYTES
+    uploads: bool = False
+    """Whether there is a store; without one what is given up for room has only aged."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ class EvidenceKeeper:
         self._journals: list[str] = []
         """Keys whose films this transaction took in: their journals are not needed any more."""
         self._forget_at_ns = 0
+        self._losses = Losses(uploads=options.uploads, monotonic=monotonic)
 
     # At opening.
 
@@ -118,10 +122,10 @@ class EvidenceKeeper:
         self._given_up += [key for key in here if key not in owned]
         for row in rows.in_state(database, State.SPOOLED):
             if self._folder.size(row.key) is None:
-                rows.settle(database, row.key, State.EXPIRED, "its file is gone")
+                self._losses.gone(database, row.key)
         for row in rows.in_state(database, State.RECORDING):
             if (size := self._folder.size(row.key)) is None:
-                rows.settle(database, row.key, State.EXPIRED, "its pictures are gone")
+                self._losses.gone(database, row.key, "pictures are")
             elif self._folder.path(row.key).is_file():
                 rows.end_recording(database, row.key, size)
                 self._journals.append(row.key)
@@ -201,7 +205,7 @@ class EvidenceKeeper:
                 rows.end_recording(database, ended.key, ended.bytes)
                 self._journals.append(ended.key)
             else:
-                rows.settle(database, ended.key, State.REFUSED, ended.reason)
+                self._losses.no_film(database, ended.key, ended.reason)
             if not rows.owned(database, [ended.key]):  # refused now, or given up while its film was made
                 self._given_up.append(ended.key)
         now = self._monotonic()
@@ -220,17 +224,17 @@ class EvidenceKeeper:
     def stored(self, database: Connection, keys: Collection[str]) -> None:
         """Record that the store has some evidence; within a transaction."""
         for key in keys:
-            rows.settle(database, key, State.STORED)
+            rows.store(database, key)
         self._given_up += keys
 
     def refused(self, database: Connection, key: str, reason: str) -> None:
         """Record that some evidence cannot be stored, ever; within a transaction."""
-        rows.settle(database, key, State.REFUSED, reason)
+        self._losses.not_stored(database, key, reason)
         self._given_up.append(key)
 
     def lacking(self, database: Connection, key: str) -> None:
         """Record that the bytes of some evidence are gone; within a transaction."""
-        rows.settle(database, key, State.EXPIRED, "its file is gone")
+        self._losses.gone(database, key)
 
     def waiting(self, database: Connection, limit: int) -> list[EvidenceRow]:
         """Return what waits for the store, snapshots first."""
@@ -249,6 +253,11 @@ class EvidenceKeeper:
         """Bytes of the pictures in memory."""
         return self._ring.bytes
 
+    @property
+    def trouble(self) -> str:
+        """What was lost in the last minutes, where someone can do something about it; may be asked from any thread."""
+        return self._losses.trouble
+
     def close(self) -> None:
         """End the threads; open clips are made by whoever opens the spool next."""
         self._recorder.close()
@@ -256,36 +265,37 @@ class EvidenceKeeper:
     # Making it.
 
     def _snapshot(self, database: Connection, item: EvidenceItem, picture: JudgedPicture | None, now_ns: int) -> str:
+        if picture is None:
+            self._losses.without_picture(database, item, now_ns)
+            return item.key
         try:
-            data = as_jpeg(anonymised(_present(picture), self._anonymiser).image)
+            data = as_jpeg(anonymised(picture, self._anonymiser).image)
             self._make_room(database, len(data))
             self._written.append(item.key)
             self._folder.write(item.key, data)
-        except (EvidenceRefused, ImageError) as error:
-            rows.add(database, item, State.REFUSED, 0, now_ns, str(error))
-        except OSError as error:
-            rows.add(database, item, State.REFUSED, 0, now_ns, f"it cannot be written: {error.strerror}")
-        else:
-            rows.add(database, item, State.SPOOLED, len(data), now_ns)
+        except (EvidenceRefused, ImageError, OSError) as error:
+            self._losses.not_taken(database, item, now_ns, error)
+            return item.key
+        rows.add(database, item, State.SPOOLED, len(data), now_ns)
         return item.key
 
     def _clip(self, database: Connection, item: EvidenceItem, picture: JudgedPicture | None, now_ns: int) -> str:
+        if picture is None:
+            self._losses.without_picture(database, item, now_ns)
+            return item.key
+        if (shared := self._extended(picture)) is not None:
+            rows.link(database, item, shared)
+            return shared
         try:
-            first = _present(picture)
-            if (shared := self._extended(first)) is not None:
-                rows.link(database, item, shared)
-                return shared
-            record = record_of(anonymised(first, self._anonymiser))
+            record = record_of(anonymised(picture, self._anonymiser))
             self._make_room(database, len(record))
             self._written.append(item.key)
             self._folder.write_file(self._folder.journal(item.key), record)
-        except (EvidenceRefused, ImageError) as error:
-            rows.add(database, item, State.REFUSED, 0, now_ns, str(error))
-        except OSError as error:
-            rows.add(database, item, State.REFUSED, 0, now_ns, f"it cannot be written: {error.strerror}")
-        else:
-            rows.add(database, item, State.RECORDING, len(record), now_ns)
-            self._record(item.key, first)
+        except (EvidenceRefused, ImageError, OSError) as error:
+            self._losses.not_taken(database, item, now_ns, error)
+            return item.key
+        rows.add(database, item, State.RECORDING, len(record), now_ns)
+        self._record(item.key, picture)
         return item.key
 
     def _extended(self, picture: JudgedPicture) -> str | None:
@@ -324,7 +334,7 @@ class EvidenceKeeper:
             raise EvidenceRefused("it is larger than evidence.max_bytes")
         excess = rows.spooled_bytes(database) + needed - self._options.max_bytes
         while excess > 0 and (row := rows.first_to_go(database)) is not None:
-            rows.settle(database, row.key, State.EXPIRED, "evidence.max_bytes was reached")
+            self._losses.given_up(database, row.key)
             self._given_up.append(row.key)
             excess -= row.bytes
             for clip in [one for one in self._open.values() if one.key == row.key]:
@@ -334,9 +344,3 @@ class EvidenceKeeper:
         if now_ns >= self._forget_at_ns:
             self._forget_at_ns = now_ns + _FORGET_NS
             rows.forget(database, now_ns - MEMORY_NS)
-
-
-def _present(picture: JudgedPicture | None) -> JudgedPicture:
-    if picture is None:
-        raise EvidenceRefused("the frame came without its picture")
-    return picture

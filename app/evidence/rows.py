@@ -7,9 +7,12 @@ counts together, and the caller commits both at once.
 from __future__ import annotations
 
 import enum
+import json
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from app.evidence.item import EvidenceItem, Kind
 
@@ -27,6 +30,10 @@ EVIDENCE_TABLES = """
     CREATE TABLE evidence_account (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
     INSERT INTO evidence_account VALUES ('evidence', 0), ('stored', 0), ('expired', 0), ('refused', 0);
 """
+EVIDENCE_INDEX = """
+    CREATE INDEX evidence_here ON evidence (kind, id, bytes, at_ns) WHERE state IN ('recording', 'spooled');
+"""
+"""The step of the schema after the tables: tens of thousands of pictures that wait cost a millisecond to add up."""
 EVIDENCE_COLUMNS = "key, camera_id, kind, state, bytes, at_ns, reason"
 """All but the id."""
 _ROW = "key, kind, state, bytes, at_ns, reason"
@@ -45,6 +52,32 @@ class State(enum.StrEnum):
     """It was given up before it was stored: for room, or because its bytes are gone."""
     REFUSED = "refused"
     """It could not be made, or not be kept."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Loss(enum.StrEnum):
+    """Why a piece of evidence expired or was refused, as the ledger counts it and the metrics label it."""
+
+    QUOTA = "quota"
+    """Given up for room before the store had it."""
+    AGED = "aged"
+    """Given up for room where there is no store: it stayed for as long as there was room."""
+    GONE = "gone"
+    """Its file is not there any more."""
+    NO_PICTURE = "no_picture"
+    """The frame came without its picture."""
+    UNREADABLE = "unreadable"
+    """The picture cannot be decoded, so not be anonymised either."""
+    TOO_LARGE = "too_large"
+    """It is larger than all the room there may be."""
+    UNWRITABLE = "unwritable"
+    """The spool's disk does not take it."""
+    NO_FILM = "no_film"
+    """No film can be made of the clip's pictures."""
+    STORE = "store"
+    """The store takes no such object, ever."""
 
     def __str__(self) -> str:
         return self.value
@@ -87,17 +120,41 @@ class EvidenceAccounts:
     """Of what is spooled."""
     oldest_at_ns: int | None = None
     """When the oldest of that was taken in."""
+    lost: Mapping[str, int] = field(default_factory=dict)
+    """What expired or was refused, by its :class:`Loss`; after a damage of the file the reasons count from 0."""
 
     @property
     def balanced(self) -> bool:
         """Whether every piece of evidence is in exactly one place."""
         return self.evidence == self.stored + self.spooled + self.expired + self.refused
 
+    def __add__(self, other: EvidenceAccounts) -> EvidenceAccounts:
+        """Return the ledger of two shards together."""
+        oldest = [at_ns for at_ns in (self.oldest_at_ns, other.oldest_at_ns) if at_ns is not None]
+        return EvidenceAccounts(
+            evidence=self.evidence + other.evidence,
+            stored=self.stored + other.stored,
+            spooled=self.spooled + other.spooled,
+            expired=self.expired + other.expired,
+            refused=self.refused + other.refused,
+            bytes=self.bytes + other.bytes,
+            oldest_at_ns=min(oldest, default=None),
+            lost=Counter(self.lost) + Counter(other.lost),
+        )
 
-def add(
-    database: sqlite3.Connection, item: EvidenceItem, state: State, size: int, at_ns: int, reason: str = ""
-) -> bool:
+
+def add(database: sqlite3.Connection, item: EvidenceItem, state: State, size: int, at_ns: int) -> bool:
     """Take a piece of evidence in; return whether it is new: an incident may be committed again after a crash."""
+    return _add(database, item, state, size, at_ns, "")
+
+
+def refuse(database: sqlite3.Connection, item: EvidenceItem, at_ns: int, loss: Loss, reason: str) -> None:
+    """Note that a piece of evidence could not be taken in, and why."""
+    if _add(database, item, State.REFUSED, 0, at_ns, reason):
+        _count(database, loss.value)
+
+
+def _add(database: sqlite3.Connection, item: EvidenceItem, state: State, size: int, at_ns: int, reason: str) -> bool:
     taken = database.execute(
         "INSERT OR IGNORE INTO evidence (key, camera_id, kind, state, bytes, at_ns, reason) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -119,14 +176,26 @@ def link(database: sqlite3.Connection, item: EvidenceItem, key: str) -> None:
     )
 
 
-def settle(database: sqlite3.Connection, key: str, state: State, reason: str = "") -> None:
+def store(database: sqlite3.Connection, key: str) -> None:
+    """Note that the store has a piece of evidence."""
+    if _settle(database, key, State.STORED, ""):
+        _count(database, State.STORED.value)
+
+
+def lose(database: sqlite3.Connection, key: str, state: State, loss: Loss, reason: str) -> None:
+    """Note that a piece of evidence expired or was refused, and why."""
+    if _settle(database, key, state, reason):
+        _count(database, state.value)
+        _count(database, loss.value)
+
+
+def _settle(database: sqlite3.Connection, key: str, state: State, reason: str) -> bool:
     """Move a piece of evidence from the spool to its final place; one that is there already stays."""
     moved = database.execute(
         "UPDATE evidence SET state = ?, bytes = 0, reason = ? WHERE key = ? AND state IN ('recording', 'spooled')",
         (state.value, reason, key),
     ).rowcount
-    if moved:
-        _count(database, state.value)
+    return bool(moved)
 
 
 def end_recording(database: sqlite3.Connection, key: str, size: int) -> None:
@@ -143,20 +212,27 @@ def resize(database: sqlite3.Connection, key: str, size: int) -> None:
 
 def in_state(database: sqlite3.Connection, state: State, limit: int = -1) -> list[EvidenceRow]:
     """Return what is in a state, snapshots before clips, each the oldest first; a negative limit is none."""
-    rows = database.execute(
-        f"SELECT {_ROW} FROM evidence WHERE state = ? ORDER BY kind = 'clip', id LIMIT ?",  # noqa: S608
-        (state.value, limit),
-    )
-    return [_row(row) for row in rows]
+    found: list[EvidenceRow] = []
+    for kind in (Kind.SNAPSHOT, Kind.CLIP):  # each by the index, which is in no order of both
+        rows = database.execute(
+            f"SELECT {_ROW} FROM evidence WHERE state = ? AND kind = ? ORDER BY id LIMIT ?",  # noqa: S608
+            (state.value, kind.value, limit - len(found) if limit >= 0 else -1),
+        )
+        found += map(_row, rows)
+    return found
 
 
 def first_to_go(database: sqlite3.Connection) -> EvidenceRow | None:
     """Return what is to be given up first: the oldest clip, else the oldest snapshot."""
-    row = database.execute(
-        f"SELECT {_ROW} FROM evidence WHERE state IN ('recording', 'spooled') "  # noqa: S608
-        "ORDER BY kind = 'snapshot', id LIMIT 1"
-    ).fetchone()
-    return _row(row) if row else None
+    for kind in (Kind.CLIP, Kind.SNAPSHOT):
+        row = database.execute(
+            f"SELECT {_ROW} FROM evidence WHERE state IN ('recording', 'spooled') AND kind = ? "  # noqa: S608
+            "ORDER BY id LIMIT 1",
+            (kind.value,),
+        ).fetchone()
+        if row is not None:
+            return _row(row)
+    return None
 
 
 def find(database: sqlite3.Connection, anomaly_id: str, kind: Kind) -> EvidenceRow | None:
@@ -167,6 +243,17 @@ def find(database: sqlite3.Connection, anomaly_id: str, kind: Kind) -> EvidenceR
         (anomaly_id, kind.value),
     ).fetchone()
     return _row(row) if row else None
+
+
+def of_incidents(database: sqlite3.Connection, anomaly_ids: Sequence[str]) -> dict[tuple[str, Kind], EvidenceRow]:
+    """Return the evidence of incidents, by incident and kind; what an incident has none of is left out."""
+    rows = database.execute(
+        "SELECT anomaly_id, evidence_of.kind, evidence.key, evidence.kind, state, bytes, at_ns, reason "
+        "FROM evidence_of JOIN evidence ON evidence.key = evidence_of.key "
+        "WHERE anomaly_id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(anomaly_ids)),),
+    )
+    return {(anomaly_id, Kind(kind)): _row(row) for anomaly_id, kind, *row in rows}
 
 
 def owned(database: sqlite3.Connection, keys: Sequence[str]) -> set[str]:
@@ -198,7 +285,8 @@ def accounts(database: sqlite3.Connection) -> EvidenceAccounts:
     spooled, size, oldest = database.execute(
         "SELECT COUNT(*), COALESCE(SUM(bytes), 0), MIN(at_ns) FROM evidence WHERE state IN ('recording', 'spooled')"
     ).fetchone()
-    return EvidenceAccounts(**counts, spooled=spooled, bytes=size, oldest_at_ns=oldest)
+    lost = {name: counts.pop(name) for name in [loss.value for loss in Loss] if name in counts}
+    return EvidenceAccounts(**counts, spooled=spooled, bytes=size, oldest_at_ns=oldest, lost=lost)
 
 
 def recount(database: sqlite3.Connection) -> None:
@@ -209,6 +297,7 @@ def recount(database: sqlite3.Connection) -> None:
             (state, state),
         )
     database.execute("UPDATE evidence_account SET count = (SELECT COUNT(*) FROM evidence) WHERE name = 'evidence'")
+    database.executemany("DELETE FROM evidence_account WHERE name = ?", [(loss.value,) for loss in Loss])
 
 
 def move_counts(old: Sequence[sqlite3.Connection], fresh: Sequence[sqlite3.Connection]) -> None:
@@ -217,22 +306,23 @@ def move_counts(old: Sequence[sqlite3.Connection], fresh: Sequence[sqlite3.Conne
     The rows are there already.
     """
     past = [accounts(database) for database in old]
+    lost = sum((Counter(one.lost) for one in past), Counter[str]())
     for number, database in enumerate(fresh):
         here = accounts(database).spooled
         if number == 0:
             settled = {name: sum(getattr(one, name) for one in past) for name in ("stored", "expired", "refused")}
         else:
             settled = dict.fromkeys(("stored", "expired", "refused"), 0)
-        counts = {**settled, "evidence": here + sum(settled.values())}
-        database.executemany(
-            "UPDATE evidence_account SET count = ? WHERE name = ?", [(count, name) for name, count in counts.items()]
-        )
+        counts = {**settled, "evidence": here + sum(settled.values()), **(lost if number == 0 else {})}
+        database.executemany("INSERT OR REPLACE INTO evidence_account (name, count) VALUES (?, ?)", counts.items())
 
 
 def _count(database: sqlite3.Connection, name: str) -> None:
-    database.execute("UPDATE evidence_account SET count = count + 1 WHERE name = ?", (name,))
+    database.execute(
+        "INSERT INTO evidence_account VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET count = count + 1", (name,)
+    )
 
 
-def _row(row: tuple[str, str, str, int, int, str]) -> EvidenceRow:
+def _row(row: Sequence[Any]) -> EvidenceRow:
     key, kind, state, size, at_ns, reason = row
     return EvidenceRow(key, Kind(kind), State(state), size, at_ns, reason)

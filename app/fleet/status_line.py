@@ -48,6 +48,7 @@ class StatusLine:
                 _cameras(now),
                 *self._backlog(now.publisher),
                 *_quarantine(now.publisher),
+                *([now.publisher.evidence.trouble] if now.publisher and now.publisher.evidence.trouble else []),
             ]
         )
 

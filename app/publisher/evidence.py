@@ -154,6 +154,7 @@ def make_evidence(settings: EvidenceSettings, anonymise: Sequence[str], spools: 
         max_bytes=settings.max_bytes // shard.count,
         boxes=settings.boxes,
         anonymise=tuple(anonymise),
+        uploads=settings.url is not None,
     )
     keeper = EvidenceKeeper(
         folder, options, owns=lambda camera_id: shard_of(camera_id, shard.count) == shard.number - 1

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from app.evidence import rows
+from app.evidence.item import Kind
 from app.publisher.spool.incidents import IncidentQuery, RuleCount, count_rule, find_incidents, read_rule_set
 from app.publisher.spool.writer import SpoolWriter
 from app.settings.rule_lists import load_rules
@@ -45,13 +48,16 @@ class RuleBook:
         return await self._spool.read(read_rule_set)
 
     async def incidents(self, query: IncidentQuery) -> list[Mapping[str, Any]]:
-        """Return incidents as they were published last, the newest first.
+        """Return incidents as they were published last, the newest first, and how their evidence is by now.
+
+        ``image`` and ``clip`` of an incident have the state and the reason of :class:`app.evidence.rows.EvidenceRow`;
+        ``None``: there is none of the kind.
 
         Raises:
             DeliveryUnavailable: the spool is not open.
         """
         await self._spool.ready(OPEN_PATIENCE_S)
-        return await self._spool.read(lambda database: find_incidents(database, query))
+        return await self._spool.read(lambda database: _with_evidence(database, find_incidents(database, query)))
 
     async def counts(self, rule: str, from_ms: int, to_ms: int, step_ms: int) -> list[RuleCount]:
         """Return how often a rule found something, by steps of time.
@@ -67,3 +73,16 @@ class RuleBook:
         """
         await self._spool.ready(OPEN_PATIENCE_S)
         return await self._spool.read(lambda database: count_rule(database, rule, from_ms, to_ms, step_ms))
+
+
+def _with_evidence(database: sqlite3.Connection, found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    pieces = rows.of_incidents(database, [one["anomaly_id"] for one in found])
+
+    def piece(anomaly_id: str, kind: Kind) -> Mapping[str, str] | None:
+        row = pieces.get((anomaly_id, kind))
+        return None if row is None else {"state": row.state.value, "reason": row.reason}
+
+    return [
+        {**one, "image": piece(one["anomaly_id"], Kind.SNAPSHOT), "clip": piece(one["anomaly_id"], Kind.CLIP)}
+        for one in found
+    ]

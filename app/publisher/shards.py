@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from app.core.channel import Channel
 from app.core.quantiles import quantiles
 from app.errors import SightlineError
-from app.publisher.snapshot import ChannelSnapshot, PublisherSnapshot
+from app.evidence.rows import EvidenceAccounts
+from app.publisher.snapshot import ChannelSnapshot, EvidenceSnapshot, PublisherSnapshot
 
 _SUMS = (
     *("accepted", "published", "spooled", "quarantined", "discarded", "destroyed"),
@@ -89,6 +90,7 @@ def merge_readings(readings: Sequence[ShardReading | SightlineError]) -> Publish
         broker_warning=next((snapshot.broker_warning for snapshot in snapshots if snapshot.broker_warning), ""),
         refusal=next((snapshot.refusal for snapshot in snapshots if snapshot.refusal), ""),
         channels=_channels(snapshots),
+        evidence=_evidence([snapshot.evidence for snapshot in snapshots]),
         away=tuple(number for number, one in enumerate(readings, 1) if isinstance(one, SightlineError)),
     )
 
@@ -100,6 +102,15 @@ def _channels(snapshots: Sequence[PublisherSnapshot]) -> dict[Channel, ChannelSn
             before = merged.get(channel, ChannelSnapshot())
             merged[channel] = ChannelSnapshot(before.accounts + one.accounts, before.trouble or one.trouble)
     return merged
+
+
+def _evidence(parts: Sequence[EvidenceSnapshot]) -> EvidenceSnapshot:
+    """Return the evidence of all shards together; a trouble that several have is told once."""
+    return EvidenceSnapshot(
+        sum((one.accounts for one in parts), EvidenceAccounts()),
+        max(one.oldest_s for one in parts),
+        "; ".join(dict.fromkeys(one.trouble for one in parts if one.trouble)),
+    )
 
 
 def _trouble(readings: Sequence[ShardReading | SightlineError]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from app.core.channel import Channel
 from app.core.quantiles import Quantiles
+from app.evidence.rows import EvidenceAccounts
 from app.publisher.spool.outbox import OutboxAccounts
 
 
@@ -17,6 +18,17 @@ class ChannelSnapshot:
     accounts: OutboxAccounts = field(default_factory=OutboxAccounts)
     trouble: str = ""
     """Why its records cannot be delivered now; empty while they can."""
+
+
+@dataclass(frozen=True)
+class EvidenceSnapshot:
+    """One reading of the evidence of incidents."""
+
+    accounts: EvidenceAccounts = field(default_factory=EvidenceAccounts)
+    oldest_s: float = 0.0
+    """Age of the oldest piece that is spooled, in seconds; 0 where none is."""
+    trouble: str = ""
+    """Why evidence is not stored, or was lost in the last minutes, in a sentence each; empty: neither."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +74,8 @@ class PublisherSnapshot:
 
     channels: Mapping[Channel, ChannelSnapshot] = field(default_factory=dict)
     """What goes to the other topics, where they are not turned off; none of it is in the numbers of the events."""
+    evidence: EvidenceSnapshot = field(default_factory=EvidenceSnapshot)
+    """Pictures and clips of incidents; none of it is in the numbers of the events."""
 
     @property
     def quarantine_trouble(self) -> str:

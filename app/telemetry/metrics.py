@@ -54,6 +54,15 @@ OUTBOX_RECORDS = Metric("sightline_outbox_records", "Records that wait for anoth
 ANOMALIES = Metric("sightline_anomalies", "Transitions of incidents.", (*_CAMERA, "rule", "state"))
 CROSSINGS = Metric("sightline_crossings", "Crossings of lines.", (*_CAMERA, "rule", "direction", "label"))
 ZONE_OBJECTS = Metric("sightline_zone_objects", "Objects in a rule's zone.", (*_CAMERA, "rule"))
+EVIDENCE_ASKED = Metric("sightline_evidence_asked", "Pictures and clips of incidents that rules asked for.")
+EVIDENCE_STORED = Metric("sightline_evidence_stored", "Pictures and clips that the store has.")
+EVIDENCE_LOST = Metric(
+    "sightline_evidence_lost", "Pictures and clips that were given up or could not be made.", ("reason",)
+)
+EVIDENCE_SPOOLED = Metric("sightline_evidence_spooled", "Pictures and clips in the evidence spool.")
+EVIDENCE_BYTES = Metric("sightline_evidence_spooled_bytes", "Bytes of the evidence spool.")
+EVIDENCE_AGE = Metric("sightline_evidence_oldest_age_seconds", "Age of the oldest piece in the evidence spool.")
+EVIDENCE_FAILING = Metric("sightline_evidence_failing", "Whether the store of evidence took nothing at the last try.")
 FRAMES_SAMPLED = Metric("sightline_frames_sampled", "Frames picked by the sampling grid.", _CAMERA)
 FRAMES_ACCEPTED = Metric("sightline_frames_accepted", "Frames the service answered OK.", _CAMERA)
 FRAMES_DROPPED = Metric("sightline_frames_dropped", "Sampled frames that became no event.", (*_CAMERA, "reason"))
@@ -68,8 +77,8 @@ class Meter(Protocol):
     def begin(self, counter: Metric, *labels: str) -> None:
         """Create a counter's series at 0: Prometheus misses the first increment of a series that begins with it."""
 
-    def add(self, counter: Metric, *labels: str) -> None:
-        """Increment a counter by one."""
+    def add(self, counter: Metric, *labels: str, count: int = 1) -> None:
+        """Increment a counter, by one unless said otherwise."""
 
     def set(self, gauge: Metric, value: float, *labels: str) -> None:
         """Set the current value of a gauge."""

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
 from app.publisher import RuleCount
 from app.settings.rules import Severity
 from app.web.figures import Model
+
+
+class PieceModel(Model):
+    """The picture or the clip of an incident, at ``/image`` or ``/clip`` below the incident's own path."""
+
+    state: Annotated[
+        Literal["recording", "spooled", "stored", "expired", "refused"],
+        Field(description="spooled: here; stored: the store has it; expired: given up for room; refused: not made."),
+    ]
+    reason: Annotated[str, Field(description="Why it expired or was refused; else empty.")]
 
 
 class AnomalyModel(Model):
@@ -34,6 +44,12 @@ class AnomalyModel(Model):
     line: str | None
     direction: str | None
     value: Annotated[float | None, Field(description="What the type of rule measures.")]
+    image_url: Annotated[
+        str | None, Field(description="Where the store has its picture, or will; null: none, or there is no store.")
+    ] = None
+    clip_url: Annotated[str | None, Field(description="Likewise of its clip.")] = None
+    image: Annotated[PieceModel | None, Field(description="How its picture is by now; null: there is none.")] = None
+    clip: Annotated[PieceModel | None, Field(description="Likewise of its clip.")] = None
 
 
 class CountModel(Model):

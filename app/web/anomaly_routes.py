@@ -48,8 +48,8 @@ class IncidentSource(Protocol):
     async def rule_counts(self, rule: str, from_ms: int, to_ms: int, step_ms: int) -> Sequence[RuleCount] | None:
         """Return how often a rule found something, by steps of time."""
 
-    async def evidence(self, anomaly_id: str, kind: str) -> EvidenceAnswer | None:
-        """Return the evidence of an incident; ``None`` where it has none of the kind.
+    async def evidence(self, anomaly_id: str, kind: str, signed: bool) -> EvidenceAnswer | None:
+        """Return the evidence of an incident, by a signed address if that will do; ``None``: none of the kind.
 
         Raises:
             DeliveryUnavailable: the publisher cannot be reached.
@@ -82,14 +82,14 @@ class Incidents:
             raise _away()
         return tuple(AnomalyModel.model_validate(one) for one in found)
 
-    async def evidence(self, anomaly_id: str, kind: str) -> EvidenceAnswer:
-        """Return an address or the bytes of an incident's evidence.
+    async def evidence(self, anomaly_id: str, kind: str, *, signed: bool = True) -> EvidenceAnswer:
+        """Return the bytes of an incident's evidence, or a signed address of them if that will do.
 
         Raises:
             HTTPException: there is none, or the publisher cannot be reached.
         """
         try:
-            found = await self._source.evidence(anomaly_id, kind)
+            found = await self._source.evidence(anomaly_id, kind, signed)
         except DeliveryUnavailable:
             raise _away() from None
         if found is None:

@@ -15,13 +15,14 @@ PAGE_FILES = {
     "/page.css": "page.css",
     "/page.js": "page.js",
     "/incidents.js": "incidents.js",
+    "/evidence.js": "evidence.js",
     "/elements.js": "elements.js",
 }
 """Paths of the page. The files hold nothing about the system: a browser fetches them before it has a token."""
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
 """Content-Security-Policy: nothing from another host, no inline script or style."""
 

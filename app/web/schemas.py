@@ -13,6 +13,7 @@ from app.publisher import PublisherSnapshot
 from app.web.camera_fields import CameraFields
 from app.web.camera_health import trouble_of
 from app.web.channels import ChannelModel, channels_of
+from app.web.evidence_fields import EvidenceModel
 from app.web.facts import BrokerFacts, CameraFacts, DeploymentFacts, LoadFacts, SystemFacts
 from app.web.figures import DroppedLatelyModel, LatencyModel, LedgerModel, Model, QuantilesModel, milliseconds
 
@@ -170,7 +171,7 @@ class BrokerModel(Model):
     servers: tuple[str, ...]
     topic: str
     trouble: Annotated[str, Field(description="Why events cannot be delivered now; empty while they can.")]
-    warning: Annotated[str, Field(description="Which of several addresses fail while events are delivered.")] = ""
+    warning: Annotated[str, Field(description="Which addresses of Kafka fail while events are delivered.")] = ""
 
     @classmethod
     def of(cls, broker: BrokerFacts, publisher: PublisherSnapshot | None) -> BrokerModel:
@@ -207,6 +208,9 @@ class StatusModel(Model):
     channels: Annotated[
         tuple[ChannelModel, ...], Field(description="The other topics; empty while the publisher does not answer.")
     ] = ()
+    evidence: Annotated[
+        EvidenceModel | None, Field(description="Pictures and clips of incidents; null: the publisher does not answer.")
+    ] = None
     viewers: Annotated[int, Field(description="Event streams that are open.")]
 
     @classmethod
@@ -228,6 +232,7 @@ class StatusModel(Model):
             spool=SpoolModel.of(publisher) if publisher else None,
             broker=BrokerModel.of(facts.broker, publisher),
             channels=channels_of(facts.broker, publisher),
+            evidence=EvidenceModel.of(publisher.evidence) if publisher else None,
             viewers=facts.viewers,
         )
 

@@ -121,8 +121,8 @@ class Found:
         self.asked.append(query)
         return self.bodies
 
-    async def evidence(self, anomaly_id: str, kind: str) -> EvidenceAnswer | None:
-        self.asked.append((anomaly_id, kind))
+    async def evidence(self, anomaly_id: str, kind: str, signed: bool) -> EvidenceAnswer | None:
+        self.asked.append((anomaly_id, kind, signed))
         if self.bodies is None:
             raise DeliveryUnavailable("away")
         return self.pictures.get(anomaly_id)

@@ -18,7 +18,7 @@ from app.evidence.folder import EvidenceFolder
 from app.evidence.item import Kind
 from app.evidence.keeper import EvidenceKeeper, Incident, KeeperOptions
 from app.evidence.pictures import JudgedPicture
-from app.evidence.rows import EVIDENCE_TABLES, EvidenceAccounts, EvidenceRow
+from app.evidence.rows import EVIDENCE_INDEX, EVIDENCE_TABLES, EvidenceAccounts, EvidenceRow
 from app.simulation.spec import StreetSpec
 from app.simulation.sprites import LABELS
 from app.simulation.street import Street
@@ -37,7 +37,7 @@ class EvidenceSpool:
         self.database = sqlite3.connect(root / "spool.db", isolation_level=None, check_same_thread=False)
         self.database.execute("PRAGMA journal_mode = WAL")
         if not self.database.execute("SELECT name FROM sqlite_master WHERE name = 'evidence'").fetchone():
-            self.database.executescript(f"BEGIN; {EVIDENCE_TABLES} COMMIT;")
+            self.database.executescript(f"BEGIN; {EVIDENCE_TABLES} {EVIDENCE_INDEX} COMMIT;")
         self.keeper = EvidenceKeeper(self.folder, options or KeeperOptions(), **more)  # type: ignore[arg-type]
         with self.transaction():
             self.keeper.recover(self.database, time.time_ns())

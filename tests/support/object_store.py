@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import http.server
 import logging
+import os
 import random
 import shutil
 import socket
@@ -24,7 +25,9 @@ from app.settings.evidence import EvidenceSettings
 from tests.support.waiting import wait_for
 
 KEY, SECRET = "AKIAEVIDENCE", "a-secret-of-the-tests"
-S3S = shutil.which("s3s-fs")
+CARGO = Path(os.environ.get("CARGO_INSTALL_ROOT") or os.environ.get("CARGO_HOME") or Path.home() / ".cargo") / "bin"
+"""Where cargo installs programs, unless it is told another folder."""
+S3S = shutil.which("s3s-fs") or shutil.which("s3s-fs", path=str(CARGO))
 """``cargo install s3s-fs@0.14.1 --features binary``."""
 
 

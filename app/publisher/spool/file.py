@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from app.errors import SpoolDamaged, SpoolUnavailable
-from app.evidence.rows import EVIDENCE_TABLES
+from app.evidence.rows import EVIDENCE_INDEX, EVIDENCE_TABLES
 from app.publisher.spool.high_water_mark import BEFORE, LOG, MARK
 from app.publisher.spool.incidents import INCIDENT_TABLES
 from app.publisher.spool.outbox import OUTBOX_TABLES, OutboxAccounts
@@ -49,6 +49,7 @@ SCHEMA: tuple[str, ...] = (
     INCIDENT_TABLES,
     OUTBOX_TABLES,
     EVIDENCE_TABLES,
+    EVIDENCE_INDEX,
 )
 """Each entry takes the file from the version of its index to the next one."""
 

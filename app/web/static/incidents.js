@@ -10,9 +10,10 @@ const HEIGHT = 1000; // of the drawing of shapes, whose width follows the pictur
 const SIGNS = { info: "●", warning: "▲", alarm: "◆" };
 
 export class Incidents {
-  // get: asks the system; age: says for how long; say: speaks a line; changed: redraws the shapes of all cameras
-  constructor({ get, age, say, changed }) {
-    Object.assign(this, { get, age, say, changed });
+  // get: asks the system; age: says for how long; say: speaks a line; changed: redraws the shapes of all cameras;
+  // evidence: shows pictures and clips
+  constructor({ get, age, say, changed, evidence }) {
+    Object.assign(this, { get, age, say, changed, evidence });
     this.rules = [];
     this.active = [];
     this.version = ""; // of the rules, and of the cameras that they name
@@ -69,10 +70,12 @@ export class Incidents {
         row = element("li");
         row.dataset.anomaly = one.anomaly_id;
         row.dataset.severity = one.severity;
-        row.append(element("span", `${SIGNS[one.severity]} ${one.severity}: ${what(one)} `), to, element("span"));
+        const since = element("span");
+        since.className = "since";
+        row.append(element("span", `${SIGNS[one.severity]} ${one.severity}: ${what(one)} `), to, since, ...this.shown(one));
         $("active").append(row);
       }
-      row.lastChild.textContent = ` since ${clock(one.started_at)}, for ${this.age(one.started_at)}`;
+      row.querySelector(".since").textContent = ` since ${clock(one.started_at)}, for ${this.age(one.started_at)}`;
       rows.delete(one.anomaly_id);
     }
     for (const row of rows.values()) row.remove();
@@ -87,16 +90,30 @@ export class Incidents {
 
   showPast(past) {
     $("history").hidden = past.length === 0 && this.rules.length === 0;
-    $("past").replaceChildren(...past.map((one) => {
-      const row = element("li");
-      row.dataset.anomaly = one.anomaly_id;
-      row.dataset.severity = one.severity;
-      row.append(element("time", clock(one.started_at)), element("b", one.camera_id), element("span", lasted(one)));
-      const told = element("span", `${SIGNS[one.severity]} ${what(one)}${one.reason ? ` (${one.reason.replace("_", " ")})` : ""}`);
-      told.className = "what";
-      row.append(told);
-      return row;
-    }));
+    // What has ended stays as it is, and so does its row, with the focus that its button may have.
+    const rows = new Map([...$("past").children].map((row) => [row.dataset.anomaly, row]));
+    const wanted = past.map((one) => rows.get(one.anomaly_id) ?? this.pastRow(one));
+    for (const row of rows.values()) if (!wanted.includes(row)) row.remove();
+    wanted.forEach((row, place) => {
+      if ($("past").children[place] !== row) $("past").insertBefore(row, $("past").children[place] ?? null);
+    });
+  }
+
+  pastRow(one) {
+    const row = element("li");
+    row.dataset.anomaly = one.anomaly_id;
+    row.dataset.severity = one.severity;
+    row.append(element("time", clock(one.started_at)), element("b", one.camera_id), element("span", lasted(one)));
+    const told = element("span", `${SIGNS[one.severity]} ${what(one)}${one.reason ? ` (${one.reason.replace("_", " ")})` : ""}`);
+    told.className = "what";
+    row.append(told, ...this.shown(one));
+    return row;
+  }
+
+  // The button that shows an incident's picture and clip, where it has any.
+  shown(one) {
+    const button = this.evidence.button(one, `${what(one)}, ${one.camera_id}, ${clock(one.started_at)}`);
+    return button ? [button] : [];
   }
 
   async showCounts() {

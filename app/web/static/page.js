@@ -2,6 +2,7 @@
 "use strict";
 
 import { $, drawn, element, hueOf } from "./elements.js";
+import { Evidence } from "./evidence.js";
 import { Incidents } from "./incidents.js";
 
 const MEANING = {
@@ -17,7 +18,8 @@ const PATIENCE_MS = 1500; // how long a picture waits for its event
 
 const tiles = new Map(); // by camera id
 const ended = new AbortController(); // aborts every request when the page is left
-const incidents = new Incidents({ get, age, say, changed: () => tiles.forEach((tile) => tile.shapes()) });
+const evidence = new Evidence({ get, problem });
+const incidents = new Incidents({ get, age, say, evidence, changed: () => tiles.forEach((tile) => tile.shapes()) });
 let budget = 200, ahead = 0, paused = false, chosen = "";
 addEventListener("pagehide", () => ended.abort());
 addEventListener("pageshow", (shown) => { if (shown.persisted) location.reload(); });
@@ -166,6 +168,7 @@ function showSystem(status) {
     ...(status.cameras_trouble ? [["configured cameras", `not in force: ${status.cameras_trouble}`, "bad"]] : []),
     ...(status.rules_trouble ? [["rules", `not in force: ${status.rules_trouble}`, "bad"]] : []),
     ...(status.publisher?.quarantine_trouble ? [["quarantine", status.publisher.quarantine_trouble, "bad"]] : []),
+    ...(status.evidence?.asked || status.evidence?.trouble ? [["pictures and clips", kept(status.evidence), status.evidence.trouble ? "bad" : ""]] : []),
     ["Kafka", kafka(status.broker), status.broker.trouble ? "bad" : status.broker.embedded || !status.broker.enabled || status.broker.warning ? "wait" : ""],
   ];
   $("system").replaceChildren(...rows.map(([name, text, tone]) => {
@@ -181,6 +184,11 @@ function kafka(broker) {
   if (broker.trouble) return broker.trouble;
   if (broker.embedded) return "embedded broker (keeps events in memory only)";
   return `delivering to ${broker.servers.join(", ")}${broker.warning ? `; but ${broker.warning}` : ""}`;
+}
+
+function kept(evidence) {
+  const lost = evidence.expired + evidence.refused;
+  return evidence.trouble || `${evidence.stored} stored, ${evidence.spooled} here${lost ? `, ${lost} lost` : ""}`;
 }
 
 let saidBefore = null;

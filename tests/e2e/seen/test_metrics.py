@@ -38,6 +38,13 @@ CONTRACT: dict[str, set[str]] = {
     "sightline_crossings_total": PER_CAMERA | {"rule", "direction", "label"},
     "sightline_zone_objects": PER_CAMERA | {"rule"},
     "sightline_outbox_records": {"channel"},
+    "sightline_evidence_asked_total": set(),
+    "sightline_evidence_stored_total": set(),
+    "sightline_evidence_lost_total": {"reason"},
+    "sightline_evidence_spooled": set(),
+    "sightline_evidence_spooled_bytes": set(),
+    "sightline_evidence_oldest_age_seconds": set(),
+    "sightline_evidence_failing": set(),
 }
 """Every name, as Prometheus shows it behind ``ray_``, and the labels that are ours."""
 STAGES = {"encode", "transport", "queue", "decode", "inference", "spool", "publish"}

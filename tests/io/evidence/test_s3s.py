@@ -19,7 +19,10 @@ from tests.support.evidence import EvidenceSpool, picture_at
 from tests.support.object_store import S3S, FaultyProxy, Inspector, s3s, settings_of
 from tests.support.paths import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(S3S is None, reason="there is no s3s-fs")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(S3S is None, reason="no s3s-fs: cargo install s3s-fs@0.14.1 --features binary"),
+]
 INCIDENTS = 200
 AWAY_S = 120.0
 RESOLVED_WITHIN_S = 5.0

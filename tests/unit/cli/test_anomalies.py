@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,6 +40,24 @@ def test_incidents_are_listed_with_how_long_they_lasted(found: Changing, config:
     ]
     assert [row[6] for row in rows[:2]] == ["", "25 s"]
     assert rows[2][6].endswith("s, goes on")
+    assert "/api/v1/anomalies" not in done.stdout
+
+
+def test_the_addresses_of_pictures_and_clips_are_below_or_why_one_is_not_there(system: Changing, config: str):
+    here, lost = {"state": "stored", "reason": ""}, {"state": "expired", "reason": "evidence.max_bytes was reached"}
+    recording = {"state": "recording", "reason": ""}
+    system.found.bodies = [
+        {**STOPPED, "image": here, "clip": recording},
+        {**STOPPED, "anomaly_id": "a-2", "image": None, "clip": lost},
+        {**STOPPED, "anomaly_id": "a-3", "image": None, "clip": None},
+    ]
+    done = call("anomalies", "--config", config)
+    below = [line for line in done.stdout.splitlines() if line.startswith("01-10")]
+    address = re.escape("http://127.0.0.1:") + r"\d+/api/v1/anomalies/a-1"
+    assert len(below) == 2
+    begin = "01-10 12:00:00  gate  no-parking  "
+    assert re.fullmatch(rf"{begin}{address}/image  {address}/clip \(is being recorded\)", below[0])
+    assert below[1] == f"{begin}no clip: evidence.max_bytes was reached"
 
 
 def test_what_a_program_reads_is_one_document_a_line_and_the_question_is_passed_on(found: Changing, config: str):
@@ -71,6 +90,12 @@ def test_without_a_topic_there_is_nothing_to_follow():
 def test_a_record_is_a_line_for_a_person():
     assert describe(json.dumps(STOPPED)) == (
         "12:00:25.000  gate             warning end     no-parking (stopped)  car  track_lost  since 12:00:00"
+    )
+    assert describe(
+        json.dumps({**STOPPED, "image_url": "s3://evidence/a-1.jpg", "clip_url": None, "evidence": "lost"})
+    ) == (
+        "12:00:25.000  gate             warning end     no-parking (stopped)  car  track_lost  since 12:00:00  "
+        "s3://evidence/a-1.jpg  evidence lost"
     )
     assert describe("{}") == "(not an incident of Sightline's)"
 

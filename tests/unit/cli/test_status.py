@@ -10,7 +10,8 @@ from rich.console import Console
 
 from app.cameras import CameraState
 from app.cli.status_screen import removed_line, screen
-from app.publisher import ChannelSnapshot
+from app.evidence.rows import EvidenceAccounts
+from app.publisher import ChannelSnapshot, EvidenceSnapshot
 from app.publisher.spool.outbox import OutboxAccounts
 from app.web import BrokerFacts, CameraFacts, DeploymentFacts
 from app.web.schemas import LedgerModel, StatusModel
@@ -179,3 +180,15 @@ async def test_the_other_topics_have_their_own_ledger_and_their_trouble_is_in_th
         "TROUBLE: the topic does not exist",
         "objects   4 accepted = 4 published + 0 waiting + 0 quarantined + 0 discarded; topic events.objects",
     ]
+
+
+async def test_the_evidence_of_incidents_has_its_own_ledger_and_its_trouble_is_in_the_first_line():
+    accounts = EvidenceAccounts(9, 4, 2, 2, 1, 800, 1, {"quota": 2, "too_large": 1})
+    trouble = "pictures and clips of incidents are not stored: the store has no bucket 'evidence'"
+    text = lines(await shown(evidence=EvidenceSnapshot(accounts, 61.4, trouble)))
+    assert text[0] == f"1 of 1 cameras live; nothing is wrong with them; {trouble}"
+    assert " ".join(text[-2:]) == (
+        "evidence  9 asked = 4 stored + 2 spooled + 2 expired + 1 refused (2 quota, 1 too_large); "
+        f"800 bytes here, the oldest 61 s; TROUBLE: {trouble}"
+    )
+    assert "evidence" not in await shown()

@@ -105,6 +105,8 @@ def test_a_frame_without_its_picture_has_its_evidence_refused_and_holds_nothing_
     assert spool.row(anomaly_id).state is State.REFUSED
     assert "without its picture" in spool.row(anomaly_id, CLIP).reason
     assert spool.accounts.refused == 2
+    assert spool.accounts.lost == {"no_picture": 2}
+    assert spool.keeper.trouble == ""  # nobody can do anything about it
 
 
 def test_a_disk_that_takes_nothing_has_the_evidence_refused(tmp_path: Path):
@@ -113,6 +115,10 @@ def test_a_disk_that_takes_nothing_has_the_evidence_refused(tmp_path: Path):
     anomaly_id = spool.begin(picture_at(0), SNAPSHOT, CLIP)
     assert spool.row(anomaly_id).reason == "it cannot be written: No such file or directory"
     assert spool.accounts.refused == 2
+    assert spool.accounts.lost == {"unwritable": 2}
+    assert spool.keeper.trouble == (
+        "a picture or clip of an incident was lost: it cannot be written: No such file or directory"
+    )
 
 
 def test_what_the_store_has_is_removed_here_and_found_by_its_incident(tmp_path: Path):
@@ -152,7 +158,24 @@ def test_evidence_larger_than_the_quota_is_refused_and_costs_nothing_that_is_the
     kept = spool.begin(picture_at(0))
     refused = spool.begin(picture_at(0, jpeg=grey_jpeg() + bytes(1)))
     assert spool.row(refused).reason == "it is larger than evidence.max_bytes"
+    assert spool.accounts.lost == {"too_large": 1}
     assert not spool.row(kept).lost
+
+
+@pytest.mark.parametrize(("uploads", "counted"), [(True, "quota"), (False, "aged")])
+def test_what_goes_for_room_is_a_loss_and_told_for_ten_minutes_only_where_a_store_was_to_have_it(
+    tmp_path: Path, uploads: bool, counted: str
+):
+    now = [0.0]
+    options = KeeperOptions(max_bytes=len(grey_jpeg()), uploads=uploads)
+    spool = EvidenceSpool(tmp_path, options, monotonic=lambda: now[0])
+    spool.begin(picture_at(0))
+    assert (spool.accounts.lost, spool.keeper.trouble) == ({}, "")
+    spool.begin(picture_at(1))
+    assert spool.accounts.lost == {counted: 1}
+    assert spool.keeper.trouble.startswith("the evidence spool is full (evidence.max_bytes)") == uploads
+    now[0] = 600.0
+    assert spool.keeper.trouble == ""
 
 
 # Clips.

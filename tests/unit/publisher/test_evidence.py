@@ -136,6 +136,8 @@ async def test_without_a_rule_that_asks_for_evidence_no_picture_is_asked_for(tmp
             await gate.send(number)
             await yard.send(number)
         assert (gate.handed_over, yard.handed_over) == (0, 4)
+        plainly = await it.publisher.rules.incidents(IncidentQuery(camera_id="gate"))
+        assert [(one["image"], one["clip"]) for one in plainly] == [(None, None)]
         await until(lambda: len(anomalies.records) == 3)
         urls = {(one["camera_id"], bool(one["image_url"])) for one in map(_body, anomalies.records)}
         assert urls == {("gate", False), ("yard", True)} or urls == {("gate", False), ("yard", True), ("yard", False)}
@@ -181,6 +183,10 @@ async def test_lost_evidence_is_told_with_the_incident_s_next_record(tmp_path: P
         answer = await desk.find(begun["anomaly_id"], Kind.SNAPSHOT)
         assert answer is not None
         assert answer.reason == "the frame came without its picture"
+        (found,) = await it.publisher.rules.incidents(IncidentQuery(anomaly_id=begun["anomaly_id"]))
+        assert found["image"] == found["clip"] == {"state": "refused", "reason": answer.reason}
+        await until(lambda: desk.snapshot.accounts.evidence == 2)
+        assert desk.snapshot.accounts.lost == {"no_picture": 2}
 
 
 async def test_what_waits_for_the_store_is_stored_by_the_next_publisher(tmp_path: Path):
@@ -192,8 +198,10 @@ async def test_what_waits_for_the_store_is_stored_by_the_next_publisher(tmp_path
         await until(lambda: len(anomalies.records) == 1)
         record = _body(anomalies.records[0])
         await until(lambda: bool(desk.trouble))
+        assert desk.trouble.startswith("pictures and clips of incidents are not stored: ")
         found = (await it.publisher.rules.incidents(IncidentQuery()))[0]
         assert found["image_url"] == record["image_url"]
+        assert found["image"] == {"state": "spooled", "reason": ""}
     (tmp_path / "store").unlink()
     async with publisher(tmp_path) as (_it, desk, _anomalies):
         for url in (record["image_url"], record["clip_url"]):

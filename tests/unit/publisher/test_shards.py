@@ -8,7 +8,16 @@ import pytest
 
 from app.core.quantiles import Quantiles, quantiles
 from app.errors import DeliveryUnavailable
-from app.publisher import ChannelSnapshot, PublisherSnapshot, ShardReading, merge_readings, shard_of, shards_of
+from app.evidence.rows import EvidenceAccounts
+from app.publisher import (
+    ChannelSnapshot,
+    EvidenceSnapshot,
+    PublisherSnapshot,
+    ShardReading,
+    merge_readings,
+    shard_of,
+    shards_of,
+)
 from app.publisher.spool.outbox import OutboxAccounts
 
 
@@ -94,3 +103,19 @@ def test_the_ledgers_of_other_topics_are_summed_and_a_trouble_of_one_shard_is_to
     assert merge_readings(parts).channels == {
         "objects": ChannelSnapshot(OutboxAccounts(accepted=5, published=3, waiting=2, bytes=9), "away")
     }
+
+
+def test_the_evidence_of_all_shards_is_summed_and_a_trouble_that_several_have_is_told_once():
+    first = EvidenceAccounts(evidence=3, stored=1, spooled=1, expired=1, bytes=70, oldest_at_ns=9, lost={"quota": 1})
+    second = EvidenceAccounts(evidence=2, spooled=1, refused=1, bytes=30, oldest_at_ns=5, lost={"too_large": 1})
+    merged = merge_readings(
+        [
+            reading(evidence=EvidenceSnapshot(first, 2.0, "the store is away")),
+            reading(evidence=EvidenceSnapshot(second, 4.0, "the store is away")),
+            reading(),
+        ]
+    ).evidence
+    assert merged == EvidenceSnapshot(
+        EvidenceAccounts(5, 1, 2, 1, 1, 100, 5, {"quota": 1, "too_large": 1}), 4.0, "the store is away"
+    )
+    assert merged.accounts.balanced

@@ -19,7 +19,8 @@ ANOMALY: dict[str, Any] = {
     "schema_version": 1, "anomaly_id": "a-1", "camera_id": "gate", "rule": "stop", "type": "stopped",
     "severity": "warning", "state": "new", "started_at": "2026-01-10T12:00:00.000Z", "ended_at": None, "reason": None,
     "track_ids": [42], "classes": ["car"], "zone": "bus stop", "line": None, "direction": None, "value": 10.2,
-    "image_url": None, "clip_url": None, "event_id": "e-1",
+    "image_url": "s3://evidence/gate/2026/01/10/a-1.jpg", "clip_url": None, "event_id": "e-1",
+    "image": {"state": "stored", "reason": ""}, "clip": None,
 }  # fmt: skip
 
 

@@ -36,13 +36,19 @@ async def get(system: Changing, path: str) -> httpx.Response:
 async def test_evidence_that_is_here_is_answered_with_its_bytes(system: Changing):
     answer = await get(system, "/here/image")
     assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, "image/jpeg", b"picture")
-    assert system.found.asked == [("here", "snapshot")]
+    assert system.found.asked == [("here", "snapshot", True)]
 
 
 async def test_evidence_in_the_store_is_answered_with_a_signed_address_that_nobody_keeps(system: Changing):
     answer = await get(system, "/stored/image")
     assert (answer.status_code, answer.headers["location"]) == (307, SIGNED)
     assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_who_cannot_reach_the_store_asks_for_no_signed_address(system: Changing):
+    await get(system, "/here/clip?redirect=false")
+    assert system.found.asked == [("here", "clip", False)]
+    assert (await get(system, "/here/clip?redirect=perhaps")).status_code == 422
 
 
 @pytest.mark.parametrize(

@@ -32,5 +32,5 @@ def test_every_severity_has_its_sign_in_order_and_what_is_worse_than_a_note_its_
 def test_every_module_that_a_script_imports_is_served_and_every_file_that_lies_there():
     scripts = [(STATIC / name).read_text() for name in PAGE_FILES.values() if name.endswith(".js")]
     imported = {name for text in scripts for name in re.findall(r'from "\./([\w.]+)";', text)}
-    assert imported == {"elements.js", "incidents.js"}
+    assert imported == {"elements.js", "evidence.js", "incidents.js"}
     assert imported <= set(PAGE_FILES.values()) == {file.name for file in STATIC.iterdir()}

@@ -42,7 +42,8 @@ async def sink_on(broker: ScriptedBroker, timeouts: Timeouts = Timeouts()) -> As
         return (broker.address,)
 
     async with broker:
-        sink = KafkaSink(KafkaSettings(bootstrap_servers=(broker.address,), topic=TOPIC), find, timeouts)
+        settings = KafkaSettings(bootstrap_servers=(broker.address,), topic=TOPIC)
+        sink = KafkaSink(settings, find, timeouts, watches_addresses=False)  # requests are counted here
         sink.start()
         try:
             await until(lambda: sink.connected)

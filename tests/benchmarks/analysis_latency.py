@@ -1,17 +1,21 @@
 """What tracking and rules add to the time from capture to Kafka, in one running system.
 
-    python -m tests.benchmarks.analysis_latency [--cameras 8] [--fps 5] [--rounds 4] [--seconds 20]
+    python -m tests.benchmarks.analysis_latency [--cameras 8] [--fps 5] [--rounds 4] [--seconds 20] [--publisher]
 
 ``serve run`` starts the whole system once, with simulated streets, the bundled model and the embedded broker. Three
 ways then take turns, switched while it runs as a user would: cameras without tracking; with it, and so the lives of
 objects; and with five rules for each camera besides. A round begins once every camera has its rate again. Printed: for
 each way the median of its rounds' quantiles, from capture to Kafka's acknowledgement, with their range, and how far
 each differs from the way without, round by round.
+
+With ``--publisher`` there is neither Ray nor a model: one publisher with its spool, the embedded broker, and events of
+six objects that come as cameras would send them. Then the time runs from the hand-over of an event.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import os
 import shutil
@@ -23,8 +27,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.core.ports import free_ports
+from app.publisher import EventPublisher, Spool, SpoolOptions, SpoolWriter, Submission
+from app.publisher.analysis import FrameAnalysis
+from app.publisher.kafka.embedded_broker import EmbeddedBroker
+from app.publisher.kafka.sink import KafkaSink
+from app.settings.connections import KafkaSettings
+from app.settings.rule_lists import dump_rules, parse_rules
+from app.settings.tracking import TrackingSettings
 from app.web.client import ApiClient
+from tests.support.silent_observer import SilentObserver
 from tests.support.system import BIN, running
 from tests.support.waiting import wait_for
 from tests.support.watched_system import apart, on_ports
@@ -32,6 +45,7 @@ from tests.support.watched_system import apart, on_ports
 START_S = 240.0
 SETTLE_S = 60.0
 NEAR_ITS_RATE = 0.9
+WARM_UP_S = 3.0
 SPACE_S = 2.0
 """After a change, so that no frame of before it is counted."""
 RULES: tuple[Mapping[str, Any], ...] = (
@@ -76,13 +90,20 @@ def main() -> int:
     parser.add_argument("--fps", type=float, default=5)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--publisher", action="store_true", help="of the publisher alone")
     given = parser.parse_args()
     found: dict[Way, list[Round]] = {way: [] for way in WAYS}
-    with _system(given.cameras, given.fps) as api:
-        for _ in range(given.rounds):
-            for way, rounds in found.items():
-                _switch(api, way, given.fps)
-                rounds.append(_measure(api, given.seconds))
+    if given.publisher:
+        with EmbeddedBroker(port=None) as broker:
+            for _ in range(given.rounds):
+                for way, rounds in found.items():
+                    rounds.append(asyncio.run(_publish(way, broker.address, given.cameras, given.fps, given.seconds)))
+    else:
+        with _system(given.cameras, given.fps) as api:
+            for _ in range(given.rounds):
+                for way, rounds in found.items():
+                    _switch(api, way, given.fps)
+                    rounds.append(_measure(api, given.seconds))
     print(f"{given.cameras} cameras × {given.fps:g} FPS, {given.rounds} alternating rounds of {given.seconds:g} s, "
           f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")  # fmt: skip
     without = found[WAYS[0]]
@@ -154,6 +175,50 @@ def _measure(api: ApiClient, seconds: float) -> Round:
     return Round(
         (status.publisher.published - before) / took_s, status.capture_to_kafka_ms.p50, status.capture_to_kafka_ms.p99
     )
+
+
+async def _publish(way: Way, broker: str, cameras: int, fps: float, seconds: float) -> Round:
+    """Let a publisher of its own take what so many cameras send, each at its own moment."""
+
+    async def find() -> tuple[str, ...]:
+        return (broker,)
+
+    settings = KafkaSettings(bootstrap_servers=(broker,), create_topic=True)
+    sinks = {name: KafkaSink(settings.of_topic(topic), find) for name, topic in settings.channel_topics.items()}
+    sink = KafkaSink(settings, find)
+    channels = tuple(sinks) if way.tracking else ()
+    with tempfile.TemporaryDirectory() as folder:
+        analysis = FrameAnalysis(TrackingSettings(enabled=way.tracking), channels)
+        writer = SpoolWriter(lambda: Spool(SpoolOptions(Path(folder)), analysis))
+        publisher = EventPublisher(
+            sink, writer, budget_ms=200, observer=SilentObserver(), channels={name: sinks[name] for name in channels}
+        )
+        publisher.start()
+        for one in (sink, *sinks.values()):
+            one.start()
+        while not all(one.connected for one in (sink, *sinks.values())):
+            await asyncio.sleep(0.01)
+        if way.rules:
+            await publisher.rules.set_rules(dump_rules(parse_rules(list(map(dict, RULES)))))
+        frames = round((WARM_UP_S + seconds) * fps)
+        sending = [_send(publisher, f"cam-{n}", n / cameras / fps, fps, frames) for n in range(cameras)]
+        await asyncio.gather(*sending)
+        await publisher.finish(5.0)
+        latency = publisher.snapshot(seconds).latency
+        assert latency is not None
+        await asyncio.gather(*(one.close() for one in (sink, *sinks.values())))
+        return Round(cameras * fps, latency.p50, latency.p99)
+
+
+async def _send(publisher: EventPublisher, camera_id: str, offset_s: float, fps: float, frames: int) -> None:
+    began = time.monotonic() + offset_s
+    for number in range(frames):
+        await asyncio.sleep(max(0.0, began + number / fps - time.monotonic()))
+        place = number * 20.0 % 1100
+        cars = tuple(DetectedObject("car", 2, 0.9, (place, 110.0 * lane, 80.0, 60.0)) for lane in range(6))
+        stages = StageLatencies(1, 1, 1, 1, 1)
+        event = DetectionEvent(camera_id, f"{number}", time.time_ns(), 1280, 720, "m.pt", cars, stages)
+        await publisher.publish(Submission(event, 1, number + 1))
 
 
 def _published(api: ApiClient) -> int:

@@ -154,7 +154,7 @@ def measure(load: Load) -> Used:
         found: Queue[Used] = context.Queue()
         process = context.Process(target=be_one, args=(replace(load, folder=Path(place)), found))
         process.start()
-        used = found.get(timeout=READY_S + 2 * load.seconds)
+        used = found.get(timeout=READY_S + 4 * load.seconds)
         process.join()
     return used
 

@@ -9,6 +9,7 @@ then lose the frames in flight. Here the camera manager is asked first to stop i
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import threading
@@ -70,6 +71,23 @@ def _stop_and_interrupt() -> None:
     signal.pthread_kill(main_thread, signal.SIGINT)  # there it interrupts a sleep
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Run Serve's command line until it ends, and end Ray, as at the interpreter's exit; return the exit status."""
     signal.signal(signal.SIGINT, _interrupted)
-    cli()
+    try:
+        cli()
+    except SystemExit as end:
+        status = end.code
+    else:
+        status = 0
+    ray.shutdown()
+    return status if isinstance(status, int) else int(status is not None)
+
+
+if __name__ == "__main__":
+    ended = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Nothing is left to do, and the interpreter would take a second or more, on a busy machine several, to take down
+    # what Ray and Serve have loaded.
+    os._exit(ended)

@@ -4,6 +4,7 @@ Builders run in a Ray task of their own; what they pass to deployments and actor
 """
 
 # No postponed annotations here: Serve reads the builders' argument types at run time.
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,16 @@ class InferenceArgs(BaseModel):
     """The numbers of the autoscaling policy; here they are only validated, before anything is started."""
 
 
+SHORT_WAYS: Mapping[str, str] = {
+    # Otherwise each call of a method goes to another thread and back, and each call of a handle too.
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    # Calls between replicas go directly from one to the other, and not as calls of Ray's actors.
+    "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
+}
+"""Variables that Serve reads in the process of a replica (``ray/serve/_private/constants.py``, Ray 2.60)."""
+
+
 class CamerasArgs(BaseModel):
     """Arguments of the cameras application in ``serve_config.yaml``."""
 
@@ -98,12 +109,12 @@ def _inference(
 ) -> serve.Application:
     _check_scaling(args.scaling)
     fixed = named_by_the_environment("detector", process_environment())
-    detector = ObjectDetector.options(ray_actor_options=resources).bind(  # type: ignore[attr-defined]
-        options, fixed, make=make, privacy=settings.privacy
-    )
+    detector = ObjectDetector.options(  # type: ignore[attr-defined]
+        ray_actor_options=_with_short_ways(resources, process_environment())
+    ).bind(options, fixed, make=make, privacy=settings.privacy)
     ingress = DetectionIngress.options(  # type: ignore[attr-defined]
         # It only waits: the detectors use the CPU, and reserve it.
-        ray_actor_options={"num_cpus": 0},
+        ray_actor_options=_with_short_ways({"num_cpus": 0}, process_environment()),
         deployment_actors=delivery_actors(settings),
     )
     limits = ServiceLimits(
@@ -250,6 +261,19 @@ def _detector_resources(detector: DetectorSettings, args: InferenceArgs, gpus: f
         # A GPU chosen by its number: Ray would show the replica one of its own choice, as number 0.
         resources["runtime_env"] = {"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}}
     return resources
+
+
+def _with_short_ways(actor_options: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the options of a replica's actor, with what Serve's throughput mode does that a replica can do alone.
+
+    ``sightline up`` turns that mode on for the whole of Ray; under plain ``serve run`` this holds for the ways between
+    ingress and detectors.
+    """
+    if environment.get("RAY_SERVE_THROUGHPUT_OPTIMIZED") == "1":
+        return dict(actor_options)
+    runtime_env = dict(actor_options.get("runtime_env") or {})
+    runtime_env["env_vars"] = {**SHORT_WAYS, **(runtime_env.get("env_vars") or {})}
+    return {**actor_options, "runtime_env": runtime_env}
 
 
 def _detector_options(settings: Settings, args: InferenceArgs, gpus: float) -> DetectorOptions:

@@ -31,7 +31,7 @@ from app.telemetry.tracing import TRACEPARENT
 from app.telemetry.trouble_log import TroubleLog
 from deployments.actor_logs import log_as_serve
 from deployments.logs import print_to_terminal
-from deployments.metrics import RayMeter
+from deployments.metrics import ray_meter
 from deployments.remote_publisher import RemotePublishers
 from deployments.replica_counts import PushedChanges, SlotCounter, running
 from deployments.scaling import DETECTOR
@@ -68,7 +68,8 @@ class RemoteDetectors:
 
     async def _call(self, jobs: Sequence[DetectorJob]) -> DetectorAnswer:
         try:
-            answer: DetectorAnswer = await asyncio.wait_for(self._remote_detect(list(jobs)), CALL_TIMEOUT_S)
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                answer: DetectorAnswer = await self._remote_detect(list(jobs))
         except (RayActorError, DeploymentUnavailableError):
             raise ModelUnavailable("the detector replica that had the frame is gone") from None
         except TimeoutError:
@@ -98,7 +99,7 @@ class DetectionIngress:
             RemoteDetectors(detector, self._tracing),
             self._publishers.shards,
             limits=limits,
-            observer=ServiceTelemetry(RayMeter()),
+            observer=ServiceTelemetry(ray_meter()),
             token=token.get_secret_value() if token else None,
             anonymise=anonymise,
         )
@@ -131,7 +132,7 @@ class DetectionIngress:
             accepted = await self._service.detect(request, metadata)
             if span is not None:
                 span.answered(accepted.event)
-            return write_response(accepted.event, accepted.total_ms)
+            return write_response(accepted.event, accepted.total_ms, accepted.max_fps)
         except Exception as error:  # noqa: BLE001 - what escapes would reach the client with its stack
             code, details = status_of(error)
             camera_id = request.camera_id[:64] if isinstance(request, pb.DetectRequest) else ""
@@ -141,7 +142,7 @@ class DetectionIngress:
                 span.failed(camera_id, code.name, details)
             grpc_context.set_code(code)
             grpc_context.set_details(details)
-            if more := metadata_of(error):
+            if more := metadata_of(error, self._service.max_fps):
                 grpc_context.set_trailing_metadata(more)
             return pb.DetectResponse()
 

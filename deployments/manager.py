@@ -31,7 +31,7 @@ from deployments.camera import CameraServiceOptions
 from deployments.camera_actors import RayCameraActors
 from deployments.cluster import RayCluster
 from deployments.logs import print_to_terminal
-from deployments.metrics import RayMeter
+from deployments.metrics import ray_meter
 
 logger = logging.getLogger("ray.serve")
 
@@ -102,7 +102,7 @@ class CameraManagerBase:
         return self._start(), self._report(), self._send_proxies()
 
     def _supervise(self, settings: CameraSettings) -> CameraSupervisor:
-        telemetry = ReportedTelemetry(CameraTelemetry(settings.id, RayMeter()))
+        telemetry = ReportedTelemetry(CameraTelemetry(settings.id, ray_meter()))
         return CameraSupervisor(settings, self._actors, telemetry)
 
     def _end_incidents(self, camera_id: str) -> None:

@@ -42,7 +42,7 @@ from app.settings.settings import SpoolSettings
 from app.settings.tracking import TrackingSettings
 from deployments.actor_logs import log_beside_serve
 from deployments.actors import BROKER, NAMESPACE, PUBLISHER, SETTLE_S, last_line, publisher_name
-from deployments.metrics import RayMeter
+from deployments.metrics import ray_meter
 
 logger = logging.getLogger("ray.serve")
 
@@ -151,17 +151,7 @@ class KafkaPublisher:
 
     async def publish(self, submissions: Sequence[Submission]) -> list[Receipt | SightlineError]:
         """Commit events; each gets a receipt or its error."""
-        publisher = await self._started()
-        settled = await asyncio.gather(
-            *(publisher.publish(submission) for submission in submissions), return_exceptions=True
-        )
-        answers: list[Receipt | SightlineError] = []
-        for outcome in settled:
-            if isinstance(outcome, (Receipt, SightlineError)):
-                answers.append(outcome)
-            else:
-                raise outcome
-        return answers
+        return await (await self._started()).publish_group(submissions)
 
     async def reading(self, seconds: float | None = None) -> ShardReading:
         """Read the accounts; with ``seconds`` the latencies are those of the events acknowledged since so long ago."""
@@ -238,8 +228,8 @@ class KafkaPublisher:
         self._evidence = make_evidence(options.evidence, options.anonymise, options.spool.dir, shard)
         spool = SpoolWriter(self._open_spool)
         number = None if shard.alone else shard.number
-        self._desk = EvidenceDesk(spool, self._evidence, EvidenceTelemetry(RayMeter(), number))
-        telemetry = PublisherTelemetry(RayMeter(), number)
+        self._desk = EvidenceDesk(spool, self._evidence, EvidenceTelemetry(ray_meter(), number))
+        telemetry = PublisherTelemetry(ray_meter(), number)
         publisher = EventPublisher(
             sink,
             spool,

@@ -131,7 +131,8 @@ class RemotePublisher:
         try:
             if self._handle is None:
                 self._handle = serve.get_deployment_actor(self._name)
-            return await asyncio.wait_for(getattr(self._handle, method).remote(*arguments), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await getattr(self._handle, method).remote(*arguments)
         except ValueError:
             raise DeliveryUnavailable("the publisher is away; it is being started again") from None
         except (TimeoutError, RayActorError):

@@ -30,16 +30,21 @@ class Outcome:
     """The answer to an accepted frame."""
     committed_epoch: int | None = None
     """The newer epoch of the camera that the service has committed, where it refused the frame for that."""
+    max_fps: float | None = None
+    """How often the service asks the camera to send at most, frames per second; ``None``: it does not say."""
 
     @classmethod
     def accepted(cls, response: pb.DetectResponse) -> Outcome:
         """Return the outcome of a frame that the service answered ``OK``."""
-        return cls(Fate.ACCEPTED, response=response)
+        told = response.max_fps if response.HasField("max_fps") else 0.0
+        return cls(Fate.ACCEPTED, response=response, max_fps=told if told > 0 else None)
 
     @classmethod
-    def dropped(cls, reason: DropReason, detail: str = "", committed_epoch: int | None = None) -> Outcome:
+    def dropped(
+        cls, reason: DropReason, detail: str = "", committed_epoch: int | None = None, max_fps: float | None = None
+    ) -> Outcome:
         """Return the outcome of a frame that becomes no event."""
-        return cls(Fate.DROPPED, reason, detail, committed_epoch=committed_epoch)
+        return cls(Fate.DROPPED, reason, detail, committed_epoch=committed_epoch, max_fps=max_fps)
 
     @classmethod
     def unconfirmed(cls, detail: str = "") -> Outcome:

@@ -28,17 +28,17 @@ class CameraTelemetry:
         for counter in (FRAMES_SAMPLED, FRAMES_ACCEPTED, CAMERA_RECONNECTS):
             meter.begin(counter, camera_id)
 
-    def sampled(self) -> None:
-        """Count a sampled frame."""
-        self._meter.add(FRAMES_SAMPLED, self._id)
+    def sampled(self, frames: int = 1) -> None:
+        """Count sampled frames."""
+        self._meter.add(FRAMES_SAMPLED, self._id, count=frames)
 
-    def accepted(self) -> None:
-        """Count an accepted frame."""
-        self._meter.add(FRAMES_ACCEPTED, self._id)
+    def accepted(self, frames: int = 1) -> None:
+        """Count accepted frames."""
+        self._meter.add(FRAMES_ACCEPTED, self._id, count=frames)
 
-    def dropped(self, reason: DropReason) -> None:
-        """Count a dropped frame."""
-        self._meter.add(FRAMES_DROPPED, self._id, reason.value)
+    def dropped(self, reason: DropReason, frames: int = 1) -> None:
+        """Count dropped frames."""
+        self._meter.add(FRAMES_DROPPED, self._id, reason.value, count=frames)
 
     def in_flight(self, frames: int) -> None:
         """Set the number of frames that are sampled and not yet settled."""
@@ -48,9 +48,9 @@ class CameraTelemetry:
         """Set whether the source gives frames."""
         self._meter.set(CAMERA_UP, int(live), self._id)
 
-    def reconnected(self) -> None:
-        """Count a new try to open the source."""
-        self._meter.add(CAMERA_RECONNECTS, self._id)
+    def reconnected(self, tries: int = 1) -> None:
+        """Count tries to open the source again."""
+        self._meter.add(CAMERA_RECONNECTS, self._id, count=tries)
 
 
 class ReportedTelemetry:
@@ -75,15 +75,11 @@ class ReportedTelemetry:
             return
         self._telemetry.in_flight(status.ledger.in_flight)
         for what, count in counted_since(self._last, status).items():
-            for _ in range(count):
-                self._count(what)
+            if isinstance(what, DropReason):
+                self._telemetry.dropped(what, count)
+            else:
+                self._counters[what](count)
         self._last = status
-
-    def _count(self, what: str | DropReason) -> None:
-        if isinstance(what, DropReason):
-            self._telemetry.dropped(what)
-        else:
-            self._counters[what]()
 
 
 def counted_since(before: CameraStatus | None, now: CameraStatus) -> Mapping[str | DropReason, int]:

@@ -35,7 +35,7 @@ def anomalies(
     """List the incidents of the running system, the newest first, or follow what begins and ends."""
     if follow:
         if active or since is not None:
-            raise SettingsError("--follow: it tells what begins and ends from now on; allowed with it is --camera")
+            raise SettingsError("--follow: it lists what begins and ends from now on; allowed with it is --camera")
         for line in follow_lines(resolve_settings(config), camera=camera, count=count, raw=json):
             print(line, flush=True)
         return

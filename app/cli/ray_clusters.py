@@ -1,12 +1,15 @@
-"""Which Ray cluster this machine has on record, and whether it still runs."""
+"""Which Ray cluster this machine has on record, whether it still runs, and where a new one would keep its session."""
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 
 import grpc
+
+from app.errors import SettingsError
 
 LOCAL = "local"
 """Value of ``RAY_ADDRESS`` with which Ray starts a cluster of its own, whatever is on record."""
@@ -22,11 +25,29 @@ def recorded_cluster(environment: Mapping[str, str]) -> str | None:
     The file stays where a cluster is killed, or its machine restarts. Its folder is chosen as by
     ``get_default_system_temp_dir`` of ``ray._common.utils`` (Ray 2.60), whose import would take a second.
     """
-    folder = environment.get("RAY_TMPDIR", environment.get("TMPDIR", "/tmp"))  # noqa: S108 - Ray's own choice
     try:
-        return (Path(folder) / "ray" / "ray_current_cluster").read_text().strip() or None
+        return (_sessions(environment) / "ray_current_cluster").read_text().strip() or None
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def check_sessions(environment: Mapping[str, str]) -> None:
+    """Check that Ray can make the folder of its session, without which it ends in a traceback.
+
+    Raises:
+        SettingsError: this user may not write where it would be.
+    """
+    folder = _sessions(environment)
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise SettingsError(
+            f"RAY_TMPDIR: Ray keeps its session in {str(folder)!r}, and {str(there)!r} cannot be written by this user; "
+            "name another folder"
+        )
+
+
+def _sessions(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("RAY_TMPDIR", environment.get("TMPDIR", "/tmp")), "ray")  # noqa: S108 - Ray's choice
 
 
 def listens(address: str, connect_s: float = CONNECT_S) -> bool:

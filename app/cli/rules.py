@@ -99,8 +99,9 @@ def rules_test(
         raise SettingsError("--events FILE, --from-topic: allowed is one of them, and one is needed")
     if since is not None and not from_topic:
         raise SettingsError("--since: it goes with --from-topic; of a file all events are read")
-    replay = Replay(read_rules_file(file))
-    for transition in _from_file(replay, events) if events else _from_topic(replay, since, resolve_settings(config)):
+    rules, settings = read_rules_file(file), resolve_settings(config)
+    replay = Replay(rules, settings.tracking.lost_after)
+    for transition in _from_file(replay, events) if events else _from_topic(replay, since, settings):
         if json:
             _print_json(transition)
     if not json:

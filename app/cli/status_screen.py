@@ -140,10 +140,10 @@ def _system(status: StatusModel) -> list[Text]:
 
 
 def _channel(channel: ChannelModel) -> str:
-    told = f"; TROUBLE: {channel.trouble}" if channel.trouble else ""
+    trouble = f"; TROUBLE: {channel.trouble}" if channel.trouble else ""
     return (
         f"{channel.accepted} accepted = {channel.published} published + {channel.waiting} waiting + "
-        f"{channel.quarantined} quarantined + {channel.discarded} discarded; topic {channel.topic}{told}"
+        f"{channel.quarantined} quarantined + {channel.discarded} discarded; topic {channel.topic}{trouble}"
     )
 
 
@@ -163,8 +163,8 @@ def _broker(broker: BrokerModel) -> str:
     brokers = (
         "the embedded one, for demonstration: events in memory only" if broker.embedded else ", ".join(broker.servers)
     )
-    told = f"; TROUBLE: {broker.trouble}" if broker.trouble else f"; but {broker.warning}" if broker.warning else ""
-    return f"{brokers}; topic {broker.topic}{told}"
+    trouble = f"; TROUBLE: {broker.trouble}" if broker.trouble else f"; but {broker.warning}" if broker.warning else ""
+    return f"{brokers}; topic {broker.topic}{trouble}"
 
 
 def removed_line(removed: RemovedModel) -> str:

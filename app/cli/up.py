@@ -19,7 +19,7 @@ import yaml
 
 from app.cli import ray_token
 from app.cli.console import CONFIG, Config, out, resolve_settings
-from app.cli.ray_clusters import LOCAL, is_alive, listens, recorded_cluster
+from app.cli.ray_clusters import LOCAL, check_sessions, is_alive, listens, recorded_cluster
 from app.errors import SettingsError
 from app.settings.environment import process_environment
 from app.settings.paths import BUNDLED, DEMO_MODEL, IS_CHECKOUT
@@ -99,7 +99,10 @@ def up(
         markup=False,
     )
     environment = dict(process_environment())
-    token = None if joins_a_cluster(environment) else ray_token.token_file(environment, settings.state_dir)
+    token = None
+    if not joins_a_cluster(environment):
+        check_sessions(environment)
+        token = ray_token.token_file(environment, settings.state_dir)
     if note := second_shell(environment, token):
         out.print(note, markup=False)
     if token is not None:

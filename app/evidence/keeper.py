@@ -136,7 +136,7 @@ class EvidenceKeeper:
     # With each frame.
 
     def see(self, picture: JudgedPicture) -> None:
-        """Keep a picture for clips that may come, and give it to the clip that is open."""
+        """Keep a picture for clips that may come, and add it to the clip that is open."""
         self._seen[picture.camera_id] = now = self._monotonic()
         self._ring.add(picture)
         clip = self._open.get(picture.camera_id)
@@ -222,18 +222,18 @@ class EvidenceKeeper:
         self._forget(database, now_ns)
 
     def stored(self, database: Connection, keys: Collection[str]) -> None:
-        """Note that the store has some evidence; within a transaction."""
+        """Record that the store has some evidence; within a transaction."""
         for key in keys:
             rows.store(database, key)
         self._given_up += keys
 
     def refused(self, database: Connection, key: str, reason: str) -> None:
-        """Note that some evidence cannot be stored, ever; within a transaction."""
+        """Record that some evidence cannot be stored, ever; within a transaction."""
         self._losses.not_stored(database, key, reason)
         self._given_up.append(key)
 
     def lacking(self, database: Connection, key: str) -> None:
-        """Note that the bytes of some evidence are gone; within a transaction."""
+        """Record that the bytes of some evidence are gone; within a transaction."""
         self._losses.gone(database, key)
 
     def waiting(self, database: Connection, limit: int) -> list[EvidenceRow]:
@@ -325,7 +325,7 @@ class EvidenceKeeper:
         self._recorder.finish(clip.key, clip.camera_id)
 
     def _make_room(self, database: Connection, needed: int) -> None:
-        """Give up evidence until there is room for more: clips before snapshots, the oldest first.
+        """Drop evidence until there is room for more: clips before snapshots, the oldest first.
 
         Raises:
             EvidenceRefused: it is larger than all there may be.

@@ -169,7 +169,7 @@ def _add(database: sqlite3.Connection, item: EvidenceItem, state: State, size: i
 
 
 def link(database: sqlite3.Connection, item: EvidenceItem, key: str) -> None:
-    """Note which piece of evidence an incident has: of clips that overlap it is the first one's."""
+    """Record which piece of evidence an incident has: of clips that overlap it is the first one's."""
     database.execute(
         "INSERT OR REPLACE INTO evidence_of (anomaly_id, kind, camera_id, key) VALUES (?, ?, ?, ?)",
         (item.anomaly_id, item.kind.value, item.camera_id, key),
@@ -199,14 +199,14 @@ def _settle(database: sqlite3.Connection, key: str, state: State, reason: str) -
 
 
 def end_recording(database: sqlite3.Connection, key: str, size: int) -> None:
-    """Note that a clip is complete, and how large; one that was given up meanwhile stays so."""
+    """Record that a clip is complete, and how large; one that was given up meanwhile stays so."""
     database.execute(
         "UPDATE evidence SET state = 'spooled', bytes = ? WHERE key = ? AND state = 'recording'", (size, key)
     )
 
 
 def resize(database: sqlite3.Connection, key: str, size: int) -> None:
-    """Note how large the pictures of a clip are by now."""
+    """Record how large the pictures of a clip are by now."""
     database.execute("UPDATE evidence SET bytes = ? WHERE key = ? AND state = 'recording'", (size, key))
 
 
@@ -301,7 +301,7 @@ def recount(database: sqlite3.Connection) -> None:
 
 
 def move_counts(old: Sequence[sqlite3.Connection], fresh: Sequence[sqlite3.Connection]) -> None:
-    """Give the first of several new files the past of the old ones; what is spooled counts where it lies.
+    """Move the past counts of the old files into the first of the new ones; what is spooled counts where it lies.
 
     The rows are there already.
     """

@@ -42,7 +42,7 @@ class ObjectStore:
     """One store, by the settings. For one event loop."""
 
     def __init__(self, settings: EvidenceSettings) -> None:
-        """Prepare; nothing is asked yet, and a mistake is told by what is asked first."""
+        """Prepare; nothing is sent yet, and the first request reports a mistake."""
         assert settings.url is not None, "without an address evidence stays in the spool"
         self.url = settings.url
         self._settings = settings

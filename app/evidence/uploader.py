@@ -45,13 +45,13 @@ class Backlog(Protocol):
         """Return what waits for the store, the most urgent first."""
 
     async def stored(self, keys: Collection[str]) -> None:
-        """Note that the store has some evidence."""
+        """Record that the store has some evidence."""
 
     async def refused(self, key: str, reason: str) -> None:
-        """Note that some evidence cannot be stored, ever."""
+        """Record that some evidence cannot be stored, ever."""
 
     async def lacking(self, key: str) -> None:
-        """Note that the bytes of some evidence are gone."""
+        """Record that the bytes of some evidence are gone."""
 
 
 class EvidenceUploader:

@@ -48,17 +48,20 @@ class CommitRouter:
         """Events that no call has taken yet."""
         return sum(shard.waiting for shard in self._shards)
 
-    async def commit(self, submission: Submission) -> Receipt:
-        """Commit an event.
+    def commit(self, submission: Submission) -> asyncio.Future[Receipt]:
+        """Have an event committed.
 
-        Raises:
-            SightlineError: it is not committed; see :meth:`app.publisher.EventPublisher.publish`.
+        Returns:
+            The future of its receipt, not to be cancelled; it fails with a SightlineError where the event is not
+            committed, see :meth:`app.publisher.EventPublisher.publish`.
         """
         shard = self._shards[shard_of(submission.event.camera_id, len(self._shards))]
         try:
-            return await shard.submit(submission)
+            return shard.enter(submission)
         except Overloaded:
-            raise DeliveryUnavailable("too many events wait for Kafka already") from None
+            refused: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+            refused.set_exception(DeliveryUnavailable("too many events wait for Kafka already"))
+            return refused
 
     async def close(self) -> None:
         """Refuse what waits, and wait for the running calls."""

@@ -21,7 +21,7 @@ class PictureRequests:
         self._wanted: OrderedDict[str, None] = OrderedDict()
 
     def note(self, camera_id: str, receipt: Receipt) -> None:
-        """Note whether the next pictures of a camera are wanted; the receipt of a repeated event does not say."""
+        """Record whether the next pictures of a camera are wanted; the receipt of a repeated event does not say."""
         if receipt.repeated:
             return
         if not receipt.pictured:

@@ -14,7 +14,8 @@ class Slot:
     camera_id: str
     order_key: tuple[int, int]
     """Epoch and sequence."""
-    gone: asyncio.Event
+    gone: asyncio.Event | None = None
+    """Set as it leaves; made once a later frame waits for it."""
 
 
 class Resequencer:
@@ -32,7 +33,7 @@ class Resequencer:
 
     def enter(self, camera_id: str, epoch: int, sequence: int) -> Slot:
         """Return a slot for a frame; it must be left, however the frame ends."""
-        slot = Slot(camera_id, (epoch, sequence), asyncio.Event())
+        slot = Slot(camera_id, (epoch, sequence))
         self._slots[camera_id].append(slot)
         return slot
 
@@ -42,22 +43,25 @@ class Resequencer:
         slots.remove(slot)
         if not slots:
             del self._slots[slot.camera_id]
-        slot.gone.set()
+        if slot.gone is not None:
+            slot.gone.set()
 
     async def wait(self, slot: Slot, timeout_s: float) -> None:
         """Wait until no earlier frame of the camera is under way, or for ``timeout_s`` seconds at most.
 
         A frame whose epoch is 0 asks for no order, and waits for nothing.
         """
-        if not slot.order_key[0]:
+        if not slot.order_key[0] or self._before(slot) is None:
             return
         end = asyncio.get_running_loop().time() + timeout_s
         while earlier := self._before(slot):
             left = end - asyncio.get_running_loop().time()
             if left <= 0:
                 return
+            earlier.gone = earlier.gone or asyncio.Event()
             try:
-                await asyncio.wait_for(earlier.gone.wait(), left)
+                async with asyncio.timeout(left):
+                    await earlier.gone.wait()
             except TimeoutError:
                 return
 

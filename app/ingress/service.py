@@ -6,24 +6,22 @@ The ingress deployment is a shell around this; the detector and the publisher ar
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import numpy as np
-
 from app.core.bearer import carries_token
 from app.core.clock import Clock
-from app.core.event import DetectedObject, DetectionEvent, StageLatencies, WeakDetection
+from app.core.event import DetectionEvent
 from app.core.one_line import one_line
 from app.core.wanted import DEFAULT_MODEL
-from app.detection import ImageOutcome
-from app.detection.detections import Detections
-from app.detection.messages import DetectorAnswer, DetectorJob, ModelInfo
+from app.detection.messages import DetectorAnswer, DetectorJob
 from app.errors import (
     DeadlineExceeded,
     ModelUnavailable,
+    Overloaded,
     RequestError,
     SightlineError,
     Unauthenticated,
@@ -31,9 +29,12 @@ from app.errors import (
 from app.ingress.batch_size import BatchSizer
 from app.ingress.batcher import DeadlineBatcher
 from app.ingress.commit_router import CommitRouter, PublisherClient
+from app.ingress.detected import Detected
+from app.ingress.gathering import Gathering
 from app.ingress.latency_reserve import LatencyReserve
 from app.ingress.picture_requests import PictureRequests
 from app.ingress.resequencer import Resequencer, Slot
+from app.ingress.send_rate import SendRate
 from app.publisher import Receipt, Submission
 from app.rpc.conversion import read_request
 from app.rpc.request import DetectionRequest
@@ -57,13 +58,13 @@ class ServiceObserver(Protocol):
     """Receives what happens in the service, for its metrics."""
 
     def batch(self, size: int) -> None:
-        """Called as a batch of so many frames is handed to a detector."""
+        """Record the size of a batch as it is handed to a detector."""
 
     def waiting(self, frames: int) -> None:
-        """Called with the number of frames that wait for a detector."""
+        """Record the number of frames that wait for a detector."""
 
     def answered(self, event: DetectionEvent) -> None:
-        """Called once a frame is accepted."""
+        """Record an accepted frame."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,8 @@ class Accepted:
     event: DetectionEvent
     total_ms: float
     """From capture, by the camera's clock, to this answer, by the service's; milliseconds."""
-
-
-@dataclass(frozen=True)
-class _Detected:
-    outcome: ImageOutcome
-    model: ModelInfo
+    max_fps: float
+    """How often its camera may send now, frames per second."""
 
 
 class DetectionService:
@@ -136,13 +133,19 @@ class DetectionService:
         self._max_age_s = limits.max_event_age_s
         self._ready = False
         self._demand = DemandMeter(limits.max_batch_size, self._clock.monotonic)
-        self._commits: set[asyncio.Task[Receipt]] = set()
+        self._commits: set[asyncio.Future[Receipt]] = set()
         self._pictures = PictureRequests(anonymise)
         self._resequencer = Resequencer()
         self._latency_reserve = LatencyReserve()
+        self._send_rate = SendRate(self._clock.monotonic)
         self._sizer = BatchSizer(limits.max_batch_size, limits.batch_target_s)
-        self._frames: DeadlineBatcher[DetectionRequest, _Detected] = DeadlineBatcher(
-            self._detect, max_batch=limits.max_batch_size, max_waiting=limits.max_waiting, slots=0
+        self._gathering = Gathering(self._clock.monotonic)
+        self._frames: DeadlineBatcher[DetectionRequest, Detected] = DeadlineBatcher(
+            self._detect,
+            max_batch=limits.max_batch_size,
+            max_waiting=limits.max_waiting,
+            slots=0,
+            gather_s=self._gathering.seconds,
         )
         self._events = CommitRouter(
             publishers,
@@ -168,6 +171,8 @@ class DetectionService:
         if traceparent := metadata.get("traceparent"):
             request = replace(request, traceparent=traceparent)
         self._demand.offered(request.camera_id, request.epoch, request.sequence)
+        self._send_rate.arrived(request.camera_id)
+        self._gathering.arrived(request.deadline - request.arrived)
         if not self._ready:
             raise ModelUnavailable("no detector replica is there")
         slot = self._resequencer.enter(request.camera_id, request.epoch, request.sequence)
@@ -184,6 +189,11 @@ class DetectionService:
     def load(self) -> ServiceLoad:
         """What waits and runs now."""
         return ServiceLoad(self._frames.waiting, self._frames.running, self._events.waiting)
+
+    @property
+    def max_fps(self) -> float:
+        """How often each camera may send now, frames per second."""
+        return self._send_rate.fps
 
     @property
     def demand(self) -> Demand:
@@ -209,14 +219,16 @@ class DetectionService:
         if name not in self._models:
             raise RequestError(f"model {one_line(repr(name), 80)} is not served; there is {', '.join(self._models)}")
 
-    async def _detected(self, request: DetectionRequest) -> _Detected:
+    async def _detected(self, request: DetectionRequest) -> Detected:
         try:
             return await self._frames.submit(request, self._latest_start(request))
-        except DeadlineExceeded:
-            self._demand.expired()
+        except (DeadlineExceeded, Overloaded) as error:
+            if isinstance(error, DeadlineExceeded):
+                self._demand.expired()
+            self._send_rate.lost()
             raise
 
-    async def _detect(self, requests: Sequence[DetectionRequest]) -> Sequence[_Detected | SightlineError]:
+    async def _detect(self, requests: Sequence[DetectionRequest]) -> Sequence[Detected | SightlineError]:
         now = self._clock.monotonic()
         self._observer.batch(len(requests))
         self.report_waiting()
@@ -239,7 +251,7 @@ class DetectionService:
             self._sizer.record(len(run), answer.busy_s)
             self._frames.limit(self._sizer.size)
         return [
-            outcome.error if outcome.error is not None else _Detected(outcome, answer.model)
+            outcome.error if outcome.error is not None else Detected(outcome, answer.model)
             for outcome in answer.outcomes
         ]
 
@@ -248,90 +260,40 @@ class DetectionService:
         return request.deadline - self._latency_reserve.seconds_of(request.deadline - request.arrived)
 
     def _begin_commit(
-        self, request: DetectionRequest, detected: _Detected, slot: Slot
-    ) -> tuple[DetectionEvent, asyncio.Task[Receipt]]:
+        self, request: DetectionRequest, detected: Detected, slot: Slot
+    ) -> tuple[DetectionEvent, asyncio.Future[Receipt]]:
         """Hand the event over: the model has done its work, so the commit goes on, whatever the caller does."""
         elapsed_ms = (self._clock.monotonic() - request.arrived) * 1000
-        event = _event(request, detected, elapsed_ms)
+        event = detected.event(request, elapsed_ms)
         submission = Submission(
             event,
             request.epoch,
             request.sequence,
             request.due_at_ns,
-            weak=_weak(request, detected),
+            weak=detected.weak(request),
             tracked=request.wanted.tracked,
             picture=self._pictures.picture_of(request),
         )
-        commit = asyncio.get_running_loop().create_task(self._events.commit(submission))
+        commit = self._events.commit(submission)
         self._commits.add(commit)
-        commit.add_done_callback(self._settled)
-        commit.add_done_callback(lambda _: self._resequencer.leave(slot))
+        commit.add_done_callback(functools.partial(self._settled, slot))
         return event, commit
 
     async def _answer(
-        self, request: DetectionRequest, event: DetectionEvent, commit: asyncio.Task[Receipt]
+        self, request: DetectionRequest, event: DetectionEvent, commit: asyncio.Future[Receipt]
     ) -> Accepted:
         receipt = await asyncio.shield(commit)
         self._pictures.note(request.camera_id, receipt)
-        self._latency_reserve.record(self._clock.monotonic() - request.arrived - event.latency.queue / 1000)
+        elapsed_s, latency = self._clock.monotonic() - request.arrived, event.latency
+        self._latency_reserve.record(elapsed_s - latency.queue / 1000)
+        work_s = (latency.decode + latency.inference) / 1000
+        self._send_rate.answered(elapsed_s, work_s, request.deadline - request.arrived)
         self._observer.answered(event)
         total_ms = (self._clock.wall_ns() - request.captured_at_ns) / 1e6
-        return Accepted(event.with_track_ids(receipt.track_ids), max(0.0, total_ms))
+        return Accepted(event.with_track_ids(receipt.track_ids), max(0.0, total_ms), self._send_rate.fps)
 
-    def _settled(self, commit: asyncio.Task[Receipt]) -> None:
+    def _settled(self, slot: Slot, commit: asyncio.Future[Receipt]) -> None:
         self._commits.discard(commit)
+        self._resequencer.leave(slot)
         if not commit.cancelled():
             commit.exception()  # retrieved, or asyncio would log it where the caller is gone
-
-
-def _event(request: DetectionRequest, detected: _Detected, elapsed_ms: float) -> DetectionEvent:
-    outcome = detected.outcome
-    transport_ms = (request.arrived_at_ns - request.captured_at_ns) / 1e6 - request.encode_ms
-    return DetectionEvent(
-        camera_id=request.camera_id,
-        frame_id=request.frame_id,
-        captured_at_ns=request.captured_at_ns,
-        width=request.source_width,
-        height=request.source_height,
-        model=detected.model.name,
-        objects=_objects(request, detected),
-        truncated=outcome.detections is not None and outcome.detections.truncated,
-        latency=StageLatencies(
-            encode=request.encode_ms,
-            transport=max(0.0, transport_ms),  # two clocks: it may come out below zero
-            # Waiting, and the transfer to the replica and back: all that was neither decoding nor inference.
-            queue=max(0.0, elapsed_ms - outcome.decode_ms - outcome.inference_ms),
-            decode=outcome.decode_ms,
-            inference=outcome.inference_ms,
-        ),
-    )
-
-
-def _objects(request: DetectionRequest, detected: _Detected) -> tuple[DetectedObject, ...]:
-    labels = detected.model.labels
-    return tuple(
-        DetectedObject(labels.get(class_id, f"class{class_id}"), class_id, confidence, bbox)
-        for class_id, confidence, bbox in _scaled(request, detected.outcome, detected.outcome.detections)
-    )
-
-
-def _weak(request: DetectionRequest, detected: _Detected) -> tuple[WeakDetection, ...]:
-    found = detected.outcome.detections
-    weak = None if found is None else found.weak
-    return tuple(WeakDetection(*one) for one in _scaled(request, detected.outcome, weak))
-
-
-def _scaled(
-    request: DetectionRequest, outcome: ImageOutcome, found: Detections | None
-) -> Iterator[tuple[int, float, tuple[float, float, float, float]]]:
-    """Yield class, score and box (x, y, width, height), scaled from the image sent to the frame captured."""
-    if found is None or not len(found):
-        return
-    scale = np.array([request.source_width / outcome.width, request.source_height / outcome.height] * 2)
-    limit = np.array([request.source_width, request.source_height] * 2)
-    boxes = np.clip(found.boxes * scale, 0, limit)
-    for (x1, y1, x2, y2), score, class_id in zip(
-        boxes.tolist(), found.scores.tolist(), found.class_ids.tolist(), strict=True
-    ):
-        # A head without NMS may swap the corners of a box.
-        yield class_id, score, (x1, y1, max(0.0, x2 - x1), max(0.0, y2 - y1))

@@ -7,7 +7,7 @@ from app.publisher.closing import Closing, closing_line
 from app.publisher.delivery_times import PublishObserver
 from app.publisher.drain import Sink
 from app.publisher.evidence_answer import EvidenceAnswer
-from app.publisher.publisher import EventPublisher, Receipt, Submission
+from app.publisher.publisher import EventPublisher
 from app.publisher.record import EventRecord, make_record
 from app.publisher.shards import Shard, ShardReading, merge_readings, shard_of, shards_of
 from app.publisher.snapshot import ChannelSnapshot, EvidenceSnapshot, PublisherSnapshot
@@ -17,6 +17,7 @@ from app.publisher.spool.resharding import open_shard
 from app.publisher.spool.rows import Quarantined, SpoolAccounts, SpoolOptions
 from app.publisher.spool.spool import Spool
 from app.publisher.spool.writer import SpoolWriter
+from app.publisher.submission import Receipt, Submission
 
 __all__ = [
     "ChannelSnapshot",

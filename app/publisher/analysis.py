@@ -10,9 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
-from app.analysis.tracking.frame import NO_TRACK, ObservedFrame
+from app.analysis.tracking.frame import NO_TRACK, ObservedBox, ObservedFrame
 from app.analysis.tracking.state import CameraTracks
 from app.analysis.tracking.tracker import track
 from app.core.channel import Channel
@@ -58,7 +56,7 @@ class FrameAnalysis:
             evidence: makes pictures and clips for rules that ask for it; ``None``: there are none.
         """
         self._tracking = tracking
-        self._incidents = IncidentAnalysis(channels, evidence)
+        self._incidents = IncidentAnalysis(channels, tracking.lost_after, evidence)
         self._unread = TroubleLog(logger, "the objects of a camera begin anew", unit="times", level=logging.ERROR)
         self._failed = TroubleLog(logger, "a frame's objects are not tracked", unit="frames", level=logging.ERROR)
         self._unjudged = TroubleLog(logger, "a frame is not judged by the rules", unit="frames", level=logging.ERROR)
@@ -124,7 +122,7 @@ class FrameAnalysis:
         except Exception as error:  # noqa: BLE001 - an event is not held back by what is only known of it
             self._failed.report(f"{type(error).__name__}: {error}", error=error, camera_id=event.camera_id)
             return states.tracks, states.reread, None, event
-        ids = [None if one == NO_TRACK else one for one in tracked.ids[: len(event.objects)].tolist()]
+        ids = [None if one == NO_TRACK else one for one in tracked.ids[: len(event.objects)]]
         counts = FrameTracks(tracks.active, tracked.started, tracked.late)
         return tracks, states.reread and tracked.late, counts, event.with_track_ids(ids)
 
@@ -132,8 +130,8 @@ class FrameAnalysis:
 def _observed(frame: JudgedFrame) -> ObservedFrame:
     """Return all boxes of a frame, those of its event first."""
     seen: tuple[DetectedObject | WeakDetection, ...] = (*frame.event.objects, *frame.weak)
-    # One array takes half the time of three.
-    table = np.array([(*one.bbox, one.confidence, one.class_id) for one in seen], np.float64).reshape(-1, 6)
-    boxes = table[:, :4]
-    boxes[:, 2:] += boxes[:, :2]
-    return ObservedFrame(frame.event.captured_at_ns, boxes, table[:, 4], table[:, 5].astype(np.int64))
+    boxes = []
+    for one in seen:
+        left, top, width, height = one.bbox
+        boxes.append(ObservedBox(left, top, left + width, top + height, one.confidence, one.class_id))
+    return ObservedFrame(frame.event.captured_at_ns, tuple(boxes))

@@ -61,7 +61,7 @@ class CameraOrders:
         return key
 
     def settle(self, camera_id: str, key: Key, *, committed: bool) -> None:
-        """Note that a frame was committed; where it was not, its number is free again."""
+        """Record that a frame was committed; where it was not, its number is free again."""
         order = self._order(camera_id)
         order.handed_over.remove(key)
         if committed:

@@ -19,19 +19,19 @@ LATENCY_WINDOW = 2_000
 
 
 class PublishObserver(Protocol):
-    """Who wants to know of events and of the spool."""
+    """Receives what happens to events and to the spool, for metrics."""
 
     def published(self, camera_id: str, total_s: float, spool_s: float, publish_s: float, breach: bool) -> None:
-        """Called after each acknowledgement: seconds from capture, in the spool, from hand-over; and whether late."""
+        """Record an acknowledged event: seconds from capture, in the spool, from hand-over; and whether late."""
 
     def outbox(self, channel: str, waiting: int) -> None:
-        """Called with the records that wait for another topic."""
+        """Record how many records wait for another topic."""
 
     def judged(self, camera_id: str, judged: Judged) -> None:
-        """Called after each commit with what the rules said of the frame, or with what ended as the camera is gone."""
+        """Record, after a commit, what the rules said of the frame, or what ended as the camera is gone."""
 
     def spool(self, events: int, size: int, oldest_s: float, quarantined: int) -> None:
-        """Called with the events that wait, their bytes, the age of the oldest in seconds, and the events set aside."""
+        """Record the events that wait, their bytes, the age of the oldest in seconds, and the events set aside."""
 
 
 class DeliveryTimes:

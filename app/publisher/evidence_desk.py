@@ -153,13 +153,13 @@ class EvidenceDesk:
         return await self._spool.read(lambda database: self._keeper.waiting(database, limit))
 
     async def stored(self, keys: Collection[str]) -> None:
-        """Note that the store has some evidence."""
+        """Record that the store has some evidence."""
         await self._spool.change(lambda database: self._keeper.stored(database, keys))
 
     async def refused(self, key: str, reason: str) -> None:
-        """Note that some evidence cannot be stored, ever."""
+        """Record that some evidence cannot be stored, ever."""
         await self._spool.change(lambda database: self._keeper.refused(database, key, reason))
 
     async def lacking(self, key: str) -> None:
-        """Note that the bytes of some evidence are gone."""
+        """Record that the bytes of some evidence are gone."""
         await self._spool.change(lambda database: self._keeper.lacking(database, key))

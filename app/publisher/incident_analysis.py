@@ -71,8 +71,17 @@ class IncidentStates:
 class IncidentAnalysis:
     """Applies the rules in force, and follows the lives of objects."""
 
-    def __init__(self, channels: Collection[Channel], evidence: EvidenceSource | None = None) -> None:
-        """Set up without rules; records are made for these channels only, with evidence where it is given."""
+    def __init__(
+        self, channels: Collection[Channel], lost_after: float, evidence: EvidenceSource | None = None
+    ) -> None:
+        """Set up without rules.
+
+        Args:
+            channels: those for which records are made.
+            lost_after: seconds of capture time, as ``tracking.lost_after``.
+            evidence: makes pictures and clips for rules that ask for it; ``None``: there are none.
+        """
+        self._lost_after = lost_after
         self._channels = frozenset(channels)
         self._evidence: EvidenceSource = evidence or WithoutEvidence()
         self._rules: tuple[RuleFields, ...] = ()
@@ -155,7 +164,8 @@ class IncidentAnalysis:
         fresh = [one for one in judgement.transitions if told is None or one.anomaly_id not in told]
         addresses = self._addresses(fresh)
         judged = self._judged(fresh, addresses, reports, frame.time_ms, event.event_id, judgement.zone_objects)
-        event = replace(_with_anomalies(event, judgement), image_url=_image_of(fresh, addresses))
+        if judgement.anomalies:
+            event = event.with_incidents(judgement.anomaly_type, _shown(judgement), _image_of(fresh, addresses))
         return IncidentStates(after, objects), event, judged
 
     def end(
@@ -207,7 +217,10 @@ class IncidentAnalysis:
         if found is None:
             if len(self._cameras) >= MAX_CAMERAS:
                 self._cameras.clear()
-            found = make_camera_rules(self._rules, camera_id), CameraZones(self._rules, camera_id)
+            found = (
+                make_camera_rules(self._rules, camera_id, self._lost_after),
+                CameraZones(self._rules, camera_id, self._lost_after),
+            )
             self._cameras[camera_id] = found
         return found
 
@@ -262,15 +275,14 @@ def _lost_after_ms(state: RulesState) -> int:
     return max(CAMERA_LOST_MS, 3 * usual_ms)
 
 
-def _with_anomalies(event: DetectionEvent, judgement: Judgement) -> DetectionEvent:
-    if not judgement.anomalies:
-        return event
+def _shown(judgement: Judgement) -> tuple[Mapping[str, object], ...]:
+    """Return the incidents that an event has."""
     shown, active = [], 0
     for one in judgement.anomalies:
         active += not one.is_transition
         if one.is_transition or active <= MAX_ACTIVE:
             shown.append(anomaly_body(one))
-    return replace(event, anomaly_type=judgement.anomaly_type, anomalies=tuple(shown))
+    return tuple(shown)
 
 
 def _image_of(transitions: Iterable[Anomaly], addresses: Mapping[str, Addresses]) -> str | None:

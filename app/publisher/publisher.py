@@ -13,14 +13,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 
 from app.core.channel import DETECTIONS, Channel
-from app.core.event import DetectionEvent, WeakDetection
 from app.core.quantiles import quantiles
-from app.errors import DeliveryUnavailable, OrderError
+from app.errors import DeliveryUnavailable, OrderError, SightlineError
 from app.publisher.camera_orders import CameraOrders
 from app.publisher.camera_queue import Pending
 from app.publisher.channel_drains import ChannelDrains
@@ -28,21 +27,19 @@ from app.publisher.closing import Closing
 from app.publisher.delivery_times import DeliveryTimes, PublishObserver
 from app.publisher.drain import MAX_HELD, Drain, Sink
 from app.publisher.outlet import DetectionOutlet
+from app.publisher.recent_ids import RecentIds
 from app.publisher.rule_book import RuleBook
 from app.publisher.shards import ShardReading
 from app.publisher.silences import Silences
 from app.publisher.snapshot import PublisherSnapshot
-from app.publisher.spool.analysis import JudgedFrame
-from app.publisher.spool.rows import Arrival, LeftOver
-from app.publisher.spool.spool import REPEAT_WINDOW_S
-from app.publisher.spool.writer import SpoolWriter
+from app.publisher.spool.rows import LeftOver
+from app.publisher.spool.writer import Outcome, SpoolWriter
+from app.publisher.submission import Answer, Receipt, Submission
 from app.publisher.track_counts import TrackCounts, TrackObserver
 from app.telemetry.trouble_log import TroubleLog
 
 logger = logging.getLogger(__name__)
 
-MAX_REMEMBERED = 200_000
-"""Ids remembered in memory at most; those of the last ten minutes are in the spool, however many."""
 MAX_IN_FLIGHT = 2_000
 """Events being committed at the same time; more are refused."""
 OPEN_PATIENCE_S = 5.0
@@ -51,38 +48,15 @@ TIDY_S = 1.0
 """How often the spool is tidied, and its gauges are set."""
 
 
-@dataclass(frozen=True)
-class Submission:
-    """An event to be committed."""
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """An event that is being committed."""
 
-    event: DetectionEvent
-    epoch: int = 0
-    """One life of its camera, rising; 0: no order is asked."""
-    sequence: int = 0
-    """Rising within an epoch."""
-    due_at_ns: int | None = None
-    """When the event should be at Kafka, by the budget that its frame came with; nanoseconds since 1970 UTC by this
-    system's clock, not the camera's. ``None``: the frame came without one."""
-    weak: tuple[WeakDetection, ...] = ()
-    """Boxes that the event does not show; they help to follow its objects."""
-    tracked: bool = True
-    """Whether the camera's objects are to be tracked."""
-    picture: bytes | None = field(default=None, repr=False)
-    """The frame as it was judged, where an earlier receipt of the camera asked for it."""
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """The event is durable."""
-
-    event_id: str
-    repeated: bool = False
-    """It had been committed before, and is not published again."""
-    track_ids: tuple[int | None, ...] = ()
-    """Of the event's objects, in their order; empty where they are not known any more: of an event that an earlier
-    publisher committed."""
-    pictured: bool = False
-    """Whether the camera's next frames are to come with their pictures."""
+    submission: Submission
+    key: tuple[int, int] | None
+    """What is reserved of its camera's order."""
+    at_ns: int
+    outcome: asyncio.Future[Answer]
 
 
 class EventPublisher:
@@ -134,11 +108,11 @@ class EventPublisher:
         self._channels = ChannelDrains(channels or {}, spool, max_held=max_held, wall_ns=wall_ns, monotonic=monotonic)
         self._silences = Silences(spool, self._channels, self._times.judged, wall_ns=wall_ns, monotonic=monotonic)
         self._wall_ns = wall_ns
-        self._monotonic = monotonic
         self._orders = CameraOrders(monotonic)
-        self._committing: dict[str, asyncio.Task[Receipt]] = {}
-        self._known: OrderedDict[str, tuple[float, tuple[int | None, ...]]] = OrderedDict()
-        """Until when an id is known, in monotonic seconds, and the tracks of its objects."""
+        self._committing: dict[str, asyncio.Future[Answer]] = {}
+        self._work: set[asyncio.Task[None]] = set()
+        """What settles those that are being committed."""
+        self._recent = RecentIds(monotonic)
         self._counts: Counter[str] = Counter()
         self._maintenance: asyncio.Task[None] | None = None
         self._published_before = 0
@@ -150,23 +124,36 @@ class EventPublisher:
             self._maintenance = asyncio.get_running_loop().create_task(self._maintain())
 
     async def publish(self, submission: Submission) -> Receipt:
-        """Commit an event; from the hand-over on it is carried through, whoever stops waiting.
+        """Commit an event; see :meth:`publish_group`.
 
         Raises:
             FrameRepeated: its sequence is at or below one already committed, or being committed, in its epoch.
             EpochSuperseded: a newer epoch of its camera has committed.
             DeliveryUnavailable: it cannot be made durable now; the same event may be submitted again.
         """
-        await self._spool.ready(OPEN_PATIENCE_S)
-        event_id = submission.event.event_id
+        (outcome,) = await self.publish_group([submission])
+        if isinstance(outcome, SightlineError):
+            raise outcome
+        return outcome
+
+    async def publish_group(self, submissions: Sequence[Submission]) -> list[Answer]:
+        """Commit events together; from the hand-over on they are carried through, whoever stops waiting.
+
+        Returns:
+            A receipt for each, or why it was not committed, see :meth:`publish`.
+        """
+        try:
+            await self._spool.ready(OPEN_PATIENCE_S)
+        except DeliveryUnavailable as error:
+            return [error] * len(submissions)
         self._evict_idle()
-        if event_id in self._known:
-            self._counts["repeated"] += 1
-            return Receipt(event_id, repeated=True, track_ids=self._known[event_id][1])
-        task = self._committing.get(event_id)
-        if task is None:
-            task = self._begin(submission, event_id)
-        return await asyncio.shield(task)
+        begun: list[_Begun] = []
+        outcomes = [self._begin(submission, begun) for submission in submissions]
+        if begun:
+            self._start(self._commit(begun))
+        if waited := {outcome for outcome in outcomes if isinstance(outcome, asyncio.Future)}:
+            await asyncio.wait(waited)  # which cancels none of them
+        return [outcome.result() if isinstance(outcome, asyncio.Future) else outcome for outcome in outcomes]
 
     async def end_cameras(self, camera_ids: Sequence[str]) -> None:
         """End the incidents and objects of cameras that were removed; raises DeliveryUnavailable."""
@@ -221,8 +208,6 @@ class EventPublisher:
         await self._channels.close()
         await self._spool.close()
 
-    # Committing.
-
     def _opened(self, left: LeftOver) -> None:
         """Resume where the previous publisher ended."""
         self._orders.resume(left.order_keys)
@@ -232,79 +217,101 @@ class EventPublisher:
         self._channels.resume(left.records, left.last_record_id)
         self._silences.watch(left.analysed)
 
-    def _begin(self, submission: Submission, event_id: str) -> asyncio.Task[Receipt]:
+    def _begin(self, submission: Submission, begun: list[_Begun]) -> asyncio.Future[Answer] | Answer:
+        """Return what is known of an event, or the future of what becomes of it; one that is new is added to these."""
+        event_id = submission.event.event_id
+        if (track_ids := self._recent.find(event_id)) is not None:
+            self._counts["repeated"] += 1
+            return Receipt(event_id, repeated=True, track_ids=track_ids)
+        if event_id in self._committing:
+            return self._committing[event_id]
         if len(self._committing) >= MAX_IN_FLIGHT:
-            raise DeliveryUnavailable(f"{MAX_IN_FLIGHT} events are being committed already")
+            return DeliveryUnavailable(f"{MAX_IN_FLIGHT} events are being committed already")
+        outcome: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        key = None
         try:
-            key = None
             if submission.epoch:
                 key = self._orders.reserve(submission.event.camera_id, submission.epoch, submission.sequence)
         except OrderError as error:
-            work = self._known_or(event_id, error)
+            self._start(self._know(event_id, error, outcome))
         else:
-            work = self._commit(submission, event_id, key)
-        task = asyncio.get_running_loop().create_task(work)
-        self._committing[event_id] = task
-        task.add_done_callback(_retrieve_failure)
-        return task
+            begun.append(_Begun(submission, key, self._wall_ns(), outcome))
+        self._committing[event_id] = outcome
+        return outcome
 
-    async def _known_or(self, event_id: str, error: OrderError) -> Receipt:
+    def _start(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+    async def _know(self, event_id: str, error: OrderError, outcome: asyncio.Future[Answer]) -> None:
         """Distinguish a repeat from a late frame: an id that is no longer in memory may be in the spool."""
         try:
-            if not await self._spool.knows(event_id):
-                self._counts["out_of_order"] += 1
-                raise error
-        finally:
-            del self._committing[event_id]
-        self._counts["repeated"] += 1
-        return Receipt(event_id, repeated=True)
+            known = await self._spool.knows(event_id)
+            self._counts["repeated" if known else "out_of_order"] += 1
+            answer: Answer = Receipt(event_id, repeated=True) if known else error
+        except SightlineError as failure:
+            answer = failure
+        del self._committing[event_id]
+        outcome.set_result(answer)
 
-    async def _commit(self, submission: Submission, event_id: str, key: tuple[int, int] | None) -> Receipt:
-        event, now_ns = submission.event, self._wall_ns()
-        published = self._drain is not None and bool(event.objects or self._publish_empty)
-        frame = JudgedFrame(
-            event, submission.weak, submission.tracked, published, submission.due_at_ns, submission.picture
-        )
-        arrival = Arrival(event_id, event.camera_id, submission.epoch, submission.sequence, b"", now_ns, frame)
-        track_ids: tuple[int | None, ...] | None = None
+    async def _commit(self, begun: Sequence[_Begun]) -> None:
+        """Commit events in one go, and answer each."""
         try:
-            committed = await self._spool.commit(arrival)
-            if committed is not None and committed.analysed is not None:
-                event = committed.analysed.event
-                if self._tracks is not None and committed.analysed.tracks is not None:
-                    self._tracks.record(event.camera_id, committed.analysed.tracks)
-            track_ids = tuple([one.track_id for one in event.objects])
-        finally:
-            # Settled in one step, without an await: so any snapshot counts each event exactly once.
-            self._settle(event.camera_id, event_id, key, track_ids)
-        if committed is None:
+            arrivals = [one.submission.arrival(one.at_ns, published=self._publishes(one.submission)) for one in begun]
+            committed = await self._spool.commit(arrivals)
+        except BaseException as error:
+            for one in begun:
+                self._settle(one, None)
+                one.outcome.set_exception(error)
+                one.outcome.exception()  # retrieved, or asyncio would log it where nobody waits
+            raise
+        for one, outcome in zip(begun, committed, strict=True):
+            try:
+                one.outcome.set_result(self._conclude(one, outcome))
+            except Exception as error:  # noqa: BLE001 - a defect costs one event its answer, and no other's
+                one.outcome.set_exception(error)
+                one.outcome.exception()
+
+    def _publishes(self, submission: Submission) -> bool:
+        return self._drain is not None and bool(submission.event.objects or self._publish_empty)
+
+    def _conclude(self, one: _Begun, outcome: Outcome) -> Answer:
+        """Settle an event, and have it sent where it was committed."""
+        event, event_id = one.submission.event, one.submission.event.event_id
+        if isinstance(outcome, SightlineError):
+            self._settle(one, None)
+            return outcome
+        analysed = outcome.analysed if outcome is not None else None
+        if analysed is not None:
+            event = analysed.event
+        track_ids = tuple([found.track_id for found in event.objects])
+        self._settle(one, track_ids)
+        if outcome is None:
             self._counts["repeated"] += 1
             return Receipt(event_id, repeated=True)
-        if committed.id and self._drain is not None:
-            self._drain.queue(event.camera_id, Pending(committed.id, now_ns, event_id, event, submission.due_at_ns))
-        self._channels.queue(committed.records)
+        if outcome.id and self._drain is not None:
+            self._drain.queue(
+                event.camera_id, Pending(outcome.id, one.at_ns, event_id, event, one.submission.due_at_ns)
+            )
+        self._channels.queue(outcome.records)
         self._silences.heard(event.camera_id)
-        pictured = committed.analysed is not None and committed.analysed.pictured
-        if committed.analysed is not None:
-            self._times.judged(event.camera_id, committed.analysed.judged)
-        return Receipt(event_id, track_ids=track_ids, pictured=pictured)
+        if analysed is not None:
+            if self._tracks is not None and analysed.tracks is not None:
+                self._tracks.record(event.camera_id, analysed.tracks)
+            self._times.judged(event.camera_id, analysed.judged)
+        return Receipt(event_id, track_ids=track_ids, pictured=analysed is not None and analysed.pictured)
 
-    def _settle(
-        self,
-        camera_id: str,
-        event_id: str,
-        key: tuple[int, int] | None,
-        track_ids: tuple[int | None, ...] | None,
-    ) -> None:
+    def _settle(self, one: _Begun, track_ids: tuple[int | None, ...] | None) -> None:
         """Settle an event; ``track_ids`` is ``None`` where it was not committed."""
-        del self._committing[event_id]
-        committed = track_ids is not None
+        event = one.submission.event
+        del self._committing[event.event_id]
         if track_ids is not None:
-            self._known[event_id] = self._monotonic() + REPEAT_WINDOW_S, track_ids
+            self._recent.remember(event.event_id, track_ids)
         else:
             self._counts["failed"] += 1
-        if key is not None:
-            self._orders.settle(camera_id, key, committed=committed)
+        if one.key is not None:
+            self._orders.settle(event.camera_id, one.key, committed=track_ids is not None)
 
     async def _maintain(self) -> None:
         """Tidy the spool every second, and set its gauges."""
@@ -338,13 +345,5 @@ class EventPublisher:
         if self._drain is not None:
             self._drain.evict_idle()
         self._channels.evict_idle()
-        now = self._monotonic()
-        while self._known and (len(self._known) > MAX_REMEMBERED or next(iter(self._known.values()))[0] <= now):
-            self._known.popitem(last=False)
+        self._recent.evict()
         self._orders.evict_idle()
-
-
-def _retrieve_failure(task: asyncio.Task[Receipt]) -> None:
-    """Retrieve a failure, so that asyncio does not log it where nobody waits for the task any more."""
-    if not task.cancelled():
-        task.exception()

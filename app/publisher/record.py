@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import orjson
+
 from app.core.channel import Channel
 from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.core.iso_time import iso_time
@@ -45,7 +47,7 @@ def make_record(event: DetectionEvent, *, total_ms: float, replayed: bool = Fals
     """
     try:
         return _record(event, total_ms, replayed)
-    except (ValueError, OverflowError, OSError) as error:
+    except (ValueError, OverflowError, OSError, orjson.JSONEncodeError) as error:
         raise DeliveryRefused(f"the event of camera {event.camera_id!r} cannot be written: {error}") from None
 
 
@@ -108,7 +110,8 @@ def _body(event: DetectionEvent, timestamp: str, total_ms: float, replayed: bool
         "model": event.model,
         "detections": [_object(one) for one in event.objects],
         "anomaly_type": event.anomaly_type,
-        "anomalies": event.anomalies,
+        # They may hold what orjson does not take, or writes as null; and few frames have any.
+        "anomalies": orjson.Fragment(JSON.encode(event.anomalies)) if event.anomalies else [],
         "image_url": event.image_url,
         "inference_latency_ms": _milliseconds(latency.inference),
         "latency_ms": {
@@ -123,10 +126,12 @@ def _body(event: DetectionEvent, timestamp: str, total_ms: float, replayed: bool
     }
     if event.truncated:
         body["truncated"] = True
-    return JSON.encode(body).encode()
+    return orjson.dumps(body)
 
 
 def _object(found: DetectedObject) -> dict[str, object]:
+    if not math.isfinite(sum(found.bbox)):
+        raise ValueError("a box is not finite")  # orjson would write null
     return {
         "class": found.label,
         "class_id": found.class_id,

@@ -38,7 +38,7 @@ class Silences:
         """When to look at a camera, or somewhat later: one that was looked at has its turn behind all others."""
 
     def heard(self, camera_id: str) -> None:
-        """Note that an event of a camera was committed just now."""
+        """Record that an event of a camera was committed just now."""
         now = self._monotonic()
         self._heard[camera_id] = now
         self._look_at.pop(camera_id, None)

@@ -61,10 +61,7 @@ class PublisherTelemetry:
         """Count a camera's tracks that began, and its frames that came late for them; set those that it has."""
         self._meter.set(TRACKS_ACTIVE, active, camera_id)
         for counter, count in ((TRACKS_STARTED, started), (FRAMES_UNTRACKED, late)):
-            if not count:
-                self._meter.begin(counter, camera_id)
-            for _ in range(count):
-                self._meter.add(counter, camera_id)
+            self._meter.add(counter, camera_id, count=count)
 
     def spool(self, events: int, size: int, oldest_s: float, quarantined: int) -> None:
         """Set the gauges: events that wait, their bytes, the age of the oldest in seconds, and events set aside."""

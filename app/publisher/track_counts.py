@@ -13,10 +13,10 @@ SILENT_S = 60.0
 
 
 class TrackObserver(Protocol):
-    """Who wants to know of tracks."""
+    """Receives the counts of tracks, for metrics."""
 
     def tracks(self, camera_id: str, active: int, started: int, late: int) -> None:
-        """Called at intervals with a camera's tracks that have an id, and those that got one since the last call.
+        """Record, at intervals, a camera's tracks that have an id, and those that got one since the last call.
 
         ``late`` are its frames since then that were not tracked, as they were captured no later than the one before.
         """

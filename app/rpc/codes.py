@@ -21,6 +21,10 @@ LOST_ANSWERS = frozenset({LOST_ANSWER, LOST_COMMIT})
 COMMITTED_EPOCH = "sightline-committed-epoch"
 """Trailing metadata of ``FAILED_PRECONDITION``: the epoch that is committed, in decimal digits."""
 
+MAX_FPS = "sightline-max-fps"
+"""Trailing metadata of ``DEADLINE_EXCEEDED`` and ``RESOURCE_EXHAUSTED``: how often to send at most, as the field
+``max_fps`` of an answer, in decimal digits."""
+
 _CODES: tuple[tuple[type[errors.SightlineError], grpc.StatusCode], ...] = (
     (errors.ImageError, grpc.StatusCode.INVALID_ARGUMENT),
     (errors.RequestError, grpc.StatusCode.INVALID_ARGUMENT),
@@ -43,8 +47,15 @@ def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
     return grpc.StatusCode.INTERNAL, UNKNOWN_FAULT
 
 
-def metadata_of(error: BaseException) -> list[tuple[str, str]]:
-    """Return the trailing metadata of an error's answer."""
+def metadata_of(error: BaseException, max_fps: float | None = None) -> list[tuple[str, str]]:
+    """Return the trailing metadata of an error's answer.
+
+    Args:
+        error: what is answered.
+        max_fps: how often the camera is asked to send at most, frames per second; ``None``: nothing is said of it.
+    """
+    if max_fps is not None and isinstance(error, errors.DeadlineExceeded | errors.Overloaded):
+        return [(MAX_FPS, f"{max_fps:.3f}")]
     if isinstance(error, errors.EpochSuperseded) and error.committed:
         return [(COMMITTED_EPOCH, str(error.committed))]
     return []
@@ -54,3 +65,11 @@ def committed_epoch(metadata: Iterable[tuple[str, str | bytes]]) -> int | None:
     """Return the committed epoch that the trailing metadata of an answer names; ``None`` where it names none."""
     value = dict(metadata).get(COMMITTED_EPOCH)
     return int(value) if isinstance(value, str) and value.isdecimal() else None
+
+
+def max_fps(metadata: Iterable[tuple[str, str | bytes]]) -> float | None:
+    """Return how often to send at most, as the trailing metadata of an answer say; ``None`` where they do not."""
+    value = dict(metadata).get(MAX_FPS)
+    if not isinstance(value, str) or not value.replace(".", "", 1).isdecimal():
+        return None
+    return float(value) or None

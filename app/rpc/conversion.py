@@ -70,8 +70,14 @@ def read_request(
     )
 
 
-def write_response(event: DetectionEvent, total_ms: float) -> pb.DetectResponse:
-    """Return the response for an accepted frame; ``total_ms`` is the time from capture to this answer."""
+def write_response(event: DetectionEvent, total_ms: float, max_fps: float | None = None) -> pb.DetectResponse:
+    """Return the response for an accepted frame.
+
+    Args:
+        event: what was detected.
+        total_ms: from capture to this answer.
+        max_fps: how often its camera is asked to send at most, frames per second; ``None``: nothing is said of it.
+    """
     return pb.DetectResponse(
         event_id=event.event_id,
         camera_id=event.camera_id,
@@ -86,6 +92,7 @@ def write_response(event: DetectionEvent, total_ms: float) -> pb.DetectResponse:
             inference_ms=event.latency.inference,
             total_ms=total_ms,
         ),
+        max_fps=max_fps,
     )
 
 

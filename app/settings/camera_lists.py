@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-import yaml
-
-from app.core.one_line import one_line
 from app.errors import SettingsError
 from app.settings.cameras import CameraSettings, camera_of
 from app.settings.configured import Configured, fingerprint
+from app.settings.list_files import entries_of, read_list_file
 
 ConfiguredCameras = Configured[CameraSettings]
 """The cameras of one configuration."""
@@ -38,12 +36,7 @@ class CameraListSource:
         Raises:
             SettingsError: the file cannot be read.
         """
-        if self.file is None:
-            return self.inline
-        try:
-            return self.file.read_text()
-        except (OSError, UnicodeDecodeError):
-            raise SettingsError(f"cameras file {str(self.file)!r} cannot be read") from None
+        return self.inline if self.file is None else read_list_file(self.kind, self.file)
 
     def parse(self, text: str, environment: Mapping[str, str]) -> ConfiguredCameras:
         """Parse what :meth:`text` returned.
@@ -86,14 +79,7 @@ def parse_cameras_file(text: str, file: Path, environment: Mapping[str, str]) ->
     Raises:
         SettingsError: the text, a key or a value is wrong, or a variable is not set.
     """
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"cameras file {str(file)!r} is not YAML: {one_line(error)}") from None
-    entries = content.get("cameras") if isinstance(content, dict) and set(content) == {"cameras"} else None
-    if not isinstance(entries, list):
-        raise SettingsError(f"cameras file {str(file)!r} must hold one key, cameras, with a list")
-    return parse_cameras(entries, environment)
+    return parse_cameras(entries_of(CameraListSource.kind, text, file), environment)
 
 
 def parse_cameras(entries: Sequence[object], environment: Mapping[str, str]) -> ConfiguredCameras:

@@ -9,14 +9,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar
 
-import yaml
 from pydantic import ValidationError
 
 from app.core.one_line import one_line
-from app.core.read_failure import read_failure
 from app.core.validation import InvalidValue
 from app.errors import SettingsError
 from app.settings.configured import Configured, fingerprint
+from app.settings.list_files import entries_of, read_list_file
 from app.settings.rules import RULE_TYPES, RuleFields
 
 ConfiguredRules = Configured[RuleFields]
@@ -39,7 +38,7 @@ class RuleListSource:
         Raises:
             SettingsError: the file cannot be read.
         """
-        return "" if self.file is None else _read(self.file)
+        return "" if self.file is None else read_list_file(RuleListSource.kind, self.file)
 
     def parse(self, text: str, environment: Mapping[str, str]) -> ConfiguredRules:
         """Parse what :meth:`text` returned.
@@ -47,7 +46,7 @@ class RuleListSource:
         Raises:
             SettingsError: a rule is wrong; one line that names rule and field.
         """
-        return configure_rules(self.entries if self.file is None else _listed(text, self.file))
+        return configure_rules(self.entries if self.file is None else entries_of(RuleListSource.kind, text, self.file))
 
     def read(self) -> ConfiguredRules:
         """Read and parse the rules as they are configured now; raises as the two methods above."""
@@ -132,24 +131,6 @@ def load_rules(text: str) -> tuple[RuleFields, ...]:
 def rules_of_camera(rules: Iterable[RuleFields], camera_id: str) -> tuple[RuleFields, ...]:
     """Return the rules whose ids or globs name a camera, in their order."""
     return tuple(rule for rule in rules if any(fnmatchcase(camera_id, pattern) for pattern in rule.cameras))
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"rules file {str(file)!r} cannot be read: {read_failure(error)}") from None
-
-
-def _listed(text: str, file: Path) -> list[object]:
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"rules file {str(file)!r} is not YAML: {one_line(error)}") from None
-    entries = content.get("rules") if isinstance(content, dict) and set(content) == {"rules"} else None
-    if not isinstance(entries, list):
-        raise SettingsError(f"rules file {str(file)!r} must hold one key, rules, with a list")
-    return entries
 
 
 def _explain(name: str, model: type[RuleFields], entry: dict[str, Any], invalid: InvalidValue) -> str:

@@ -1,4 +1,4 @@
-"""Incident: what a script lets happen, as a rule should tell it; and the road users that play it."""
+"""Incident: what a script lets happen, as a rule should report it; and the road users that play it."""
 
 from __future__ import annotations
 

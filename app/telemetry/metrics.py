@@ -77,8 +77,8 @@ class Meter(Protocol):
     def begin(self, counter: Metric, *labels: str) -> None:
         """Create a counter's series at 0: Prometheus misses the first increment of a series that begins with it."""
 
-    def add(self, counter: Metric, *labels: str) -> None:
-        """Increment a counter by one."""
+    def add(self, counter: Metric, *labels: str, count: int = 1) -> None:
+        """Increment a counter, by one unless said otherwise."""
 
     def set(self, gauge: Metric, value: float, *labels: str) -> None:
         """Set the current value of a gauge."""

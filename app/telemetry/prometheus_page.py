@@ -44,9 +44,9 @@ class PageMeter:
         """Create a counter's series at 0."""
         self._of(Counter, counter, labels)
 
-    def add(self, counter: Metric, *labels: str) -> None:
-        """Increment a counter by one."""
-        self._of(Counter, counter, labels).inc()
+    def add(self, counter: Metric, *labels: str, count: int = 1) -> None:
+        """Increment a counter, by one unless said otherwise."""
+        self._of(Counter, counter, labels).inc(count)
 
     def set(self, gauge: Metric, value: float, *labels: str) -> None:
         """Set the current value of a gauge."""

@@ -171,7 +171,7 @@ class BrokerModel(Model):
     servers: tuple[str, ...]
     topic: str
     trouble: Annotated[str, Field(description="Why events cannot be delivered now; empty while they can.")]
-    warning: Annotated[str, Field(description="Which of several addresses fail while events are delivered.")] = ""
+    warning: Annotated[str, Field(description="Which addresses of Kafka fail while events are delivered.")] = ""
 
     @classmethod
     def of(cls, broker: BrokerFacts, publisher: PublisherSnapshot | None) -> BrokerModel:

@@ -54,7 +54,7 @@ def event(number: int) -> DetectionEvent:
 
 
 async def paced(count: int, rate: float, send: Callable[[int], Awaitable[float]]) -> list[float]:
-    """Start ``count`` sends at an even rate; give what each gave."""
+    """Start ``count`` sends at an even rate; return what each returned."""
     start, tasks = time.perf_counter(), []
     for number in range(count):
         await asyncio.sleep(max(0.0, start + number / rate - time.perf_counter()))

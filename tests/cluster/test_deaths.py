@@ -116,7 +116,7 @@ meet no call that is lost; several in a row hardly do."""
 
 
 def kill(victim: str, load: Load) -> float:
-    """Kill a replica with calls in its hands; give the moment."""
+    """Kill a replica with calls in its hands; return the moment."""
     if victim == "ObjectDetector":  # it works all the time
         os.kill(only(f"ray::ServeReplica:inference:{victim}"), signal.SIGKILL)
         return time.monotonic()

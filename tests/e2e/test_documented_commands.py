@@ -69,6 +69,7 @@ def both_cameras_send(system: System) -> None:
 
 def test_every_command_for_a_second_shell_does_what_its_document_says(tmp_path: Path):
     (tmp_path / "serve_config.yaml").write_text((ROOT / "serve_config.yaml").read_text())
+    (tmp_path / "new.yaml").write_text((ROOT / "configs" / "rules.yaml").read_text())
     state = tmp_path / "state"
     with running([str(BIN / "serve"), "run", "serve_config.yaml"], state, RAY_USAGE_STATS_ENABLED="0") as system:
         both_cameras_send(system)

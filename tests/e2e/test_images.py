@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cameras import Service, until
+from tests.support.cameras import Service
 from tests.support.containers import USER, build, container, inside, missing, status_of_process_1
 from tests.support.topic import TopicReader
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.skipif(bool(missing()), reason=missing() or "all tools are there")]
 NO_CAPABILITY = "0" * 16

@@ -73,7 +73,7 @@ class Cluster:
         self._nodes = {kind: self._cluster.add_node(**has) for kind, has in KINDS.items()}
 
     def kill(self, kind: str) -> float:
-        """Kill every process of a node; give the moment."""
+        """Kill every process of a node; return the moment."""
         moment = time.monotonic()
         self._cluster.remove_node(self._nodes[kind], allow_graceful=False)
         return moment
@@ -266,7 +266,7 @@ def _killed(kind: str, made: System, follower: TopicFollower, running: Load) -> 
 
 
 def _outages(follower: TopicFollower, killed: float) -> dict[str, float]:
-    """Give, of each camera without an event for longer than ``OUTAGE_S``, when events came again; from the death on."""
+    """Return when events came again, of each camera without one for longer than ``OUTAGE_S`` since the death."""
     found: dict[str, float] = {}
     for camera in {seen.camera_id for seen in follower.seen}:
         times = [seen.at for seen in follower.seen if seen.camera_id == camera and seen.at > killed - OUTAGE_S]

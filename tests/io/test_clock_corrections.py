@@ -27,9 +27,11 @@ from app.rpc.conversion import write_response
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.settings.loading import load_settings
 from app.telemetry.prometheus_page import PageMeter
-from tests.support.cameras import Service, until
+from tests.support.cameras import Service
+from tests.support.detection_service import Observer
 from tests.support.publisher import RecordingObserver, Topic
 from tests.support.rows import Rows
+from tests.support.waiting import until
 
 EIGHT_HOURS = 8 * 3600.0
 LIMIT_S = 10.0
@@ -97,9 +99,8 @@ async def system(folder: Path, machine: Machine) -> AsyncIterator[System]:
     writer = SpoolWriter(lambda: Spool(SpoolOptions(folder)))
     publisher = EventPublisher(topic, writer, budget_ms=5000, observer=RecordingObserver(), wall_ns=machine.wall_ns)
     publisher.start()
-    observer = _Silent()
     service = DetectionService(
-        Detector(), [Direct(publisher)], limits=ServiceLimits(), observer=observer, clock=machine.clock
+        Detector(), [Direct(publisher)], limits=ServiceLimits(), observer=Observer(), clock=machine.clock
     )
     service.resize(1)
     server = Service()
@@ -112,17 +113,6 @@ async def system(folder: Path, machine: Machine) -> AsyncIterator[System]:
         await server.kill()
         await service.close()
         await publisher.close()
-
-
-class _Silent:
-    def batch(self, size: int) -> None:
-        """Do nothing."""
-
-    def waiting(self, frames: int) -> None:
-        """Do nothing."""
-
-    def answered(self, event: object) -> None:
-        """Do nothing."""
 
 
 @asynccontextmanager
@@ -146,7 +136,7 @@ async def camera(it: System, epochs: Epochs | None = None) -> AsyncIterator[asyn
 async def more(it: System, count: int = 5) -> None:
     """Wait until further events came, as soon as a corrected clock allows."""
     wanted = len(it.topic.records) + count
-    await until(lambda: len(it.topic.records) >= wanted, within_s=LIMIT_S)
+    await until(lambda: len(it.topic.records) >= wanted, timeout_s=LIMIT_S)
 
 
 def numbers(it: System) -> list[int]:

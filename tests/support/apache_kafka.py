@@ -127,7 +127,7 @@ class ApacheKafka:
         self._await_topics({name})
 
     def allow(self, principal: str, operation: AclOperation, topic: str) -> None:
-        """Give a principal, such as ``User:ann``, a right on a topic; the cluster needs an authorizer.
+        """Grant a principal, such as ``User:ann``, a right on a topic; the cluster needs an authorizer.
 
         Raises:
             KafkaException: the cluster refuses it.

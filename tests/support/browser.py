@@ -65,7 +65,7 @@ class Page:
         return result["result"].get("value")
 
     def wait(self, script: str, timeout_s: float = 60.0) -> Any:
-        """Wait until an expression is true, and give its value."""
+        """Wait until an expression is true, and return its value."""
 
         def probe() -> Any:
             with contextlib.suppress(AssertionError):  # the page may be changing at this moment
@@ -115,7 +115,8 @@ def browser(folder: Path) -> Iterator[Page]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        with connect(_tab(folder / "profile", process), max_size=None, open_timeout=30) as connection:
+        # Events that no call has read yet would hold up the closing, behind a queue of 16: for 10 s, its time limit.
+        with connect(_tab(folder / "profile", process), max_size=None, max_queue=None, open_timeout=30) as connection:
             yield Page(connection)
     finally:
         process.terminate()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from fractions import Fraction
@@ -181,14 +180,6 @@ def abort_with(code: grpc.StatusCode, details: str = "as the test wants it") -> 
         raise AssertionError("abort raises")
 
     return answer
-
-
-async def until(condition: Callable[[], bool], within_s: float = 30.0) -> None:
-    """Wait until a condition holds; fail where it does not come true."""
-    end = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < end, "it did not come true in time"
-        await asyncio.sleep(0.005)
 
 
 QUICK = CameraTiming(

@@ -25,7 +25,9 @@ CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 USER = 54321
 """A user id that the image does not know, as OpenShift chooses one."""
 HARDENED = (
-    *("--user", f"{USER}:0", "--read-only", "--tmpfs", "/tmp:mode=1777", "--cap-drop", "ALL"),
+    *("--user", f"{USER}:0", "--read-only", "--cap-drop", "ALL"),
+    # As Docker and Kubernetes do: podman would copy the image's /tmp/ray, without the right to write to it.
+    *("--tmpfs", "/tmp:mode=1777,notmpcopyup"),
     *("--security-opt", "no-new-privileges"),
 )
 """What compose and Kubernetes ask for, and another user id."""
@@ -42,6 +44,8 @@ def missing() -> str:
 def build(target: str) -> str:
     """Build a stage of ``configs/docker/Dockerfile`` and return the image's name.
 
+    What was built of the same files before is used again.
+
     Raises:
         AssertionError: a step failed; the text is its output.
     """
@@ -49,7 +53,8 @@ def build(target: str) -> str:
     name = f"localhost/sightline-test:{target}"
     file = ROOT / "configs" / "docker" / "Dockerfile"
     _run(
-        *("buildah", "bud", "--isolation", "chroot", "--network", "host", "--format", "docker", "--pull-never"),
+        *("buildah", "bud", "--layers", "--isolation", "chroot", "--network", "host", "--format", "docker"),
+        "--pull-never",
         *("--from", BASE, "--target", target, "--tag", name),
         *("--file", str(file), "--ignorefile", f"{file}.dockerignore", str(ROOT)),
     )

@@ -15,7 +15,7 @@ _SPAN = re.compile(r"`([^`\n]+)`")
 _ASKS_A_RUNNING_SYSTEM = re.compile(
     r"(?:[A-Z_]+=\S+ )*"
     r"(?:serve (?:status|deploy|config|shutdown)|ray (?:status|list|summary|memory|logs|get-auth-token)"
-    r"|sightline (?:status|events|cameras|snapshot|video|quarantine))\b"
+    r"|sightline (?:status|events|cameras|rules|anomalies|snapshot|video|quarantine))\b"
 )
 
 
@@ -80,6 +80,23 @@ IN_A_SECOND_SHELL: dict[str, Typed] = {
     "sightline events [--camera ID] [--from-beginning] [--count N]": Typed(
         "sightline events --camera street-east --from-beginning --count 3", "(?s)(.*street-east.*){3}"
     ),
+    "sightline rules list": Typed("sightline rules list", "(?s)roadway.*near-pavement.*busy-roadway"),
+    "sightline rules check new.yaml": Typed("sightline rules check new.yaml", "3 rules, no mistake"),
+    "sightline rules check FILE": Typed("sightline rules check new.yaml", "no mistake"),
+    "sightline rules test new.yaml --events past.jsonl --fail-on-diff": Typed(
+        "sightline rules test new.yaml --events past.jsonl --fail-on-diff", "[1-9][0-9]* events"
+    ),
+    "sightline rules test FILE --events FILE.jsonl": Typed(
+        "sightline rules test new.yaml --events past.jsonl", "[1-9][0-9]* events"
+    ),
+    "sightline rules test new.yaml --from-topic --since 12h": Typed(
+        "sightline rules test new.yaml --from-topic --since 12h", "[1-9][0-9]* events"
+    ),
+    "sightline anomalies": Typed("sightline anomalies", "street-(?:east|west)"),
+    "sightline anomalies [--active] [--camera ID] [--since 12h]": Typed(
+        "sightline anomalies --camera street-east --since 12h", "street-east"
+    ),
+    "sightline anomalies [--active] [--follow]": Typed("sightline anomalies --follow", "street-", until_ctrl_c=True),
     "sightline snapshot street-east --out seen.jpg": Typed("sightline snapshot street-east --out seen.jpg", "seen.jpg"),
     "sightline snapshot CAMERA --out x.jpg": Typed("sightline snapshot street-west --out x.jpg", "x.jpg"),
     "sightline video CAMERA --seconds 10 --out x.mp4": Typed(
@@ -102,7 +119,7 @@ IN_A_SECOND_SHELL: dict[str, Typed] = {
         f"{_TOKEN} serve deploy serve_config.yaml", "(?i)sent deploy request successfully"
     ),
 }
-"""What is typed beside a system that ``serve run serve_config.yaml`` started, in this order."""
+"""What is typed, in this order, beside a system that ``serve run`` started; ``new.yaml`` has its rules."""
 ON_A_CLUSTER = (
     "ray get-auth-token --generate > /dev/null",
     "export RAY_AUTH_MODE=token",
@@ -117,6 +134,7 @@ NAMES = frozenset(
         "serve shutdown",
         "sightline cameras add",
         "sightline quarantine",
+        "sightline rules test",
         "sightline snapshot",
         "sightline video",
     }

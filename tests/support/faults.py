@@ -83,7 +83,7 @@ class Ground:
         return read_accounts(self.spool)
 
     def kill(self, kind: str) -> float:
-        """Kill the processes of a kind with SIGKILL; give the moment."""
+        """Kill the processes of a kind with SIGKILL; return the moment."""
         victims = self.system.processes(kind)
         assert victims, f"no process of kind {kind}"
         moment = time.monotonic()

@@ -35,7 +35,7 @@ S = TypeVar("S", bound=System)
 
 @contextmanager
 def serving(make: Callable[[], S]) -> Iterator[tuple[str, Callable[[], S]]]:
-    """Serve the page over a system; give its address, and the system."""
+    """Serve the page over a system; return its address, and the system."""
     (port,) = free_ports(1)
     made: list[S] = []
 

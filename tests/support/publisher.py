@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -28,6 +27,7 @@ from app.publisher.spool.evidence import SpoolEvidence
 from app.publisher.spool.incidents import Transition
 from app.publisher.spool.rows import Arrival
 from tests.support.silent_observer import SilentObserver
+from tests.support.waiting import until
 
 SECOND = 1_000_000_000
 BOX = (1.0, 2.0, 3.0, 4.0)
@@ -179,14 +179,6 @@ class PublisherFixture:
         """Wait until the accounts are as wanted."""
         await until(lambda: condition(self.now))
         return self.now
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        for pause in itertools.chain(itertools.repeat(0, 200), itertools.repeat(0.002)):
-            if condition():
-                return
-            await asyncio.sleep(pause)
 
 
 @asynccontextmanager

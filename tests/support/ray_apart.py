@@ -26,7 +26,7 @@ def apart() -> Iterator[None]:
 
 
 def reported_by(program: str, *arguments: str, timeout_s: float) -> Any:
-    """Run a program of ``tests/endurance`` in a process of its own, and give the JSON document that it prints last."""
+    """Run a program of ``tests/endurance`` in a process of its own; return the JSON document that it prints last."""
     done = subprocess.run(
         [sys.executable, "-m", f"tests.endurance.{program}", *arguments],
         cwd=ROOT,

@@ -58,11 +58,11 @@ class Service:
             return pb_grpc.InferenceServiceStub(channel).Detect(request, metadata=metadata, timeout=30)
 
     def code(self, request: pb.DetectRequest, **how: str | None) -> grpc.StatusCode:
-        """Ask, and give the status code."""
+        """Ask, and return the status code."""
         return self.answer(request, **how)[0]
 
     def answer(self, request: pb.DetectRequest, **how: str | None) -> tuple[grpc.StatusCode, str]:
-        """Ask, and give the status code and its details."""
+        """Ask, and return the status code and its details."""
         try:
             self.detect(request, **how)
         except grpc.RpcError as error:

@@ -51,7 +51,7 @@ def write_recording(
 
 
 def picked(stamps_s: Sequence[Fraction], fps: int, tolerance_s: float = 0.001) -> list[int]:
-    """Tell, from the definition, which frames are the first at or after a point of the grid of ``fps``."""
+    """Return, from the definition, which frames are the first at or after a point of the grid of ``fps``."""
     chosen: list[int] = []
     end_s = float(stamps_s[-1])
     for point in range(math.floor(end_s * fps) + 1):

@@ -69,10 +69,14 @@ class ScriptedBroker:
     """Of every producer id that is given out."""
     config: Mapping[str, str] | None = field(default_factory=lambda: {"retention.ms": "-1"})
     """Of the topic; ``None``: the right to read it is missing."""
+    producer_id_code: int = 0
+    """The error that InitProducerId is answered; 0: it gets an id."""
     logs: dict[int, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     """By partition, the values that were taken."""
     advertised: int | None = None
     """The port that clients are reported, where it is not its own: of a proxy."""
+    others: Mapping[int, int] = field(default_factory=dict)
+    """Further brokers that clients are told of, by id and port; none of them leads a partition."""
     requests: Counter[str] = field(default_factory=Counter)
     """How many of each kind came."""
 
@@ -148,7 +152,10 @@ class ScriptedBroker:
         if isinstance(request, InitProducerIdRequest):
             self._given += 1
             return InitProducerIdResponse(
-                throttle_time_ms=0, error_code=0, producer_id=self._given, producer_epoch=self.first_epoch
+                throttle_time_ms=0,
+                error_code=self.producer_id_code,
+                producer_id=self._given,
+                producer_epoch=self.first_epoch,
             )
         return self._produced(request)
 
@@ -166,13 +173,11 @@ class ScriptedBroker:
             )
             for number in range(self.partitions)
         ]
+        kind = MetadataResponse.MetadataResponseBroker
+        ports = {1: self.advertised or self.port, **self.others}
         return MetadataResponse(
             throttle_time_ms=0,
-            brokers=[
-                MetadataResponse.MetadataResponseBroker(
-                    node_id=1, host="127.0.0.1", port=self.advertised or self.port, rack=None
-                )
-            ],
+            brokers=[kind(node_id=node, host="127.0.0.1", port=port, rack=None) for node, port in ports.items()],
             cluster_id="scripted",
             controller_id=1,
             topics=[topic(error_code=0, name=self.topic, is_internal=False, partitions=partitions)],

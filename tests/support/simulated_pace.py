@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from app.cameras.ledger import DropReason
 from app.cameras.outcome import Outcome
 from app.cameras.sending.flow_control import MAX_WAIT_SHARE
+from app.cameras.sending.in_flight import MAX_IN_FLIGHT, InFlightWindow
 from app.cameras.sending.pace import Pace
+from app.ingress.send_rate import SendRate
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 
 BUDGET_S = 0.2
@@ -46,6 +48,12 @@ class Load:
     """Of the frames: those whose way takes longer by :data:`LATE_S`, as on a machine whose neighbours are busy."""
     stops: tuple[tuple[float, float], ...] = ()
     """When nothing begins: from, until."""
+    neighbour: tuple[float, float] = (0.0, 0.0)
+    """When everything takes twice as long: from, until."""
+    explicit: bool = False
+    """Whether the service says in its answers how often to send."""
+    gather_s: float = 0.0
+    """Seconds for which frames that wait are gathered, though a detector is free."""
 
 
 @dataclass
@@ -91,8 +99,9 @@ class Came:
 @dataclass
 class _Camera:
     pace: Pace
+    window: InFlightWindow
     newest: float | None = None
-    under_way: bool = False
+    under_way: int = 0
     free_at: float = 0.0
 
 
@@ -113,7 +122,12 @@ class Simulation:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._now = 0.0
-        self._cameras = [_Camera(Pace(load.fps, BUDGET_S)) for _ in range(load.cameras)]
+        self._cameras = [
+            _Camera(Pace(load.fps, BUDGET_S), InFlightWindow(load.fps, MAX_IN_FLIGHT if load.explicit else 1))
+            for _ in range(load.cameras)
+        ]
+        self._send_rate = SendRate(lambda: self._now)
+        self._gathering_since: float | None = None
         self._waiting: list[_Frame] = []
         self._working = 0
         self._falters_until = 0.0
@@ -142,7 +156,7 @@ class Simulation:
 
     def _send(self, number: int) -> None:
         camera = self._cameras[number]
-        if camera.under_way or camera.newest is None:
+        if camera.under_way >= camera.window.size or camera.newest is None:
             return
         wait_s = camera.pace.wait_s(self._now)
         if wait_s > 1e-9:
@@ -152,12 +166,15 @@ class Simulation:
         if camera.pace.slowed and camera.newest < camera.free_at - MAX_WAIT_SHARE * BUDGET_S:
             return
         frame = _Frame(camera.newest, number, self._now)
-        camera.newest, camera.under_way = None, True
+        camera.newest, camera.under_way = None, camera.under_way + 1
         camera.pace.send(self._now)
         self._after(self._hop_s(), lambda: self._arrive(frame))
 
     def _arrive(self, frame: _Frame) -> None:
         heapq.heappush(self._waiting, _Frame(frame.captured, frame.number, frame.sent, self._now))
+        self._send_rate.arrived(str(frame.number))
+        if self._gathering_since is None:
+            self._gathering_since = self._now
         self._work()
 
     def _work(self) -> None:
@@ -165,13 +182,20 @@ class Simulation:
             self._after(stopped - self._now, self._work)
             return
         while self._waiting and self._working < self._load.lanes:
+            if self._gathering_since is not None and len(self._waiting) < self._load.batch:
+                left_s = self._gathering_since + self._load.gather_s - self._now
+                if left_s > 1e-9:
+                    self._after(left_s, self._work)
+                    return
             frames = self._take()
+            self._gathering_since = self._now if self._waiting else None
             if not frames:
                 return
             if self._random.random() < self._load.frame_s / STALL_INTERVAL_S:
                 self._falters_until = self._now + STALL_S
             work_s = self._load.call_s + sum(self._load.frame_s * self._random.lognormvariate(0, 0.25) for _ in frames)
             work_s *= 2 if self._now < self._falters_until else 1
+            work_s *= 2 if self._load.neighbour[0] <= self._now - WARM_UP_S < self._load.neighbour[1] else 1
             self._working += 1
             self._came.busy_s += work_s if self._now > WARM_UP_S else 0
             self._came.calls += self._now > WARM_UP_S
@@ -183,10 +207,15 @@ class Simulation:
             frame = heapq.heappop(self._waiting)
             if frame.captured + BUDGET_S - self._load.reserve_s < self._now:
                 self._came.expired += self._now > WARM_UP_S
-                self._answer(frame, Outcome.dropped(DropReason.DEADLINE))
+                self._send_rate.lost()
+                self._answer(frame, Outcome.dropped(DropReason.DEADLINE, max_fps=self._told))
             else:
                 frames.append(frame)
         return frames
+
+    @property
+    def _told(self) -> float | None:
+        return self._send_rate.fps if self._load.explicit else None
 
     def _stopped_until(self) -> float:
         now = self._now - WARM_UP_S
@@ -196,7 +225,9 @@ class Simulation:
         self._working -= 1
         for frame in frames:
             latency = pb.StageLatency(queue_ms=(began - frame.arrived) * 1000, inference_ms=work_s * 1000)
-            self._answer(frame, Outcome.accepted(pb.DetectResponse(latency=latency)))
+            left_s = BUDGET_S - (frame.arrived - frame.captured)
+            self._send_rate.answered(self._now - frame.arrived, work_s, left_s)
+            self._answer(frame, Outcome.accepted(pb.DetectResponse(latency=latency, max_fps=self._told)))
         self._work()
 
     def _answer(self, frame: _Frame, outcome: Outcome) -> None:
@@ -204,9 +235,14 @@ class Simulation:
 
     def _hear(self, frame: _Frame, outcome: Outcome) -> None:
         camera = self._cameras[frame.number]
-        camera.under_way = False
+        camera.under_way -= 1
         camera.free_at = self._now
+        if outcome.response is not None:
+            queued_s = outcome.response.latency.queue_ms / 1000 if outcome.max_fps is None else 0.0
+            camera.window.record(self._now - frame.sent, queued_s)
         camera.pace.record(outcome, self._now, self._now - frame.sent)
+        if outcome.max_fps is not None:
+            camera.window.fps = camera.pace.rate
         if outcome.response is not None and self._now > WARM_UP_S:
             self._came.delays.append(self._now - frame.captured)
             self._came.at.append(self._now - WARM_UP_S)

@@ -89,6 +89,6 @@ async def running_street(
     topics = topics or {channel: Topic() for channel in CHANNELS}
     time = how.pop("time", None) or Time()
     time.seconds = max(time.seconds, start_s)
-    analysis = FrameAnalysis(TrackingSettings(), CHANNELS)
+    analysis = FrameAnalysis(how.pop("tracking", TrackingSettings()), CHANNELS)
     async with running_publisher(folder, topic, time=time, analysis=analysis, channels=topics, **how) as it:
         yield Street(it, topics, start_s)

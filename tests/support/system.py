@@ -58,7 +58,7 @@ class System:
         return "".join(self._lines)
 
     def wait_for_line(self, text: str, timeout_s: float = 120.0) -> str:
-        """Wait until it prints a line that has this text, and give the line."""
+        """Wait until it prints a line that has this text, and return the line."""
 
         def find() -> str | None:
             if self.has_ended:
@@ -71,11 +71,11 @@ class System:
             raise AssertionError(f"{error}; it printed:\n{self.output}") from None
 
     def broker(self, timeout_s: float = 180.0) -> str:
-        """Wait for the embedded broker, and give its address."""
+        """Wait for the embedded broker, and return its address."""
         return self.wait_for_broker(self.state / "sightline" / "broker.json", timeout_s)
 
     def wait_for_broker(self, announcement: Path, timeout_s: float = 180.0) -> str:
-        """Wait for the embedded broker that is announced in a file, and give its address."""
+        """Wait for the embedded broker that is announced in a file, and return its address."""
 
         def address() -> str | None:
             if self.has_ended:
@@ -87,7 +87,7 @@ class System:
         return wait_for(address, timeout_s, "the embedded broker")
 
     def interrupt(self, timeout_s: float = 90.0, number: signal.Signals = signal.SIGINT) -> int:
-        """Press Ctrl-C once, or send another signal; give the exit status."""
+        """Press Ctrl-C once, or send another signal; return the exit status."""
         self._process.send_signal(number)
         status = self._process.wait(timeout_s)
         self._reader.join(5)

@@ -9,7 +9,6 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote_plus
 
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from tests.support.certificates import Pair
 
 ISSUER, AUDIENCE = "https://login.example/", "kafka"
+JWKS = "/keys"
 
 
 @dataclass
@@ -33,15 +33,26 @@ class TokenServer:
     answer: tuple[int, bytes] | None = None
     """Given to every request, instead of a token."""
     asked: list[dict[str, str]] = field(default_factory=list)
-    """The fields of each request that came, whatever was answered."""
+    """The fields of each request for a token that came, whatever was answered."""
+    keys_asked: int = 0
+    """How often the JSON Web Key Set was asked for."""
 
     def __post_init__(self) -> None:
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
     @property
     def url(self) -> str:
+        """The token endpoint."""
+        return self._address("/oauth2/token")
+
+    @property
+    def jwks_url(self) -> str:
+        """The address of the public key, a JSON Web Key Set (RFC 7517)."""
+        return self._address(JWKS)
+
+    def _address(self, path: str) -> str:
         scheme = "http" if self.pair is None else "https"
-        return f"{scheme}://127.0.0.1:{self._server.server_port}/oauth2/token"
+        return f"{scheme}://127.0.0.1:{self._server.server_port}{path}"
 
     def __enter__(self) -> TokenServer:
         home = self
@@ -49,7 +60,13 @@ class TokenServer:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                status, answer = home._answer(self.headers.get("Authorization", ""), body)
+                self._send(*home._answer(self.headers.get("Authorization", ""), body))
+
+            def do_GET(self) -> None:
+                home.keys_asked += self.path == JWKS
+                self._send(*((200, home._keys()) if self.path == JWKS else (404, b"")))
+
+            def _send(self, status: int, answer: bytes) -> None:
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(answer)))
@@ -73,13 +90,11 @@ class TokenServer:
         self._server.server_close()
         self._thread.join()
 
-    def write_jwks(self, file: Path) -> Path:
-        """Write the public key as a JSON Web Key Set (RFC 7517)."""
+    def _keys(self) -> bytes:
         numbers = self._key.public_key().public_numbers()
         key = {"kty": "RSA", "kid": "1", "use": "sig", "alg": "RS256"}
         key |= {name: _encoded(_bytes(number)) for name, number in (("n", numbers.n), ("e", numbers.e))}
-        file.write_text(json.dumps({"keys": [key]}))
-        return file
+        return _json({"keys": [key]})
 
     def _answer(self, authorization: str, body: str) -> tuple[int, bytes]:
         fields = {name: values[0] for name, values in parse_qs(body, strict_parsing=True).items()}

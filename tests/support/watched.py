@@ -88,13 +88,13 @@ class Watched:
         return self.status().state
 
     def until(self, condition: Callable[[], bool], timeout_s: float = PATIENCE_S, what: str = "") -> float:
-        """Wait until a condition holds, and give the seconds that it took."""
+        """Wait until a condition holds, and return the seconds that it took."""
         began = time.monotonic()
         wait_for(condition, timeout_s, what or f"what is awaited of a camera that is {self.state}")
         return time.monotonic() - began
 
     def until_live(self, timeout_s: float = PATIENCE_S) -> float:
-        """Wait until it is live and a frame has come from now on; give the seconds that it took."""
+        """Wait until it is live and a frame has come from now on; return the seconds that it took."""
         count = len(self.sent)
         return self.until(lambda: self.state is CameraState.LIVE and len(self.sent) > count, timeout_s, "a live camera")
 

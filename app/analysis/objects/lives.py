@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from app.analysis.objects.report import PATH_POINTS, ObjectReport, Reason, make_report
-from app.analysis.objects.state import Crossing, Life, ObjectsState
+from app.analysis.objects.report import PATH_POINTS, ObjectReport, Reason, make_report, shown
+from app.analysis.objects.state import Crossing, Life, ObjectsState, PathPoint, make_life
 from app.analysis.rules.anomaly import Anomaly
-from app.analysis.rules.engine import LOST_MS
+from app.analysis.rules.engine import LOST_AFTER_S
 from app.analysis.rules.frame import Frame, SeenObject
 from app.analysis.rules.geometry import Area
 from app.analysis.rules.motion import begin_stay, extend_stay, restart_stay, stays
@@ -33,12 +33,21 @@ _MAX_CROSSINGS = 32
 class CameraZones:
     """The zones of one camera's rules, by name; of two with one name the first."""
 
-    def __init__(self, rules: Iterable[RuleFields], camera_id: str) -> None:
-        """Take all rules; those of other cameras are left out."""
+    def __init__(self, rules: Iterable[RuleFields], camera_id: str, lost_after: float = LOST_AFTER_S) -> None:
+        """Take all rules; those of other cameras are left out.
+
+        Args:
+            rules: any.
+            camera_id: the camera.
+            lost_after: seconds for which an object is unseen and still is in its zones, as ``tracking.lost_after``.
+        """
+        self.lost_ms = round(lost_after * 1000)
         self._rules: dict[str, RuleFields] = {}
         for rule in rules_of_camera(rules, camera_id):
             if rule.zone is not None:
                 self._rules.setdefault(rule.zone.name or rule.id, rule)
+        self.any = bool(self._rules)
+        """Whether there is one."""
         self._areas: dict[str, Area] = {}
         self._aspect = 0.0
 
@@ -77,14 +86,18 @@ def follow_objects(
     for one in frame.objects:
         if one.track_id is not None:
             seen.setdefault(one.track_id, one)
+    aspect, before = frame.width / frame.height, state.lives
     lives: dict[int, Life] = {}
     for track_id, track in rules.tracks.items():
-        known, now = state.lives.get(track_id), seen.get(track_id)
+        known, now = before.get(track_id), seen.get(track_id)
         if now is None:
             if known is not None:
                 lives[track_id] = known
             continue
-        life = _begin(frame, now, track, zones) if known is None else _go_on(known, frame, now, track, zones)
+        if known is None:
+            life = _begin(frame.time_ms, aspect, now, track, zones)
+        else:
+            life = _go_on(known, frame.time_ms, aspect, now, track, zones)
         if track_id in crossed:
             life = life._replace(crossings=(*life.crossings, *crossed[track_id])[-_MAX_CROSSINGS:])
         if known is None:
@@ -116,11 +129,10 @@ def _is_due(life: Life, now_ms: int) -> bool:
     return now_ms - life.published_ms >= (STANDING_UPDATE_MS if life.stands else MOVING_UPDATE_MS)
 
 
-def _begin(frame: Frame, seen: SeenObject, track: Track, zones: CameraZones) -> Life:
-    now_ms, sample = frame.time_ms, track.samples[-1]
+def _begin(now_ms: int, aspect: float, seen: SeenObject, track: Track, zones: CameraZones) -> Life:
+    sample = track.samples[-1]
     x, y = sample.x, sample.top + sample.height
-    aspect = frame.width / frame.height
-    here = (round(x / aspect, 4), round(y, 4))
+    here = (x / aspect, y)
     inside = zones.of(x, y, aspect, ())
     return Life(
         first_ms=now_ms,
@@ -128,7 +140,7 @@ def _begin(frame: Frame, seen: SeenObject, track: Track, zones: CameraZones) -> 
         label=track.label,
         confidence=seen.confidence,
         bbox=seen.bbox,
-        path=((now_ms, *here),),
+        path=((now_ms, *shown(here)),),
         spacing_ms=_FIRST_SPACING_MS,
         here=here,
         inside=inside,
@@ -143,62 +155,52 @@ def _begin(frame: Frame, seen: SeenObject, track: Track, zones: CameraZones) -> 
     )
 
 
-def _go_on(life: Life, frame: Frame, seen: SeenObject, track: Track, zones: CameraZones) -> Life:
-    now_ms, sample = frame.time_ms, track.samples[-1]
-    x, y = sample.x, sample.top + sample.height
-    aspect = frame.width / frame.height
-    here = (round(x / aspect, 4), round(y, 4))
-    inside = zones.of(x, y, aspect, life.inside)
-    stay, stay_ms, stands = life.stay, life.stay_ms, life.stands
-    diagonal = (sample.width * sample.width + sample.height * sample.height) ** 0.5
-    if stays(stay, x, y, diagonal, stands):
-        stay = stay if stands else extend_stay(stay, x, y, now_ms)
-        stands = stands or now_ms - stay_ms >= _STANDS_AFTER_MS
+def _go_on(life: Life, now_ms: int, aspect: float, seen: SeenObject, track: Track, zones: CameraZones) -> Life:
+    (
+        first_ms, last_ms, _, most, _, path, spacing_ms, _, were, stayed, crossings, stay, stay_ms, stands,
+        published_ms, told, changed_ms,
+    ) = life  # fmt: skip
+    _, x, top, width, height, _ = track.samples[-1]
+    y = top + height
+    here = (x / aspect, y)
+    inside = zones.of(x, y, aspect, were) if zones.any else ()
+    if stays(stay, x, y, (width * width + height * height) ** 0.5, stands):
+        if not stands:
+            stay, stands = extend_stay(stay, x, y, now_ms), now_ms - stay_ms >= _STANDS_AFTER_MS
     else:
         stay, stay_ms, stands = restart_stay(stay, x, y, now_ms), now_ms, False
-    path, spacing_ms = _extend_path(life, now_ms, here)
-    changed_ms = life.changed_ms
-    if (inside, stands) == life.told:
+    if now_ms - path[-1][0] >= spacing_ms:
+        path, spacing_ms = _extend_path(path, spacing_ms, now_ms, here)
+    if stands == told[1] and inside == told[0]:
         changed_ms = NEVER
     elif changed_ms == NEVER:
         changed_ms = now_ms
-    return Life(
-        first_ms=life.first_ms,
-        last_ms=now_ms,
-        label=track.label,
-        confidence=max(life.confidence, seen.confidence),
-        bbox=seen.bbox,
-        path=path,
-        spacing_ms=spacing_ms,
-        here=here,
-        inside=inside,
-        stayed=_add_stays(life, inside, now_ms) if inside else life.stayed,
-        crossings=life.crossings,
-        stay=stay,
-        stay_ms=stay_ms,
-        stands=stands,
-        published_ms=life.published_ms,
-        told=life.told,
-        changed_ms=changed_ms,
-    )
+    if inside:
+        stayed = _add_stays(life, inside, min(now_ms - last_ms, zones.lost_ms))
+    _, confidence, bbox, _ = seen
+    return make_life(
+        (
+            first_ms, now_ms, track.label, confidence if confidence > most else most, bbox, path, spacing_ms, here,
+            inside, stayed, crossings, stay, stay_ms, stands, published_ms, told, changed_ms,
+        )
+    )  # fmt: skip
 
 
-def _add_stays(life: Life, inside: Sequence[str], now_ms: int) -> tuple[tuple[str, int], ...]:
+def _add_stays(life: Life, inside: Sequence[str], unseen_ms: int) -> tuple[tuple[str, int], ...]:
     stayed = dict(life.stayed)
-    unseen_ms = min(now_ms - life.last_ms, LOST_MS)
     for zone in inside:
         stayed[zone] = stayed.get(zone, 0) + (unseen_ms if zone in life.inside else 0)
     return tuple(stayed.items())
 
 
 def _extend_path(
-    life: Life, now_ms: int, here: tuple[float, float]
-) -> tuple[tuple[tuple[int, float, float], ...], int]:
-    path, spacing_ms = life.path, life.spacing_ms
-    last_ms, x, y = path[-1]
-    if now_ms - last_ms < spacing_ms or abs(here[0] - x) + abs(here[1] - y) < _PATH_STEP:
+    path: tuple[PathPoint, ...], spacing_ms: int, now_ms: int, here: tuple[float, float]
+) -> tuple[tuple[PathPoint, ...], int]:
+    _, x, y = path[-1]
+    at_x, at_y = shown(here)
+    if abs(at_x - x) + abs(at_y - y) < _PATH_STEP:
         return path, spacing_ms
-    path = (*path, (now_ms, *here))
+    path = (*path, (now_ms, at_x, at_y))
     if len(path) >= PATH_POINTS:  # one is left for where it is when it is published
         path, spacing_ms = path[::2], spacing_ms * 2
     return path, spacing_ms

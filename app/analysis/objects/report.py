@@ -84,11 +84,17 @@ def object_body(report: ObjectReport) -> dict[str, object]:
     }
 
 
+def shown(place: tuple[float, float]) -> tuple[float, float]:
+    """Return a place of the path as it is published."""
+    x, y = place
+    return round(x, 4), round(y, 4)
+
+
 def make_report(camera_id: str, track_id: int, life: Life, state: State, reason: Reason | None = None) -> ObjectReport:
     """Return an object as it is published."""
     path = life.path
     if path[-1][0] != life.last_ms:
-        path = (*path, (life.last_ms, *life.here))
+        path = (*path, (life.last_ms, *shown(life.here)))
     return ObjectReport(
         object_id=make_object_id(camera_id, track_id),
         camera_id=camera_id,

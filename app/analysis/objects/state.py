@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from app.analysis.rules.motion import Stay
@@ -33,7 +34,7 @@ class Life(NamedTuple):
     spacing_ms: int
     """The least time between two points of the path."""
     here: tuple[float, float]
-    """Where it was last seen, as in the path."""
+    """Where it was last seen: as in the path, but not rounded."""
     inside: tuple[str, ...]
     """Zones it is in."""
     stayed: tuple[tuple[str, int], ...]
@@ -49,6 +50,10 @@ class Life(NamedTuple):
     """The zones it was in and whether it stood when it was last published."""
     changed_ms: int
     """Since when that is no longer so; NEVER: it is so."""
+
+
+# From a tuple of all fields, in a third of the time that the class itself takes.
+make_life = partial(tuple.__new__, Life)
 
 
 class ObjectsState(NamedTuple):

@@ -25,9 +25,10 @@ from app.analysis.rules.tracks import begin_track, follow_track
 from app.analysis.rules.wrong_way import WrongWayRule
 from app.settings.rule_lists import rules_of_camera
 from app.settings.rules import SEVERITIES, RuleFields
+from app.settings.tracking import TrackingSettings
 
-LOST_MS = 1500
-"""A track that is not seen for longer is lost; also ``tracking.lost_after``."""
+LOST_AFTER_S = TrackingSettings().lost_after
+"""A track that is not seen for longer is lost, unless ``tracking.lost_after`` says otherwise."""
 CAMERA_LOST_MS = 30_000
 """A camera without a frame for longer is lost: what was in its zones may no longer be there."""
 MAX_GAP_MS = 1000
@@ -77,11 +78,20 @@ class CameraRules:
     """The rules of one camera, ready to be applied."""
 
     rules: tuple[Rule[Any], ...] = ()
+    lost_ms: int = round(LOST_AFTER_S * 1000)
+    """A track that is not seen for longer is lost."""
 
 
-def make_camera_rules(rules: Iterable[RuleFields], camera_id: str) -> CameraRules:
-    """Return those of the rules that name a camera, ready to be applied to its frames."""
-    return CameraRules(tuple(_BY_TYPE[_type_of(one)](one) for one in rules_of_camera(rules, camera_id)))
+def make_camera_rules(rules: Iterable[RuleFields], camera_id: str, lost_after: float = LOST_AFTER_S) -> CameraRules:
+    """Return those of the rules that name a camera, ready to be applied to its frames.
+
+    Args:
+        rules: any.
+        camera_id: the camera.
+        lost_after: seconds of capture time, as ``tracking.lost_after``.
+    """
+    ready = tuple(_BY_TYPE[_type_of(one)](one) for one in rules_of_camera(rules, camera_id))
+    return CameraRules(ready, round(lost_after * 1000))
 
 
 def apply_rules(
@@ -112,7 +122,7 @@ def apply_rules(
         for rule_id, one in known.items():
             anomalies += _end_all(camera_id, rule_id, one, "camera_lost", state)
         known, tracks, intervals = {}, {}, ()
-    lost = _lost(tracks, state.time_ms, now_ms, max(LOST_MS, 3 * usual_ms))
+    lost = _lost(tracks, state.time_ms, now_ms, max(rules.lost_ms, 3 * usual_ms))
     followed, untracked = _follow(frame, tracks, lost)
     seen: list[tuple[Key, Track, Sample]] = []
     unseen: list[tuple[Key, Track]] = []

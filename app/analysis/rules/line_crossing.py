@@ -1,9 +1,10 @@
 """LineCrossingRule: an object crosses a line.
 
-Definition: a track is on a side of the line when its anchor is farther from it than a band of 1 % of the frame's height
-or a tenth of the box's, whichever is more; within the band it keeps its side. When the side changes, and the path of
-the anchor last crossed the line between A and B, that is one crossing, in the direction seen from A to B; its time is
-interpolated between the two frames. So every real crossing counts, both ways, and a wobble on the line does not.
+Definition: a track is on a side of the line when its anchor is farther from it than a band of 1 % of the frame's
+height, or a tenth of the box's height or of its extent across the line, whichever is most; within the band it keeps its
+side. When the side changes, and the path of the anchor last crossed the line between A and B, that is one crossing, in
+the direction seen from A to B; its time is interpolated between the two frames. So every real crossing counts, both
+ways, and a wobble on the line does not.
 Subject: the track. Momentary: state *instant*. Value: none.
 
 Elsewhere: DeepStream nvdsanalytics *line crossing*; supervision ``LineZone``; Axis Object Analytics *line crossing* and
@@ -57,14 +58,16 @@ class LineCrossingRule(Rule[LineCrossing]):
             if key in subjects:
                 after[key] = subjects[key]
         from_x, from_y, right, down = line.form
+        flat, steep = abs(right), abs(down)
         share = self.anchor_share
         for key, track, sample in frame.seen:
             known = None if key[0] in frame.lost else subjects.get(key)
-            _, x, top, _, height, _ = sample
+            _, x, top, width, height, _ = sample
             y = top + share * height
             distance = right * (y - from_y) - down * (x - from_x)
             now_on = LEFT if distance < 0 else RIGHT if distance > 0 else known.memory[1] if known else BETWEEN
-            band = max(_BAND_OF_FRAME, _BAND_OF_BOX * height)
+            across = steep * width + flat * height
+            band = max(_BAND_OF_FRAME, _BAND_OF_BOX * (across if across > height else height))
             outside = BETWEEN if -band <= distance <= band else now_on
             if known is None:
                 memory: _Memory = (outside, now_on, None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.analysis.rules.anomaly import anomaly_body
-from app.analysis.rules.engine import CameraRules, apply_rules, make_camera_rules
+from app.analysis.rules.engine import LOST_AFTER_S, CameraRules, apply_rules, make_camera_rules
 from app.analysis.rules.frame import frame_of_published
 from app.analysis.rules.state import RulesState
 from app.errors import SettingsError
@@ -49,8 +49,10 @@ class Replay:
     """Rules, applied to the events of any number of cameras."""
 
     rules: Sequence[RuleFields]
+    lost_after: float = LOST_AFTER_S
+    """Seconds of capture time, as ``tracking.lost_after``."""
     outcomes: dict[str, RuleOutcome] = field(default_factory=dict)
-    """By rule; rules that are no more are there if events tell of them."""
+    """By rule; rules that are no more are there if events report them."""
     events: int = 0
     _cameras: dict[str, tuple[RulesState, CameraRules]] = field(default_factory=dict)
 
@@ -85,7 +87,7 @@ class Replay:
                     self.outcomes.setdefault(rule, RuleOutcome(kind)).then[transition] = one
             known = self._cameras.get(frame.camera_id)
             if known is None:
-                known = RulesState(), make_camera_rules(self.rules, frame.camera_id)
+                known = RulesState(), make_camera_rules(self.rules, frame.camera_id, self.lost_after)
             state, rules = known
             state, judgement = apply_rules(state, frame, rules, tells_active=False)
             self._cameras[frame.camera_id] = state, rules

@@ -21,7 +21,7 @@ S = TypeVar("S", bound=RuleFields)
 UPDATE_MS = 30_000
 """Between two updates of an incident."""
 JUMP_MS = 5_000
-"""Between two updates of which the second tells a value that changed much."""
+"""Between two updates of which the second reports a value that changed much."""
 _JUMP = 0.5
 """A value that changed by so much of itself changed much."""
 Bounds = tuple[float, float, float, float]
@@ -69,7 +69,7 @@ class Rule(ABC, Generic[S]):
 
     TYPE: ClassVar[str]
     JUMPS: ClassVar[bool] = False
-    """Whether a value that changes much is told at once: a count, not a duration."""
+    """Whether a value that changes much is reported at once: a count, not a duration."""
 
     def __init__(self, settings: S, *, start: float, end: float) -> None:
         """Take the rule's settings, and for how many seconds its condition must hold, and not hold."""

@@ -2,7 +2,8 @@
 
 Definition: the speed of a track's anchor on the ground, by least squares over the last second, is at least ``limit``
 km/h for ``start_after``, in the zone if there is one; it ends when that is not so for ``end_after``. ``ground`` has
-four points of the picture and the same four in metres. Subject: the track. Value: km/h.
+four points of the picture and the same four in metres. Boxes at the frame's border are left out, as it may cut them
+off, and the middle of what is left moves at half the speed. Subject: the track. Value: km/h.
 
 Elsewhere: supervision's speed estimation by a view transformer; Ultralytics ``SpeedEstimator``; Frigate zones with
 ``distances`` and ``speed_threshold``; Axis *speed monitor*.
@@ -27,6 +28,8 @@ from app.analysis.rules.track_rule import Finding, TrackRule, last_value
 from app.settings.rules import Speed
 
 _WINDOW_MS = 1000
+_BORDER = 0.01
+"""Heights of the frame from its border within which a box may be cut off."""
 _KMH = 3.6
 """Kilometres an hour in a metre a second."""
 
@@ -45,7 +48,11 @@ class SpeedRule(TrackRule[Speed]):
         """Return whether a track in the zone is too fast; the memory is whether it was in the zone."""
         if not self.is_inside(frame, sample, subject.memory is True):
             return False, None, last_value(subject), None
-        moving = velocity(track, _WINDOW_MS, self.anchor_share, self._homography(frame.aspect))
+        moving = None
+        whole = [one for one in track.samples if _is_whole(one, frame.aspect)]
+        if whole and sample.time_ms - whole[-1].time_ms < _WINDOW_MS:
+            known = track._replace(samples=tuple(whole))
+            moving = velocity(known, _WINDOW_MS, self.anchor_share, self._homography(frame.aspect))
         if moving is None:
             return False, True, last_value(subject), None
         speed = math.hypot(*moving) * _KMH
@@ -59,3 +66,10 @@ class SpeedRule(TrackRule[Speed]):
             points = [(x * aspect, y) for x, y in self.settings.ground.points]
             found = self._ground[aspect] = Homography(points, self.settings.ground.metres)
         return found
+
+
+def _is_whole(sample: Sample, aspect: float) -> bool:
+    """Return whether the frame's border cuts nothing off a box."""
+    _, x, top, width, height, _ = sample
+    half = width / 2
+    return min(x - half, aspect - x - half, top, 1 - top - height) > _BORDER

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterable
+from math import sqrt
 
-from app.analysis.tracking.association import associate
+from app.analysis.tracking.association import PlacedBox, Unsure, associate, place_box
 from app.analysis.tracking.frame import NO_TRACK, ObservedFrame, TrackedFrame
-from app.analysis.tracking.motion import Floats, Motion
-from app.analysis.tracking.state import MOST_TRACKS, TRACK, CameraTracks
+from app.analysis.tracking.motion import Motion, Step, begin_motion, predict, step_of, update
+from app.analysis.tracking.state import MOST_TRACKS, CameraTracks, StoredTrack, store_track
 from app.settings.tracking import TrackingSettings
 
 SECOND_MATCH_WITHIN_S = 1.2
@@ -23,104 +23,79 @@ def track(state: CameraTracks, frame: ObservedFrame, options: TrackingSettings) 
     A pure function: equal arguments give equal results, and the order of the boxes makes no difference. A frame
     captured no later than the one before it gets no ids, and leaves the state as it was.
     """
-    now = frame.captured_at_ns
-    ids = np.full(len(frame), NO_TRACK, np.int64)
-    if now <= state.last_frame_ns:
-        return state, TrackedFrame(ids, started=0, late=True)
-    tracks, unseen_s = _alive(state.tracks, now, options)
-    next_id = state.next_id if len(tracks) else state.skip_ids(now).next_id
-    order = _canonical_order(frame, options)
-    if not len(order):
-        return CameraTracks(now, next_id, tracks), TrackedFrame(ids, started=0, late=False)
-    places, scores, classes = _places(frame.boxes[order]), frame.scores[order], frame.class_ids[order]
-    strong = scores >= options.high
-
-    motion = _motion_of(tracks).predict(unseen_s)
-    deviations = np.sqrt(motion.variance[0, :, :2])
-    matches = associate(motion.place, deviations, tracks["class_id"], places, classes, strong)
-
-    is_matched = matches >= 0
-    begun = strong > is_matched
-    started = 0
-    if is_matched.any():
-        matched = is_matched.nonzero()[0]
-        rows = matches[matched]
-        continued = tracks[rows]
-        _vote(continued, classes[matched], scores[matched])
-        _store(continued, motion.of(rows).update(places[matched]), now)
-        track_ids = continued["id"]
-        fresh = (track_ids == NO_TRACK).nonzero()[0]
-        started = len(fresh)
-        if started:
-            track_ids[fresh] = np.arange(next_id, next_id + started)
-        tracks[rows] = continued
-        ids[order[matched]] = track_ids
-    if begun.any():
-        tracks = _with(tracks, places[begun], classes[begun], scores[begun], now)
-    return CameraTracks(now, next_id + started, tracks), TrackedFrame(ids, started=started, late=False)
+    now_ns = frame.captured_at_ns
+    ids = [NO_TRACK] * len(frame.boxes)
+    if now_ns <= state.last_frame_ns:
+        return state, TrackedFrame(tuple(ids), started=0, late=True)
+    tracks, motions = _predicted(state, now_ns, options)
+    stored = [one.stored for one in tracks]
+    next_id = first_id = state.next_id if tracks else state.skip_ids(now_ns).next_id
+    # In an order that does not depend on the frame's.
+    seen = sorted([(*box, index) for index, box in enumerate(frame.boxes) if box.score >= options.low])
+    boxes = [_placed(left, top, right, bottom, class_id) for left, top, right, bottom, _, class_id, _ in seen]
+    strong = [each[4] >= options.high for each in seen]
+    matches = associate(*_expected(tracks, motions), boxes, strong)
+    begun = []
+    for number, (_, _, _, _, score, class_id, index) in enumerate(seen):
+        row = matches.get(number)
+        if row is not None:
+            one = tracks[row]
+            track_id = one.id
+            if track_id == NO_TRACK:
+                track_id, next_id = next_id, next_id + 1
+            motion = update(motions[row], boxes[number][:4])
+            stored[row] = store_track(track_id, now_ns, *_vote(one, class_id, score), motion)
+            ids[index] = track_id
+        elif strong[number]:
+            begun.append(store_track(NO_TRACK, now_ns, class_id, score, begin_motion(boxes[number][:4])))
+    after = CameraTracks(now_ns, next_id, _newest([*stored, *begun]))
+    return after, TrackedFrame(tuple(ids), started=next_id - first_id, late=False)
 
 
-def _with(
-    tracks: NDArray[np.void], places: Floats, classes: NDArray[np.integer], scores: NDArray[np.floating], now_ns: int
-) -> NDArray[np.void]:
-    """Return the tracks and new ones; beyond ``MOST_TRACKS`` without those that were not seen for longest."""
-    joined = np.zeros(len(tracks) + len(places), TRACK)
-    joined[: len(tracks)] = tracks
-    new = joined[len(tracks) :]
-    new["class_id"], new["class_weight"] = classes, scores
-    _store(new, Motion.begin(places), now_ns)
-    if len(joined) <= MOST_TRACKS:
-        return joined
-    newest = np.argsort(-joined["seen_at_ns"], kind="stable")[:MOST_TRACKS]
-    return joined[np.sort(newest)]
+def _placed(left: float, top: float, right: float, bottom: float, class_id: int) -> PlacedBox:
+    width, height = right - left, bottom - top
+    return place_box(
+        ((left + right) / 2, (top + bottom) / 2, width if width > 1 else 1.0, height if height > 1 else 1.0, class_id)
+    )
 
 
-def _alive(tracks: NDArray[np.void], now_ns: int, options: TrackingSettings) -> tuple[NDArray[np.void], Floats]:
-    """Return a copy of the tracks that have not ended by a time, and the seconds since each was seen."""
-    unseen_s: Floats = (now_ns - tracks["seen_at_ns"]) / 1e9
-    shortest = min(SECOND_MATCH_WITHIN_S, options.lost_after)
-    if not len(tracks) or unseen_s.max() <= shortest:
-        return tracks.copy(), unseen_s
-    alive = unseen_s <= np.where(tracks["id"] == NO_TRACK, shortest, options.lost_after)
-    return tracks[alive], unseen_s[alive]
+def _predicted(state: CameraTracks, now_ns: int, options: TrackingSettings) -> tuple[list[StoredTrack], list[Motion]]:
+    """Return the tracks that have not ended by a time, and their motions then."""
+    steps: dict[float, Step] = {}  # most tracks were seen in the same frame
+    tracks, motions = [], []
+    longest = options.lost_after
+    longest_new = min(SECOND_MATCH_WITHIN_S, longest)
+    for one in state:
+        unseen_s = (now_ns - one.seen_at_ns) / 1e9
+        if unseen_s > (longest_new if one.id == NO_TRACK else longest):
+            continue
+        if unseen_s not in steps:
+            steps[unseen_s] = step_of(unseen_s)
+        tracks.append(one)
+        motions.append(predict(one.motion, steps[unseen_s]))
+    return tracks, motions
 
 
-def _canonical_order(frame: ObservedFrame, options: TrackingSettings) -> NDArray[np.intp]:
-    """Return the indices of the boxes that take part, in an order that does not depend on theirs."""
-    lefts = frame.boxes[:, 0]
-    if len(set(lefts.tolist())) == len(lefts):
-        order = lefts.argsort()  # by the left side alone, where that decides
-    else:
-        order = np.lexsort((frame.class_ids, frame.scores, *frame.boxes.T[::-1]))
-    takes_part = frame.scores[order] >= options.low
-    return order if takes_part.all() else order[takes_part]
+def _expected(tracks: Iterable[StoredTrack], motions: Iterable[Motion]) -> tuple[list[PlacedBox], list[Unsure]]:
+    """Return where the tracks are expected, and how uncertain their centres are."""
+    places, unsure = [], []
+    for one, (x, y, width, height) in zip(tracks, motions, strict=True):
+        places.append(place_box((x[0], y[0], width[0], height[0], one.class_id)))
+        unsure.append((sqrt(max(x[2], 0.0)), sqrt(max(y[2], 0.0))))
+    return places, unsure
 
 
-def _places(boxes: NDArray[np.floating]) -> Floats:
-    """Return (N, 4) boxes as x and y of the centre, width, height, in the memory's order of ``Motion``."""
-    sides = boxes.T
-    places = np.empty(sides.shape)
-    places[:2] = (sides[:2] + sides[2:]) / 2
-    np.maximum(sides[2:] - sides[:2], 1.0, out=places[2:])
-    return places.T
+def _newest(tracks: list[bytes]) -> bytes:
+    """Return the tracks as they are stored; beyond ``MOST_TRACKS`` without those that were not seen for longest."""
+    stored = b"".join(tracks)
+    if len(tracks) <= MOST_TRACKS:
+        return stored
+    seen_at_ns = [one.seen_at_ns for one in CameraTracks(stored=stored)]
+    newest = sorted(range(len(tracks)), key=lambda number: -seen_at_ns[number])[:MOST_TRACKS]
+    return b"".join([tracks[number] for number in sorted(newest)])
 
 
-def _motion_of(tracks: NDArray[np.void]) -> Motion:
-    return Motion(np.array(tracks["motion"].transpose(1, 2, 0), np.float64, order="C"))
-
-
-def _store(tracks: NDArray[np.void], motion: Motion, seen_at_ns: int) -> None:
-    tracks["seen_at_ns"] = seen_at_ns
-    tracks["motion"] = motion.moments.transpose(2, 0, 1)
-
-
-def _vote(tracks: NDArray[np.void], classes: NDArray[np.integer], scores: NDArray[np.floating]) -> None:
-    """Let each track have the class that most of its recent scores were for (R. Boyer and J. Moore, "MJRTY", 1981)."""
-    voted, weights = tracks["class_id"], tracks["class_weight"]
-    alike = voted == classes
-    if alike.all():
-        np.minimum(weights + scores, _MOST_CLASS_WEIGHT, out=weights, casting="same_kind")
-        return
-    weight = weights + np.where(alike, scores, -scores)
-    tracks["class_id"] = np.where(weight < 0, classes, voted)
-    tracks["class_weight"] = np.minimum(np.abs(weight), _MOST_CLASS_WEIGHT)
+def _vote(track: StoredTrack, class_id: int, score: float) -> tuple[int, float]:
+    """Return the class that most of a track's recent scores were for (R. Boyer and J. Moore, "MJRTY", 1981)."""
+    weight = track.class_weight + (score if track.class_id == class_id else -score)
+    return class_id if weight < 0 else track.class_id, min(abs(weight), _MOST_CLASS_WEIGHT)

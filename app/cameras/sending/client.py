@@ -19,7 +19,7 @@ from app.cameras.sending.grpc_outcomes import FailedCall, outcome_of
 from app.core.image_header import MAX_ENCODED_BYTES
 from app.core.wanted import AS_CONFIGURED, DEFAULT_MODEL, Wanted
 from app.errors import SettingsError
-from app.rpc.codes import committed_epoch
+from app.rpc.codes import committed_epoch, max_fps
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.rpc.sightline.inference.v1.inference_pb2_grpc import InferenceServiceStub
 from app.settings.connections import TlsSettings
@@ -136,17 +136,17 @@ class DetectClient:
             request = _request(frame, int(remaining_s * 1000), self._wanted)
             response = await stub.Detect(request, timeout=timeout_s, metadata=metadata)
         except grpc.aio.AioRpcError as error:
+            trailing = cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ())
             return outcome_of(
                 FailedCall(
                     code=error.code(),
                     details=error.details() or "",
-                    answered=bool(error.trailing_metadata()),
+                    answered=bool(trailing),
                     expired=self._monotonic() - began >= timeout_s * 0.98,
                     was_ready=was_ready,
                     is_ready=_is_ready(channel),
-                    committed_epoch=committed_epoch(
-                        cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ())
-                    ),
+                    committed_epoch=committed_epoch(trailing),
+                    max_fps=max_fps(trailing),
                 )
             )
         except Exception as error:  # noqa: BLE001 - any other error was raised before anything was sent

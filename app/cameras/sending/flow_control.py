@@ -117,8 +117,12 @@ class FlowControl:
         """Record the outcome of a frame that was sent, with the monotonic seconds of sending and answer."""
         self._round_trip_s = round_trip_s = answered - sent
         if outcome.response is not None:
-            self._window.record(round_trip_s, outcome.response.latency.queue_ms / 1000)
+            # Where the service says how often a camera may send, its queue is kept short by that.
+            queued_s = outcome.response.latency.queue_ms / 1000 if outcome.max_fps is None else 0.0
+            self._window.record(round_trip_s, queued_s)
         self._pace.record(outcome, answered, round_trip_s)
+        if outcome.max_fps is not None:
+            self._window.fps = self._pace.rate
 
     def back_off(self, outcome: Outcome) -> None:
         """Delay the next frame where an outcome says that no service is there."""

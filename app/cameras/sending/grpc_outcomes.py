@@ -53,6 +53,8 @@ class FailedCall:
     """Whether the channel is connected now that it ended."""
     committed_epoch: int | None = None
     """The epoch of the camera that the service has committed, where its answer names one."""
+    max_fps: float | None = None
+    """How often the service asks the camera to send at most, where its answer says so."""
 
 
 _BY_CODE: Mapping[grpc.StatusCode, DropReason] = {
@@ -77,13 +79,13 @@ def outcome_of(call: FailedCall) -> Outcome:
     reason = _BY_CODE.get(call.code, DropReason.REJECTED)
     if "larger than max" in call.details:
         reason = DropReason.REJECTED  # gRPC's own size limit: this frame never fits, however idle the service
-    return Outcome.dropped(reason, call.details, call.committed_epoch)
+    return Outcome.dropped(reason, call.details, call.committed_epoch, call.max_fps)
 
 
 def _of_deadline(call: FailedCall) -> Outcome:
     by_server = call.answered or not call.expired or call.details != _EXPIRED
     if by_server:
-        return Outcome.dropped(DropReason.DEADLINE, call.details)
+        return Outcome.dropped(DropReason.DEADLINE, call.details, max_fps=call.max_fps)
     # A call on a connection that breaks ends with UNAVAILABLE; so one that expired on a channel connected neither
     # before nor after waited for the connection all the time, and was never sent.
     if not call.was_ready and not call.is_ready:

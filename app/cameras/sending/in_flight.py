@@ -18,14 +18,15 @@ class InFlightWindow:
 
     One is enough while an answer comes before the next frame. Beyond that it is the product of rate and delay, the
     delay taken without the time that frames waited for a detector: so a queue never widens the window, which would
-    only lengthen the queue. (The idea is BBR's: Cardwell et al., "BBR: Congestion-Based Congestion Control",
-    ACM Queue 14(5), 2016.)
+    only lengthen the queue; where the service limits the rates of its cameras, all of the delay counts. (The idea is
+    BBR's: Cardwell et al., "BBR: Congestion-Based Congestion Control", ACM Queue 14(5), 2016.)
     """
 
     def __init__(self, fps: float, limit: int = MAX_IN_FLIGHT) -> None:
         if limit < 1:
             raise ValueError("a window has room for 1 frame at least")
-        self._fps = fps
+        self.fps = fps
+        """Frames per second that are sent."""
         self._limit = limit
         self._delays: deque[float] = deque(maxlen=_SAMPLES)
 
@@ -38,5 +39,5 @@ class InFlightWindow:
         """Frames that may be in flight now."""
         if not self._delays:
             return 1
-        needed = self._fps * statistics.median(self._delays) * _HEADROOM
+        needed = self.fps * statistics.median(self._delays) * _HEADROOM
         return max(1, min(self._limit, math.ceil(needed)))

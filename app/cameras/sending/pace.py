@@ -42,6 +42,9 @@ _MIN_SHARE = 0.1
 class Pace:
     """Keeps the service's queue short by sending less often: frames that are not sent are superseded at no cost.
 
+    Where the service says in its answers how often a camera may send at most (``max_fps``), that is its rate. The rest
+    is for services that do not say, and for the time in which there is no answer:
+
     Additive increase, multiplicative decrease, on the time that frames waited for a detector, and on the time that most
     of the last answers took. A delay that is always long is no sign of overload, and slows no camera. Every camera does
     the same, so their rates become equal (Chiu and Jain, "Analysis of the increase and decrease algorithms for
@@ -71,6 +74,10 @@ class Pace:
         self._last_answer: float | None = None
         self._calm_s = 0.0
         self._next = -math.inf
+        self._credit_s = 0.0
+        """By how much the last frame was sent later than it might have been, for want of a newer one."""
+        self._told = False
+        """Whether the rate is the one that the service named."""
 
     @property
     def rate(self) -> float:
@@ -88,7 +95,10 @@ class Pace:
 
     def send(self, now: float) -> None:
         """Record that a frame is sent; ``now`` is in monotonic seconds."""
-        self._next = now + 1 / self._rate
+        # Frames come on a grid: what one is sent too late the next may come too soon, or a rate between two that the
+        # grid allows would never be reached.
+        self._credit_s = min(1 / self._fps, max(0.0, now - self._next)) if self._told else 0.0
+        self._next = now + 1 / self._rate - self._credit_s
 
     def wait_s(self, now: float) -> float:
         """Return the seconds until the next frame may be sent; 0: now."""
@@ -98,17 +108,23 @@ class Pace:
         """Record the outcome of a frame, which came at ``now``, ``round_trip_s`` seconds after it was sent."""
         interval_s = 0.0 if self._last_answer is None else min(_MAX_INTERVAL_S, now - self._last_answer)
         excess = self._excess(outcome, round_trip_s)
-        if excess > 0:
+        if outcome.max_fps is not None:
             self._last_answer, self._calm_s = now, 0.0
+            self._lateness.clear()
+            self._rate, self._told = min(self._fps, outcome.max_fps), True
+        elif excess > 0:
+            self._last_answer, self._calm_s = now, 0.0
+            self._told = False
             self._rate = max(_MIN_SHARE * self._fps, self._rate * (1 - min(_MAX_DECREASE, _DECREASE * excess)))
         elif outcome.fate is Fate.ACCEPTED:
             self._last_answer = now
             self._calm_s += interval_s
             fps_per_s = max(_INCREASE_FPS_PER_S, _INCREASE_SHARE_PER_S * self._fps) * (1 + self._calm_s / _CALM_S)
+            self._told = False
             self._rate = min(self._fps, self._rate + fps_per_s * interval_s)
         if self.slowed:
             usual_s = statistics.median(self._round_trips) if self._round_trips else round_trip_s
-            self._next = max(self._next, now + 1 / self._rate - usual_s)
+            self._next = max(self._next, now + 1 / self._rate - usual_s - self._credit_s)
 
     def _excess(self, outcome: Outcome, round_trip_s: float) -> float:
         """Return by how much answers are over their limit, as a share of the limit; 0 or less: they are within."""

@@ -45,7 +45,7 @@ class Body:
         return self._announced is not None and self._came < self._announced
 
     def close(self) -> None:
-        """Give the rest up."""
+        """Close the connection; the rest of the answer is not read."""
         self._response.close()
 
     @property

@@ -1,4 +1,4 @@
-"""AddressWatch: whether each of several bootstrap addresses answers, while events reach Kafka by another one."""
+"""AddressWatch: whether each address answers, bootstrap or advertised, while events reach Kafka by another one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.telemetry.trouble_log import TroubleLog
 logger = logging.getLogger(__name__)
 
 PERIOD_S = 60.0
-"""Between two checks: what is found hurts only where the other addresses fail, too."""
+"""Between two checks: a broker whose events cannot be written is reported by the sink within seconds."""
 
 
 class AddressWatch:
@@ -24,14 +24,14 @@ class AddressWatch:
         self._settings = settings
         self._period_s = period_s
         self._task: asyncio.Task[None] | None = None
-        self._log = TroubleLog(logger, "a bootstrap address of Kafka fails", unit="checks")
+        self._log = TroubleLog(logger, "an address of Kafka fails", unit="checks")
         self.warning = ""
-        """One sentence for each address that fails; empty where none does, or there is only one."""
+        """One sentence for each address that fails; empty where none does."""
 
     def start(self, bootstrap: Sequence[str]) -> None:
-        """Watch these addresses from now on; one alone is not watched: without it there is no connection."""
+        """Watch these addresses from now on, and those that their brokers advertise; not the embedded broker's."""
         self.stop()
-        if len(bootstrap) > 1:
+        if not self._settings.embedded:
             self._task = asyncio.get_running_loop().create_task(self._watch(bootstrap))
 
     def stop(self) -> None:
@@ -47,5 +47,5 @@ class AddressWatch:
             if self.warning:
                 self._log.report(self.warning)
             else:
-                self._log.resolve("all bootstrap addresses of Kafka answer again")
+                self._log.resolve("all addresses of Kafka answer again")
             await asyncio.sleep(self._period_s)

@@ -28,7 +28,7 @@ from kafka.protocol.sasl import (
 
 from app.core.one_line import one_line
 from app.errors import DeliveryUnavailable
-from app.publisher.kafka.sasl import SCRAM, sasl_options
+from app.publisher.kafka.sasl import KERBEROS_SERVICE, sasl_options
 from app.publisher.kafka.troubles import Trouble
 from app.settings.connections import KafkaSettings
 
@@ -45,6 +45,7 @@ class _Wrong(Exception):
 
     def __init__(self, trouble: Trouble, **facts: object) -> None:
         super().__init__(trouble.say(**facts))
+        self.trouble = trouble
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,27 @@ def diagnose(settings: KafkaSettings, bootstrap: Sequence[str]) -> str:
 
     Never raises; it may take some seconds an address.
     """
-    found: dict[str, None] = {}  # an ordered set: several addresses may have the same fault
+    return "; ".join(find_faults(settings, bootstrap))
+
+
+def find_faults(settings: KafkaSettings, bootstrap: Sequence[str]) -> dict[str, Trouble | None]:
+    """Return the sentences of :func:`diagnose`, in the order of the addresses, each with its trouble.
+
+    ``None`` stands for a token that cannot be had; several addresses with the same sentence have one entry.
+    """
+    found: dict[str, Trouble | None] = {}
     for address in bootstrap:
         host, _, port = address.rpartition(":")
         try:
             _check(settings, _Peer(host.strip("[]"), int(port)))
-        except (_Wrong, DeliveryUnavailable) as wrong:  # the latter: there is no token
-            found[str(wrong)] = None
+        except _Wrong as wrong:
+            found[str(wrong)] = wrong.trouble
+        except DeliveryUnavailable as no_token:
+            found[str(no_token)] = None
         except Exception as error:  # noqa: BLE001 - an answer that cannot be read raises anything
-            found[Trouble.NOT_UNDERSTOOD.say(peer=address, why=one_line(error, 100))] = None
-    return "; ".join(found)
+            trouble = Trouble.NOT_UNDERSTOOD
+            found[trouble.say(peer=address, why=one_line(error, 100))] = trouble
+    return found
 
 
 def first_to_answer(settings: KafkaSettings, bootstrap: Sequence[str]) -> tuple[str, ...]:
@@ -207,10 +219,15 @@ def _authenticate(settings: KafkaSettings, peer: _Peer, connection: socket.socke
     if answer.error_code == _UNSUPPORTED_MECHANISM and name not in answer.mechanisms:
         enabled = ", ".join(answer.mechanisms)
         raise _Wrong(Trouble.MECHANISM, mechanism=name, peer=peer, mechanisms=enabled)
-    if name not in ("PLAIN", "OAUTHBEARER", *SCRAM):
-        return
     options = {"security_protocol": settings.security_protocol, **sasl_options(settings)}
-    mechanism = get_sasl_mechanism(name)(host=peer.host, **options)
+    try:
+        mechanism = get_sasl_mechanism(name)(host=peer.host, **options)
+    except Exception as error:
+        if name != "GSSAPI":
+            raise
+        # Of gssapi, which is there only where it is used: Kerberos is asked as the mechanism is made.
+        facts = {"service": KERBEROS_SERVICE, "peer": peer, "why": one_line(error, 200)}
+        raise _Wrong(Trouble.NO_TICKET, **facts) from None
     while not mechanism.is_done():
         step = SaslAuthenticateRequest(auth_bytes=mechanism.auth_bytes())
         answer = _ask(connection, step, SaslAuthenticateResponse, 0)

@@ -14,6 +14,8 @@ from app.publisher.kafka.oauth import token_provider
 from app.settings.connections import KafkaSettings
 
 SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
+KERBEROS_SERVICE = "kafka"
+"""The service's part of the brokers' principal, for GSSAPI; it is the name that Kafka's documentation has."""
 
 
 class ScramMechanism(SaslMechanismScram):  # type: ignore[misc]  # the library has no types
@@ -31,6 +33,8 @@ def sasl_options(settings: KafkaSettings) -> dict[str, Any]:
     if not settings.security_protocol.startswith("SASL"):
         return {}
     options: dict[str, Any] = {"sasl_mechanism": settings.sasl_mechanism}
+    if settings.sasl_mechanism == "GSSAPI":
+        options["sasl_kerberos_service_name"] = KERBEROS_SERVICE
     if settings.sasl_mechanism == "OAUTHBEARER":
         options["sasl_oauth_token_provider"] = token_provider(settings)
     if settings.sasl_username is not None:

@@ -77,7 +77,7 @@ class KafkaSink:
             settings: the topic, and how its brokers are reached.
             find_brokers: returns their addresses; called before each connection, as the embedded one may move.
             timeouts: how long the client may take.
-            watches_addresses: whether each of several addresses is asked now and then; one sink a process is enough.
+            watches_addresses: whether each address is asked now and then; one sink a process is enough.
         """
         self._settings = settings
         self._timeouts = timeouts
@@ -119,7 +119,7 @@ class KafkaSink:
 
     @property
     def warning(self) -> str:
-        """What is wrong with some of the bootstrap addresses although records are taken; empty: nothing is known."""
+        """What is wrong with some of the addresses although records are taken; empty: nothing is known."""
         return self._addresses.warning
 
     def start(self) -> None:

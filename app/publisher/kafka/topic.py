@@ -103,7 +103,7 @@ def find_topic(admin: Any, name: str, *, with_config: bool = True) -> Topic | No
 
 
 def rights_of(operations: Sequence[str] | None) -> frozenset[Right] | None:
-    """Return those of the authorised operations that matter here; ``None``: they are not told, or not to be believed.
+    """Return those of the authorised operations that matter here; ``None``: not reported, or not to be believed.
 
     Who got an answer may describe: operations without that one come from a broker that knows no ACLs.
     """

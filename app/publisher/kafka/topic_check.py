@@ -12,7 +12,7 @@ from kafka.record.default_records import DefaultRecordBatchBuilder
 
 from app.errors import DeliveryUnavailable
 from app.publisher.kafka.connection import admin_client, create_topic, denied, explain, missing
-from app.publisher.kafka.diagnosis import diagnose
+from app.publisher.kafka.diagnosis import find_faults
 from app.publisher.kafka.preflight import BrokerReport, Needs
 from app.publisher.kafka.topic import Right, Topic, TopicConfig, find_topic, principal_of
 from app.publisher.kafka.troubles import Trouble
@@ -27,13 +27,19 @@ _CLIENT_BYTES: int = KafkaProducer.DEFAULT_CONFIG["max_request_size"]
 """The largest record that the client sends."""
 
 
-def check_topic(settings: KafkaSettings, needs: Needs) -> BrokerReport:
+def check_topic(settings: KafkaSettings, needs: Needs, patience_s: float = PATIENCE_S) -> BrokerReport:
     """Obtain a producer id, check the rights to write, and read the topic's settings; nothing is written.
 
     A topic that is to be created is asked for with ``validate_only``.
 
+    Args:
+        settings: where the topic is, and its name.
+        needs: what the events will ask of it.
+        patience_s: how long a cluster may take until it gives out a producer id.
+
     Raises:
-        DeliveryUnavailable: no broker answers, the topic is not there and may not be created, or a right is missing.
+        DeliveryUnavailable: no broker answers, or one cannot be reached at the address that it advertises; the topic is
+            not there and may not be created, or a right is missing.
     """
     bootstrap = settings.bootstrap_servers
     brokers, right = ", ".join(bootstrap), Right.DESCRIBE
@@ -48,12 +54,15 @@ def check_topic(settings: KafkaSettings, needs: Needs) -> BrokerReport:
             elif topic.rights is not None and Right.WRITE not in topic.rights:
                 raise denied(settings, Right.WRITE, f"the topic {topic.name!r}")
             right = Right.WRITE
-            _obtain_producer_id(admin)
+            _obtain_producer_id(admin, patience_s)
         except Exception as error:  # noqa: BLE001 - an answer that the client cannot read raises anything
             raise explain(error, settings, bootstrap, right) from None
-    # One address is enough to start with; a dead one among several would be noticed when it is needed.
-    dead = diagnose(settings, bootstrap) if len(bootstrap) > 1 else ""
-    warnings = (dead,) if dead else ()
+    # One address is enough to start with, and a dead one among several would be noticed when it is needed. A broker
+    # that cannot be reached where it says keeps the events of the partitions that it leads from being written.
+    faults = find_faults(settings, bootstrap)
+    if Trouble.ADVERTISED in faults.values():
+        raise DeliveryUnavailable("; ".join(faults))
+    warnings = tuple(faults)
     if topic is None:
         return BrokerReport(f"{brokers} answers, topic {settings.topic} will be created", warnings)
     where = f"{brokers} answers, topic {topic.name} has {topic.partitions} partitions and may be written to"
@@ -98,13 +107,13 @@ def _config_warnings(topic: Topic, config: TopicConfig, needs: Needs, needed: in
         yield Trouble.ONE_IN_SYNC.say(topic=topic.name)
 
 
-def _obtain_producer_id(admin: Any) -> None:
+def _obtain_producer_id(admin: Any, patience_s: float) -> None:
     """Ask for a producer id, as an idempotent producer does before its first record.
 
     Raises:
         kafka.errors.KafkaError: there is none; ClusterAuthorizationFailedError: no right to write to any topic.
     """
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + patience_s
     request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=10_000)
     while True:
         error = errors.for_code(admin._manager.run(admin._manager.send, request).error_code)
@@ -113,5 +122,5 @@ def _obtain_producer_id(admin: Any) -> None:
         if not issubclass(error, errors.RetriableError):
             raise error
         if time.monotonic() > end:
-            raise DeliveryUnavailable(Trouble.NO_PRODUCER_ID.say(seconds=PATIENCE_S, why=error.__name__))
+            raise DeliveryUnavailable(Trouble.NO_PRODUCER_ID.say(seconds=patience_s, why=error.__name__))
         time.sleep(_PAUSE_S)

@@ -62,6 +62,10 @@ class Trouble(Enum):
     NO_TOKEN_SERVER = ("no token server", "the token endpoint {url} does not answer ({why})")
     TOKEN_REFUSED = ("no token for this client", "the token endpoint {url} refuses client {client!r} ({why})")
     NO_TOKEN = ("an answer without a token", "the token endpoint {url} gives no token ({why})")
+    NO_TICKET = (
+        "no Kerberos ticket",
+        "Kerberos gives no ticket for the service {service!r} of {peer} ({why}): kinit, or set KRB5_CLIENT_KTNAME",
+    )
     TOPIC_MISSING = (
         "no such topic",
         "the topic {topic!r} does not exist; create it, or set kafka.create_topic in the settings file",

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from dataclasses import fields
+
+import orjson
 
 from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.errors import SpoolDamaged
 
 _FIELDS = tuple(field.name for field in fields(DetectionEvent))
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
+"""For what orjson does not take, or writes as null: such events go to quarantine as they are."""
 
 
 def dump(event: DetectionEvent, due_at_ns: int | None = None) -> bytes:
@@ -26,7 +30,17 @@ def dump(event: DetectionEvent, due_at_ns: int | None = None) -> bytes:
     values["latency"] = vars(event.latency)
     if due_at_ns is not None:
         values["due_at_ns"] = due_at_ns
-    return _ENCODER.encode(values).encode()
+    if event.anomalies or not _is_finite(event):
+        return _ENCODER.encode(values).encode()
+    try:
+        return orjson.dumps(values)
+    except orjson.JSONEncodeError:
+        return _ENCODER.encode(values).encode()
+
+
+def _is_finite(event: DetectionEvent) -> bool:
+    sums = [sum(one.bbox) + one.confidence for one in event.objects]
+    return math.isfinite(sum(sums) + sum(vars(event.latency).values()))
 
 
 def load(body: bytes) -> tuple[DetectionEvent, int | None]:

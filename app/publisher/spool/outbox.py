@@ -46,7 +46,7 @@ ADD_TO_ACCOUNT = (
     "ON CONFLICT (channel, name) DO UPDATE SET count = count + excluded.count"
 )
 _WRITTEN = ("accepted", "published", "discarded")
-"""Numbers of the ledger that no count of rows tells."""
+"""Numbers of the ledger that no count of rows gives."""
 
 
 @dataclass(frozen=True)

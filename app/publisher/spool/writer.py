@@ -25,10 +25,30 @@ MAX_GROUP = 200
 """Events of one transaction at most, so that none waits long for the others: tracking takes some 0.4 ms an event."""
 OPEN_AGAIN_S = 0.5
 """Pause between two tries to open a spool that is in use, or whose disk is away."""
-WRITE_DOWN_S = 0.02
+WRITE_DOWN_S = 0.2
 """How long an acknowledgement waits for arrivals to share a transaction with."""
 RETRY_S = 0.25
 """Pause before acknowledgements that could not be written down are tried again."""
+
+
+Outcome = Committed | SpoolUnavailable | None
+"""What became of an arrival: it is durable, or was not committed; ``None``: it had been committed before."""
+
+
+class _Group:
+    """Arrivals that came together; they are answered together, whichever transactions they are in."""
+
+    def __init__(self, count: int) -> None:
+        self._outcomes: list[Outcome] = [None] * count
+        self._left = count
+        self.settled: asyncio.Future[Sequence[Outcome]] = asyncio.get_running_loop().create_future()
+
+    def settle(self, place: int, outcome: Outcome) -> None:
+        """Record what became of one of them."""
+        self._outcomes[place] = outcome
+        self._left -= 1
+        if not self._left and not self.settled.done():
+            self.settled.set_result(self._outcomes)
 
 
 class SpoolWriter:
@@ -39,7 +59,8 @@ class SpoolWriter:
         self._open_spool = open_spool
         self._spool: Spool | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
-        self._arrivals: list[tuple[Arrival, asyncio.Future[Committed | None]]] = []
+        self._arrivals: list[tuple[Arrival, _Group, int]] = []
+        """What is to be committed; of each the group that it came with, and its place there."""
         self._deliveries: list[Delivery] = []
         self._refusals: list[Refusal] = []
         self._writing_down: asyncio.TimerHandle | None = None
@@ -80,16 +101,12 @@ class SpoolWriter:
         if not self._open.is_set():
             raise SpoolUnavailable(self._trouble)
 
-    async def commit(self, arrival: Arrival) -> Committed | None:
-        """Commit an event with whatever else has gathered; see :meth:`Spool.commit` for the answer.
-
-        Raises:
-            SpoolUnavailable: it was not committed.
-        """
-        committed: asyncio.Future[Committed | None] = asyncio.get_running_loop().create_future()
-        self._arrivals.append((arrival, committed))
+    async def commit(self, arrivals: Sequence[Arrival]) -> Sequence[Outcome]:
+        """Commit events with whatever else has gathered; return what became of each."""
+        group = _Group(len(arrivals))
+        self._arrivals += [(arrival, group, place) for place, arrival in enumerate(arrivals)]
         self._work.set()
-        return await committed
+        return await group.settled
 
     def deliver(self, delivery: Delivery) -> None:
         """Have an acknowledgement written down with the next group of arrivals, or in a moment where none comes.
@@ -157,9 +174,8 @@ class SpoolWriter:
         if self._spool is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._spool.close)
             self._spool = None
-        for _, committed in self._arrivals:
-            if not committed.done():
-                committed.set_exception(SpoolUnavailable("the spool was closed"))
+        for _, group, place in self._arrivals:
+            group.settle(place, SpoolUnavailable("the spool was closed"))
         self._thread.shutdown(wait=False)
 
     async def _run(self, opened: Callable[[LeftOver], None]) -> None:
@@ -195,19 +211,17 @@ class SpoolWriter:
         while self._arrivals or self._deliveries or self._refusals:
             arrivals, self._arrivals = self._arrivals[:MAX_GROUP], self._arrivals[MAX_GROUP:]
             try:
-                taken = await self._write([arrival for arrival, _ in arrivals])
+                taken = await self._write([arrival for arrival, _, _ in arrivals])
             except SpoolUnavailable as error:
-                for _, committed in arrivals:
-                    if not committed.done():
-                        committed.set_exception(type(error)(str(error)))
+                for _, group, place in arrivals:
+                    group.settle(place, type(error)(str(error)))
                 raise
             self.groups += bool(arrivals)
             if arrivals and self._trouble:
                 self._shut.resolve("the spool can be written again")
                 self._trouble = ""
-            for (_, committed), one in zip(arrivals, taken, strict=True):
-                if not committed.done():
-                    committed.set_result(one)
+            for (_, group, place), one in zip(arrivals, taken, strict=True):
+                group.settle(place, one)
 
     async def _write(self, arrivals: Sequence[Arrival]) -> list[Committed | None]:
         deliveries, refusals = tuple(self._deliveries), tuple(self._refusals)

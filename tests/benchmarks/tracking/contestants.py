@@ -18,6 +18,7 @@ from app.analysis.tracking.state import CameraTracks
 from app.analysis.tracking.tracker import SECOND_MATCH_WITHIN_S, track
 from app.settings.tracking import TrackingSettings
 from tests.benchmarks.tracking.sequence import LOW, Sequence, Step
+from tests.support.observed import observed_boxes
 
 SHOWN = 0.25
 """Score below which a box is for association only: it is not judged."""
@@ -54,11 +55,12 @@ def sightline(sequence: Sequence) -> Run:
     def update(step: Step) -> Answer:
         nonlocal stored
         nanoseconds = 1_700_000_000 * 10**9 + round(step.seconds * 1e9)
-        observed = ObservedFrame(nanoseconds, step.boxes, step.scores, step.class_ids)
+        observed = ObservedFrame(nanoseconds, observed_boxes(step.boxes, step.scores, step.class_ids))
         state, tracked = track(CameraTracks.load(stored), observed, options)
         stored = state.dump()
-        shown = (tracked.ids != NO_TRACK) & (step.scores >= SHOWN)
-        return Answer(step.boxes[shown], tracked.ids[shown])
+        ids = np.array(tracked.ids, np.int64)
+        shown = (ids != NO_TRACK) & (step.scores >= SHOWN)
+        return Answer(step.boxes[shown], ids[shown])
 
     return _run(sequence, update)
 

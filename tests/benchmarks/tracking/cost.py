@@ -16,6 +16,7 @@ from app.analysis.tracking.frame import ObservedFrame
 from app.analysis.tracking.state import CameraTracks
 from app.analysis.tracking.tracker import track
 from app.settings.tracking import TrackingSettings
+from tests.support.observed import observed_boxes
 
 FPS = 5
 
@@ -47,9 +48,7 @@ def _frames(objects: int, count: int) -> list[ObservedFrame]:
     return [
         ObservedFrame(
             (1_700_000_000 * FPS + number) * 10**9 // FPS,
-            boxes + 0.5 * number + rng.normal(0, 1, boxes.shape),
-            scores,
-            classes,
+            observed_boxes(boxes + 0.5 * number + rng.normal(0, 1, boxes.shape), scores, classes),
         )
         for number in range(count)
     ]

@@ -27,7 +27,7 @@ CALLS = [100, pytest.param(1000, marks=pytest.mark.slow)]
 async def in_parallel(
     target: str, calls: int, ask: Callable[[pb_grpc.InferenceServiceStub, int], object]
 ) -> list[object]:
-    """Make calls, sixteen at a time; give what came of each."""
+    """Make calls, sixteen at a time; return what came of each."""
     gate = asyncio.Semaphore(16)
     async with grpc.aio.insecure_channel(target) as channel:
         stub = pb_grpc.InferenceServiceStub(channel)

@@ -49,7 +49,7 @@ def assert_honest(load: Load, allowed: frozenset[grpc.StatusCode] = HONEST) -> N
 
 
 def carried_through_after(system: Ground, load: Load, moment: float) -> float:
-    """Wait until a frame sent after a moment is on the topic; give the seconds from the moment to its answer."""
+    """Wait until a frame sent after a moment is on the topic; return the seconds from the moment to its answer."""
 
     def first() -> float | None:
         ids = system.follower.ids()

@@ -22,7 +22,7 @@ def pause(seconds: float) -> None:
 
 
 def back_on_the_topic(system: Ground, mended: float) -> float:
-    """Wait for the first record after a moment; give the seconds it took."""
+    """Wait for the first record after a moment; return the seconds it took."""
     return wait_for(lambda: system.follower.first_after(mended), 60, "a record after the mend").at - mended
 
 

@@ -45,7 +45,7 @@ def refused(load: Load, since: float) -> bool:
 
 
 def accepted_again(load: Load, moment: float) -> float:
-    """Wait for a frame accepted after a moment; give the seconds it took."""
+    """Wait for a frame accepted after a moment; return the seconds it took."""
     return wait_for(lambda: load.answered_ok_after(moment), 60, "a frame accepted again").answered - moment
 
 

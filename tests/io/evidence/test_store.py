@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -21,6 +21,7 @@ from app.settings.evidence import EvidenceSettings, StoreUrl
 from tests.support.evidence import EvidenceSpool, picture_at
 from tests.support.object_store import FaultyProxy, Inspector, moto, settings_of
 from tests.support.paths import ROOT
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +34,6 @@ def store() -> Iterator[str]:
 def proxy(store: str) -> Iterator[FaultyProxy]:
     with FaultyProxy(store) as faulty:
         yield faulty
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 def links(spool: EvidenceSpool, incidents: list[str], settings: EvidenceSettings) -> list[str]:

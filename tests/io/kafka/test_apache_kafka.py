@@ -40,6 +40,7 @@ from tests.support.apache_kafka import ApacheKafka
 from tests.support.kafka_broker import Listener
 from tests.support.kafka_distribution import require_apache_kafka
 from tests.support.topic import TopicReader
+from tests.support.waiting import until
 
 MINUTE_NS = 60_000_000_000
 LIMITS = {
@@ -98,12 +99,6 @@ def record(frame: str, camera: str = "cam", label: str = "car", age_ns: int = 0)
 
 def without_key(good: EventRecord) -> EventRecord:
     return replace(good, key=cast(Any, None))
-
-
-async def until(condition, timeout_s: float = 30.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

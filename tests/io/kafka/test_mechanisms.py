@@ -49,6 +49,7 @@ class Cluster:
             "sasl_oauth_token_url": self.tokens.url,
             "sasl_oauth_client_id": self.tokens.client,
             "sasl_oauth_client_secret": self.tokens.secret,
+            "sasl_oauth_scope": "kafka",  # without one Kafka refuses a token before it looks at the signature
         }
         return self.settings("OAUTH", "SASL_SSL", **(given | fields))
 
@@ -63,10 +64,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     store.write_bytes(pair.key.read_bytes() + pair.certificate.read_bytes())
     tls = {"ssl.keystore.type": "PEM", "ssl.keystore.location": str(store)}
     with TokenServer(pair=login) as tokens:
-        jwks = tokens.write_jwks(folder / "jwks.json").as_uri()
+        # For the key set's address; with any option Kafka wants a subject for a token of the broker's own.
+        options = f'ssl.truststore.type="PEM" ssl.truststore.location="{authority.certificate}"'
+        options += ' unsecuredLoginStringClaim_sub="broker"'
         oauth = {
             "sasl.enabled.mechanisms": "OAUTHBEARER",
-            "oauthbearer.sasl.jaas.config": f"{MODULES}.oauthbearer.OAuthBearerLoginModule required ;",
+            "oauthbearer.sasl.jaas.config": f"{MODULES}.oauthbearer.OAuthBearerLoginModule required {options};",
             "oauthbearer.sasl.server.callback.handler.class": (
                 f"{MODULES}.oauthbearer.OAuthBearerValidatorCallbackHandler"
             ),
@@ -77,7 +80,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             "scram-sha-512.sasl.jaas.config": f"{MODULES}.scram.ScramLoginModule required ;",
         }
         checks = {
-            "sasl.oauthbearer.jwks.endpoint.url": jwks,
+            # The default of 4.1.1, DefaultJwtValidator, is made without the keys here, and takes any signature.
+            "sasl.oauthbearer.jwt.validator.class": f"{MODULES}.oauthbearer.BrokerJwtValidator",
+            "sasl.oauthbearer.jwks.endpoint.url": tokens.jwks_url,
             "sasl.oauthbearer.expected.issuer": ISSUER,
             "sasl.oauthbearer.expected.audience": AUDIENCE,
         }
@@ -85,7 +90,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             folder / "cluster",
             properties=checks,
             listeners=[Listener("OAUTH", "SASL_SSL", oauth | tls), Listener("SCRAM", "SASL_SSL", scram | tls)],
-            jvm=[f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={jwks}"],
+            jvm=[f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={tokens.jwks_url}"],
         ) as kafka:
             kafka.create_topic("events")
             yield Cluster(kafka, tokens, authority)
@@ -125,10 +130,11 @@ async def test_a_scram_user_with_any_name_publishes_over_tls(cluster: Cluster, n
 async def test_events_are_published_with_tokens_that_expire_meanwhile(cluster: Cluster):
     cluster.tokens.lifetime_s, before = 4.0, len(cluster.tokens.asked)
     try:
-        assert await publish(cluster.by_token(sasl_oauth_scope="kafka"), 12.0) > 100
+        assert await publish(cluster.by_token(), 12.0) > 100
     finally:
         cluster.tokens.lifetime_s = 3600.0
     assert len(cluster.tokens.asked) - before >= 3
+    assert cluster.tokens.keys_asked > 0  # by Kafka's validator, over HTTPS
 
 
 @pytest.mark.idle

@@ -28,6 +28,7 @@ from app.publisher.kafka.sink import KafkaSink
 from app.publisher.kafka.timeouts import Timeouts
 from app.settings.connections import KafkaSettings
 from tests.support.topic import TopicReader
+from tests.support.waiting import until
 
 BRIEF = Timeouts(bootstrap_ms=500, request_ms=600, delivery_ms=1_200, metadata_ms=500)
 """The broker is on this machine: what has not answered by then is away."""
@@ -45,12 +46,6 @@ def record(frame: str, camera: str = "cam", label: str = "car"):
         latency=StageLatencies(1, 1, 1, 1, 1),
     )
     return make_record(event, total_ms=5.0)
-
-
-async def until(condition, timeout_s: float = 30.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def kafka(address: str, topic: str = "sink.test", create: bool = True) -> KafkaSettings:

@@ -18,14 +18,9 @@ from app.publisher.kafka.embedded_broker import EmbeddedBroker
 from app.publisher.kafka.sink import KafkaSink
 from app.settings.connections import KafkaSettings
 from tests.support.certificates import Authority, Pair
+from tests.support.waiting import until
 
 TOPIC = "tls.test"
-
-
-async def until(condition, timeout_s: float = 30.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @dataclass

@@ -34,7 +34,7 @@ UNEVEN = [Fraction(ms, 1000) for ms in (0, 33, 80, 100, 170, 430, 432, 600, 1000
 
 
 def sampled(url: str, fps: int, clock: Clock) -> list[int]:
-    """Read the whole recording, and give the numbers of the pictures that were sampled."""
+    """Read the whole recording, and return the numbers of the pictures that were sampled."""
     source, grid = open_source(SourceUrl.parse(f"{url}?loop=false"), fps, clock), EvenGrid(fps)
     numbers = []
     source.open()

@@ -20,6 +20,7 @@ from app.settings.rule_lists import parse_rules
 from app.settings.tracking import TrackingSettings
 from app.simulation.sprites import LABELS, THINGS
 from app.simulation.street import Street
+from tests.support.observed import observed_boxes
 from tests.support.trials.trial import Trial
 
 NAMES = LABELS + THINGS
@@ -113,9 +114,9 @@ def judge(trial: Trial, sights: Iterable[Sight], *, tracked: bool) -> Verdict:
         ids = sight.identities
         if tracked:
             moment = START_MS * 10**6 + round(sight.seconds * 1e9)
-            observed = ObservedFrame(moment, sight.boxes, sight.scores, sight.class_ids)
+            observed = ObservedFrame(moment, observed_boxes(sight.boxes, sight.scores, sight.class_ids))
             tracks, answer = track(tracks, observed, TrackingSettings())
-            ids = answer.ids
+            ids = np.array(answer.ids, np.int64)
         for one, identity in zip(ids.tolist(), sight.identities.tolist(), strict=True):
             if one != NO_TRACK and identity:
                 whose.setdefault(one, identity)

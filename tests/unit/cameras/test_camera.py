@@ -32,8 +32,8 @@ from tests.support.cameras import (
     camera_of,
     running,
     settings,
-    until,
 )
+from tests.support.waiting import until
 
 
 async def test_every_sampled_frame_is_sent_in_order_with_its_identity(service: Service, client: DetectClient):

@@ -23,9 +23,9 @@ from tests.support.cameras import (
     grey,
     running,
     settings,
-    until,
     write_video,
 )
+from tests.support.waiting import until
 
 
 async def test_its_gauges_are_set_again_though_nothing_changes():

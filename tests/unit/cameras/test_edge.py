@@ -1,4 +1,4 @@
-"""``sightline camera``: a camera without Ray, on an install that has little; and the metrics page it offers."""
+"""``sightline camera``: a camera without Ray, on an install that has little."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import sys
 import urllib.request
 from collections.abc import AsyncIterator
@@ -28,14 +27,14 @@ from app.cameras.epochs import Epochs
 from app.cameras.ledger import DropReason
 from app.cameras.telemetry import CameraTelemetry
 from app.errors import SettingsError
-from app.publisher.telemetry import PublisherTelemetry
 from app.settings.loading import load_settings
 from app.telemetry import metrics
 from app.telemetry.metrics import Metric
 from app.telemetry.prometheus_page import PageMeter
-from tests.support.cameras import Service, grey, until, write_video
+from tests.support.cameras import Service, grey, write_video
 from tests.support.certificates import Authority
 from tests.support.paths import ROOT
+from tests.support.waiting import until
 
 REQUIREMENTS = [
     Requirement(line)
@@ -126,7 +125,7 @@ async def test_a_camera_runs_on_what_its_requirements_name_and_settles_its_ledge
     first = (await process.stderr.readline()).decode()
     address = re.search(r"http://127\.0\.0\.1:\d+/metrics", first)
     assert address, first
-    await until(lambda: len(service.requests) >= 5, within_s=30)
+    await until(lambda: len(service.requests) >= 5, timeout_s=30)
     page = await asyncio.to_thread(lambda: urllib.request.urlopen(address.group(), timeout=10).read().decode())
     process.send_signal(signal.SIGTERM)
     out, err = await asyncio.wait_for(process.communicate(), 30)
@@ -249,9 +248,9 @@ async def test_a_service_that_is_away_is_logged_and_used_again_once_it_is_back(c
     )
     stop, observer = asyncio.Event(), CameraTelemetry("gate-1", PageMeter())
     watching = asyncio.create_task(edge.watch(settings, observer=observer, epochs=seventh(), stop=stop))
-    await until(lambda: "blocked: the service is away" in caplog.text, within_s=30)
+    await until(lambda: "blocked: the service is away" in caplog.text, timeout_s=30)
     await service.start()
-    await until(lambda: "no longer blocked" in caplog.text, within_s=30)
+    await until(lambda: "no longer blocked" in caplog.text, timeout_s=30)
     stop.set()
     status = await asyncio.wait_for(watching, 30)
     await service.kill()
@@ -264,54 +263,6 @@ async def test_a_service_that_is_away_is_logged_and_used_again_once_it_is_back(c
 
 def samples_of(page: str) -> list[object]:
     return [sample for family in text_string_to_metric_families(page) for sample in family.samples]
-
-
-def read(meter: PageMeter) -> list[object]:
-    with meter.served("127.0.0.1", 0) as address, urllib.request.urlopen(address, timeout=10) as answer:
-        return samples_of(answer.read().decode())
-
-
-def test_the_page_shows_each_metric_under_the_name_and_labels_that_ray_exports():
-    meter = PageMeter()
-    CameraTelemetry("gate-1", meter).in_flight(2)
-    CameraTelemetry("gate-1", meter).up(True)
-    shown = {sample.name: set(sample.labels) for sample in read(meter) if sample.name.startswith("ray_")}
-    assert shown == {
-        "ray_sightline_frames_sampled_total": {"camera_id"},
-        "ray_sightline_frames_accepted_total": {"camera_id"},
-        "ray_sightline_frames_dropped_total": {"camera_id", "reason"},
-        "ray_sightline_frames_in_flight": {"camera_id"},
-        "ray_sightline_camera_up": {"camera_id"},
-        "ray_sightline_camera_reconnects_total": {"camera_id"},
-    }
-
-
-def test_the_page_counts_from_0_and_knows_histograms_and_gauges_without_labels():
-    meter = PageMeter()
-    telemetry_ = PublisherTelemetry(meter)
-    telemetry_.published("gate-1", 0.15, 0.002, 0.003, breach=False)
-    telemetry_.published("gate-1", 0.25, 0.002, 0.003, breach=True)
-    telemetry_.spool(3, 300, 1.5, 0)
-    shown = {(one.name, one.labels.get("le")): one.value for one in read(meter) if "stage" not in one.labels}
-    assert shown["ray_sightline_slo_breaches_total", None] == 1
-    assert shown["ray_sightline_capture_to_publish_seconds_bucket", "0.2"] == 1
-    assert shown["ray_sightline_capture_to_publish_seconds_bucket", "0.25"] == 2
-    assert shown["ray_sightline_spool_oldest_age_seconds", None] == 1.5
-
-
-def test_the_spool_s_gauges_tell_shards_apart_where_there_are_several():
-    meter = PageMeter()
-    PublisherTelemetry(meter, shard=1).spool(3, 300, 1.5, 0)
-    PublisherTelemetry(meter, shard=2).spool(4, 400, 2.5, 1)
-    waiting = {one.labels["shard"]: one.value for one in read(meter) if one.name == "ray_sightline_spool_events"}
-    assert waiting == {"1": 3, "2": 4}
-
-
-def test_a_port_that_is_taken_is_one_line():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(SettingsError, match=f"--metrics-port.*{port}"), PageMeter().served("127.0.0.1", port):
-            pass
 
 
 def test_every_metric_is_named_once():

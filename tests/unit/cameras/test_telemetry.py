@@ -30,8 +30,8 @@ class Series:
     def begin(self, counter: Metric, *labels: str) -> None:
         self.values.setdefault((counter.name, *labels), 0)
 
-    def add(self, counter: Metric, *labels: str) -> None:
-        self.values[(counter.name, *labels)] += 1  # a series that was not begun is an error
+    def add(self, counter: Metric, *labels: str, count: int = 1) -> None:
+        self.values[(counter.name, *labels)] += count  # a series that was not begun is an error
 
     def set(self, gauge: Metric, value: float, *labels: str) -> None:
         self.values[(gauge.name, *labels)] = value

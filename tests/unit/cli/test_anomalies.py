@@ -72,7 +72,7 @@ def test_what_a_program_reads_is_one_document_a_line_and_the_question_is_passed_
     ("options", "reported"),
     [
         (("--since", "soon"), "--since: 'soon'; allowed are"),
-        (("--follow", "--active"), "--follow: it tells what begins and ends from now on"),
+        (("--follow", "--active"), "--follow: it lists what begins and ends from now on"),
     ],
 )
 def test_a_mistake_is_one_line(config: str, options: tuple[str, ...], reported: str):

@@ -14,7 +14,8 @@ import grpc
 import pytest
 
 from app.cli import up
-from app.cli.ray_clusters import is_alive, recorded_cluster
+from app.cli.ray_clusters import check_sessions, is_alive, recorded_cluster
+from app.errors import SettingsError
 from tests.support.command import call
 from tests.support.paths import ROOT
 
@@ -55,6 +56,13 @@ def test_the_record_is_where_ray_writes_it(tmp_path: Path):
         record(folder, "10.0.0.1:6379\n")
         assert done.stdout.strip() == str(folder / "ray" / "ray_current_cluster")
         assert recorded_cluster(environment) == "10.0.0.1:6379"
+
+
+def test_a_folder_for_ray_s_session_that_cannot_be_written_is_one_line(tmp_path: Path):
+    check_sessions({"RAY_TMPDIR": str(tmp_path / "made" / "by-ray")})
+    (tmp_path / "ray").write_text("in the way")
+    with pytest.raises(SettingsError, match=r"^RAY_TMPDIR: Ray keeps its session in '.*/ray', and '.*/ray' cannot be"):
+        check_sessions({"TMPDIR": str(tmp_path)})
 
 
 def test_a_cluster_that_runs_is_joined_also_with_a_proxy_in_the_environment(head: str, tmp_path: Path):

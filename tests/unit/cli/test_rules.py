@@ -93,6 +93,16 @@ def test_other_rules_are_shown_beside_those_of_then(rules: Path, events: Path):
     assert call("rules", "test", str(rules), "--events", str(events), "--fail-on-diff").returncode == 1
 
 
+def test_a_track_is_lost_as_the_settings_say(rules: Path, tmp_path: Path):
+    file = tmp_path / "hidden.jsonl"
+    scene = film({7: lambda now: None if 5 <= now < 7 else (0.3, 0.7)}, 10)
+    file.write_text("".join(json.dumps(published(frame, [])) + "\n" for frame in scene))
+    for lost_after, told in (("1.5", ["new", "end", "new"]), ("3", ["new"])):
+        shell = {"SIGHTLINE_TRACKING_LOST_AFTER": lost_after}
+        done = call("rules", "test", str(rules), "--events", str(file), "--json", **shell)
+        assert [json.loads(line)["state"] for line in done.stdout.splitlines()] == told
+
+
 @pytest.mark.parametrize("line", ["{}", "[]", "no JSON", '{"frame": 5}'])
 def test_a_line_that_is_no_event_is_named(rules: Path, events: Path, line: str):
     with events.open("a") as file:

@@ -21,6 +21,7 @@ from app.detection.messages import DetectorAnswer, DetectorJob
 from app.errors import ImageError, ModelUnavailable
 from app.settings.settings import DetectorSettings
 from deployments.detector import ObjectDetector
+from tests.support.waiting import until
 
 
 class Run:
@@ -139,12 +140,6 @@ def lines_of_app() -> Iterator[None]:
 
 def ask(replica: Any, images: int = 1) -> asyncio.Task[DetectorAnswer]:
     return asyncio.create_task(replica.detect([DetectorJob(b"", remaining_s=60.0)] * images))
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def run_of(model: HeldModel, number: int) -> Run:

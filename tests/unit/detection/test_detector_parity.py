@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from app.detection import Detector, DetectorOptions
-from app.detection.detections import Detections
 from app.simulation.spec import StreetSpec
 from app.simulation.street import Street
+from tests.support.agreement import agree
 from tests.support.contestant_model import Model
 from tests.support.paths import ROOT
 from tests.support.scenes import PICTURES, SIZE, png, predict
@@ -27,22 +27,6 @@ NAMES = [
     "yolo26-static.onnx",
     "yolo26-free.onnx",
 ]
-
-
-def agree(ours: Detections, theirs: Detections) -> None:
-    """Compare as sets: scores that differ in the last digit may change places."""
-    assert len(ours) == len(theirs)
-    left = set(range(len(theirs)))
-    for box, score, label in zip(ours.boxes, ours.scores, ours.class_ids, strict=True):
-        near = [
-            index
-            for index in left
-            if theirs.class_ids[index] == label
-            and abs(theirs.scores[index] - score) < 0.01
-            and np.abs(theirs.boxes[index] - box).max() < 1
-        ]
-        assert near, f"no counterpart for {label} {score} {box}"
-        left.remove(near[0])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -20,6 +20,7 @@ from app.detection.detections import Detections
 from app.detection.gpu_batch_loader import GpuLoader
 from app.detection.letterbox import Letterbox, fit
 from app.errors import ImageError
+from tests.support.agreement import agree
 from tests.support.paths import ROOT
 from tests.support.scenes import png, scene
 
@@ -45,22 +46,6 @@ def pair(file: Path, **options: object) -> tuple[Detector, Detector]:
         Detector(DetectorOptions(str(file), device=device, half=False, use_export=False, **options))
         for device in ("cuda", "cpu")
     )
-
-
-def agree(ours: Detections, expected: Detections, pixels: float = 1.0) -> None:
-    """Compare as sets: scores that differ in the last digit may change places."""
-    assert len(ours) == len(expected)
-    left = set(range(len(expected)))
-    for box, score, label in zip(ours.boxes, ours.scores, ours.class_ids, strict=True):
-        near = [
-            index
-            for index in left
-            if expected.class_ids[index] == label
-            and abs(expected.scores[index] - score) < 0.01
-            and np.abs(expected.boxes[index] - box).max() < pixels
-        ]
-        assert near, f"no counterpart for {label} {score} {box}"
-        left.remove(near[0])
 
 
 def jpeg(image: np.ndarray, *parameters: int) -> bytes:

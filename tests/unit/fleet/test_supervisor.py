@@ -18,6 +18,7 @@ from app.settings.cameras import CameraSettings
 from app.telemetry.prometheus_page import PageMeter
 from tests.support.api_system import status
 from tests.support.fleet import camera
+from tests.support.waiting import until
 
 FAST = SupervisorTiming(
     answer_s=0.02, stop_s=0.05, restart_first_s=0.001, restart_max_s=0.002, probe_s=0.001, probe_again_s=0.001
@@ -98,12 +99,6 @@ def supervisor(actors: Actors, wall_ns: Callable[[], int] = lambda: 5_000_000) -
     telemetry = ReportedTelemetry(CameraTelemetry("gate", PageMeter()))
     settings = camera("gate", fps=5, resources={"edge": 0.5})
     return CameraSupervisor(settings, actors, telemetry, FAST, wall_ns)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def answering(watched: CameraSupervisor) -> CameraStatus:

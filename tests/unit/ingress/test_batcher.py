@@ -12,6 +12,7 @@ import pytest
 
 from app.errors import DeadlineExceeded, ImageError, ModelUnavailable, Overloaded, SightlineError
 from app.ingress.batcher import DeadlineBatcher
+from tests.support.waiting import until
 
 
 class Model:
@@ -31,12 +32,6 @@ class Model:
 
 def soon(seconds: float = 30.0) -> float:
     return asyncio.get_running_loop().time() + seconds
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0)
 
 
 async def test_an_idle_service_takes_a_lone_item_at_once():
@@ -228,3 +223,46 @@ async def test_a_batch_runs_in_the_context_of_none_of_its_callers():
     batcher = DeadlineBatcher(run, max_batch=1, max_waiting=8)
     assert await asyncio.gather(*(ask(item) for item in "abc")) == ["a", "b", "c"]
     assert seen == ["nobody"] * 3
+
+
+async def test_items_are_gathered_for_as_long_as_asked_though_a_slot_is_free():
+    model = Model()
+    batcher = DeadlineBatcher(model.run, max_batch=8, max_waiting=8, slots=2, gather_s=lambda: 0.05)
+    first = asyncio.create_task(batcher.submit("a", soon()))
+    await until(lambda: batcher.waiting == 1)
+    assert await asyncio.gather(first, batcher.submit("b", soon())) == ["A", "B"]
+    assert model.batches == [["a", "b"]]
+
+
+async def test_a_full_batch_is_not_kept_waiting():
+    model = Model()
+    batcher = DeadlineBatcher(model.run, max_batch=2, max_waiting=8, gather_s=lambda: 3600)
+    assert await asyncio.gather(batcher.submit("a", soon()), batcher.submit("b", soon())) == ["A", "B"]
+
+
+async def test_an_item_that_is_gathered_expires_at_its_deadline():
+    batcher = DeadlineBatcher(Model().run, max_batch=8, max_waiting=8, gather_s=lambda: 3600)
+    with pytest.raises(DeadlineExceeded):
+        await batcher.submit("late", soon(0.02))
+    assert batcher.waiting == 0
+
+
+async def test_each_item_expires_at_its_own_deadline_whatever_the_order_they_came_in():
+    batcher = DeadlineBatcher(Model().run, max_batch=8, max_waiting=8, slots=0)
+    expired: list[str] = []
+
+    async def wait(name: str, seconds: float) -> None:
+        with pytest.raises(DeadlineExceeded):
+            await batcher.submit(name, soon(seconds))
+        expired.append(name)
+
+    await asyncio.gather(wait("c", 0.06), wait("a", 0.02), wait("b", 0.04))
+    assert expired == ["a", "b", "c"]
+    assert batcher.waiting == 0
+
+
+async def test_an_answer_comes_to_whoever_entered_an_item():
+    model = Model()
+    batcher = DeadlineBatcher(model.run, max_batch=8, max_waiting=1)
+    answer = batcher.enter("a")
+    assert await answer == "A"

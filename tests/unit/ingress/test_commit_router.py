@@ -10,7 +10,8 @@ import pytest
 from app.errors import DeliveryUnavailable, SightlineError
 from app.ingress.commit_router import CommitRouter
 from app.publisher import Receipt, Submission, shard_of
-from tests.support.publisher import event, until
+from tests.support.publisher import event
+from tests.support.waiting import until
 
 CAMERAS = [f"cam-{number}" for number in range(12)]
 
@@ -80,7 +81,7 @@ async def test_a_shard_that_is_stuck_holds_nobody_else_up_and_takes_nobody_else_
     way = commits(shards, max_waiting=2)
     stuck = []
     for number in range(3):
-        stuck.append(asyncio.create_task(way.commit(Submission(event(f"{number}", of(1))))))
+        stuck.append(asyncio.ensure_future(way.commit(Submission(event(f"{number}", of(1))))))
         await until(lambda: bool(shards[1].batches))
     await until(lambda: way.waiting == 2)
     with pytest.raises(DeliveryUnavailable, match="too many events wait"):
@@ -96,9 +97,9 @@ async def test_closing_sees_what_is_under_way_through_and_refuses_the_rest():
     shard = Shard()
     shard.gate.clear()
     way = commits([shard])
-    first = asyncio.create_task(way.commit(Submission(event("0"))))
+    first = asyncio.ensure_future(way.commit(Submission(event("0"))))
     await until(lambda: bool(shard.batches))
-    second = asyncio.create_task(way.commit(Submission(event("1"))))
+    second = asyncio.ensure_future(way.commit(Submission(event("1"))))
     await until(lambda: way.waiting == 1)
     closing = asyncio.create_task(way.close())
     with pytest.raises(DeliveryUnavailable, match="shutting down"):

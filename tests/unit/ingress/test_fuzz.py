@@ -11,19 +11,18 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from app.core.event import DetectionEvent
 from app.core.image_header import MAX_PIXELS, probe
 from app.detection import ImageOutcome
 from app.detection.decoding import decode
 from app.detection.detections import Detections
 from app.detection.messages import DetectorAnswer, DetectorJob, ModelInfo
-from app.errors import ImageError, SightlineError
+from app.errors import ImageError
 from app.ingress.service import DetectionService, ServiceLimits
-from app.publisher import Receipt, Submission
 from app.rpc.codes import LOST_ANSWER, UNKNOWN_FAULT, status_of
 from app.rpc.conversion import write_response
 from app.rpc.serving import SERVICE, add_inference_service_to_server, read_message
 from tests.support import fuzzing
+from tests.support.detection_service import Observer, Publisher
 
 ALLOWED = {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.DEADLINE_EXCEEDED}
 
@@ -44,24 +43,8 @@ class DecodingDetector:
         return ImageOutcome(box, None, width, height, 1.0, 1.0)
 
 
-class Acknowledging:
-    async def publish(self, submissions: Sequence[Submission]) -> Sequence[Receipt | SightlineError]:
-        return [Receipt(one.event.event_id) for one in submissions]
-
-
-class Silent:
-    def batch(self, size: int) -> None:
-        """Do nothing."""
-
-    def waiting(self, frames: int) -> None:
-        """Do nothing."""
-
-    def answered(self, event: DetectionEvent) -> None:
-        """Do nothing."""
-
-
 async def answer(message: bytes) -> tuple[grpc.StatusCode, str]:
-    service = DetectionService(DecodingDetector(), [Acknowledging()], limits=ServiceLimits(), observer=Silent())
+    service = DetectionService(DecodingDetector(), [Publisher()], limits=ServiceLimits(), observer=Observer())
     service.resize(1)
     try:
         accepted = await service.detect(read_message(message), {})

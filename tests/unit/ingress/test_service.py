@@ -5,20 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 import urllib.request
-from collections.abc import Sequence
 
-import cv2
 import grpc
 import numpy as np
 import pytest
 
-from app.core.event import DetectionEvent, WeakDetection
+from app.core.event import WeakDetection
 from app.core.wanted import AS_CONFIGURED, Wanted
-from app.detection import ImageOutcome
 from app.detection.detections import Detections
-from app.detection.messages import DetectorAnswer, DetectorJob, ModelInfo, expired
 from app.errors import (
-    DeadlineExceeded,
     DeliveryUnavailable,
     ImageError,
     InferenceFailed,
@@ -28,89 +23,10 @@ from app.errors import (
     SightlineError,
     Unauthenticated,
 )
-from app.ingress.service import DetectionService, ServiceLimits
 from app.ingress.telemetry import ServiceTelemetry
-from app.publisher import Receipt, Submission
 from app.rpc.codes import status_of
-from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.telemetry.prometheus_page import PageMeter
-
-IMAGE = cv2.imencode(".jpg", np.full((180, 320, 3), 90, np.uint8))[1].tobytes()
-
-
-class Detector:
-    """Finds one car in every picture, unless set otherwise."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[DetectorJob]] = []
-        self.box = [10, 20, 110, 120]
-        self.truncated = False
-        self.weak: Detections | None = None
-        self.error: SightlineError | None = None
-        self.fault: SightlineError | None = None
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def detect(self, jobs: Sequence[DetectorJob]) -> DetectorAnswer:
-        self.batches.append(list(jobs))
-        await self.gate.wait()
-        if self.error is not None:
-            raise self.error
-        boxes = np.array([self.box], np.float32)
-        car = Detections(boxes, np.array([0.9], np.float32), np.array([2], np.int64), self.truncated, self.weak)
-        detected = ImageOutcome(None if self.fault else car, self.fault, 320, 180, 1.0, 2.0)
-        return DetectorAnswer((detected,) * len(jobs), ModelInfo("m.pt", {2: "car"}, "cpu"))
-
-
-class Publisher:
-    def __init__(self) -> None:
-        self.submissions: list[Submission] = []
-        self.answer: SightlineError | None = None
-        self.track_ids: tuple[int | None, ...] = ()
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def publish(self, submissions: Sequence[Submission]) -> Sequence[Receipt | SightlineError]:
-        await self.gate.wait()
-        self.submissions += submissions
-        return [self.answer or Receipt(one.event.event_id, track_ids=self.track_ids) for one in submissions]
-
-
-class Observer:
-    """Keeps how many frames waited, each time it was called."""
-
-    def __init__(self) -> None:
-        self.waits: list[int] = []
-
-    def batch(self, size: int) -> None:
-        """Do nothing."""
-
-    def waiting(self, frames: int) -> None:
-        self.waits.append(frames)
-
-    def answered(self, event: DetectionEvent) -> None:
-        """Do nothing."""
-
-
-class ServiceFixture:
-    """A service with all it needs, within reach."""
-
-    def __init__(self, slots: int = 1, token: str | None = None, **limits: int) -> None:
-        self.detector, self.publisher, self.observer = Detector(), Publisher(), Observer()
-        self.service = DetectionService(
-            self.detector, [self.publisher], limits=ServiceLimits(**limits), observer=self.observer, token=token
-        )
-        self.service.resize(slots)
-
-    async def detect(self, metadata: dict[str, str] | None = None, **fields: object):
-        request = pb.DetectRequest(**{"camera_id": "cam", "image": IMAGE, **fields})
-        return await self.service.detect(request, metadata or {})
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0)
+from tests.support.detection_service import IMAGE, ServiceFixture
 
 
 async def test_an_accepted_frame_is_answered_with_the_event_that_was_published():
@@ -209,6 +125,13 @@ async def test_boxes_are_brought_to_the_size_of_the_source_and_clipped_to_it():
     assert (accepted.event.width, accepted.event.height) == (1280, 720)
 
 
+async def test_a_box_that_the_model_turned_inside_out_is_published_empty():
+    fixture = ServiceFixture()
+    fixture.detector.box = [110, 120, 10, 20]
+    (detected,) = (await fixture.detect()).event.objects
+    assert detected.bbox[2:] == (0.0, 0.0)
+
+
 async def test_the_time_of_a_frame_is_reported_by_stage():
     latency = (await ServiceFixture().detect(encode_ms=4.0)).event.latency
     assert (latency.encode, latency.decode, latency.inference) == (4.0, 1.0, 2.0)
@@ -236,29 +159,6 @@ async def test_without_a_replica_a_frame_is_refused_at_once():
         await ServiceFixture(slots=0).detect()
 
 
-async def test_a_frame_whose_budget_runs_out_while_it_waits_costs_the_model_nothing():
-    fixture = ServiceFixture()
-    fixture.detector.gate.clear()
-    busy = asyncio.create_task(fixture.detect())
-    await until(lambda: len(fixture.detector.batches) == 1)
-    with pytest.raises(DeadlineExceeded):
-        await fixture.detect(latency_budget_ms=20)
-    fixture.detector.gate.set()
-    await busy
-    assert len(fixture.detector.batches) == 1
-
-
-async def test_more_frames_than_may_wait_are_refused_at_once():
-    fixture = ServiceFixture(max_waiting=1)
-    fixture.detector.gate.clear()
-    taken = [asyncio.create_task(fixture.detect()) for _ in range(2)]
-    await until(lambda: len(fixture.detector.batches) == 1)
-    with pytest.raises(Overloaded):
-        await fixture.detect()
-    fixture.detector.gate.set()
-    await asyncio.gather(*taken)
-
-
 @pytest.mark.parametrize("error", [ModelUnavailable("gone"), Overloaded("full")])
 async def test_what_befalls_the_detector_befalls_the_call_and_nothing_is_published(error: SightlineError):
     fixture = ServiceFixture()
@@ -282,186 +182,3 @@ async def test_a_frame_whose_event_cannot_be_made_durable_is_not_answered_ok():
     fixture.publisher.answer = DeliveryUnavailable("Kafka is away")
     with pytest.raises(DeliveryUnavailable):
         await fixture.detect()
-
-
-async def test_frames_that_wait_go_to_the_model_together():
-    fixture = ServiceFixture(max_batch_size=8)
-    fixture.detector.gate.clear()
-    calls = [asyncio.create_task(fixture.detect())]
-    await until(lambda: len(fixture.detector.batches) == 1)
-    calls += [asyncio.create_task(fixture.detect()) for _ in range(3)]
-    await until(lambda: fixture.service.load.frames_waiting == 3)
-    fixture.detector.gate.set()
-    await asyncio.gather(*calls)
-    assert [len(batch) for batch in fixture.detector.batches] == [1, 3]
-
-
-async def test_how_many_frames_wait_for_a_detector_is_reported_with_every_batch_and_when_asked():
-    fixture = ServiceFixture(max_batch_size=2)
-    fixture.detector.gate.clear()
-    calls = [asyncio.create_task(fixture.detect()) for _ in range(5)]
-    await until(lambda: len(fixture.detector.batches) == 1)
-    fixture.service.report_waiting()
-    assert fixture.observer.waits == [3, 3]
-    fixture.detector.gate.set()
-    await asyncio.gather(*calls)
-    assert [len(batch) for batch in fixture.detector.batches] == [2, 2, 1]
-    assert fixture.observer.waits == [3, 3, 1, 0]
-
-
-def test_a_replica_drops_what_expired_in_its_own_queue():
-    class Late:
-        @staticmethod
-        def monotonic() -> float:
-            return 10.5
-
-    assert expired(DetectorJob(b"", 0.4), 10.0, Late) is not None  # type: ignore[arg-type]
-    assert expired(DetectorJob(b"", 0.6), 10.0, Late) is None  # type: ignore[arg-type]
-
-
-async def test_an_event_that_waits_for_the_publisher_is_carried_through_when_its_caller_goes_away():
-    fixture = ServiceFixture(publish_calls=1)
-    fixture.publisher.gate.clear()
-    callers = [asyncio.create_task(fixture.detect(frame_id=str(number))) for number in range(3)]
-    await until(lambda: sum(len(batch) for batch in fixture.detector.batches) == 3)
-    for _ in range(10):
-        await asyncio.sleep(0)
-    for caller in callers:
-        caller.cancel()
-    await asyncio.wait(callers)
-    fixture.publisher.gate.set()
-    await fixture.service.close()
-    assert sorted(one.event.frame_id for one in fixture.publisher.submissions) == ["0", "1", "2"]
-
-
-async def test_more_events_than_may_wait_for_the_publisher_are_unavailable_and_not_overload():
-    fixture = ServiceFixture(max_waiting=2, publish_calls=1, publish_batch_size=1, slots=8, max_batch_size=1)
-    fixture.publisher.gate.clear()
-    callers = []
-    for number in range(4):
-        callers.append(asyncio.create_task(fixture.detect(frame_id=str(number))))
-        await until(lambda: len(fixture.detector.batches) == len(callers))
-        for _ in range(10):
-            await asyncio.sleep(0)
-    with pytest.raises(DeliveryUnavailable):
-        await callers[3]
-    fixture.publisher.gate.set()
-    await asyncio.gather(*callers[:3])
-
-
-async def test_a_box_that_the_model_turned_inside_out_is_published_empty():
-    fixture = ServiceFixture()
-    fixture.detector.box = [110, 120, 10, 20]
-    (detected,) = (await fixture.detect()).event.objects
-    assert detected.bbox[2:] == (0.0, 0.0)
-
-
-class OutOfStep(Detector):
-    """Each batch waits for its own sign, so that the second can be back before the first."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.signs = [asyncio.Event() for _ in range(4)]
-        self.busy_s = 0.0
-
-    async def detect(self, jobs: Sequence[DetectorJob]) -> DetectorAnswer:
-        number = len(self.batches)
-        answer = await super().detect(jobs)
-        await self.signs[number].wait()
-        return DetectorAnswer(answer.outcomes, answer.model, self.busy_s)
-
-
-class DeskOutOfStep(ServiceFixture):
-    def __init__(self) -> None:
-        super().__init__()
-        self.detector = OutOfStep()
-        self.service = DetectionService(
-            self.detector, [self.publisher], limits=ServiceLimits(max_batch_size=4), observer=self.observer
-        )
-        self.service.resize(2)
-
-    @property
-    def published(self) -> list[int]:
-        return [submission.sequence for submission in self.publisher.submissions]
-
-
-async def test_frames_of_a_camera_are_committed_in_their_order_whichever_batch_is_back_first():
-    fixture = DeskOutOfStep()
-    first = asyncio.create_task(fixture.detect(epoch=1, sequence=1))
-    await until(lambda: len(fixture.detector.batches) == 1)
-    second = asyncio.create_task(fixture.detect(epoch=1, sequence=2))
-    other = asyncio.create_task(fixture.detect(camera_id="other", epoch=1, sequence=7))
-    await until(lambda: len(fixture.detector.batches) == 2)
-    for sign in fixture.detector.signs[1:]:
-        sign.set()
-    await other
-    assert not second.done()
-    fixture.detector.signs[0].set()
-    await asyncio.gather(first, second)
-    assert fixture.published == [7, 1, 2]
-
-
-async def test_a_frame_behind_one_that_does_not_come_back_waits_no_longer_than_its_own_budget():
-    fixture = DeskOutOfStep()
-    stuck = asyncio.create_task(fixture.detect(epoch=1, sequence=1))
-    await until(lambda: len(fixture.detector.batches) == 1)
-    fixture.detector.signs[1].set()
-    await asyncio.wait_for(fixture.detect(epoch=1, sequence=2, latency_budget_ms=50), 10)
-    assert fixture.published == [2]
-    fixture.detector.signs[0].set()
-    await stuck
-
-
-async def test_a_slow_detector_gets_fewer_frames_at_a_time():
-    fixture = DeskOutOfStep()
-    fixture.detector.busy_s = 10.0
-    for sign in fixture.detector.signs:
-        sign.set()
-    await fixture.detect()
-    fixture.service.resize(0)
-    fixture.service.resize(1)
-    fixture.detector.gate.clear()
-    calls = [asyncio.create_task(fixture.detect(camera_id=f"cam-{number}")) for number in range(3)]
-    await until(lambda: len(fixture.detector.batches) == 2)
-    fixture.detector.gate.set()
-    await asyncio.gather(*calls)
-    assert [len(batch) for batch in fixture.detector.batches] == [1, 1, 1, 1]
-
-
-async def test_frames_are_offered_whatever_becomes_of_them():
-    fixture = ServiceFixture(slots=0)
-    for sequence in (1, 4):
-        with pytest.raises(ModelUnavailable):
-            await fixture.detect(epoch=1, sequence=sequence)
-    demand = fixture.service.demand
-    assert demand.numbered_fps > 0
-    assert demand.plain_fps == 0
-    assert demand.cameras == 1
-
-
-async def test_a_frame_that_expires_or_waits_too_long_is_late_and_one_that_is_taken_at_once_is_not():
-    fixture = ServiceFixture()
-    await fixture.detect()
-    assert fixture.service.demand.late_share == 0
-    fixture.detector.fault = DeadlineExceeded("the budget ran out before the model was free")
-    with pytest.raises(DeadlineExceeded):
-        await fixture.detect()
-    assert fixture.service.demand.late_share == pytest.approx(0.5)
-
-
-async def test_a_frame_that_could_not_be_in_time_any_more_does_not_take_the_models_time():
-    fixture = ServiceFixture()
-    fixture.publisher.gate.clear()
-    calls = [asyncio.create_task(fixture.detect(latency_budget_ms=20_000)) for _ in range(20)]
-    asyncio.get_running_loop().call_later(0.4, fixture.publisher.gate.set)
-    await asyncio.gather(*calls)
-    fixture.detector.gate.clear()
-    first = asyncio.create_task(fixture.detect(latency_budget_ms=20_000))
-    begun = len(fixture.detector.batches)
-    await until(lambda: len(fixture.detector.batches) > begun)
-    began = time.monotonic()
-    with pytest.raises(DeadlineExceeded):
-        await fixture.detect(latency_budget_ms=1000)
-    assert 0.45 < time.monotonic() - began < 0.8
-    fixture.detector.gate.set()
-    await first

@@ -18,7 +18,8 @@ from app.publisher.evidence_desk import EvidenceDesk
 from app.settings.evidence import EvidenceSettings
 from app.settings.tracking import TrackingSettings
 from tests.support.evidence import grey_jpeg
-from tests.support.publisher import PublisherFixture, Time, Topic, running_publisher, until
+from tests.support.publisher import PublisherFixture, Time, Topic, running_publisher
+from tests.support.waiting import until
 
 START_S = 1_767_000_000
 RULE: Mapping[str, Any] = {

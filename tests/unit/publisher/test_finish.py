@@ -9,7 +9,8 @@ import pytest
 
 from app.errors import DeliveryRefused, DeliveryUnavailable
 from app.publisher import Closing, closing_line
-from tests.support.publisher import running_publisher, until
+from tests.support.publisher import running_publisher
+from tests.support.waiting import until
 
 PATIENCE_S = 20.0
 """Longer than anything here takes: what does not wait for it ends long before."""

@@ -11,16 +11,19 @@ from typing import Any
 import jsonschema
 import pytest
 
+from app.analysis.rules.engine import LOST_AFTER_S
 from app.analysis.rules.replay import Replay
 from app.core.channel import CHANNELS, Channel
 from app.errors import DeliveryRefused, DeliveryUnavailable, SpoolUnavailable
 from app.publisher import IncidentQuery
 from app.publisher.silences import FIRST_LOOK_S, NEXT_LOOK_S
 from app.settings.rule_lists import parse_rules
+from app.settings.tracking import TrackingSettings
 from tests.support.mortal_publishers import mortal_publishers
 from tests.support.paths import ROOT
-from tests.support.publisher import Time, Topic, until
+from tests.support.publisher import Time, Topic
 from tests.support.street import FPS, INTRUSION, LINE, START_S, Street, running_street
+from tests.support.waiting import until
 
 PASS = 14 * FPS
 """Frames until the car is gone."""
@@ -33,10 +36,10 @@ def schema(name: str) -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(read, format_checker=jsonschema.FormatChecker())
 
 
-def replayed(street: Street, *rules: Any) -> list[dict[str, Any]]:
+def replayed(street: Street, *rules: Any, lost_after: float = LOST_AFTER_S) -> list[dict[str, Any]]:
     """Run rules over the events that the topic has."""
     lines = [record.value.decode() for record in street.it.topic.records]
-    return list(Replay(parse_rules(list(map(dict, rules)))).apply(lines, "the topic"))
+    return list(Replay(parse_rules(list(map(dict, rules))), lost_after).apply(lines, "the topic"))
 
 
 def told_by_events(street: Street) -> list[dict[str, Any]]:
@@ -85,6 +88,20 @@ async def test_every_record_is_as_its_schema_says_and_has_the_headers_of_cloudev
             assert {one["ce_type"] for one in headers} == {kind.encode()}
             assert len({one["ce_id"] for one in headers}) == len(records)
             assert [one["ce_time"].decode() for one in headers] == [one["timestamp"] for one in street.bodies(channel)]
+
+
+@pytest.mark.parametrize(("lost_after", "told"), [(1.5, ["new", "end", "new"]), (4, ["new"])])
+async def test_an_object_that_is_hidden_goes_on_for_as_long_as_its_track_may_be_unseen(
+    tmp_path: Path, lost_after: float, told: list[str]
+):
+    async with running_street(tmp_path, tracking=TrackingSettings(lost_after=lost_after)) as street:
+        await street.set_rules(INTRUSION)
+        for number in range(12 * FPS):
+            await street.show(number, lambda seconds: () if 6 <= seconds < 9 else ((700.0, 200.0, 120.0, 60.0),))
+        await street.settled()
+        assert [state for _, state in street.transitions] == told
+        assert [one["state"] for one in street.bodies("objects") if one["state"] != "update"] == told
+        assert replayed(street, INTRUSION, lost_after=lost_after) == told_by_events(street)
 
 
 async def test_a_topic_that_is_away_holds_back_itself_alone(tmp_path: Path):

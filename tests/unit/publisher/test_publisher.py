@@ -13,7 +13,8 @@ from app.errors import DeliveryRefused, DeliveryUnavailable, EpochSuperseded, Fr
 from app.publisher import Submission, ask_quarantine, quarantined, read_accounts
 from app.publisher.drain import CAMERA_IDLE_S, MAX_SENT, READ_AHEAD, WINDOW
 from app.publisher.spool.spool import REPEAT_WINDOW_S
-from tests.support.publisher import Time, Topic, event, running_publisher, until
+from tests.support.publisher import Time, Topic, event, running_publisher
+from tests.support.waiting import until
 
 
 async def test_an_event_is_published_once_and_accounted_for(tmp_path: Path):
@@ -427,3 +428,35 @@ async def test_many_events_share_one_transaction(tmp_path: Path):
         await asyncio.gather(*(it.publish(str(number)) for number in range(400)))
         assert it.writer.groups - before <= 3
         assert read_accounts(tmp_path).accepted == 401
+
+
+async def test_events_that_come_together_are_one_transaction_and_each_has_its_answer(tmp_path: Path):
+    async with running_publisher(tmp_path) as it:
+        await it.publish("a", 1, 5)
+        before = it.writer.groups
+        outcomes = await it.publisher.publish_group(
+            [
+                Submission(event("a"), 1, 5),  # committed before
+                Submission(event("b"), 1, 6),
+                Submission(event("late"), 1, 4),
+                Submission(event("c"), 1, 7),
+                Submission(event("c"), 1, 7),  # twice in one call
+                Submission(event("d", "other")),
+            ]
+        )
+        assert it.writer.groups == before + 1
+        repeated, b, late, c, again, d = outcomes
+        assert isinstance(late, FrameRepeated)
+        assert [one.repeated for one in (repeated, b, c, d)] == [True, False, False, False]
+        assert again is c
+        await it.until(lambda now: now.published == 4)
+        assert [frame for frame in it.topic.frames if frame != "d"] == ["a", "b", "c"]
+
+
+async def test_a_group_is_carried_through_though_nobody_waits_for_it(tmp_path: Path):
+    async with running_publisher(tmp_path) as it:
+        await it.publish("a", 1, 1)
+        caller = asyncio.create_task(it.publisher.publish_group([Submission(event("b"), 1, 2), Submission(event("c"))]))
+        await until(lambda: it.now.in_flight == 2)
+        caller.cancel()
+        await it.until(lambda now: now.published == 3 and not now.in_flight)

@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.event import DetectedObject, DetectionEvent, StageLatencies, make_event_id
+from app.errors import DeliveryRefused
 from app.publisher import make_record
 from app.publisher.record import make_outbox_record
 from app.publisher.spool.outbox import OutboxRecord
@@ -189,3 +191,34 @@ def found(node: Any):
     elif isinstance(node, list):
         for value in node:
             yield from found(value)
+
+
+numbers = st.floats(0, 1e6, allow_nan=False) | st.floats(0, 1e-6) | st.just(5e-324) | st.just(1e22)
+
+
+@given(box=st.tuples(numbers, numbers, numbers, numbers), confidence=st.floats(0, 1), name=st.text(max_size=8))
+def test_a_record_is_what_python_s_own_encoder_would_write(
+    box: tuple[float, float, float, float], confidence: float, name: str
+):
+    made = event(frame_id=name, objects=(DetectedObject(name, 2, confidence, box, 2**53 - 1),))
+    try:
+        value = make_record(made, total_ms=24.8).value
+    except DeliveryRefused:
+        with pytest.raises(UnicodeEncodeError):
+            name.encode()
+        return
+    reported = json.loads(value)
+    again = json.dumps(reported, separators=(",", ":"), ensure_ascii=False)
+    assert json.loads(again) == reported
+    assert list(reported)[:6] == ["schema_version", "event_id", "timestamp", "camera_id", "frame_id", "frame"]
+    (found,) = reported["detections"]
+    assert found["bbox"] == [round(side, 2) for side in box]
+    assert found["confidence"] == round(confidence, 4)
+    assert (found["class"], reported["frame_id"], found["track_id"]) == (name, name, 2**53 - 1)
+
+
+def test_incidents_are_written_as_they_are_published():
+    anomalies = ({"anomaly_id": "a", "value": np.float64(10.2), "track_ids": [1, 2]},)
+    assert body(event(anomalies=anomalies))["anomalies"] == [{"anomaly_id": "a", "value": 10.2, "track_ids": [1, 2]}]
+    with pytest.raises(DeliveryRefused):
+        make_record(event(anomalies=({"value": float("nan")},)), total_ms=1)

@@ -36,6 +36,7 @@ from app.publisher.spool.codec import load
 from app.publisher.spool.rows import Arrival
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.settings.tracking import TrackingSettings
+from tests.support.detection_service import Observer
 from tests.support.publisher import RecordingObserver
 
 DEATHS = 20
@@ -209,7 +210,7 @@ async def load_the_service(folder: Path, replicas: Replicas, slots: int, ingress
 
     def ingress() -> DetectionService:
         made = DetectionService(
-            replicas, [here], limits=ServiceLimits(max_batch_size=3), observer=Quiet(), clock=Stepping()
+            replicas, [here], limits=ServiceLimits(max_batch_size=3), observer=Observer(), clock=Stepping()
         )
         made.resize(slots)
         return made
@@ -229,19 +230,6 @@ async def load_the_service(folder: Path, replicas: Replicas, slots: int, ingress
     await service.close()
     await publisher.close()
     return here
-
-
-class Quiet:
-    """An observer that keeps nothing."""
-
-    def batch(self, size: int) -> None:
-        """Do nothing."""
-
-    def waiting(self, frames: int) -> None:
-        """Do nothing."""
-
-    def answered(self, event: DetectionEvent) -> None:
-        """Do nothing."""
 
 
 def check(here: Here) -> None:

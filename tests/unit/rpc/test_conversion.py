@@ -13,7 +13,7 @@ from app import errors
 from app.core.clock import Clock
 from app.core.event import DetectedObject, DetectionEvent, StageLatencies
 from app.core.wanted import AS_CONFIGURED, Wanted
-from app.rpc.codes import COMMITTED_EPOCH, UNKNOWN_FAULT, committed_epoch, metadata_of, status_of
+from app.rpc.codes import COMMITTED_EPOCH, MAX_FPS, UNKNOWN_FAULT, committed_epoch, max_fps, metadata_of, status_of
 from app.rpc.conversion import read_request, write_response
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 
@@ -184,3 +184,18 @@ def test_more_or_longer_labels_than_a_model_has_are_refused(classes: list[str], 
     message.classes.extend(classes)
     with pytest.raises(errors.RequestError, match=f"^{refusal}$"):
         read_request(message, clock())
+
+
+def test_a_refusal_for_lack_of_time_or_room_says_how_often_to_send():
+    for error in (errors.DeadlineExceeded("late"), errors.Overloaded("full")):
+        assert max_fps(metadata_of(error, 7.5)) == 7.5
+        assert metadata_of(error) == []
+    assert metadata_of(errors.ImageError("no image"), 7.5) == []
+    for written in ("soon", "-1", "0", "nan", "1.2.3", b"7"):
+        assert max_fps([(MAX_FPS, written)]) is None
+
+
+def test_an_answer_says_how_often_to_send_where_the_service_says_so():
+    event = DetectionEvent("cam", "f", 0, 320, 180, "m.pt", (), StageLatencies(0, 0, 0, 0, 0))
+    assert not write_response(event, 5.0).HasField("max_fps")
+    assert write_response(event, 5.0, 7.5).max_fps == 7.5

@@ -5,27 +5,20 @@ import random
 import pytest
 
 from app.core.service_time import FIT_S, BatchTimes, ServiceTime, join_service_times
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 50.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.manual_seconds import ManualSeconds
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> ManualSeconds:
+    return ManualSeconds()
 
 
 @pytest.fixture
-def times(clock: Clock) -> BatchTimes:
+def times(clock: ManualSeconds) -> BatchTimes:
     return BatchTimes(clock)
 
 
-def test_what_a_batch_and_what_a_frame_costs_are_separated(times: BatchTimes, clock: Clock):
+def test_what_a_batch_and_what_a_frame_costs_are_separated(times: BatchTimes, clock: ManualSeconds):
     chance = random.Random(7)
     for _ in range(60):
         frames = chance.randint(1, 8)
@@ -55,7 +48,7 @@ def test_larger_batches_that_seem_cheaper_do_not_make_a_frame_cost_less_than_not
     assert fit.fixed_s > 0
 
 
-def test_the_busy_share_is_that_of_the_last_seconds(times: BatchTimes, clock: Clock):
+def test_the_busy_share_is_that_of_the_last_seconds(times: BatchTimes, clock: ManualSeconds):
     for _ in range(100):
         clock.now += 0.1
         times.record(1, 0.06)
@@ -68,7 +61,7 @@ def test_the_busy_share_is_that_of_the_last_seconds(times: BatchTimes, clock: Cl
     assert rested.busy == 0
 
 
-def test_there_is_no_service_time_where_no_batch_ran_recently(times: BatchTimes, clock: Clock):
+def test_there_is_no_service_time_where_no_batch_ran_recently(times: BatchTimes, clock: ManualSeconds):
     assert times.reading() is None
     times.record(2, 0.1)
     clock.now += FIT_S + 1

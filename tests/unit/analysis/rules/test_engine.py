@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.analysis.rules.anomaly import Anomaly
-from app.analysis.rules.engine import CameraRules, apply_rules, end_camera, make_camera_rules
+from app.analysis.rules.engine import LOST_AFTER_S, CameraRules, apply_rules, end_camera, make_camera_rules
 from app.analysis.rules.example import START_MS, frame_at
 from app.analysis.rules.frame import Frame
 from app.analysis.rules.state import RulesState
@@ -20,8 +20,8 @@ QUEUE: dict[str, Any] = {"id": "queue", "type": "crowd", "zone": ALL, "count": 2
 WAIT: dict[str, Any] = {"id": "wait", "type": "loitering", "zone": ALL, "dwell": 20}
 
 
-def ready(*rules: dict[str, Any], camera: str = "cam") -> CameraRules:
-    return make_camera_rules(parse_rules(rules), camera)
+def ready(*rules: dict[str, Any], camera: str = "cam", lost_after: float = LOST_AFTER_S) -> CameraRules:
+    return make_camera_rules(parse_rules(rules), camera, lost_after)
 
 
 def run(state: RulesState, frames: Any, rules: CameraRules) -> tuple[RulesState, list[Anomaly]]:
@@ -66,6 +66,14 @@ def test_a_track_that_comes_back_too_late_is_another_incident():
     found = judged(YARD, scene)
     assert reported(found) == [("new", (7,), 0.0), ("end", (7,), 4.8, "track_lost"), ("new", (7,), 7.0)]
     assert found[0].anomaly_id == found[1].anomaly_id != found[2].anomaly_id
+
+
+@pytest.mark.parametrize(("lost_after", "same"), [(0.7, False), (1.5, False), (2.3, True), (10, True)])
+def test_a_track_is_lost_as_the_tracker_loses_it(lost_after: float, same: bool):
+    scene = film({7: lambda now: None if 5 <= now < 7 else (0.5, 0.5)}, 10)
+    _, found = run(RulesState(), scene, ready(YARD, lost_after=lost_after))
+    states = [one.state for one in found if one.state != "update"]
+    assert states == (["new"] if same else ["new", "end", "new"])
 
 
 def test_a_track_that_left_and_is_lost_ended_when_it_left():

@@ -56,6 +56,18 @@ def test_left_and_right_are_seen_from_a_to_b():
     assert directions(rightwards, film({7: drives(0.5, 0.3, 0, 0.1)}, 4)) == ["left_to_right"]
 
 
+def test_a_wide_object_that_stands_on_the_line_counts_nothing():
+    """A box three times as wide as it is high, off by 2 % of its sides."""
+    for seed in range(5):
+        scene = film({7: lambda _: (0.5, 0.5)}, 60, width=0.3, height=0.1)
+        assert judged(RULE, jittered(scene, seed=seed)) == []
+
+
+def test_a_wide_object_that_drives_over_the_line_counts_once():
+    scene = film({7: drives(0.2, 0.5, 0.1)}, 6, width=0.3, height=0.1)
+    assert directions(RULE, scene) == ["left_to_right"]
+
+
 def test_a_wobble_on_the_line_counts_nothing():
     """Fifty times over the line by less than the band."""
     scene = film({7: lambda now: (0.5 + (0.008 if int(now * 5) % 2 else -0.008), 0.5)}, 21)

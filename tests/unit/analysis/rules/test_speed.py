@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from app.analysis.rules.example import frame_at
+from app.analysis.rules.frame import SeenObject
 from app.analysis.rules.homography import Homography
 from tests.unit.analysis.rules.scenes import ALL, LOWER_HALF, drives, film, jittered, judged
 
@@ -42,6 +44,19 @@ def test_a_wide_picture_has_the_same_ground():
         for one in film({7: drives(0.1, 0.5, 0.12)}, 5)
     ]
     assert judged(RULE, frames)[0].value == pytest.approx(43.2, abs=0.1)
+
+
+def test_boxes_that_the_border_cuts_off_do_not_count():
+    """A lorry that is wholly in the picture for a second."""
+
+    def cut_off(now: float) -> tuple[SeenObject, ...]:
+        left, right = (max(0.0, min(1000.0, 1000 * (0.2 * now + side))) for side in (-0.7, 0.1))
+        return (SeenObject("truck", 0.9, (round(left, 2), 400.0, round(right - left, 2), 100.0), 7),)
+
+    frames = [replace(frame_at(number / 5, []), objects=cut_off(number / 5)) for number in range(28)]
+    (new,) = judged({**RULE, "limit": 65}, frames)
+    assert new.value == pytest.approx(72, abs=0.1)
+    assert new.track_ids == (7,)
 
 
 def test_one_wild_box_is_no_speed():

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from app.analysis.tracking.frame import ObservedFrame, TrackedFrame
+from app.analysis.tracking.frame import ObservedBox, ObservedFrame, TrackedFrame
 from app.analysis.tracking.state import CameraTracks
 from app.analysis.tracking.tracker import track
 from app.settings.tracking import TrackingSettings
@@ -17,12 +15,8 @@ Box = tuple[float, float, float, float]
 
 def frame(seconds: float, boxes: Sequence[Box] = (), score: float = 0.9, class_id: int = 2) -> ObservedFrame:
     """Return a frame ``seconds`` after the start; all its boxes have one score and class."""
-    return ObservedFrame(
-        captured_at_ns=START_S * 10**9 + round(seconds * 1e9),
-        boxes=np.array(boxes, float).reshape(-1, 4),
-        scores=np.full(len(boxes), score),
-        class_ids=np.full(len(boxes), class_id),
-    )
+    seen = tuple(ObservedBox(*map(float, box), score, class_id) for box in boxes)
+    return ObservedFrame(START_S * 10**9 + round(seconds * 1e9), seen)
 
 
 def moving(seconds: float, speed: float = 100.0, x: float = 100.0, y: float = 200.0) -> Box:
@@ -37,12 +31,12 @@ class Camera:
     def __init__(self, options: TrackingSettings | None = None) -> None:
         self.options = options or TrackingSettings()
         self.state = CameraTracks()
-        self.last = TrackedFrame(np.zeros(0, np.int64), 0, late=False)
+        self.last = TrackedFrame((), 0, late=False)
 
     def see(self, observed: ObservedFrame) -> list[int]:
         """Return the ids of the frame's boxes."""
         self.state, self.last = track(self.state, observed, self.options)
-        return self.last.ids.tolist()
+        return list(self.last.ids)
 
     def restart(self) -> None:
         """Go on from the stored state, as after a death."""

@@ -7,59 +7,62 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.analysis.tracking.motion import Motion
+from app.analysis.tracking.motion import Motion, Place, begin_motion, predict, step_of, update
 
-PLACES = np.array([[100.0, 200, 40, 80], [300, 50, 120, 60]])
-
-
-def seconds(value: float) -> np.ndarray:
-    return np.full(2, value)
+PLACE: Place = (100.0, 200.0, 40.0, 80.0)
+OTHER: Place = (300.0, 50.0, 120.0, 60.0)
 
 
-def moved() -> Motion:
-    later = PLACES + np.array([20.0, -5, 0, 0])
-    return Motion.begin(PLACES).predict(seconds(0.2)).update(later)
+def after(motion: Motion, seconds: float) -> Motion:
+    return predict(motion, step_of(seconds))
 
 
+def moved(place: Place = PLACE) -> Motion:
+    x, y, width, height = place
+    return update(after(begin_motion(place), 0.2), (x + 20.0, y - 5, width, height))
+
+
+def place_of(motion: Motion) -> Place:
+    x, y, width, height = (one[0] for one in motion)
+    return x, y, width, height
+
+
+@pytest.mark.parametrize("place", [PLACE, OTHER])
 @given(st.floats(0.01, 2), st.floats(0.01, 2))
-def test_two_steps_are_one_of_their_length(first: float, second: float):
-    once, twice = moved().predict(seconds(first + second)), moved().predict(seconds(first)).predict(seconds(second))
-    assert np.allclose(once.place, twice.place)
-    assert np.allclose(once.velocity, twice.velocity)
-    assert np.allclose(once.variance, twice.variance, rtol=1e-6, atol=1e-9)
+def test_two_steps_are_one_of_their_length(place: Place, first: float, second: float):
+    once, twice = after(moved(place), first + second), after(after(moved(place), first), second)
+    for one, other in zip(once, twice, strict=True):
+        assert np.allclose(one[:2], other[:2])
+        assert np.allclose(one[2:], other[2:], rtol=1e-6, atol=1e-9)
 
 
 def test_no_time_changes_nothing():
-    now, before = moved().predict(seconds(0)), moved()
-    assert np.allclose(now.place, before.place)
-    assert np.allclose(now.variance, before.variance)
+    assert np.allclose(after(moved(), 0), moved())
 
 
 @given(st.floats(0.01, 3), st.floats(0.01, 3))
 def test_the_longer_the_less_is_known(one: float, other: float):
     shorter, longer = sorted((one, other))
-    assert (moved().predict(seconds(shorter)).variance[0] <= moved().predict(seconds(longer)).variance[0]).all()
+    for less, more in zip(after(moved(), shorter), after(moved(), longer), strict=True):
+        assert less[2] <= more[2]
 
 
 @given(st.floats(0.01, 3))
 def test_a_match_teaches(gap: float):
-    before = moved().predict(seconds(gap))
-    after = before.update(before.place)
-    assert np.array_equal(after.place, before.place)
-    assert (after.variance[0] < before.variance[0]).all()
-    assert (after.variance[2] < before.variance[2]).all()
-    assert (after.variance[0] * after.variance[2] >= after.variance[1] ** 2).all()
+    before = after(moved(), gap)
+    matched = update(before, place_of(before))
+    assert place_of(matched) == place_of(before)
+    for (_, _, variance, both, drift), (_, _, unsure, _, unknown) in zip(matched, before, strict=True):
+        assert variance < unsure
+        assert drift < unknown
+        assert variance * drift >= both**2
 
 
 @pytest.mark.parametrize("fps", [2, 5, 25])
 def test_a_velocity_is_learned_in_pixels_a_second_whatever_the_frame_rate(fps: int):
-    motion = Motion.begin(PLACES)
+    motion = begin_motion(PLACE)
     for number in range(1, 3 * fps):
-        motion = motion.predict(seconds(1 / fps)).update(PLACES + np.array([60.0, 30, 0, 0]) * number / fps)
-    assert motion.velocity[:, 0] == pytest.approx([60, 60], abs=4)
-    assert motion.velocity[:, 1] == pytest.approx([30, 30], abs=2)
-
-
-def test_tracks_are_independent_of_each_other():
-    both, alone = moved(), moved().of(np.array([1]))
-    assert np.array_equal(both.predict(seconds(0.3)).place[1:], alone.predict(np.array([0.3])).place)
+        seconds = number / fps
+        motion = update(after(motion, 1 / fps), (100.0 + 60 * seconds, 200.0 + 30 * seconds, 40.0, 80.0))
+    assert motion[0][1] == pytest.approx(60, abs=4)
+    assert motion[1][1] == pytest.approx(30, abs=2)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.analysis.tracking.state import TRACK, CameraTracks
+from app.analysis.tracking.state import TRACK_BYTES, CameraTracks, store_track
 from app.errors import StateUnreadable
 from tests.unit.analysis.tracking.scenes import Camera, frame, moving
 
@@ -22,13 +21,16 @@ def followed() -> CameraTracks:
     return camera.state
 
 
-@given(st.binary(max_size=3 * TRACK.itemsize), st.integers(-(2**63), 2**63 - 1), st.integers(0, 2**53))
+@given(st.binary(max_size=3 * TRACK_BYTES), st.integers(-(2**63), 2**63 - 1), st.integers(0, 2**53))
 def test_any_state_comes_back_exactly(noise: bytes, last_frame_ns: int, next_id: int):
-    tracks = np.frombuffer(noise[: len(noise) // TRACK.itemsize * TRACK.itemsize], TRACK)
-    state = CameraTracks(last_frame_ns, next_id, tracks)
-    again = CameraTracks.load(state.dump())
-    assert (again.last_frame_ns, again.next_id) == (last_frame_ns, next_id)
-    assert again.tracks.tobytes() == tracks.tobytes()
+    state = CameraTracks(last_frame_ns, next_id, noise[: len(noise) // TRACK_BYTES * TRACK_BYTES])
+    assert CameraTracks.load(state.dump()) == state
+    assert len(state) == len(list(state)) == len(noise) // TRACK_BYTES
+
+
+def test_a_track_is_what_was_stored():
+    for one in followed():
+        assert store_track(one.id, one.seen_at_ns, one.class_id, one.class_weight, one.motion) == one.stored
 
 
 def test_a_camera_that_was_never_seen_comes_back():

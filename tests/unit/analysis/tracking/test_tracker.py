@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.analysis.tracking.frame import NO_TRACK, ObservedFrame
+from app.analysis.tracking.frame import NO_TRACK, ObservedBox, ObservedFrame
+from app.analysis.tracking.motion import Motion
 from app.analysis.tracking.state import MOST_TRACKS, CameraTracks
 from app.analysis.tracking.tracker import track
 from app.settings.tracking import TrackingSettings
@@ -28,9 +31,10 @@ def scenes(draw: st.DrawFn) -> list[ObservedFrame]:
         observed = frame(seconds, [(x, y, x + width, y + height) for x, y, width, height in boxes])
         scores = draw(st.lists(st.floats(0, 1), min_size=len(boxes), max_size=len(boxes)))
         classes = draw(st.lists(st.integers(0, 1), min_size=len(boxes), max_size=len(boxes)))
-        frames.append(
-            ObservedFrame(observed.captured_at_ns, observed.boxes, np.array(scores, float), np.array(classes, int))
-        )
+        mixed = [
+            ObservedBox(*box[:4], score, kind) for box, score, kind in zip(observed.boxes, scores, classes, strict=True)
+        ]
+        frames.append(ObservedFrame(observed.captured_at_ns, tuple(mixed)))
     return frames
 
 
@@ -84,7 +88,7 @@ def test_a_frame_that_is_not_later_has_no_ids_and_changes_nothing():
     for seconds in (0.4, 0.2, -5.0):
         after, tracked = track(before, frame(seconds, [moving(seconds)]), TrackingSettings())
         assert after is before
-        assert (tracked.ids.tolist(), tracked.late, tracked.started) == ([NO_TRACK], True, 0)
+        assert (tracked.ids, tracked.late, tracked.started) == ((NO_TRACK,), True, 0)
     assert camera.see(frame(0.6, [moving(0.6)])) == [START_S * 100]
 
 
@@ -116,7 +120,7 @@ def test_a_weak_box_continues_a_track_and_begins_none():
     assert set(ids[1:]) == {START_S * 100}
     alone = Camera()
     assert [alone.see(frame(number / 5, [moving(0)], score=0.49)) for number in range(5)] == [[NO_TRACK]] * 5
-    assert len(alone.state.tracks) == 0
+    assert len(alone.state) == 0
 
 
 def test_a_box_below_low_is_ignored():
@@ -130,7 +134,7 @@ def test_a_class_that_changes_for_a_frame_is_no_other_object():
     camera = Camera()
     ids = [camera.see(frame(n / 5, [moving(n / 5)], class_id=3 if n == 4 else 2))[0] for n in range(8)]
     assert set(ids[1:]) == {START_S * 100}
-    assert camera.state.tracks["class_id"].tolist() == [2]
+    assert [one.class_id for one in camera.state] == [2]
 
 
 def test_of_two_boxes_in_one_place_the_one_of_its_class_continues_a_track():
@@ -138,7 +142,7 @@ def test_of_two_boxes_in_one_place_the_one_of_its_class_continues_a_track():
     for number in range(4):
         camera.see(frame(number / 5, [moving(number / 5)]))
     here = moving(0.8)
-    both = ObservedFrame(frame(0.8).captured_at_ns, np.array([here, here]), np.array([0.9, 0.9]), np.array([0, 2]))
+    both = ObservedFrame(frame(0.8).captured_at_ns, tuple(ObservedBox(*here, 0.9, kind) for kind in (0, 2)))
     assert camera.see(both) == [NO_TRACK, START_S * 100]
 
 
@@ -147,20 +151,13 @@ def test_of_two_boxes_in_one_place_the_one_of_its_class_continues_a_track():
 def test_the_order_of_the_boxes_makes_no_difference(frames: list[ObservedFrame], random):
     usual, shuffled = Camera(), Camera()
     for observed in frames:
-        order = list(range(len(observed)))
+        order = list(range(len(observed.boxes)))
         random.shuffle(order)
-        mixed = ObservedFrame(
-            observed.captured_at_ns, observed.boxes[order], observed.scores[order], observed.class_ids[order]
-        )
-        pairs = {(tuple(box), score, kind): 0 for box, score, kind in _keys(observed)}
+        mixed = ObservedFrame(observed.captured_at_ns, tuple(observed.boxes[index] for index in order))
         usual_ids, mixed_ids = usual.see(observed), shuffled.see(mixed)
-        if len(pairs) == len(observed):  # boxes that are equal in everything are interchangeable
+        if len(set(observed.boxes)) == len(order):  # boxes that are equal in everything are interchangeable
             assert [usual_ids[index] for index in order] == mixed_ids
         assert usual.state.dump() == shuffled.state.dump()
-
-
-def _keys(observed: ObservedFrame) -> list[tuple[list[float], float, int]]:
-    return list(zip(observed.boxes.tolist(), observed.scores.tolist(), observed.class_ids.tolist(), strict=True))
 
 
 @settings(max_examples=30)
@@ -179,13 +176,14 @@ def test_frames_without_boxes_make_no_difference(frames: list[ObservedFrame], be
     usual, other = Camera(), Camera()
     for observed in frames:
         ids = usual.see(observed)
-        empty = frame(0)
-        other.see(
-            ObservedFrame(observed.captured_at_ns - round(before * 1e9), empty.boxes, empty.scores, empty.class_ids)
-        )
+        other.see(ObservedFrame(observed.captured_at_ns - round(before * 1e9), ()))
         ours = other.see(observed)
         assert [mine == NO_TRACK for mine in ours] == [theirs == NO_TRACK for theirs in ids]
-        assert usual.state.tracks["motion"][:, 0].tobytes() == other.state.tracks["motion"][:, 0].tobytes()
+        assert [_places(one.motion) for one in usual.state] == [_places(one.motion) for one in other.state]
+
+
+def _places(motion: Motion) -> list[float]:
+    return [place for place, *_ in motion]
 
 
 @settings(max_examples=30)
@@ -211,8 +209,10 @@ def test_no_id_is_used_twice(frames: list[ObservedFrame]):
 def test_a_picture_of_another_size_has_the_same_ids(frames: list[ObservedFrame], factor: float):
     usual, scaled = Camera(), Camera()
     for observed in frames:
-        larger = ObservedFrame(observed.captured_at_ns, observed.boxes * factor, observed.scores, observed.class_ids)
-        assert usual.see(observed) == scaled.see(larger)
+        larger = tuple(
+            ObservedBox(*(factor * side for side in box[:4]), box.score, box.class_id) for box in observed.boxes
+        )
+        assert usual.see(observed) == scaled.see(ObservedFrame(observed.captured_at_ns, larger))
 
 
 def test_a_state_that_was_lost_or_is_old_leads_to_no_id_that_was_used():
@@ -239,12 +239,11 @@ def test_the_tracks_that_are_kept_are_bounded():
             for y in range(10)
         ]
         camera.see(frame(number / 25, boxes))
-    assert len(camera.state.tracks) == MOST_TRACKS
-    assert (camera.state.tracks["seen_at_ns"] >= frame(1 / 25).captured_at_ns).all()
+    assert len(camera.state) == MOST_TRACKS
+    assert all(one.seen_at_ns >= frame(1 / 25).captured_at_ns for one in camera.state)
 
 
 def test_boxes_that_are_no_boxes_are_refused():
-    with pytest.raises(ValueError, match="do not describe the same objects"):
-        ObservedFrame(0, np.zeros((2, 4)), np.zeros(1), np.zeros(2, int))
-    with pytest.raises(ValueError, match="not finite"):
-        ObservedFrame(0, np.full((1, 4), np.nan), np.zeros(1), np.zeros(1, int))
+    for box in (ObservedBox(0, 0, math.nan, 1, 0.9, 2), ObservedBox(0, 0, 1, 1, math.inf, 2)):
+        with pytest.raises(ValueError, match="not finite"):
+            ObservedFrame(0, (box,))

@@ -54,6 +54,46 @@ def test_a_service_that_stopped_for_two_seconds_delivers_as_before_within_three(
     assert came.rate(14, 17) > 0.75 * before
 
 
+TOLD = [replace(load, explicit=True) for load in OVERLOADS]
+
+
+@pytest.mark.parametrize("load", TOLD, ids=lambda load: f"{load.cameras} x {load.fps} FPS")
+def test_cameras_that_are_told_how_often_to_send_use_all_there_is_in_equal_shares(load: Load):
+    came = Simulation(load, seed=1).run(40)
+    assert came.use > 0.94
+    assert came.within > 0.94
+    assert came.fairness > 0.98
+    assert came.expired < 0.2 * len(came.delays)
+
+
+def test_cameras_that_are_told_lose_nothing_without_overload_or_by_single_late_answers():
+    free = Simulation(Load(8, 5, 0.025, explicit=True), seed=1).run(30)
+    assert (len(free.delays), free.expired) == (pytest.approx(8 * 5 * 30, rel=0.01), 0)
+    late = Simulation(Load(8, 30, 0.002, call_s=0.006, batch=16, late_share=0.05, explicit=True), seed=1).run(20)
+    assert late.rate(0, 20) > 0.95 * 8 * 30
+    assert late.fairness > 0.99
+
+
+@pytest.mark.parametrize(
+    "load", [Load(8, 20, 0.015, explicit=True), Load(16, 10, 0.042, explicit=True)], ids=["fast", "slow"]
+)
+def test_cameras_that_are_told_are_back_three_seconds_after_a_stop_or_a_neighbour(load: Load):
+    stopped = Simulation(replace(load, stops=((12, 14),)), seed=1).run(20)
+    assert stopped.rate(16, 20) > 0.9 * stopped.rate(4, 12)
+    disturbed = Simulation(replace(load, neighbour=(12, 18)), seed=1).run(26)
+    assert disturbed.rate(14, 18) > 0.45 * disturbed.rate(4, 12)
+    assert disturbed.rate(21, 26) > 0.85 * disturbed.rate(4, 12)
+
+
+def test_what_is_delivered_never_falls_as_more_is_offered():
+    capacity = 2 / 0.03
+    delivered = []
+    for times in (0.75, 1.25, 2.0, 6.0):
+        load = Load(8, times * capacity / 8, 0.03, explicit=True)
+        delivered.append(Simulation(load, seed=1).run(10).rate(0, 10))
+    assert min(delivered[1:]) > 0.9 * min(max(delivered), capacity)
+
+
 def test_the_same_seed_gives_the_same_result():
     load = OVERLOADS[0]
     assert Simulation(load, seed=7).run(20).delays == Simulation(load, seed=7).run(20).delays

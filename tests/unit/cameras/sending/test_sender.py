@@ -28,8 +28,8 @@ from tests.support.cameras import (
     camera_of,
     grey,
     running,
-    until,
 )
+from tests.support.waiting import until
 
 
 async def test_a_slow_service_gets_the_newest_frame_and_the_others_are_superseded(

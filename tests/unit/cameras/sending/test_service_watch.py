@@ -14,7 +14,8 @@ from app.cameras.outcome import Outcome
 from app.cameras.sending.service_watch import ServiceWatch
 from app.cameras.status import ServiceTrouble
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
-from tests.support.cameras import ManualClock, ScriptedSource, Sources, camera_of, running, until
+from tests.support.cameras import ManualClock, ScriptedSource, Sources, camera_of, running
+from tests.support.waiting import until
 
 OK = Outcome.accepted(pb.DetectResponse())
 AWAY = Outcome.dropped(DropReason.UNAVAILABLE, "no server")

@@ -210,3 +210,42 @@ def test_a_delay_that_is_always_long_slows_no_camera():
     for number in range(200):
         pace.record(IDLE, number / 10, round_trip_s=0.16 + 0.02 * (number % 2))
     assert not pace.slowed
+
+
+def told(max_fps: float, queue_ms: float = 3) -> Outcome:
+    return Outcome.accepted(pb.DetectResponse(latency=pb.StageLatency(queue_ms=queue_ms), max_fps=max_fps))
+
+
+def test_a_camera_sends_as_often_as_the_service_says_whatever_its_own_frames_wait():
+    pace = Pace(10, 0.2)
+    pace.record(told(4, queue_ms=120), 0.1, round_trip_s=0.16)
+    assert (pace.rate, pace.slowed) == (4, True)
+    pace.record(told(7), 0.2, round_trip_s=0.05)
+    assert pace.rate == 7
+    pace.record(told(1_000, queue_ms=120), 0.3, round_trip_s=0.16)
+    assert (pace.rate, pace.slowed) == (10, False)
+
+
+def test_a_service_that_says_how_often_may_ask_for_less_than_a_camera_would_by_itself():
+    pace = Pace(30, 0.2)
+    pace.record(told(0.5), 0.1, round_trip_s=0.05)
+    pace.send(0.2)
+    assert pace.wait_s(0.2) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("max_fps", [0.0, -1.0, float("nan")])
+def test_a_rate_that_is_none_counts_as_if_the_service_said_nothing(max_fps: float):
+    assert told(max_fps).max_fps is None
+    pace = Pace(10, 0.2)
+    pace.record(told(max_fps), 0.1, round_trip_s=0.05)
+    assert not pace.slowed
+
+
+def test_frames_that_the_service_refuses_slow_a_camera_until_it_says_how_often_again():
+    pace = Pace(10, 0.2)
+    pace.record(told(8), 0.1, round_trip_s=0.05)
+    for number in range(5):
+        pace.record(Outcome.dropped(DropReason.DEADLINE), 0.2 + number / 10, round_trip_s=0.05)
+    assert pace.rate < 5
+    pace.record(told(8), 0.8, round_trip_s=0.05)
+    assert pace.rate == 8

@@ -21,6 +21,7 @@ from app.publisher.kafka.sink import KafkaSink
 from app.publisher.kafka.timeouts import Timeouts
 from app.settings.connections import KafkaSettings
 from tests.support.scripted_broker import Answer, Judge, ScriptedBroker
+from tests.support.waiting import until
 
 TOPIC = "answers"
 
@@ -35,19 +36,14 @@ def first(times: int, answer: Answer) -> Judge:
     return lambda values: left.pop() if left and any(value.startswith(b"bad") for value in values) else None
 
 
-async def until(condition) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 @asynccontextmanager
 async def sink_on(broker: ScriptedBroker, timeouts: Timeouts = Timeouts()) -> AsyncIterator[KafkaSink]:  # noqa: B008
     async def find() -> tuple[str, ...]:
         return (broker.address,)
 
     async with broker:
-        sink = KafkaSink(KafkaSettings(bootstrap_servers=(broker.address,), topic=TOPIC), find, timeouts)
+        settings = KafkaSettings(bootstrap_servers=(broker.address,), topic=TOPIC)
+        sink = KafkaSink(settings, find, timeouts, watches_addresses=False)  # requests are counted here
         sink.start()
         try:
             await until(lambda: sink.connected)

@@ -11,12 +11,13 @@ from datetime import timedelta
 import pytest
 
 from app.core.ports import free_port
-from app.errors import DeliveryRefused
+from app.errors import DeliveryRefused, DeliveryUnavailable
 from app.publisher import EventRecord
 from app.publisher.kafka.preflight import Needs, check_broker
 from app.publisher.kafka.sink import KafkaSink
 from app.publisher.kafka.topic import Right, Topic, TopicConfig, principal_of, rights_of
 from app.publisher.kafka.topic_check import crowded_bytes, topic_warnings
+from app.publisher.kafka.troubles import Trouble
 from app.settings.connections import KafkaSettings
 from tests.support.scripted_broker import ScriptedBroker
 
@@ -143,7 +144,32 @@ async def test_a_dead_address_among_several_is_reported_while_events_are_deliver
         assert (sink.warning, sink.trouble) == (f"nothing listens on {dead}", "")
         await sink.send(record(timedelta()))
         await sink.close()
-    assert f"a bootstrap address of Kafka fails: nothing listens on {dead}" in caplog.text
+    assert f"an address of Kafka fails: nothing listens on {dead}" in caplog.text
+
+
+async def test_a_broker_that_cannot_be_reached_where_it_says_is_named_while_others_take_events(
+    caplog: pytest.LogCaptureFixture,
+):
+    port = free_port()
+    async with ScriptedBroker("events", lambda _: None, partitions=1, others={2: port}) as broker:
+        settings = KafkaSettings(bootstrap_servers=(broker.address,), topic="events")
+        said = Trouble.ADVERTISED.say(
+            peer=broker.address,
+            node=2,
+            advertised=f"127.0.0.1:{port}",
+            why=Trouble.NOTHING_LISTENS.say(peer=f"127.0.0.1:{port}"),
+        )
+        with pytest.raises(DeliveryUnavailable) as raised:
+            await asyncio.to_thread(check_broker, settings, NEEDS)
+        assert str(raised.value) == said
+        sink = await connected(settings)
+        async with asyncio.timeout(20):
+            while not sink.warning:
+                await asyncio.sleep(0.005)
+        assert (sink.warning, sink.trouble) == (said, "")
+        await sink.send(record(timedelta()))
+        await sink.close()
+    assert f"an address of Kafka fails: {said}" in caplog.text
 
 
 async def connected(settings: KafkaSettings) -> KafkaSink:

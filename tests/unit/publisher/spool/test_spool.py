@@ -24,7 +24,7 @@ from tests.support.publisher import NOW, arrival, event
 
 
 def filled(folder: Path, count: int, body: bytes = b"") -> list[int]:
-    """Commit events, close, and give their ids."""
+    """Commit events, close, and return their ids."""
     spool = Spool(SpoolOptions(folder))
     taken = spool.commit([arrival(f"e{number}", f"cam-{number % 5}", number + 1, body) for number in range(count)])
     spool.close()

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&sightline/inference/v1/inference.proto\x12\x16sightline.inference.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcb\x02\n\rDetectRequest\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12\x10\n\x08\x66rame_id\x18\x02 \x01(\t\x12\r\n\x05image\x18\x03 \x01(\x0c\x12/\n\x0b\x63\x61ptured_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0csource_width\x18\x05 \x01(\r\x12\x15\n\rsource_height\x18\x06 \x01(\r\x12\x19\n\x11latency_budget_ms\x18\x07 \x01(\r\x12\r\n\x05\x65poch\x18\x08 \x01(\x04\x12\x10\n\x08sequence\x18\t \x01(\x04\x12\x11\n\tencode_ms\x18\n \x01(\x02\x12\r\n\x05model\x18\x0b \x01(\t\x12\x17\n\nconfidence\x18\x0c \x01(\x02H\x00\x88\x01\x01\x12\x0f\n\x07\x63lasses\x18\r \x03(\t\x12\x11\n\tuntracked\x18\x0e \x01(\x08\x42\r\n\x0b_confidence\"\xe2\x01\n\x0e\x44\x65tectResponse\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x11\n\tcamera_id\x18\x02 \x01(\t\x12\x10\n\x08\x66rame_id\x18\x03 \x01(\t\x12\x35\n\ndetections\x18\x04 \x03(\x0b\x32!.sightline.inference.v1.Detection\x12\r\n\x05model\x18\x05 \x01(\t\x12\x1c\n\x14inference_latency_ms\x18\x06 \x01(\x02\x12\x35\n\x07latency\x18\x07 \x01(\x0b\x32$.sightline.inference.v1.StageLatency\"\x97\x01\n\tDetection\x12\r\n\x05label\x18\x01 \x01(\t\x12\x10\n\x08\x63lass_id\x18\x02 \x01(\r\x12\x12\n\nconfidence\x18\x03 \x01(\x02\x12\x31\n\x04\x62\x62ox\x18\x04 \x01(\x0b\x32#.sightline.inference.v1.BoundingBox\x12\x15\n\x08track_id\x18\x05 \x01(\x04H\x00\x88\x01\x01\x42\x0b\n\t_track_id\"B\n\x0b\x42oundingBox\x12\t\n\x01x\x18\x01 \x01(\x02\x12\t\n\x01y\x18\x02 \x01(\x02\x12\r\n\x05width\x18\x03 \x01(\x02\x12\x0e\n\x06height\x18\x04 \x01(\x02\"q\n\x0cStageLatency\x12\x14\n\x0ctransport_ms\x18\x01 \x01(\x02\x12\x10\n\x08queue_ms\x18\x02 \x01(\x02\x12\x11\n\tdecode_ms\x18\x03 \x01(\x02\x12\x14\n\x0cinference_ms\x18\x04 \x01(\x02\x12\x10\n\x08total_ms\x18\x05 \x01(\x02\x32k\n\x10InferenceService\x12W\n\x06\x44\x65tect\x12%.sightline.inference.v1.DetectRequest\x1a&.sightline.inference.v1.DetectResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&sightline/inference/v1/inference.proto\x12\x16sightline.inference.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcb\x02\n\rDetectRequest\x12\x11\n\tcamera_id\x18\x01 \x01(\t\x12\x10\n\x08\x66rame_id\x18\x02 \x01(\t\x12\r\n\x05image\x18\x03 \x01(\x0c\x12/\n\x0b\x63\x61ptured_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0csource_width\x18\x05 \x01(\r\x12\x15\n\rsource_height\x18\x06 \x01(\r\x12\x19\n\x11latency_budget_ms\x18\x07 \x01(\r\x12\r\n\x05\x65poch\x18\x08 \x01(\x04\x12\x10\n\x08sequence\x18\t \x01(\x04\x12\x11\n\tencode_ms\x18\n \x01(\x02\x12\r\n\x05model\x18\x0b \x01(\t\x12\x17\n\nconfidence\x18\x0c \x01(\x02H\x00\x88\x01\x01\x12\x0f\n\x07\x63lasses\x18\r \x03(\t\x12\x11\n\tuntracked\x18\x0e \x01(\x08\x42\r\n\x0b_confidence\"\x84\x02\n\x0e\x44\x65tectResponse\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x11\n\tcamera_id\x18\x02 \x01(\t\x12\x10\n\x08\x66rame_id\x18\x03 \x01(\t\x12\x35\n\ndetections\x18\x04 \x03(\x0b\x32!.sightline.inference.v1.Detection\x12\r\n\x05model\x18\x05 \x01(\t\x12\x1c\n\x14inference_latency_ms\x18\x06 \x01(\x02\x12\x35\n\x07latency\x18\x07 \x01(\x0b\x32$.sightline.inference.v1.StageLatency\x12\x14\n\x07max_fps\x18\x08 \x01(\x02H\x00\x88\x01\x01\x42\n\n\x08_max_fps\"\x97\x01\n\tDetection\x12\r\n\x05label\x18\x01 \x01(\t\x12\x10\n\x08\x63lass_id\x18\x02 \x01(\r\x12\x12\n\nconfidence\x18\x03 \x01(\x02\x12\x31\n\x04\x62\x62ox\x18\x04 \x01(\x0b\x32#.sightline.inference.v1.BoundingBox\x12\x15\n\x08track_id\x18\x05 \x01(\x04H\x00\x88\x01\x01\x42\x0b\n\t_track_id\"B\n\x0b\x42oundingBox\x12\t\n\x01x\x18\x01 \x01(\x02\x12\t\n\x01y\x18\x02 \x01(\x02\x12\r\n\x05width\x18\x03 \x01(\x02\x12\x0e\n\x06height\x18\x04 \x01(\x02\"q\n\x0cStageLatency\x12\x14\n\x0ctransport_ms\x18\x01 \x01(\x02\x12\x10\n\x08queue_ms\x18\x02 \x01(\x02\x12\x11\n\tdecode_ms\x18\x03 \x01(\x02\x12\x14\n\x0cinference_ms\x18\x04 \x01(\x02\x12\x10\n\x08total_ms\x18\x05 \x01(\x02\x32k\n\x10InferenceService\x12W\n\x06\x44\x65tect\x12%.sightline.inference.v1.DetectRequest\x1a&.sightline.inference.v1.DetectResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,13 +35,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DETECTREQUEST']._serialized_start=100
   _globals['_DETECTREQUEST']._serialized_end=431
   _globals['_DETECTRESPONSE']._serialized_start=434
-  _globals['_DETECTRESPONSE']._serialized_end=660
-  _globals['_DETECTION']._serialized_start=663
-  _globals['_DETECTION']._serialized_end=814
-  _globals['_BOUNDINGBOX']._serialized_start=816
-  _globals['_BOUNDINGBOX']._serialized_end=882
-  _globals['_STAGELATENCY']._serialized_start=884
-  _globals['_STAGELATENCY']._serialized_end=997
-  _globals['_INFERENCESERVICE']._serialized_start=999
-  _globals['_INFERENCESERVICE']._serialized_end=1106
+  _globals['_DETECTRESPONSE']._serialized_end=694
+  _globals['_DETECTION']._serialized_start=697
+  _globals['_DETECTION']._serialized_end=848
+  _globals['_BOUNDINGBOX']._serialized_start=850
+  _globals['_BOUNDINGBOX']._serialized_end=916
+  _globals['_STAGELATENCY']._serialized_start=918
+  _globals['_STAGELATENCY']._serialized_end=1031
+  _globals['_INFERENCESERVICE']._serialized_start=1033
+  _globals['_INFERENCESERVICE']._serialized_end=1140
 # @@protoc_insertion_point(module_scope)

@@ -111,6 +111,7 @@ class DetectResponse(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     INFERENCE_LATENCY_MS_FIELD_NUMBER: _builtins.int
     LATENCY_FIELD_NUMBER: _builtins.int
+    MAX_FPS_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """UUIDv5 of camera, frame and capture time."""
     camera_id: _builtins.str
@@ -118,6 +119,10 @@ class DetectResponse(_message.Message):
     model: _builtins.str
     """The model that answered."""
     inference_latency_ms: _builtins.float
+    max_fps: _builtins.float
+    """How often the service asks this camera to send at most, frames per second: what all cameras send then is what the
+    service carries. It changes from answer to answer; absent: the service does not say.
+    """
     @_builtins.property
     def detections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Detection]:
         """Best confidence first."""
@@ -134,12 +139,15 @@ class DetectResponse(_message.Message):
         model: _builtins.str = ...,
         inference_latency_ms: _builtins.float = ...,
         latency: Global___StageLatency | None = ...,
+        max_fps: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["latency", b"latency"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_fps", b"_max_fps", "latency", b"latency", "max_fps", b"max_fps"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "detections", b"detections", "event_id", b"event_id", "frame_id", b"frame_id", "inference_latency_ms", b"inference_latency_ms", "latency", b"latency", "model", b"model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_fps", b"_max_fps", "camera_id", b"camera_id", "detections", b"detections", "event_id", b"event_id", "frame_id", b"frame_id", "inference_latency_ms", b"inference_latency_ms", "latency", b"latency", "max_fps", b"max_fps", "model", b"model"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_fps: _TypeAlias = _typing.Literal["max_fps"]  # noqa: Y015
+    _WhichOneofArgType__max_fps: _TypeAlias = _typing.Literal["_max_fps", b"_max_fps"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_fps) -> _WhichOneofReturnType__max_fps | None: ...
 
 Global___DetectResponse: _TypeAlias = DetectResponse  # noqa: Y015
 

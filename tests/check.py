@@ -1,4 +1,4 @@
-"""Check everything: ``python -m tests.check [--static | --slow] [--coverage]``.
+"""Check everything: ``python -m tests.check [--static | --slow] [--coverage] [TESTS]``.
 
 The steps run one after the other. The first that fails ends the run with its exit status.
 """
@@ -60,16 +60,27 @@ def run(steps: Sequence[Step]) -> int:
     return 0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the exit status of the checks that the arguments name."""
+def steps_of(arguments: Sequence[str] | None) -> list[Step]:
+    """Return the steps that the arguments name; ``None``: those of this process. A mistake in them ends it."""
     parser = argparse.ArgumentParser(prog="python -m tests.check", description=__doc__)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--static", action="store_true", help="run no test: format, lint, types, generated code")
     which.add_argument("--slow", action="store_true", help="run the slow tests as well")
     parser.add_argument("--coverage", action="store_true", help="measure which lines the tests run, and print it")
+    parser.add_argument("tests", nargs="*", metavar="TESTS", help="files and folders of tests; all by default")
     chosen = parser.parse_args(arguments)
-    tests = replace(TESTS, command=(*TESTS.command, *COVERAGE)) if chosen.coverage else TESTS
-    return run([*STATIC, *(() if chosen.static else (tests,)), *((SLOW,) if chosen.slow else ())])
+    if chosen.static:
+        if chosen.coverage or chosen.tests:
+            parser.error("--static runs no test")
+        return [*STATIC]
+    options = (*(COVERAGE if chosen.coverage else ()), *chosen.tests)
+    tests = replace(TESTS, command=(*TESTS.command, *options))
+    return [*STATIC, tests, *((replace(SLOW, command=(*SLOW.command, *chosen.tests)),) if chosen.slow else ())]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Return the exit status of the checks that the arguments name."""
+    return run(steps_of(arguments))
 
 
 if __name__ == "__main__":

@@ -171,7 +171,6 @@ class DetectionService:
         if traceparent := metadata.get("traceparent"):
             request = replace(request, traceparent=traceparent)
         self._demand.offered(request.camera_id, request.epoch, request.sequence)
-        self._send_rate.arrived(request.camera_id)
         self._gathering.arrived(request.deadline - request.arrived)
         if not self._ready:
             raise ModelUnavailable("no detector replica is there")
@@ -287,7 +286,7 @@ class DetectionService:
         elapsed_s, latency = self._clock.monotonic() - request.arrived, event.latency
         self._latency_reserve.record(elapsed_s - latency.queue / 1000)
         work_s = (latency.decode + latency.inference) / 1000
-        self._send_rate.answered(elapsed_s, work_s, request.deadline - request.arrived)
+        self._send_rate.answered(request.camera_id, elapsed_s, work_s, request.deadline - request.arrived)
         self._observer.answered(event)
         total_ms = (self._clock.wall_ns() - request.captured_at_ns) / 1e6
         return Accepted(event.with_track_ids(receipt.track_ids), max(0.0, total_ms), self._send_rate.fps)

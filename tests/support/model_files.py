@@ -68,7 +68,10 @@ def _normalise(layer, _inputs, output) -> None:
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return the tiny checkpoints of the YOLO11 and the YOLO26 shape by name."""
+    """Return the tiny checkpoints of the YOLO11 and the YOLO26 shape by name; torch runs on one core from then on."""
+    import torch
+
+    torch.set_num_threads(1)  # threads of networks so small wait for each other longer than they compute
     folder = tmp_path_factory.mktemp("models")
     return {f"yolo{family}.pt": _network_file(folder, family) for family in ("11", "26")}
 

@@ -52,6 +52,8 @@ class Load:
     """When everything takes twice as long: from, until."""
     explicit: bool = False
     """Whether the service says in its answers how often to send."""
+    drag_s: float = 0.0
+    """Seconds, on average, that an answer takes beside the detector, however few there are: on a busy machine."""
     gather_s: float = 0.0
     """Seconds for which frames that wait are gathered, though a detector is free."""
 
@@ -172,7 +174,6 @@ class Simulation:
 
     def _arrive(self, frame: _Frame) -> None:
         heapq.heappush(self._waiting, _Frame(frame.captured, frame.number, frame.sent, self._now))
-        self._send_rate.arrived(str(frame.number))
         if self._gathering_since is None:
             self._gathering_since = self._now
         self._work()
@@ -223,12 +224,16 @@ class Simulation:
 
     def _done(self, frames: list[_Frame], began: float, work_s: float) -> None:
         self._working -= 1
+        drag_s = self._load.drag_s * self._random.lognormvariate(0, 0.6)
+        self._after(drag_s, lambda: self._answer_all(frames, began, work_s))
+        self._work()
+
+    def _answer_all(self, frames: list[_Frame], began: float, work_s: float) -> None:
         for frame in frames:
             latency = pb.StageLatency(queue_ms=(began - frame.arrived) * 1000, inference_ms=work_s * 1000)
             left_s = BUDGET_S - (frame.arrived - frame.captured)
-            self._send_rate.answered(self._now - frame.arrived, work_s, left_s)
+            self._send_rate.answered(str(frame.number), self._now - frame.arrived, work_s, left_s)
             self._answer(frame, Outcome.accepted(pb.DetectResponse(latency=latency, max_fps=self._told)))
-        self._work()
 
     def _answer(self, frame: _Frame, outcome: Outcome) -> None:
         self._after(self._hop_s(), lambda: self._hear(frame, outcome))

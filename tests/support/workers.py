@@ -1,7 +1,8 @@
-"""``-n auto``, which is in ``addopts``: two workers (pytest-xdist), a test file on one of them, all with Ray on one.
+"""``-n auto``, which is in ``addopts``: three workers (pytest-xdist), a test file on one of them, all with Ray on one.
 
-One Ray cluster at a time is what two cores carry, so the tiers with Ray are one group, and it begins first: it is the
-longest. The other worker has the rest meanwhile. Tests that were named on the command line run in the process itself.
+One Ray cluster at a time is what two cores carry, so the tiers with Ray are one group, and it begins first, with the
+models beside it: these are the longest. The third worker has the rest meanwhile, much of which waits for a peer, so
+that two cores carry it too. Tests that were named on the command line run in the process itself.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-WORKERS = 2
+WORKERS = 3
 TIERS_WITH_RAY = ("tests/cluster/", "tests/e2e/", "tests/endurance/")
-ORDER = ("tests/cluster/", "tests/e2e/test_", "tests/e2e/seen/", "tests/e2e/faults/", *TIERS_WITH_RAY)
-"""What runs before all else, in this order: those who break the system of ``tests/e2e`` come after those who look."""
-NICENESS = 15
-"""Of the worker without Ray, as Ray gives its own workers by default: what measures a system's seconds comes first."""
 DETECTION = ("tests/unit/detection/", "tests/io/models/")
 """Their models are made once a worker, which takes longer than most tests with them."""
+E2E = ("tests/e2e/test_", "tests/e2e/seen/", "tests/e2e/faults/")
+"""Those who break the system of ``tests/e2e`` come after those who look."""
+ORDER = ("tests/cluster/", *E2E, *TIERS_WITH_RAY, *DETECTION)
+"""What begins before all else, in this order: the longest groups, and in one of them its tests."""
+NICENESS = 15
+"""Of workers without Ray, as Ray gives its own workers by default: what measures a system's seconds comes first."""
 
 
 def group_of(nodeid: str) -> str:
@@ -52,7 +55,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the group with Ray first, and in it the tests that share the system of ``tests/e2e`` in their order."""
+    """Put the longest groups first, and the tests that share the system of ``tests/e2e`` in their order."""
     items.sort(key=lambda item: _order(item.nodeid))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.check import NOT_FOUND, STATIC, TESTS, Step, run
+from tests.check import NOT_FOUND, STATIC, TESTS, Step, run, steps_of
 
 
 def step(folder: Path, name: str, code: str) -> Step:
@@ -36,3 +36,20 @@ def test_every_kind_of_check_has_a_step():
     assert [one.command[0] for one in STATIC[:-1]] == ["ruff", "ruff", "buf", "mypy"]
     assert "app.rpc.generate" in STATIC[-1].command
     assert "pytest" in TESTS.command
+
+
+def test_coverage_and_the_tests_that_are_named_go_to_pytest():
+    assert steps_of([])[-1] == TESTS
+    assert steps_of(["--static"])[-1] == STATIC[-1]
+    assert steps_of(["--coverage", "tests/unit/core"])[-1].command[len(TESTS.command) :] == (
+        "--cov", "--cov-report=term:skip-covered", "tests/unit/core",
+    )  # fmt: skip
+    assert [one.command[-3:] for one in steps_of(["--slow", "tests/unit/core"])[-2:]] == [
+        ("-m", "pytest", "tests/unit/core"), ("-m", "slow", "tests/unit/core"),
+    ]  # fmt: skip
+
+
+def test_tests_are_not_named_where_none_is_run(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        steps_of(["--static", "tests/unit/core"])
+    assert "--static runs no test" in capsys.readouterr().err

@@ -120,6 +120,7 @@ def test_threads_may_share_a_detector(models: dict[str, Path]) -> None:
 @pytest.mark.parametrize("name", ["yolo11.pt", "yolo11-static.onnx", "yolo11-batch4.onnx"])
 def test_a_detector_warms_up_with_the_threads_it_is_given(models: dict[str, Path], name: str) -> None:
     before = torch.get_num_threads()
+    torch.set_num_threads(2)
     try:
         detector = detector_of(models[name], threads=1)
         detector.warm_up()

@@ -60,7 +60,7 @@ TOLD = [replace(load, explicit=True) for load in OVERLOADS]
 @pytest.mark.parametrize("load", TOLD, ids=lambda load: f"{load.cameras} x {load.fps} FPS")
 def test_cameras_that_are_told_how_often_to_send_use_all_there_is_in_equal_shares(load: Load):
     came = Simulation(load, seed=1).run(40)
-    assert came.use > 0.94
+    assert came.use > 0.93
     assert came.within > 0.94
     assert came.fairness > 0.98
     assert came.expired < 0.2 * len(came.delays)
@@ -83,6 +83,14 @@ def test_cameras_that_are_told_are_back_three_seconds_after_a_stop_or_a_neighbou
     disturbed = Simulation(replace(load, neighbour=(12, 18)), seed=1).run(26)
     assert disturbed.rate(14, 18) > 0.45 * disturbed.rate(4, 12)
     assert disturbed.rate(21, 26) > 0.85 * disturbed.rate(4, 12)
+
+
+def test_answers_that_take_long_whatever_is_sent_do_not_keep_cameras_that_are_told_slow():
+    load = Load(8, 20, 0.003, call_s=0.006, batch=16, drag_s=0.1)
+    by_themselves = Simulation(load, seed=1).run(20).rate(0, 20)
+    told = Simulation(replace(load, explicit=True), seed=1).run(20)
+    assert told.rate(0, 20) > 3 * by_themselves
+    assert told.fairness > 0.98
 
 
 def test_what_is_delivered_never_falls_as_more_is_offered():

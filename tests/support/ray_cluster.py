@@ -96,7 +96,7 @@ def http_port() -> int:
 def cluster(grpc_port: int, http_port: int) -> Iterator[None]:
     """A local Ray cluster with Serve on free ports."""
     os.environ.update([MARK.split("=")])
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, namespace="serve")
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, namespace="serve")
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     serve.start(
         http_options={"host": "127.0.0.1", "port": http_port},

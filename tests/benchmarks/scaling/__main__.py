@@ -87,7 +87,7 @@ async def run(policy: str, kill_controller_at: float) -> Run:
     grpc_port = free_port()
     with tempfile.TemporaryDirectory() as spool:
         config = configuration(policy, spool, grpc_port)
-        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, namespace="serve")
+        ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, namespace="serve")
         try:
             serve.start(http_options={"port": free_port()}, grpc_options=config["grpc_options"])
             _get_global_client().deploy_apps(ServeDeploySchema.model_validate(config))

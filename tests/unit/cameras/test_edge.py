@@ -267,7 +267,7 @@ def samples_of(page: str) -> list[object]:
 
 def test_every_metric_is_named_once():
     found = [value for value in vars(metrics).values() if isinstance(value, Metric)]
-    assert len({metric.name for metric in found}) == len(found) == 25
+    assert len({metric.name for metric in found}) == len(found) == 32
 
 
 def test_the_edge_s_requirements_are_ranges_of_the_whole_install_and_pinned_where_it_is():

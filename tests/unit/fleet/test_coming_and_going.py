@@ -37,7 +37,7 @@ class NoMeter:
     def begin(self, counter: Metric, *labels: str) -> None:
         pass
 
-    def add(self, counter: Metric, *labels: str) -> None:
+    def add(self, counter: Metric, *labels: str, count: int = 1) -> None:
         pass
 
     def set(self, gauge: Metric, value: float, *labels: str) -> None:

@@ -20,7 +20,7 @@ class RecordingMeter:
     def begin(self, counter: Metric, *labels: str) -> None:
         self.counted[counter.name, *labels] += 0
 
-    def add(self, counter: Metric, *labels: str) -> None:
+    def add(self, counter: Metric, *labels: str, count: int = 1) -> None:
         assert len(labels) == len(counter.labels)
         self.counted[counter.name, *labels] += 1
 

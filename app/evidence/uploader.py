@@ -20,8 +20,8 @@ AT_ONCE = 8
 """Uploads under way at the same time; one alone while the store fails."""
 LOOK_S = 0.5
 """How often the spool is looked at for new evidence."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 3.0
-"""Pauses while the store fails: an address resolves within 5 s of its return."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.5
+"""Pauses while the store fails: an address resolves within 5 s of its return, though the first tries may fail too."""
 REFUSED_PAUSE_S = 10.0
 """Pause while the store refuses us: someone has to mend that."""
 
@@ -76,6 +76,8 @@ class EvidenceUploader:
         self._sleep = sleep
         self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S, rng)
         self._fault: StoreUnavailable | None = None
+        self._failures = 0
+        """Uploads that failed since the last one that did not."""
         self._outage = TroubleLog(logger, "evidence cannot be stored", unit="tries")
         self._task: asyncio.Task[None] | None = None
 
@@ -96,24 +98,56 @@ class EvidenceUploader:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        while True:
-            try:
-                waiting = await self._backlog.waiting(1 if self._fault is not None else AT_ONCE)
-            except SightlineError:
-                waiting = ()  # the spool is away: reported by whoever writes to it
-            if not waiting:
-                await self._sleep(LOOK_S)
-                continue
-            faults = [fault for fault in await asyncio.gather(*map(self._upload, waiting)) if fault is not None]
-            if len(faults) < len(waiting):
-                self._backoff.reset()
-                self._fault = None
-                self._outage.resolve("evidence is stored again")
-            else:
-                self._fault = faults[0]
-                self._outage.report(str(self._fault))
-                refused = isinstance(self._fault, StoreRefused)
-                await self._sleep(REFUSED_PAUSE_S if refused else self._backoff.next())
+        uploads: dict[asyncio.Task[StoreUnavailable | None], str] = {}
+        try:
+            while True:
+                for row in await self._next(set(uploads.values())):
+                    uploads[asyncio.get_running_loop().create_task(self._upload(row))] = row.key
+                if not uploads:
+                    await self._sleep(LOOK_S)
+                    continue
+                count = len(uploads)
+                ended, _ = await asyncio.wait(uploads, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended:
+                    del uploads[task]
+                await self._judge([task.result() for task in ended], count)
+        finally:
+            for task in uploads:
+                task.cancel()
+            await asyncio.gather(*uploads, return_exceptions=True)
+
+    async def _next(self, keys: Collection[str]) -> Sequence[EvidenceRow]:
+        """Return what to upload beside the pieces with these keys."""
+        free = (AT_ONCE if self._fault is None else 1) - len(keys)
+        if free <= 0:
+            return ()
+        try:
+            # Those under way still wait in the spool: with so many more there are enough that are not.
+            waiting = await self._backlog.waiting(len(keys) + free)
+        except SightlineError:
+            return ()  # the spool is away: reported by whoever writes to it
+        return [row for row in waiting if row.key not in keys][:free]
+
+    async def _judge(self, outcomes: Sequence[StoreUnavailable | None], count: int) -> None:
+        """Say of some uploads that ended, of so many under way, whether the store fails; pause where it does.
+
+        A store that answers one request in three with an error is no store that fails: as many must fail one after the
+        other as there were under way.
+        """
+        faults = [outcome for outcome in outcomes if outcome is not None]
+        if len(faults) < len(outcomes):
+            self._failures = 0
+            self._backoff.reset()
+            self._fault = None
+            self._outage.resolve("evidence is stored again")
+            return
+        self._failures += len(faults)
+        if self._fault is None and self._failures < count:
+            return
+        self._fault = faults[0]
+        self._outage.report(str(self._fault))
+        refused = isinstance(self._fault, StoreRefused)
+        await self._sleep(REFUSED_PAUSE_S if refused else self._backoff.next())
 
     async def _upload(self, row: EvidenceRow) -> StoreUnavailable | None:
         """Upload one piece; return why not, where it could not be."""

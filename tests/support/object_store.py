@@ -52,6 +52,10 @@ class Inspector:
         except FileNotFoundError:
             return None
 
+    def links(self) -> set[str]:
+        """Return the addresses ``s3://evidence/…`` of all that is stored, by one request for each thousand."""
+        return {f"s3://evidence/{one['path']}" for batch in obstore.list(self._store) for one in batch}
+
 
 @contextlib.contextmanager
 def moto() -> Iterator[str]:

@@ -6,8 +6,9 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -87,9 +88,15 @@ def test_every_command_for_a_second_shell_does_what_its_document_says(tmp_path: 
 def test_the_commands_for_a_cluster_that_runs_already_start_it_and_end_it(tmp_path: Path):
     *starting, ending = ON_A_CLUSTER
     (tmp_path / "home").mkdir()
-    shell = second_shell(tmp_path / "state", HOME=str(tmp_path / "home"), RAY_USAGE_STATS_ENABLED="0")
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        # A cluster that is killed leaves its address in Ray's folder, and whatever starts Ray next would join it.
+        environment = {"HOME": str(tmp_path / "home"), "RAY_TMPDIR": folder, "RAY_USAGE_STATS_ENABLED": "0"}
+        starts_and_ends(starting, ending, second_shell(tmp_path / "state", **environment), tmp_path / "state")
+
+
+def starts_and_ends(starting: Sequence[str], ending: str, shell: Mapping[str, str], state: Path) -> None:
     script = "\n".join(["set -e", *starting, "echo all is typed", "sleep infinity"])
-    with running(["bash", "-c", script], tmp_path / "state", **shell) as system:
+    with running(["bash", "-c", script], state, **shell) as system:
         system.wait_for_line("all is typed", 300)
         both_cameras_send(system)
         ours = ("CameraActor", "KafkaPublisher", "BrokerActor", "ServeReplica")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -47,7 +48,6 @@ class SummingMeter:
         self._values: dict[Series, float] = {}
         self._observed: dict[Series, list[float]] = {}
         self._thread: threading.Thread | None = None
-        self._ended = threading.Event()
         self._lost = TroubleLog(logger, "metrics of a second are lost", unit="seconds", level=logging.ERROR)
 
     def begin(self, counter: Metric, *labels: str) -> None:
@@ -86,13 +86,6 @@ class SummingMeter:
         for (name, labels), seen in observed.items():
             self._sink.observe(self._metrics[name], labels, seen)
 
-    def close(self) -> None:
-        """End the thread, and hand over the rest."""
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
-        self.flush()
-
     def _know(self, metric: Metric) -> None:
         if metric.name not in self._metrics:
             self._metrics[metric.name] = metric
@@ -101,7 +94,8 @@ class SummingMeter:
             self._thread.start()
 
     def _run(self) -> None:
-        while not self._ended.wait(self._period_s):
+        while True:
+            time.sleep(self._period_s)
             try:
                 self.flush()
             except Exception as error:  # noqa: BLE001 - an exporter raises many kinds, and the next second may go

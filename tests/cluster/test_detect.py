@@ -27,6 +27,7 @@ from app.detection.detections import Detections
 from app.detection.messages import DetectorAnswer, DetectorJob, ModelInfo
 from app.errors import InferenceFailed
 from app.ingress.service import ServiceLimits
+from app.rpc.codes import max_fps
 from app.rpc.sightline.inference.v1 import inference_pb2 as pb
 from app.settings.loading import load_settings
 from app.simulation.spec import StreetSpec
@@ -80,6 +81,7 @@ def test_a_frame_in_gives_an_event_out_that_says_the_same(
         request(image, "one-frame", frame_id="frame-1", captured_at=captured, encode_ms=1.5, epoch=1, sequence=1)
     )
     assert answer.detections
+    assert answer.max_fps > 0, "how often the camera may send"
     (record,) = topic.read(lambda records: any(r.key == "one-frame" for r in records))[-1:]
     event = record.value
     event_schema.validate(event)
@@ -290,8 +292,10 @@ class TestTheTableOfCodes:
         assert [r.value["frame_id"] for r in records if r.key == "repeats"] == ["f", "last"]
 
     def test_more_than_the_service_can_take(self, crowded: Service, held: Path, image: bytes):
-        def ask(number: int) -> tuple[grpc.StatusCode, str]:
-            return crowded.answer(request(image, f"crowd-{number}"), application="crowded", token=TOKEN)
+        def ask(number: int) -> grpc.RpcError:
+            with pytest.raises(grpc.RpcError) as refusal:
+                crowded.detect(request(image, f"crowd-{number}"), application="crowded", token=TOKEN)
+            return refusal.value
 
         with ThreadPoolExecutor(8) as pool:
             held.touch()
@@ -302,9 +306,10 @@ class TestTheTableOfCodes:
                 refused = [answer.result() for answer in asked if answer.done()]
             finally:
                 held.unlink()
-        assert [code for code, _ in refused] == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 6
-        assert all("waiting" in details for _, details in refused)
-        codes = Counter(answer.result()[0] for answer in asked)
+        assert [one.code() for one in refused] == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 6
+        assert all("waiting" in one.details() for one in refused)
+        assert all((max_fps(one.trailing_metadata()) or 0) > 0 for one in refused), "how often to send at most"
+        codes = Counter(answer.result().code() for answer in asked)
         # The two that had room are detected, and fail for want of a spool.
         assert codes == {grpc.StatusCode.RESOURCE_EXHAUSTED: 6, grpc.StatusCode.UNAVAILABLE: 2}
 

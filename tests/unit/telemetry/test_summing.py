@@ -70,5 +70,4 @@ def test_a_thread_hands_them_over_and_goes_on_after_a_failure():
         meter.add(FRAMES_ACCEPTED, "kept")
         if exporter.handed.wait(0.01):
             break
-    meter.close()
     assert exporter.counts[-1][1] == ("kept",)
